@@ -1,0 +1,1 @@
+"""The baselines, beside which every network is measured."""

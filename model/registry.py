@@ -1,0 +1,197 @@
+"""The registry: a folder of immutable model versions and the CHAMPION pointer.
+
+A version is a folder {weights.safetensors, config.json, vocabulary.json, scores.json,
+manifest.json}, written under a temporary name and renamed whole, so that a half-written
+one is never seen. The manifest has the SHA-256 of every file; loading verifies all of
+them. Nothing is pickled.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+from safetensors import SafetensorError
+from safetensors.torch import load as load_tensors
+from safetensors.torch import save as save_tensors
+
+from model.bundle import Model
+from model.config import ModelConfig
+from model.errors import NextclickError
+from model.network import Network
+from model.networks import build
+from model.vocabulary import Vocabulary
+
+FORMAT = 1
+WEIGHTS, CONFIG, VOCABULARY, SCORES = "weights.safetensors", "config.json", "vocabulary.json", "scores.json"
+MANIFEST = "manifest.json"
+CHAMPION = "CHAMPION"
+UNFINISHED_PREFIX = ".unfinished-"
+
+
+class Registry:
+    """Versions under one root folder, which is made when something is saved."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def save(
+        self,
+        network: Network,
+        config: ModelConfig,
+        vocabulary: Vocabulary,
+        *,
+        scores: Mapping[str, Any],
+        data: Mapping[str, Any],
+    ) -> Model:
+        """Write a new version and return it; CHAMPION stays where it is.
+
+        `scores` are its measured qualities, `data` says what it was trained on (files,
+        event-time range). The version id is the UTC time and the hash of its contents.
+        """
+        files = {
+            WEIGHTS: save_tensors({k: v.detach().cpu().contiguous() for k, v in network.state_dict().items()}),
+            CONFIG: config.model_dump_json(indent=2).encode(),
+            VOCABULARY: vocabulary.to_json().encode(),
+            SCORES: json.dumps(dict(scores), indent=2).encode(),
+        }
+        created = datetime.now(UTC)
+        digests = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
+        whole = hashlib.sha256("".join(sorted(digests.values())).encode()).hexdigest()
+        version = f"{created:%Y%m%dT%H%M%S}{created.microsecond // 1000:03d}Z-{whole[:8]}"
+        manifest = {
+            "format": FORMAT,
+            "version": version,
+            "created": created.isoformat(),
+            "network": config.network,
+            "items": len(vocabulary),
+            "data": dict(data),
+            "sha256": digests,
+        }
+        files[MANIFEST] = json.dumps(manifest, indent=2).encode()
+        folder = self.root / f"{UNFINISHED_PREFIX}{version}-{os.getpid()}"
+        folder.mkdir(parents=True)
+        try:
+            for name, content in files.items():
+                _write_durably(folder / name, content)
+            _sync_folder(folder)
+            folder.rename(self.root / version)
+        except BaseException:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
+        _sync_folder(self.root)
+        return Model(version, config, vocabulary, network.eval(), dict(scores), manifest)
+
+    def load(self, version: str | None = None) -> Model:
+        """Load a version (None: the champion), every file verified against the manifest.
+
+        Raises NextclickError when it is absent, altered, cut off or not understood.
+        """
+        if version is None:
+            version = self.champion()
+            if version is None:
+                raise NextclickError(
+                    f"the registry {self.root} has no champion",
+                    "There is no model to serve or to evaluate.",
+                    "Train one with `nextclick train`, or promote one.",
+                )
+        folder = self._folder(version)
+        manifest = self._manifest(folder)
+        contents = {name: self._verified(folder, name, digest) for name, digest in manifest["sha256"].items()}
+        try:
+            config = ModelConfig.model_validate_json(contents[CONFIG])
+            vocabulary = Vocabulary.from_json(contents[VOCABULARY].decode())
+            scores = json.loads(contents[SCORES])
+            network = build(config, vocabulary)
+            network.load_state_dict(load_tensors(contents[WEIGHTS]))
+        except (KeyError, ValueError, ValidationError, SafetensorError, RuntimeError) as error:
+            raise _corrupt(folder, f"its files do not fit each other: {error}") from error
+        broken = [name for name, tensor in network.state_dict().items() if not tensor.isfinite().all()]
+        if broken:
+            raise _corrupt(folder, f"weights that are no numbers in {', '.join(broken)}")
+        return Model(version, config, vocabulary, network.eval(), scores, manifest)
+
+    def versions(self) -> list[dict[str, Any]]:
+        """The manifests of all versions, oldest first, each with its `scores` and `champion` true or false."""
+        champion = self.champion()
+        rows = []
+        for folder in sorted(self.root.glob("*")) if self.root.is_dir() else []:
+            if folder.is_dir() and not folder.name.startswith("."):
+                manifest = self._manifest(folder)
+                scores = json.loads(self._verified(folder, SCORES, manifest["sha256"][SCORES]))
+                rows.append({**manifest, "scores": scores, "champion": folder.name == champion})
+        return rows
+
+    def champion(self) -> str | None:
+        """The version that CHAMPION names, None when there is none."""
+        try:
+            return (self.root / CHAMPION).read_text().strip() or None
+        except FileNotFoundError:
+            return None
+
+    def promote(self, version: str) -> None:
+        """Point CHAMPION at a version that is there and whole. Raises NextclickError otherwise."""
+        self.load(version)
+        temporary = self.root / f".{CHAMPION}-{os.getpid()}"
+        _write_durably(temporary, f"{version}\n".encode())
+        temporary.replace(self.root / CHAMPION)
+        _sync_folder(self.root)
+
+    def _folder(self, version: str) -> Path:
+        folder = self.root / version
+        if Path(version).name != version or version.startswith(".") or not folder.is_dir():
+            raise NextclickError(
+                f"there is no version {version!r} in {self.root}",
+                "It was never saved here, or its folder was removed.",
+                "`nextclick models` lists the versions.",
+            )
+        return folder
+
+    def _manifest(self, folder: Path) -> dict[str, Any]:
+        try:
+            manifest: dict[str, Any] = json.loads((folder / MANIFEST).read_bytes())
+            known = manifest["format"] == FORMAT and {WEIGHTS, CONFIG, VOCABULARY, SCORES} <= manifest["sha256"].keys()
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise _corrupt(folder, f"{MANIFEST} cannot be read: {error}") from error
+        if not known:
+            raise _corrupt(folder, f"{MANIFEST} is of another format")
+        return manifest
+
+    def _verified(self, folder: Path, name: str, digest: str) -> bytes:
+        try:
+            content = (folder / name).read_bytes()
+        except OSError as error:
+            raise _corrupt(folder, f"{name} cannot be read: {error}") from error
+        if hashlib.sha256(content).hexdigest() != digest:
+            raise _corrupt(folder, f"{name} ({len(content)} bytes) does not match its SHA-256")
+        return content
+
+
+def _corrupt(folder: Path, what: str) -> NextclickError:
+    return NextclickError(
+        f"model version {folder.name} in {folder.parent} is corrupt: {what}",
+        "It is not loaded; whatever served before goes on.",
+        "Promote another version, or train again.",
+    )
+
+
+def _write_durably(path: Path, content: bytes) -> None:
+    with path.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,194 @@
+"""Takes the step of a wave: packed states and columns in, lists and packed states out.
+
+The same code serves the stream and the offline evaluation, so that their lists agree.
+
+Shapes: B sessions in the wave, k list length, M masked items, R bytes of a packed state.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from model.bundle import Model
+from model.network import Network, State
+from model.ranking import top_k
+
+NumpyColumns = Mapping[str, npt.NDArray[Any]]
+Rows = npt.NDArray[np.uint8]
+
+
+class StateLayout:
+    """How a network's named state tensors lie in the `row_bytes` bytes of a session."""
+
+    def __init__(self, network: Network) -> None:
+        self._fields = network.state_fields()
+        self._sizes = [
+            int(np.prod(f.shape, dtype=np.int64)) * torch.empty(0, dtype=f.dtype).element_size()
+            for f in self._fields
+        ]
+        self.row_bytes = sum(self._sizes)
+
+    def pack(self, state: State) -> Rows:
+        """State of B sessions → uint8, B×row_bytes."""
+        parts = [
+            state[f.name].contiguous().cpu().flatten(1).view(torch.uint8).numpy() for f in self._fields
+        ]
+        return parts[0] if len(parts) == 1 else np.ascontiguousarray(np.concatenate(parts, axis=1))
+
+    def unpack(self, rows: Rows) -> State:
+        """uint8, B×row_bytes → state of B sessions, on the CPU."""
+        if rows.shape[1] != self.row_bytes:
+            raise ValueError(f"a packed state has {rows.shape[1]} bytes, this network's have {self.row_bytes}")
+        state: State = {}
+        at = 0
+        for f, size in zip(self._fields, self._sizes, strict=True):
+            part = np.array(rows[:, at : at + size])
+            state[f.name] = torch.from_numpy(part).view(f.dtype).unflatten(1, f.shape)
+            at += size
+        return state
+
+
+def choose_device(device: str) -> torch.device:
+    """"auto" → CUDA if there, else the CPU; any other name as it is."""
+    if device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    return torch.device(device)
+
+
+class Stepper:
+    """Steps waves of sessions with one model on one device.
+
+    `deterministic` runs every wave padded to `wave_size` rows (larger ones in parts), so
+    that a session's numbers do not depend on how many others are in the wave.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        *,
+        device: str = "auto",
+        k: int = 20,
+        wave_size: int = 64,
+        deterministic: bool = False,
+    ) -> None:
+        self.k = k
+        self.wave_size = wave_size
+        self.deterministic = deterministic
+        self.device = choose_device(device)
+        self.network = model.network.to(self.device).eval()
+        self.layout = StateLayout(self.network)
+
+    def initial_rows(self, sessions: int) -> Rows:
+        """Packed states of sessions without events."""
+        return self.layout.pack(self.network.initial_state(sessions))
+
+    @torch.inference_mode()
+    def step(
+        self, columns: NumpyColumns, rows: Rows, exclude: npt.NDArray[np.int64] | None = None
+    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32], Rows]:
+        """One step of B sessions: → item indices B×k, best first, their scores, and the packed states after.
+
+        `exclude` holds item indices not to be listed, B×M, padded with -1. Rows with fewer
+        than k listable items end in -1 / -inf.
+        """
+        sessions = len(rows)
+        if self.deterministic and sessions != self.wave_size:
+            return self._step_padded(columns, rows, exclude)
+        state = self._to_device(self.layout.unpack(rows))
+        scores, state = self.network.step(self._inputs(columns), state)
+        masked = None if exclude is None else torch.from_numpy(exclude).to(self.device)
+        if isinstance(scores, Tensor):
+            ids_Bk, scores_Bk = top_k(scores, self.k, masked)
+        else:
+            ids_Bk, scores_Bk = _top_of_neighbours(scores[0], scores[1], self.k, masked)
+        return ids_Bk.cpu().numpy(), scores_Bk.float().cpu().numpy(), self.layout.pack(state)
+
+    def _step_padded(
+        self, columns: NumpyColumns, rows: Rows, exclude: npt.NDArray[np.int64] | None
+    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32], Rows]:
+        """In parts of exactly `wave_size` rows; the padding repeats the last row."""
+        parts = []
+        for start in range(0, len(rows), self.wave_size):
+            chosen = np.minimum(np.arange(start, start + self.wave_size), len(rows) - 1)
+            part = self.step(
+                {name: column[chosen] for name, column in columns.items()},
+                rows[chosen],
+                None if exclude is None else exclude[chosen],
+            )
+            real = min(self.wave_size, len(rows) - start)
+            parts.append(tuple(array[:real] for array in part))
+        ids, scores, after = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
+        return ids, scores, after
+
+    @torch.inference_mode()
+    def rebuild(self, histories: Sequence[NumpyColumns]) -> Rows:
+        """Packed states after each session's recent events, from the initial state.
+
+        The histories may differ in length and may be empty; they run side by side, the
+        longest first, so that step t advances only those that have an event t.
+        """
+        after = self.initial_rows(len(histories))
+        lengths = np.array([len(history["item"]) for history in histories])
+        order = np.argsort(-lengths, kind="stable")
+        order = order[lengths[order] > 0]
+        for start in range(0, len(order), self.wave_size):
+            self._rebuild_part(histories, lengths, order[start : start + self.wave_size], after)
+        return after
+
+    def _rebuild_part(
+        self,
+        histories: Sequence[NumpyColumns],
+        lengths: npt.NDArray[np.int64],
+        part: npt.NDArray[np.int64],
+        after: Rows,
+    ) -> None:
+        padded = part
+        if self.deterministic:
+            padded = part[np.minimum(np.arange(self.wave_size), len(part) - 1)]
+        state = self.network.initial_state(len(padded), self.device)
+        packed = self.layout.pack(state)
+        for step in range(int(lengths[part[0]])):
+            # Finished histories repeat their last event; their rows are not taken any more.
+            columns = {
+                name: np.array([histories[i][name][min(step, lengths[i] - 1)] for i in padded])
+                for name in histories[padded[0]]
+            }
+            _, state = self.network.advance(self._inputs(columns), state)
+            ending = np.flatnonzero(lengths[part] == step + 1)
+            if len(ending):
+                packed = self.layout.pack(state)
+                after[part[ending]] = packed[ending]
+
+    def warm_up(self) -> None:
+        """Run waves of the sizes to come, so that the first real one does not pay for set-up."""
+        for sessions in {1, self.wave_size // 2 or 1, self.wave_size}:
+            columns: dict[str, npt.NDArray[Any]] = {"item": np.zeros(sessions, np.int64)}
+            for name in self.network.columns:
+                columns.setdefault(name, np.full(sessions, None, dtype=object))
+            for _ in range(3):
+                self.step(columns, self.initial_rows(sessions))
+
+    def _inputs(self, columns: NumpyColumns) -> dict[str, Tensor]:
+        return {name: torch.from_numpy(column).to(self.device) for name, column in columns.items()}
+
+    def _to_device(self, state: State) -> State:
+        return {name: tensor.to(self.device) for name, tensor in state.items()}
+
+
+def _top_of_neighbours(
+    ids_BN: Tensor, scores_BN: Tensor, k: int, exclude_BM: Tensor | None
+) -> tuple[Tensor, Tensor]:
+    """Top-k among scored neighbours only."""
+    if exclude_BM is not None:
+        masked = (ids_BN[:, :, None] == exclude_BM[:, None, :]).any(2)
+        scores_BN = scores_BN.masked_fill(masked, -torch.inf)
+    scores_BN = scores_BN.masked_fill(ids_BN < 0, -torch.inf)
+    places_Bk, scores_Bk = top_k(scores_BN, k)
+    ids_Bk = ids_BN.gather(1, places_Bk.clamp(min=0)).masked_fill(places_Bk < 0, -1)
+    return ids_Bk, scores_Bk

@@ -1,0 +1,91 @@
+"""The items that a model knows: item id ↔ index, with their training counts.
+
+Indices are dense from 0, in order of first appearance in the training data. An id that is
+not here is an unknown item, index -1.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from model.errors import NextclickError
+
+
+class Vocabulary:
+    """Item ids by index, their counts in the training data, and their titles where known."""
+
+    def __init__(
+        self,
+        item_ids: Sequence[str],
+        counts: npt.NDArray[np.int64],
+        titles: Mapping[str, str] | None = None,
+    ) -> None:
+        self.item_ids = np.array([*item_ids, None], dtype=object)[:-1]
+        self.counts = np.asarray(counts, np.int64)
+        self.titles = dict(titles or {})
+        self.index = {item_id: i for i, item_id in enumerate(item_ids)}
+        if len(self.index) != len(self.counts):
+            raise ValueError(f"{len(self.index)} distinct item ids, {len(self.counts)} counts")
+
+    def __len__(self) -> int:
+        return len(self.item_ids)
+
+    @classmethod
+    def from_frame(cls, frame: pd.DataFrame) -> Vocabulary:
+        """The items of an event frame. Raises NextclickError on fewer than two."""
+        frame = frame[frame["kind"] != "session_end"] if "kind" in frame else frame
+        codes, ids = pd.factorize(frame["item_id"])
+        if len(ids) < 2:
+            raise NextclickError(
+                f"the training data has {len(ids)} distinct items",
+                "A list cannot be ranked from fewer than two.",
+                "Train on a longer log, or look at how it was read: `--format`, `--on-error`.",
+            )
+        titles: dict[str, str] = {}
+        if "title" in frame:
+            named = frame.dropna(subset=["title"]).drop_duplicates("item_id", keep="last")
+            titles = dict(zip(named["item_id"].astype(str), named["title"].astype(str), strict=True))
+        return cls([str(item) for item in ids], np.bincount(codes, minlength=len(ids)), titles)
+
+    @cached_property
+    def _pandas_index(self) -> pd.Index[Any]:
+        return pd.Index(self.item_ids)
+
+    def encode(self, ids: Sequence[str] | pd.Series[str]) -> npt.NDArray[np.int64]:
+        """Item ids → indices, -1 for unknown ones."""
+        if len(ids) > 1000:
+            return np.asarray(self._pandas_index.get_indexer(pd.Index(ids)), np.int64)
+        index = self.index
+        return np.fromiter((index.get(item, -1) for item in ids), np.int64, len(ids))
+
+    def decode(self, indices: Sequence[int] | npt.NDArray[np.int64]) -> list[str]:
+        """Indices → item ids."""
+        return [str(item) for item in self.item_ids[np.asarray(indices, np.int64)]]
+
+    def top(self, k: int) -> npt.NDArray[np.int64]:
+        """Indices of the k most popular items, ties by lower index."""
+        return np.argsort(-self.counts, kind="stable")[:k].astype(np.int64)
+
+    def to_json(self) -> str:
+        """As JSON text."""
+        return json.dumps(
+            {
+                "item_ids": self.item_ids.tolist(),
+                "counts": self.counts.tolist(),
+                "titles": self.titles,
+            },
+            ensure_ascii=False,
+        )
+
+    @classmethod
+    def from_json(cls, text: str) -> Vocabulary:
+        """From the text of `to_json`. Raises ValueError or KeyError on anything else."""
+        data = json.loads(text)
+        return cls(data["item_ids"], np.array(data["counts"], np.int64), data["titles"])

@@ -1,0 +1,1 @@
+"""The replay tool: historical event logs into Kafka, in event-time order."""

@@ -1,0 +1,166 @@
+"""The Faust app of one worker: topology, timers, web; librdkafka carries the bulk.
+
+A channel of waves feeds one agent, which steps them in a thread of their own, so that
+Faust's heartbeats and web views never wait for the model. The `models` agent takes up
+announced versions. A failure anywhere ends the process: the restart recovers.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import sys
+import threading
+import traceback
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import faust
+import msgspec
+import torch
+from faust.worker import Worker as FaustWorker
+
+from model.errors import NextclickError
+from stream.live_model import LiveModel
+from stream.pipeline import Pipeline
+from stream.settings import Settings
+from stream.telemetry import Telemetry
+from stream.topics import ensure_topics
+from stream.waves import Wave
+from stream.web import add_views
+
+EXIT_FAILURE = 1
+CHANNEL_WAVES = 2
+GIL_SWITCH_S = 0.0005
+logger = logging.getLogger(__name__)
+
+
+class Announcement(msgspec.Struct):
+    """The value on `models`: the version that is to serve."""
+
+    version: str
+
+
+def crash(error: BaseException) -> None:
+    """End the process at once with a clear error; what was durable stays, the rest is read again."""
+    if isinstance(error, NextclickError):
+        print(f"error: {error.what}\n{error.meaning}\ndo: {error.remedy}", file=sys.stderr, flush=True)
+    else:
+        traceback.print_exception(error)
+        print("error: the worker ends; what is durable stays, the rest is read again", file=sys.stderr)
+    sys.stderr.flush()
+    os._exit(EXIT_FAILURE)
+
+
+class WorkerApp:
+    """One worker: the Faust app and the pipeline behind it."""
+
+    def __init__(self, settings: Settings, live: LiveModel) -> None:
+        self.settings = settings
+        self.live = live
+        settings.state_dir.mkdir(parents=True, exist_ok=True)
+        self.telemetry = Telemetry(settings.quality_window)
+        self.faust = faust.App(
+            f"nextclick-{settings.worker_id}",
+            broker=[f"kafka://{address}" for address in settings.bootstrap_servers.split(",")],
+            store="memory://",
+            datadir=str(settings.state_dir / "faust"),
+            web_bind=settings.web_host,
+            web_port=settings.web_port,
+            web_host=settings.web_host,
+            topic_disable_leader=True,
+            topic_allow_declare=False,
+            loghandlers=[],
+        )
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._steps = ThreadPoolExecutor(1, thread_name_prefix="step")
+        self._models = ThreadPoolExecutor(1, thread_name_prefix="models")
+        self._channel = self.faust.channel(maxsize=CHANNEL_WAVES)
+        self._space = threading.Semaphore(CHANNEL_WAVES)
+        self._stopping = False
+        self.pipeline = Pipeline(settings, live, self.telemetry, emit=self._emit, on_failure=crash)
+        self._add_topology()
+        add_views(self.faust, self.pipeline)
+
+    def _emit(self, wave: Wave) -> None:
+        """Called in the source's thread: waits for space, then puts the wave on the channel."""
+        assert self._loop is not None
+        self._space.acquire()
+        asyncio.run_coroutine_threadsafe(self._channel.put(wave), self._loop)
+
+    def _add_topology(self) -> None:
+        @self.faust.agent(self._channel, name="waves")
+        async def waves(stream: Any) -> None:
+            loop = asyncio.get_running_loop()
+            async for wave in stream:
+                self._space.release()
+                await loop.run_in_executor(self._steps, self._step, wave)
+
+        topic = self.faust.topic(self.settings.models_topic, value_serializer="raw", key_serializer="raw")
+
+        @self.faust.agent(topic, name="models")
+        async def models(stream: Any) -> None:
+            loop = asyncio.get_running_loop()
+            async for value in stream:
+                await loop.run_in_executor(self._models, self._take_up, value)
+
+        @self.faust.task
+        async def start_pipeline() -> None:
+            self._loop = asyncio.get_running_loop()
+            self.pipeline.start()
+
+        @self.faust.timer(interval=1.0)
+        async def refresh() -> None:
+            self.telemetry.lag.set(self.pipeline.source.lag)
+            self.telemetry.in_flight.set(self.pipeline.in_flight)
+
+    def _step(self, wave: Wave) -> None:
+        try:
+            self.pipeline.step(wave)
+        except BaseException as error:  # noqa: BLE001 - crash-only: whatever it is ends the process
+            crash(error)
+
+    def _take_up(self, value: bytes) -> None:
+        """Warm an announced version up and put it into service; a bad one is refused and logged."""
+        try:
+            version = msgspec.json.decode(value, type=Announcement).version
+            if version == self.live.current.version:
+                return
+            self.live.offer(self.live.prepare(version))
+        except msgspec.DecodeError as error:
+            logger.error("an announcement that cannot be read was refused: %s", error)
+        except NextclickError as error:
+            logger.error("announced version refused, %s goes on: %s", self.live.current.version, error.what)
+
+    def stop(self) -> None:
+        """Finish what is under way, then let Faust go."""
+        self.pipeline.stop()
+
+
+class _Worker(FaustWorker):
+    """Faust's worker, which finishes the pipeline before Faust stops its agents."""
+
+    pipeline: Pipeline
+
+    async def on_first_start(self) -> None:
+        await super().on_first_start()
+
+    async def stop(self) -> None:
+        await asyncio.get_running_loop().run_in_executor(None, self.pipeline.stop)
+        await super().stop()
+
+
+def run_worker(settings: Settings) -> None:
+    """Check everything, then run until SIGTERM or SIGINT. Raises NextclickError before anything is consumed."""
+    if settings.torch_threads:
+        torch.set_num_threads(settings.torch_threads)
+    # RocksDB and librdkafka give the GIL up at each call; with the default of 5 ms they would wait long for it.
+    sys.setswitchinterval(GIL_SWITCH_S)
+    ensure_topics(settings)
+    live = LiveModel(settings)
+    live.offer(live.prepare())
+    app = WorkerApp(settings, live)
+    worker = _Worker(app.faust, loglevel=settings.log_level, quiet=True, redirect_stdouts=False)
+    worker.pipeline = app.pipeline
+    worker.execute_from_commandline()

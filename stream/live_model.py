@@ -1,0 +1,127 @@
+"""The model that serves now, and the change to another one between two waves.
+
+A version is loaded, verified and warmed up before it is offered; the step thread picks it
+up at the start of a wave. Knows the registry; knows no network by name.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from model.bundle import Model
+from model.registry import Registry
+from model.sessions import SessionRule
+from model.stepper import Stepper
+from model.vocabulary import Vocabulary
+from stream.settings import Settings
+
+LIST_LENGTH = 20
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Serving:
+    """A warmed-up version; immutable, so that a wave uses one and only one."""
+
+    version: str
+    stepper: Stepper
+    vocabulary: Vocabulary
+    rule: SessionRule
+    excludes_session_items: bool
+    columns: tuple[str, ...]
+    recent_items: int
+
+    @cached_property
+    def popular_ids(self) -> list[str]:
+        """POP's list, long enough to stay full after a session's items are left out."""
+        return [str(item) for item in self.vocabulary.decode(self.vocabulary.top(LIST_LENGTH + self.recent_items))]
+
+    @cached_property
+    def popular_scores(self) -> npt.NDArray[np.float32]:
+        """The training counts behind `popular_ids`."""
+        return self.vocabulary.counts[self.vocabulary.top(LIST_LENGTH + self.recent_items)].astype(np.float32)
+
+    @cached_property
+    def popular_ranks(self) -> dict[str, int]:
+        """Item id → place in `popular_ids`, from 0."""
+        return {item: place for place, item in enumerate(self.popular_ids)}
+
+    def popular_list(self, session_items: list[str]) -> tuple[list[str], npt.NDArray[np.float32]]:
+        """The top-20 of POP for a session, under the version's mask: ids and scores."""
+        masked = set(session_items) if self.excludes_session_items else set()
+        places = [i for i, item in enumerate(self.popular_ids) if item not in masked][:LIST_LENGTH]
+        return [self.popular_ids[i] for i in places], self.popular_scores[places]
+
+    def popular_rank(self, item_id: str, session_items: list[str]) -> int | None:
+        """The item's rank, from 1, in POP's list for a session; None when it is not in the top-20."""
+        place = self.popular_ranks.get(item_id)
+        if place is None:
+            return None
+        if self.excludes_session_items:
+            masked = set(session_items)
+            if item_id in masked:
+                return None
+            ranks = self.popular_ranks
+            place -= sum(ranks.get(item, place) < place for item in masked)
+        return place + 1 if place < LIST_LENGTH else None
+
+
+class LiveModel:
+    """Holds the version in service; `offer` replaces it for the waves to come."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._registry = Registry(Path(settings.registry_dir))
+        self._current: Serving | None = None
+
+    @property
+    def current(self) -> Serving:
+        """The version in service. Raises RuntimeError before the first one is."""
+        if self._current is None:
+            raise RuntimeError("no model version is in service yet")
+        return self._current
+
+    @property
+    def ready(self) -> bool:
+        """Whether a warmed-up version is in service."""
+        return self._current is not None
+
+    def prepare(self, version: str | None = None) -> Serving:
+        """Load, verify and warm up a version (None: the champion). Raises NextclickError."""
+        return self.warm(self._registry.load(version))
+
+    def warm(self, model: Model) -> Serving:
+        """Make a loaded model ready to serve."""
+        settings = self._settings
+        stepper = Stepper(
+            model,
+            device=settings.device,
+            k=LIST_LENGTH,
+            wave_size=settings.wave_size,
+            deterministic=settings.deterministic,
+        )
+        stepper.warm_up()
+        serving = Serving(
+            version=model.version,
+            stepper=stepper,
+            vocabulary=model.vocabulary,
+            rule=SessionRule(model.config.session_gap_s, settings.allowed_lateness_s),
+            excludes_session_items=model.config.exclude_session_items,
+            columns=tuple(name for name in model.network.columns if name != "item"),
+            recent_items=settings.recent_items,
+        )
+        # Their first use is in a wave, where nobody should wait for them.
+        _ = serving.popular_ranks, serving.popular_scores
+        return serving
+
+    def offer(self, serving: Serving) -> None:
+        """Put a version into service from the next wave on."""
+        before = self._current.version if self._current else "none"
+        self._current = serving
+        logger.info("model %s serves now (before: %s) on %s", serving.version, before, serving.stepper.device)

@@ -1,0 +1,123 @@
+"""The way of a wave: source → step thread → sink, with every queue bounded.
+
+Counts what is under way, so that a revoked partition or a shutdown can wait until all of
+it is durable. Crash-only: a failure in any thread ends the process through `on_failure`.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+from confluent_kafka import TopicPartition
+
+from stream.live_model import LiveModel
+from stream.partition import OpenPartition
+from stream.processor import Processor, SteppedWave
+from stream.recovery import Recovery
+from stream.settings import Settings
+from stream.sink import Sink
+from stream.source import Source
+from stream.store import Fence
+from stream.telemetry import Telemetry
+from stream.waves import Wave
+
+
+class Pipeline:
+    """Source, processor and sink of one worker.
+
+    `emit` hands a wave to whoever calls `step` with it, in order, from one thread; it blocks
+    while that queue is full.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        live: LiveModel,
+        telemetry: Telemetry,
+        *,
+        emit: Callable[[Wave], None],
+        on_failure: Callable[[BaseException], None],
+    ) -> None:
+        self.live = live
+        self.telemetry = telemetry
+        self.recovering: dict[int, tuple[int, int]] = {}
+        self._settings = settings
+        self._emit_wave = emit
+        self._processor = Processor(live, settings.recent_items)
+        self._under_way = 0
+        self._events_under_way = 0
+        self._changed = threading.Condition()
+        self.source = Source(
+            settings,
+            emit=self._emit,
+            wait_idle=self._wait_idle,
+            open_partition=self._open_partition,
+            close_partition=self._close_partition,
+            on_read=telemetry.add_read,
+            on_failure=on_failure,
+        )
+        self._sink = Sink(
+            settings, commit=self.source.commit, on_written=self._written, on_failure=on_failure
+        )
+
+    @property
+    def ready(self) -> bool:
+        """Whether a model is warm and every assigned partition is recovered."""
+        return self.live.ready and self.source.assigned.is_set()
+
+    @property
+    def in_flight(self) -> int:
+        """Events read and not yet durable."""
+        return self._events_under_way + self.source.waiting
+
+    def start(self) -> None:
+        """Start publishing, then reading."""
+        self._sink.start()
+        self.source.start()
+
+    def stop(self) -> None:
+        """Stop reading, finish every wave, commit, close the stores."""
+        self.source.stop()
+        self._sink.stop()
+
+    def step(self, wave: Wave) -> None:
+        """Step one wave and hand it to the sink; blocks while the sink is full."""
+        self._sink.submit(self._processor.process(wave))
+
+    def _emit(self, wave: Wave) -> None:
+        with self._changed:
+            self._under_way += 1
+            self._events_under_way += len(wave.arrivals)
+        self._emit_wave(wave)
+
+    def _written(self, stepped: SteppedWave) -> None:
+        self._processor.written = stepped.number
+        self.telemetry.add(stepped)
+        with self._changed:
+            self._under_way -= 1
+            self._events_under_way -= stepped.size
+            self._changed.notify_all()
+
+    def _wait_idle(self) -> None:
+        with self._changed:
+            self._changed.wait_for(lambda: not self._under_way)
+
+    def _open_partition(self, number: int, committed: TopicPartition | None) -> OpenPartition:
+        serving = self.live.current
+
+        def progress(partition: int, done: int, total: int) -> None:
+            self.recovering[partition] = (done, total)
+
+        recovery = Recovery(self._settings, serving.rule, serving.columns, progress)
+        partition = recovery.open(number, committed)
+        self.recovering.pop(number, None)
+        self._processor.partitions[number] = partition
+        self.telemetry.open_partition(number)
+        return partition
+
+    def _close_partition(self, number: int) -> Fence:
+        partition = self._processor.partitions.pop(number)
+        partition.store.close()
+        self.telemetry.close_partition(number)
+        return partition.durable

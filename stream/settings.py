@@ -1,0 +1,149 @@
+"""Settings of every nextclick process: flags, environment, TOML file, defaults.
+
+Precedence is in that order. All problems are reported at once and before any connection.
+Knows names, units and ranges; opens nothing but the TOML file. The environment variables
+are the field names in capitals behind `NEXTCLICK_`; one that names no setting is an error.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import Field, ValidationError
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+from model.errors import NextclickError
+
+PREFIX = "NEXTCLICK_"
+CONFIG_VARIABLE = "NEXTCLICK_CONFIG"
+# Read by the project's scripts, not by its processes.
+SCRIPT_VARIABLES = frozenset({CONFIG_VARIABLE, "NEXTCLICK_VENV", "NEXTCLICK_TEST_KAFKA"})
+
+TopicName = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,249}$")]
+
+
+class Settings(BaseSettings):
+    """What a process needs to know before it starts."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, extra="forbid", frozen=True)
+
+    bootstrap_servers: str = Field("127.0.0.1:9092", min_length=1, description="Kafka brokers, host:port")
+    events_topic: TopicName = "events"
+    recommendations_topic: TopicName = "recommendations"
+    models_topic: TopicName = "models"
+    dlq_topic: TopicName = "events-dlq"
+    partitions: int = Field(4, ge=1, le=4096, description="of events and of recommendations")
+    replication_factor: int = Field(1, ge=1, le=9)
+    group_id: str = Field("nextclick", min_length=1, description="consumer group that shares `events`")
+    worker_id: str = Field(
+        default_factory=lambda: f"worker-{socket.gethostname()}",
+        pattern=r"^[A-Za-z0-9._-]{1,200}$",
+        description="this instance's name: its static membership and its Faust app id",
+    )
+    state_dir: Path = Field(Path("state"), description="folder of the session stores, one per partition")
+    registry_dir: Path = Field(Path("registry"), description="folder of the model versions")
+    device: str = Field("auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$")
+    torch_threads: int | None = Field(None, ge=1, le=1024, description="default: torch's own choice")
+
+    allowed_lateness_s: float = Field(60, ge=0, description="an event later than this counts as late")
+    max_future_s: float = Field(86_400, ge=0, description="an event further ahead of the wall is rejected")
+    recent_items: int = Field(50, ge=1, le=1000, description="kept per session, for rebuilding")
+
+    wave_size: int = Field(64, ge=1, le=4096, description="events stepped together, one per session")
+    wave_wait_ms: float = Field(5, ge=0, le=1000, description="longest wait for a wave to fill")
+    waves_in_flight: int = Field(8, ge=2, le=64, description="bound on stepped, not yet written waves")
+    deterministic: bool = Field(False, description="pad waves, so that lists are equal byte for byte")
+    commit_interval_ms: float = Field(200, ge=0, le=60_000)
+    quality_window: int = Field(10_000, ge=100, description="events in rolling Recall@20 and MRR@20")
+    block_cache_bytes: int = Field(64 << 20, ge=1 << 20, description="RocksDB cache of one partition")
+    write_buffer_bytes: int = Field(16 << 20, ge=1 << 20, description="RocksDB memtable of one partition")
+
+    web_host: str = "127.0.0.1"
+    web_port: int = Field(6066, ge=1, le=65_535)
+    log_level: str = Field("INFO", pattern=r"^(DEBUG|INFO|WARNING|ERROR)$")
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Flags, then environment, then the TOML file named by NEXTCLICK_CONFIG."""
+        path = os.environ.get(CONFIG_VARIABLE)
+        file = (TomlConfigSettingsSource(settings_cls, toml_file=path),) if path else ()
+        return (init_settings, env_settings, *file)
+
+    def kafka_config(self) -> dict[str, Any]:
+        """The librdkafka properties that every client shares."""
+        return {"bootstrap.servers": self.bootstrap_servers, "client.id": self.worker_id}
+
+    def producer_config(self) -> dict[str, Any]:
+        """The librdkafka properties of every producer.
+
+        Idempotent, because a topic's first produce came out of order without; murmur2_random,
+        because it places keys as Java's and aiokafka's producers do.
+        """
+        return {
+            **self.kafka_config(),
+            "enable.idempotence": True,
+            "acks": "all",
+            "partitioner": "murmur2_random",
+            "compression.type": "lz4",
+            "queue.buffering.max.messages": 100_000,
+            "queue.buffering.max.kbytes": 262_144,
+            "message.timeout.ms": 120_000,
+        }
+
+
+def load_settings(**flags: Any) -> Settings:
+    """Read the settings; `flags` that are None count as not given.
+
+    Raises NextclickError that lists every problem.
+    """
+    problems = [
+        f"{name}: no such setting"
+        for name in sorted(os.environ)
+        if name.startswith(PREFIX)
+        and name not in SCRIPT_VARIABLES
+        and name.removeprefix(PREFIX).lower() not in Settings.model_fields
+    ]
+    path = os.environ.get(CONFIG_VARIABLE)
+    if path and not Path(path).is_file():
+        problems.append(f"{CONFIG_VARIABLE}: no file {path}")
+    settings = None
+    try:
+        settings = Settings(**{name: value for name, value in flags.items() if value is not None})
+    except ValidationError as error:
+        problems += [f"{'.'.join(map(str, e['loc']))}: {e['msg']} (got {e['input']!r})" for e in error.errors()]
+    except ValueError as error:
+        problems.append(f"{path}: {error}")
+    if problems or settings is None:
+        raise NextclickError(
+            "settings are not valid: " + "; ".join(problems),
+            "Nothing was started and nothing was read.",
+            "Correct the flags, the NEXTCLICK_* variables or the TOML file; `nextclick settings` lists them.",
+        )
+    return settings
+
+
+def setting_source(name: str, flags: dict[str, Any]) -> str:
+    """Where the value of setting `name` comes from: flag, environment, file or default."""
+    if flags.get(name) is not None:
+        return "flag"
+    if f"{PREFIX}{name.upper()}" in {variable.upper() for variable in os.environ}:
+        return "environment"
+    path = os.environ.get(CONFIG_VARIABLE)
+    if path and name in TomlConfigSettingsSource(Settings, toml_file=path)():
+        return "file"
+    return "default"

@@ -1,0 +1,109 @@
+"""The four topics: created where missing, verified where present.
+
+Knows their names, partition counts and retention; produces and consumes nothing. A wrong
+partition count is an error before anything is consumed, since `events` and
+`recommendations` must place a session alike.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from confluent_kafka import KafkaError, KafkaException
+from confluent_kafka.admin import AdminClient, NewTopic
+
+from model.errors import NextclickError
+from stream.settings import Settings
+
+ANSWER_TIMEOUT_S = 15.0
+DAY_MS = 86_400_000
+
+
+@dataclass(frozen=True)
+class TopicPlan:
+    """What one topic has to look like."""
+
+    name: str
+    partitions: int
+    exact: bool = True
+    config: dict[str, str] = field(default_factory=dict)
+
+
+def plans(settings: Settings) -> list[TopicPlan]:
+    """The topics of design: events, recommendations, models, dead letters.
+
+    Kafka ages a record by its message timestamp, which in `events` is the event time: with
+    the 7-day default a replayed log of 2014 would be deleted within minutes.
+    """
+    return [
+        TopicPlan(settings.events_topic, settings.partitions, config={"retention.ms": "-1"}),
+        TopicPlan(settings.recommendations_topic, settings.partitions, config={"retention.ms": str(7 * DAY_MS)}),
+        TopicPlan(settings.models_topic, 1, exact=False, config={"cleanup.policy": "compact"}),
+        TopicPlan(settings.dlq_topic, 1, exact=False, config={"retention.ms": str(30 * DAY_MS)}),
+    ]
+
+
+def partition_counts(admin: AdminClient, settings: Settings) -> dict[str, int]:
+    """Partitions by topic name, as the brokers have them. Raises NextclickError without a broker."""
+    try:
+        metadata = admin.list_topics(timeout=ANSWER_TIMEOUT_S)
+    except KafkaException as error:
+        raise NextclickError(
+            f"no Kafka broker answered at {settings.bootstrap_servers} in {ANSWER_TIMEOUT_S:.0f} s: "
+            f"{error.args[0].str()}",
+            "Nothing was consumed.",
+            "Start Kafka (`deploy/kafka.sh start`) or name its address: "
+            "--bootstrap-servers or NEXTCLICK_BOOTSTRAP_SERVERS.",
+        ) from None
+    return {name: len(topic.partitions) for name, topic in metadata.topics.items() if topic.error is None}
+
+
+def ensure_topics(settings: Settings, *, create: bool = True) -> dict[str, int]:
+    """Create the missing topics, verify all, and return their partition counts.
+
+    Raises NextclickError when no broker answers, a topic cannot be made, or `events` and
+    `recommendations` differ in partitions or from the settings.
+    """
+    quiet = {**settings.kafka_config(), "log_level": 0}
+    admin = AdminClient(quiet)
+    present = partition_counts(admin, settings)
+    wanted = plans(settings)
+    missing = [plan for plan in wanted if plan.name not in present]
+    if missing and create:
+        _create(admin, missing, settings)
+        present = partition_counts(admin, settings)
+    wrong = [
+        f"{plan.name} has {present.get(plan.name, 0)} partitions, expected {plan.partitions}"
+        for plan in wanted
+        if present.get(plan.name, 0) != plan.partitions and (plan.exact or plan.name not in present)
+    ]
+    if wrong:
+        raise NextclickError(
+            "; ".join(wrong),
+            "A session's events and lists must share a partition number, so the worker does not start.",
+            "Set --partitions to what the topics have, or delete and recreate the topics.",
+        )
+    return {plan.name: present[plan.name] for plan in wanted}
+
+
+def _create(admin: AdminClient, missing: list[TopicPlan], settings: Settings) -> None:
+    requests = [
+        NewTopic(
+            plan.name,
+            num_partitions=plan.partitions,
+            replication_factor=settings.replication_factor,
+            config=plan.config,
+        )
+        for plan in missing
+    ]
+    for name, future in admin.create_topics(requests, operation_timeout=ANSWER_TIMEOUT_S).items():
+        try:
+            future.result(timeout=2 * ANSWER_TIMEOUT_S)
+        except KafkaException as error:
+            if error.args[0].code() == KafkaError.TOPIC_ALREADY_EXISTS:
+                continue
+            raise NextclickError(
+                f"topic {name} could not be created: {error.args[0].str()}",
+                "The worker needs all four topics.",
+                "Create it by hand, or give this client the right to (ACL: Create on the cluster).",
+            ) from None

@@ -1,0 +1,58 @@
+"""The worker's web views: metrics, health, readiness, accounting, quality. Read-only."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import faust
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+
+from stream.pipeline import Pipeline
+
+
+def add_views(app: faust.App, pipeline: Pipeline) -> None:
+    """Add the views to a Faust app; each answers from memory."""
+    telemetry = pipeline.telemetry
+
+    @app.page("/metrics")
+    async def metrics(web: Any, request: Any) -> Any:
+        telemetry.refresh()
+        return web.bytes(generate_latest(telemetry.registry), content_type=CONTENT_TYPE_LATEST)
+
+    @app.page("/health")
+    async def health(web: Any, request: Any) -> Any:
+        """Alive: the process answers. A thread that fails ends the process."""
+        return web.json({"alive": True})
+
+    @app.page("/ready")
+    async def ready(web: Any, request: Any) -> Any:
+        """Ready: a warm model, and every assigned partition recovered."""
+        body = {
+            "ready": pipeline.ready,
+            "recovering": {str(n): {"done": d, "total": t} for n, (d, t) in pipeline.recovering.items()},
+        }
+        return web.json(body, status=200 if pipeline.ready else 503)
+
+    @app.page("/api/status")
+    async def status(web: Any, request: Any) -> Any:
+        quality = {
+            system: {
+                "rolling": _quality(rolling.rolling()),
+                "total": _quality(rolling.total()),
+            }
+            for system, rolling in telemetry.prequential.systems.items()
+        }
+        return web.json(
+            {
+                "model": pipeline.live.current.version if pipeline.live.ready else None,
+                "ready": pipeline.ready,
+                "lists": telemetry.lists,
+                "lag": pipeline.source.lag,
+                "accounting": telemetry.accounting(pipeline.in_flight),
+                "quality": quality,
+            }
+        )
+
+
+def _quality(quality: Any) -> dict[str, float]:
+    return {"events": quality.events, "recall_at_20": quality.recall, "mrr_at_20": quality.mrr}
