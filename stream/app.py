@@ -13,6 +13,7 @@ import os
 import sys
 import threading
 import traceback
+import uuid
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -62,7 +63,9 @@ class WorkerApp:
         settings.state_dir.mkdir(parents=True, exist_ok=True)
         self.telemetry = Telemetry(settings.quality_window)
         self.faust = faust.App(
-            f"nextclick-{settings.worker_id}",
+            # Its consumer group: every worker hears every announcement, and a restart need not
+            # wait until the group has given up the process that was killed.
+            f"nextclick-{settings.worker_id}-{uuid.uuid4().hex[:8]}",
             broker=[f"kafka://{address}" for address in settings.bootstrap_servers.split(",")],
             store="memory://",
             datadir=str(settings.state_dir / "faust"),
@@ -71,14 +74,16 @@ class WorkerApp:
             web_host=settings.web_host,
             topic_disable_leader=True,
             topic_allow_declare=False,
-            loghandlers=[],
+            consumer_auto_offset_reset="latest",
+            # Faust's own timeouts, so that it leaves its group soon after a crash.
+            broker_session_timeout=10.0,
+            broker_heartbeat_interval=3.0,
         )
         self._loop: asyncio.AbstractEventLoop | None = None
         self._steps = ThreadPoolExecutor(1, thread_name_prefix="step")
         self._models = ThreadPoolExecutor(1, thread_name_prefix="models")
         self._channel = self.faust.channel(maxsize=CHANNEL_WAVES)
         self._space = threading.Semaphore(CHANNEL_WAVES)
-        self._stopping = False
         self.pipeline = Pipeline(settings, live, self.telemetry, emit=self._emit, on_failure=crash)
         self._add_topology()
         add_views(self.faust, self.pipeline)
@@ -133,22 +138,20 @@ class WorkerApp:
         except NextclickError as error:
             logger.error("announced version refused, %s goes on: %s", self.live.current.version, error.what)
 
-    def stop(self) -> None:
-        """Finish what is under way, then let Faust go."""
-        self.pipeline.stop()
-
 
 class _Worker(FaustWorker):
     """Faust's worker, which finishes the pipeline before Faust stops its agents."""
 
     pipeline: Pipeline
 
-    async def on_first_start(self) -> None:
-        await super().on_first_start()
-
     async def stop(self) -> None:
-        await asyncio.get_running_loop().run_in_executor(None, self.pipeline.stop)
+        """Called once, by SIGTERM or SIGINT."""
+        if not self._stopped.is_set():
+            await asyncio.get_running_loop().run_in_executor(None, self.pipeline.stop)
         await super().stop()
+
+    def _setup_logging(self) -> None:
+        """The command line has set logging up; Faust is not to replace it."""
 
 
 def run_worker(settings: Settings) -> None:

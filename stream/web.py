@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import faust
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client import generate_latest
 
 from stream.pipeline import Pipeline
 
@@ -17,7 +17,7 @@ def add_views(app: faust.App, pipeline: Pipeline) -> None:
     @app.page("/metrics")
     async def metrics(web: Any, request: Any) -> Any:
         telemetry.refresh()
-        return web.bytes(generate_latest(telemetry.registry), content_type=CONTENT_TYPE_LATEST)
+        return web.bytes(generate_latest(telemetry.registry), content_type="text/plain")
 
     @app.page("/health")
     async def health(web: Any, request: Any) -> Any:
