@@ -1,0 +1,36 @@
+"""Globo.com news clicks: timestamp_ms, session_id, user_id, item_id; CSV, may be compressed.
+
+The time of a session's last click is imputed in the data (its final gap is always 30 s).
+"""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from replay.datasets.format import Converted, Format, reasons, whole_number
+
+COLUMNS = ("timestamp_ms", "session_id", "user_id", "item_id")
+
+
+def convert(chunk: pd.DataFrame) -> Converted:
+    """Chunk of text columns → events."""
+    times = whole_number(chunk["timestamp_ms"])
+    events = pd.DataFrame(
+        {
+            "session_id": chunk["session_id"],
+            "item_id": chunk["item_id"],
+            "event_time_ms": times.fillna(-1).astype("int64"),
+            "kind": "view",
+            "user_id": chunk["user_id"],
+        }
+    )
+    broken = reasons(
+        chunk.index,
+        (times.isna(), "timestamp_ms is no number"),
+        (chunk["session_id"] == "", "session_id is empty"),
+        (chunk["item_id"] == "", "item_id is empty"),
+    )
+    return Converted(events, broken, pd.Series("", index=chunk.index, dtype=object))
+
+
+FORMAT = Format("globo", ",", COLUMNS, True, lambda line: line == ",".join(COLUMNS), convert)

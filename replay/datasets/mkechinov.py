@@ -1,0 +1,61 @@
+"""Kaggle mkechinov / REES46 eCommerce events: monthly CSV files, may be .gz or .zip.
+
+event_time reads `2019-10-01 00:00:00 UTC`; brand and category_code are often empty,
+user_session sometimes (such rows belong to no session and are left out); a few rows stand
+twice.
+"""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from replay.datasets.format import Converted, Format, epoch_ms, reasons, text_or_none, whole_number
+
+COLUMNS = (
+    "event_time",
+    "event_type",
+    "product_id",
+    "category_id",
+    "category_code",
+    "brand",
+    "price",
+    "user_id",
+    "user_session",
+)
+KINDS = ("view", "cart", "purchase")
+
+
+def convert(chunk: pd.DataFrame) -> Converted:
+    """Chunk of text columns → events; rows that stand twice are looked for within the chunk."""
+    moments = pd.to_datetime(
+        chunk["event_time"], format="%Y-%m-%d %H:%M:%S UTC", utc=True, errors="coerce"
+    )
+    price = whole_number(chunk["price"])
+    events = pd.DataFrame(
+        {
+            "session_id": chunk["user_session"],
+            "item_id": chunk["product_id"],
+            "event_time_ms": epoch_ms(moments),
+            "kind": chunk["event_type"],
+            "user_id": chunk["user_id"],
+            "price": price,
+            "brand": text_or_none(chunk["brand"]),
+            "category": text_or_none(chunk["category_code"]),
+        }
+    )
+    broken = reasons(
+        chunk.index,
+        (moments.isna(), "event_time is no time"),
+        (chunk["product_id"] == "", "product_id is empty"),
+        (price.isna() & (chunk["price"] != ""), "price is no number"),
+    )
+    left_out = reasons(
+        chunk.index,
+        (chunk["user_session"] == "", "no session"),
+        (~chunk["event_type"].isin(KINDS), "other kind of event"),
+        (chunk.duplicated(), "duplicate"),
+    )
+    return Converted(events, broken, left_out)
+
+
+FORMAT = Format("mkechinov", ",", COLUMNS, True, lambda line: line == ",".join(COLUMNS), convert)

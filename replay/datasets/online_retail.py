@@ -1,0 +1,61 @@
+"""UCI Online Retail: baskets as sessions, with titles, prices and customers.
+
+A basket is an InvoiceNo, all its lines at one time. Returns (C…), non-positive quantities
+and prices, and codes that are no products are left out; of an item's repeated lines in a
+basket the first is kept.
+"""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from replay.datasets.format import Converted, Format, epoch_ms, reasons, text_or_none, whole_number
+
+COLUMNS = (
+    "InvoiceNo",
+    "StockCode",
+    "Description",
+    "Quantity",
+    "InvoiceDate",
+    "UnitPrice",
+    "CustomerID",
+    "Country",
+)
+# A product's code has five digits, maybe with a letter or two behind them.
+PRODUCT_CODE = r"\d{5}[A-Za-z]{0,2}"
+
+
+def convert(chunk: pd.DataFrame) -> Converted:
+    """Chunk of text columns → events."""
+    moments = pd.to_datetime(chunk["InvoiceDate"], format="%Y-%m-%d %H:%M:%S", utc=True, errors="coerce")
+    quantity, price = whole_number(chunk["Quantity"]), whole_number(chunk["UnitPrice"])
+    code = chunk["StockCode"].str.strip().str.upper()
+    events = pd.DataFrame(
+        {
+            "session_id": chunk["InvoiceNo"],
+            "item_id": code,
+            "event_time_ms": epoch_ms(moments),
+            "kind": "purchase",
+            "user_id": text_or_none(chunk["CustomerID"].str.removesuffix(".0")),
+            "price": price,
+            "title": text_or_none(chunk["Description"].str.strip()),
+        }
+    )
+    broken = reasons(
+        chunk.index,
+        (moments.isna(), "InvoiceDate is no time"),
+        (quantity.isna(), "Quantity is no number"),
+        (price.isna(), "UnitPrice is no number"),
+        (chunk["InvoiceNo"] == "", "InvoiceNo is empty"),
+    )
+    left_out = reasons(
+        chunk.index,
+        (chunk["InvoiceNo"].str.startswith("C"), "return"),
+        (~code.str.fullmatch(PRODUCT_CODE), "no product"),
+        ((quantity <= 0) | (price <= 0), "no sale"),
+        (events.duplicated(["session_id", "item_id"]), "repeated line of a basket"),
+    )
+    return Converted(events, broken, left_out)
+
+
+FORMAT = Format("online-retail", ",", COLUMNS, True, lambda line: line == ",".join(COLUMNS), convert)

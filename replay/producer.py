@@ -1,0 +1,140 @@
+"""Event frames into Kafka: every delivery acknowledged, order within a session kept.
+
+Key = session id, message timestamp = event time. The producer is idempotent, so that a
+retry neither repeats nor reorders; one refused record stops the replay.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+
+import pandas as pd
+from confluent_kafka import Consumer, KafkaError, Message, Producer, TopicPartition
+
+from model.errors import NextclickError
+from stream.events import Event, encode_event
+from stream.settings import Settings
+
+FLUSH_TIMEOUT_S = 120.0
+ANSWER_TIMEOUT_S = 15.0
+
+
+def events_of(frame: pd.DataFrame) -> Iterator[Event]:
+    """The rows of an event frame as events; missing values stay absent."""
+    optional = [name for name in ("user_id", "price", "brand", "category", "title") if name in frame]
+    columns = [frame[name].astype(object).where(frame[name].notna(), None).tolist() for name in optional]
+    for session_id, item_id, time_ms, kind, *rest in zip(
+        frame["session_id"].tolist(),
+        frame["item_id"].tolist(),
+        frame["event_time_ms"].tolist(),
+        frame["kind"].tolist(),
+        *columns,
+        strict=True,
+    ):
+        yield Event(session_id, time_ms, item_id, kind, **dict(zip(optional, rest, strict=True)))
+
+
+class EventProducer:
+    """Sends events and knows how many are sure."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._topic = settings.events_topic
+        self._producer = Producer({**settings.producer_config(), "linger.ms": 5})
+        self.sent = 0
+        self.sure = 0
+        self._error: KafkaError | None = None
+
+    def send(self, event: Event) -> None:
+        """Queue one event; waits while the queue is full. Raises NextclickError after a refused delivery."""
+        key = event.session_id.encode()
+        value = encode_event(event)
+        while True:
+            try:
+                self._producer.produce(
+                    self._topic, value, key, timestamp=event.event_time_ms, on_delivery=self._delivered
+                )
+                break
+            except BufferError:
+                self._producer.poll(0.05)
+                self._raise_error()
+        self.sent += 1
+        if self.sent % 512 == 0:
+            self.poll()
+
+    def poll(self) -> None:
+        """Take delivery reports. Raises NextclickError after a refused delivery."""
+        self._producer.poll(0)
+        self._raise_error()
+
+    def flush(self) -> None:
+        """Wait until every event sent is sure. Raises NextclickError when that does not happen."""
+        left = self._producer.flush(FLUSH_TIMEOUT_S)
+        self._raise_error()
+        if left:
+            raise NextclickError(
+                f"{left} events were not acknowledged in {FLUSH_TIMEOUT_S:.0f} s",
+                f"{self.sure} of {self.sent} are sure.",
+                "Look at the brokers, then replay again.",
+            )
+
+    def _delivered(self, error: KafkaError | None, message: Message) -> None:
+        if error is None:
+            self.sure += 1
+        else:
+            self._error = self._error or error
+
+    def _raise_error(self) -> None:
+        if self._error is not None:
+            raise NextclickError(
+                f"an event was not delivered to {self._topic}: {self._error.str()}",
+                f"{self.sure} of {self.sent} are sure.",
+                "Look at the brokers and at the topic, then replay again.",
+            )
+
+
+class LagLimit:
+    """Holds a replay back while a consumer group is too far behind."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        limit: int,
+        *,
+        check_every: int = 500,
+        pause_s: Callable[[float], object] = time.sleep,
+    ) -> None:
+        self._settings = settings
+        self._limit = limit
+        self._check_every = check_every
+        self._pause_s = pause_s
+        self._sent = 0
+        self._consumer = Consumer(
+            {**settings.kafka_config(), "group.id": settings.group_id, "enable.auto.commit": False}
+        )
+
+    def lag(self) -> int:
+        """Records that the group has not committed yet."""
+        topic = self._settings.events_topic
+        partitions = [TopicPartition(topic, number) for number in range(self._settings.partitions)]
+        committed = self._consumer.committed(partitions, timeout=ANSWER_TIMEOUT_S)
+        lag = 0
+        for partition in committed:
+            low, high = self._consumer.get_watermark_offsets(
+                TopicPartition(topic, partition.partition), timeout=ANSWER_TIMEOUT_S
+            )
+            lag += high - max(partition.offset, low)
+        return lag
+
+    def hold(self, producer: EventProducer) -> None:
+        """Called for every event sent; returns at once but for every so manyth."""
+        self._sent += 1
+        if self._sent % self._check_every:
+            return
+        while self.lag() > self._limit:
+            producer.poll()
+            self._pause_s(0.02)
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._consumer.close()
