@@ -32,5 +32,7 @@ class ModelConfig(BaseModel):
     momentum: float = Field(0.0, ge=0, lt=1)
     seed: int = 42
 
-    session_gap_s: float | None = Field(1800, gt=0, description="silence that ends a session; None: as logged")
+    session_gap_s: float | None = Field(
+        1800, gt=0, description="silence that ends a session; None: as logged"
+    )
     exclude_session_items: bool = Field(False, description="leave a session's own items out of its lists")

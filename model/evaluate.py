@@ -19,10 +19,11 @@ from model.bundle import Model
 from model.metrics import RankingMetrics
 from model.network import Network
 from model.ranking import rank_pessimistic
-from model.sessions import Sessions, SessionRule
+from model.sessions import SessionRule, Sessions
 from model.stepper import Stepper
 
 LANES = 128
+RECENT_ITEMS = 50
 
 
 @dataclass(frozen=True)
@@ -48,12 +49,13 @@ def evaluate(
     *,
     k: int = 20,
     lanes: int = LANES,
+    exclude_session_items: bool = False,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Evaluation:
     """Rank every next event of every session among all items, ties against the target.
 
     Events of unknown items are taken out of the sessions first, as the literature does, and
-    counted. Session items are not masked. `progress` gets (targets done, all targets).
+    counted. `exclude_session_items` masks a session's newest 50 items, as the stream does. `progress` gets (targets done, all targets).
     """
     unknown = int((sessions.items < 0).sum())
     known = sessions.known()
@@ -71,9 +73,24 @@ def evaluate(
         rows = torch.from_numpy(batch.rows)
         scores, state = network.step({"item": items[rows]}, state)
         assert isinstance(scores, torch.Tensor)
+        if exclude_session_items:
+            scores = scores.clone()
+            lanes_N, items_N = _session_items(known, batch.rows)
+            scores[lanes_N, items_N] = -torch.inf
         metrics.update(rank_pessimistic(scores, items[rows + 1]).numpy())
         progress(metrics.count, known.pairs)
     return Evaluation(k, metrics.recall, metrics.mrr, metrics.count, len(known), unknown)
+
+
+def _session_items(
+    sessions: Sessions, rows: npt.NDArray[np.int64]
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Lane and item of each session's newest events up to its row in `rows`."""
+    begins = sessions.offsets[np.searchsorted(sessions.offsets, rows, side="right") - 1]
+    behind = np.arange(min(RECENT_ITEMS, int((rows - begins).max()) + 1))
+    places = rows[:, None] - behind
+    lanes, columns = np.nonzero(places >= begins[:, None])
+    return torch.from_numpy(lanes), torch.from_numpy(sessions.items[places[lanes, columns]])
 
 
 def _sessions_in(state: dict[str, torch.Tensor], kept: npt.NDArray[np.bool_]) -> int:
@@ -134,7 +151,9 @@ def event_lists(model: Model, frame: pd.DataFrame, *, stepper: Stepper | None = 
             if model.config.exclude_session_items:
                 width = max(len(seen[part]) for part in parts)
                 exclude = np.array([seen[p] + [-1] * (width - len(seen[p])) for p in parts], np.int64)
-            ids[part_rows], scores[part_rows], after = stepper.step({"item": items[part_rows]}, packed, exclude)
+            ids[part_rows], scores[part_rows], after = stepper.step(
+                {"item": items[part_rows]}, packed, exclude
+            )
             for row, part, packed_row in zip(part_rows, parts, after, strict=True):
                 rows[part], shown[part] = packed_row, int(row)
     names = vocabulary.item_ids[ids]

@@ -57,7 +57,9 @@ class Registry:
         event-time range). The version id is the UTC time and the hash of its contents.
         """
         files = {
-            WEIGHTS: save_tensors({k: v.detach().cpu().contiguous() for k, v in network.state_dict().items()}),
+            WEIGHTS: save_tensors(
+                {k: v.detach().cpu().contiguous() for k, v in network.state_dict().items()}
+            ),
             CONFIG: config.model_dump_json(indent=2).encode(),
             VOCABULARY: vocabulary.to_json().encode(),
             SCORES: json.dumps(dict(scores), indent=2).encode(),
@@ -119,7 +121,7 @@ class Registry:
         return Model(version, config, vocabulary, network.eval(), scores, manifest)
 
     def versions(self) -> list[dict[str, Any]]:
-        """The manifests of all versions, oldest first, each with its `scores` and `champion` true or false."""
+        """The manifests of all versions, oldest first, each with its `scores` and whether it is `champion`."""
         champion = self.champion()
         rows = []
         for folder in sorted(self.root.glob("*")) if self.root.is_dir() else []:
@@ -157,7 +159,10 @@ class Registry:
     def _manifest(self, folder: Path) -> dict[str, Any]:
         try:
             manifest: dict[str, Any] = json.loads((folder / MANIFEST).read_bytes())
-            known = manifest["format"] == FORMAT and {WEIGHTS, CONFIG, VOCABULARY, SCORES} <= manifest["sha256"].keys()
+            known = (
+                manifest["format"] == FORMAT
+                and {WEIGHTS, CONFIG, VOCABULARY, SCORES} <= manifest["sha256"].keys()
+            )
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise _corrupt(folder, f"{MANIFEST} cannot be read: {error}") from error
         if not known:

@@ -72,7 +72,9 @@ class Sessions:
         """Cut a log, in event-time order, into sessions. Raises NextclickError on a log without events."""
         if frame.empty:
             raise NextclickError(
-                "the log has no events", "There is nothing to learn from or to evaluate.", "Name another file or range."
+                "the log has no events",
+                "There is nothing to learn from or to evaluate.",
+                "Name another file or range.",
             )
         codes, ids = pd.factorize(frame["session_id"])
         order = np.argsort(codes, kind="stable")

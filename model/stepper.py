@@ -36,15 +36,15 @@ class StateLayout:
 
     def pack(self, state: State) -> Rows:
         """State of B sessions → uint8, B×row_bytes."""
-        parts = [
-            state[f.name].contiguous().cpu().flatten(1).view(torch.uint8).numpy() for f in self._fields
-        ]
+        parts = [state[f.name].contiguous().cpu().flatten(1).view(torch.uint8).numpy() for f in self._fields]
         return parts[0] if len(parts) == 1 else np.ascontiguousarray(np.concatenate(parts, axis=1))
 
     def unpack(self, rows: Rows) -> State:
         """uint8, B×row_bytes → state of B sessions, on the CPU."""
         if rows.shape[1] != self.row_bytes:
-            raise ValueError(f"a packed state has {rows.shape[1]} bytes, this network's have {self.row_bytes}")
+            raise ValueError(
+                f"a packed state has {rows.shape[1]} bytes, this network's have {self.row_bytes}"
+            )
         state: State = {}
         at = 0
         for f, size in zip(self._fields, self._sizes, strict=True):
@@ -55,7 +55,7 @@ class StateLayout:
 
 
 def choose_device(device: str) -> torch.device:
-    """"auto" → CUDA if there, else the CPU; any other name as it is."""
+    """ "auto" → CUDA if there, else the CPU; any other name as it is."""
     if device == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     return torch.device(device)

@@ -61,7 +61,9 @@ class SparseAdagrad:
         self._sum_VH, self._sum_V = torch.zeros_like(vectors_VH), torch.zeros_like(bias_V)
         self._velocity_VH = torch.zeros_like(vectors_VH) if momentum else None
 
-    def update(self, items_N: Tensor, gradient_NH: Tensor, bias_items_C: Tensor, bias_gradient_C: Tensor) -> None:
+    def update(
+        self, items_N: Tensor, gradient_NH: Tensor, bias_items_C: Tensor, bias_gradient_C: Tensor
+    ) -> None:
         """Add up the gradients of equal items, then step each row once."""
         items_U, inverse_N = torch.unique(items_N, return_inverse=True)
         gradient_UH = torch.zeros(len(items_U), gradient_NH.shape[1]).index_add_(0, inverse_N, gradient_NH)
@@ -76,7 +78,9 @@ class SparseAdagrad:
         gradient_U = torch.zeros(len(items_U)).index_add_(0, inverse_N[-len(bias_items_C) :], bias_gradient_C)
         sum_U = self._sum_V[items_U].addcmul_(gradient_U, gradient_U)
         self._sum_V[items_U] = sum_U
-        self._bias.index_add_(0, items_U, gradient_U.mul_(-self._learning_rate).div_(sum_U.add_(ADAGRAD_EPSILON).sqrt_()))
+        self._bias.index_add_(
+            0, items_U, gradient_U.mul_(-self._learning_rate).div_(sum_U.add_(ADAGRAD_EPSILON).sqrt_())
+        )
 
 
 def train(
@@ -167,7 +171,9 @@ class _Trainer:
         bias_C = network.bias_V.data[candidates_C].requires_grad_()
         output_BH, hidden_BLH = network.run_cells(embedded_BH, hidden_BLH)
         scores_BC = torch.addmm(bias_C, output_BH, vectors_CH.t())
-        expected_C = len(target_B) * self._popularity_V[candidates_C] + self._expected_negatives_V[candidates_C]
+        expected_C = (
+            len(target_B) * self._popularity_V[candidates_C] + self._expected_negatives_V[candidates_C]
+        )
         loss = sampled_cross_entropy(scores_BC, candidates_C, expected_C.log(), self._logq)
         self._cells.zero_grad()
         loss.backward()

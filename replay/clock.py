@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable
 
@@ -19,7 +18,7 @@ class Pace:
         speed: float | None,
         *,
         now_s: Callable[[], float] = time.monotonic,
-        wait_s: Callable[[float], object] = threading.Event().wait,
+        wait_s: Callable[[float], object] = time.sleep,
     ) -> None:
         if speed is not None and not 0 < speed < float("inf"):
             raise ValueError(f"a speed is above 0: {speed}")

@@ -61,7 +61,7 @@ def replay_files(
     settings: Settings,
     paths: Sequence[Path],
     *,
-    format: str | None = None,  # noqa: A002 - the command line's own word
+    format: str | None = None,
     on_error: str = "stop",
     from_ms: int | None = None,
     until_ms: int | None = None,

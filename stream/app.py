@@ -155,10 +155,13 @@ class _Worker(FaustWorker):
 
 
 def run_worker(settings: Settings) -> None:
-    """Check everything, then run until SIGTERM or SIGINT. Raises NextclickError before anything is consumed."""
+    """Check everything, then run until SIGTERM or SIGINT.
+
+    Raises NextclickError before anything is consumed.
+    """
     if settings.torch_threads:
         torch.set_num_threads(settings.torch_threads)
-    # RocksDB and librdkafka give the GIL up at each call; with the default of 5 ms they would wait long for it.
+    # RocksDB and librdkafka give the GIL up at each call; at the default of 5 ms they would wait long.
     sys.setswitchinterval(GIL_SWITCH_S)
     ensure_topics(settings)
     live = LiveModel(settings)

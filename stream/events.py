@@ -47,7 +47,7 @@ class Recommendation(msgspec.Struct, gc=False):
     scores: list[float]
 
 
-class RejectedEvent(Exception):  # noqa: N818 - it names what arrived, not a fault of ours
+class RejectedEvent(Exception):
     """A record that cannot be read as an event; `reason` is one of REASONS."""
 
     def __init__(self, reason: str) -> None:

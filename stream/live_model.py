@@ -40,7 +40,9 @@ class Serving:
     @cached_property
     def popular_ids(self) -> list[str]:
         """POP's list, long enough to stay full after a session's items are left out."""
-        return [str(item) for item in self.vocabulary.decode(self.vocabulary.top(LIST_LENGTH + self.recent_items))]
+        return [
+            str(item) for item in self.vocabulary.decode(self.vocabulary.top(LIST_LENGTH + self.recent_items))
+        ]
 
     @cached_property
     def popular_scores(self) -> npt.NDArray[np.float32]:

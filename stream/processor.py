@@ -116,9 +116,7 @@ class Processor:
                 fresh.append((arrival, arrival.event))
         return fresh
 
-    def _load(
-        self, fresh: list[tuple[Arrival, Event]], serving: Serving, out: SteppedWave
-    ) -> list[_Visit]:
+    def _load(self, fresh: list[tuple[Arrival, Event]], serving: Serving, out: SteppedWave) -> list[_Visit]:
         """Each event with its session's state, new where there is none; ended sessions leave here."""
         by_partition: dict[int, list[str]] = {}
         for arrival, event in fresh:
@@ -187,7 +185,10 @@ class Processor:
             history[:-1] if again else history for history, again in zip(histories, relist, strict=True)
         ]
         rows = serving.stepper.rebuild(
-            [_columns_of(visit.state, history, serving) for visit, history in zip(stale, replayed, strict=True)]
+            [
+                _columns_of(visit.state, history, serving)
+                for visit, history in zip(stale, replayed, strict=True)
+            ]
         )
         for visit, row, history in zip(stale, rows, histories, strict=True):
             state = visit.state

@@ -55,7 +55,9 @@ class Sink:
         on_failure: Callable[[BaseException], None],
     ) -> None:
         self._settings = settings
-        self._producer = Producer({**settings.producer_config(), "linger.ms": 2, "batch.num.messages": 10_000})
+        self._producer = Producer(
+            {**settings.producer_config(), "linger.ms": 2, "batch.num.messages": 10_000}
+        )
         self._commit = commit
         self._on_written = on_written
         self._on_failure = on_failure

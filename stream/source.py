@@ -161,7 +161,9 @@ class Source:
             self._commit_written()
             self._measure_lag()
         room = self._settings.wave_size - len(self._cutter)
-        messages = self._consumer.consume(room, timeout=self._settings.wave_wait_ms / 1000) if room > 0 else []
+        messages = (
+            self._consumer.consume(room, timeout=self._settings.wave_wait_ms / 1000) if room > 0 else []
+        )
         received_ns = time.monotonic_ns()
         latest_ms = int((self._wall_s() + self._settings.max_future_s) * 1000)
         for message in messages:
@@ -186,7 +188,14 @@ class Source:
                 raise RejectedEvent("future")
         except RejectedEvent as rejected:
             arrival = Arrival(
-                partition, offset, None, watermark_ms, received_ns, reason=rejected.reason, key=key, value=value
+                partition,
+                offset,
+                None,
+                watermark_ms,
+                received_ns,
+                reason=rejected.reason,
+                key=key,
+                value=value,
             )
         else:
             arrival = Arrival(partition, offset, event, watermark_ms, received_ns)

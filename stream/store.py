@@ -102,7 +102,10 @@ class Batch:
 
 
 class SessionStore:
-    """One partition's RocksDB. Opening raises CorruptStoreError, or NextclickError when another process has it."""
+    """One partition's RocksDB.
+
+    Opening raises CorruptStoreError, or NextclickError when another process has it.
+    """
 
     def __init__(
         self, path: Path, *, block_cache_bytes: int = 64 << 20, write_buffer_bytes: int = 16 << 20

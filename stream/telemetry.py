@@ -35,7 +35,9 @@ class Telemetry:
         self._outcome = Counter(
             "nextclick_events", "events by outcome, durable", ["partition", "outcome"], registry=r
         )
-        self._rejected = Counter("nextclick_rejected_events", "dead letters by reason", ["reason"], registry=r)
+        self._rejected = Counter(
+            "nextclick_rejected_events", "dead letters by reason", ["reason"], registry=r
+        )
         self._lists = Counter("nextclick_lists", "lists published and acknowledged", registry=r)
         self._fallback = Counter("nextclick_fallback_lists", "lists of no step", ["reason"], registry=r)
         self._resets = Counter("nextclick_session_resets", "sessions begun anew after silence", registry=r)
@@ -44,7 +46,9 @@ class Telemetry:
         self._inexact = Counter(
             "nextclick_rebuilt_inexact_sessions", "of these, longer than their history", registry=r
         )
-        self._expired = Counter("nextclick_expired_sessions", "sessions the watermark left behind", registry=r)
+        self._expired = Counter(
+            "nextclick_expired_sessions", "sessions the watermark left behind", registry=r
+        )
         self._wave = Histogram(
             "nextclick_wave_events",
             "events in a wave",
@@ -55,7 +59,10 @@ class Telemetry:
             "nextclick_step_duration_seconds", "one wave in the step thread", buckets=SECONDS, registry=r
         )
         self._queued = Histogram(
-            "nextclick_queued_duration_seconds", "oldest event of a wave, read to step", buckets=SECONDS, registry=r
+            "nextclick_queued_duration_seconds",
+            "oldest event of a wave, read to step",
+            buckets=SECONDS,
+            registry=r,
         )
         self._delay = Histogram(
             "nextclick_list_delay_seconds",
@@ -163,7 +170,7 @@ class Telemetry:
         self._rss.set(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
 
     def accounting(self, in_flight: int) -> dict[str, object]:
-        """The identity: totals by outcome, and whether they and the `in_flight` events make up what was read."""
+        """The identity: totals by outcome; `holds` when they and `in_flight` make up what was read."""
         totals = {name: sum(o[name] for o in self.outcomes.values()) for name in OUTCOMES}
         partitions = {
             str(number): {"read": self.read[number], **outcomes}

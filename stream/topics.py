@@ -37,7 +37,9 @@ def plans(settings: Settings) -> list[TopicPlan]:
     """
     return [
         TopicPlan(settings.events_topic, settings.partitions, config={"retention.ms": "-1"}),
-        TopicPlan(settings.recommendations_topic, settings.partitions, config={"retention.ms": str(7 * DAY_MS)}),
+        TopicPlan(
+            settings.recommendations_topic, settings.partitions, config={"retention.ms": str(7 * DAY_MS)}
+        ),
         TopicPlan(settings.models_topic, 1, exact=False, config={"cleanup.policy": "compact"}),
         TopicPlan(settings.dlq_topic, 1, exact=False, config={"retention.ms": str(30 * DAY_MS)}),
     ]

@@ -76,7 +76,7 @@ def detect(path: Path) -> str:
 def read(
     paths: Sequence[Path],
     *,
-    format: str | None = None,  # noqa: A002 - the command line's own word
+    format: str | None = None,
     on_error: str = "stop",
     rejects: Counter[str] | None = None,
 ) -> Iterator[pd.DataFrame]:
@@ -91,7 +91,9 @@ def read(
         name = format or detect(path)
         if name not in FORMATS:
             raise NextclickError(
-                f"there is no format {name!r}", f"Known are: {', '.join(FORMATS)}.", "Name one of them with --format."
+                f"there is no format {name!r}",
+                f"Known are: {', '.join(FORMATS)}.",
+                "Name one of them with --format.",
             )
         yield from _read_one(path, FORMATS[name], on_error == "skip", rejects)
 
@@ -99,7 +101,7 @@ def read(
 def load(
     paths: Sequence[Path],
     *,
-    format: str | None = None,  # noqa: A002 - the command line's own word
+    format: str | None = None,
     on_error: str = "stop",
     rejects: Counter[str] | None = None,
 ) -> pd.DataFrame:

@@ -27,9 +27,7 @@ KINDS = ("view", "cart", "purchase")
 
 def convert(chunk: pd.DataFrame) -> Converted:
     """Chunk of text columns → events; rows that stand twice are looked for within the chunk."""
-    moments = pd.to_datetime(
-        chunk["event_time"], format="%Y-%m-%d %H:%M:%S UTC", utc=True, errors="coerce"
-    )
+    moments = pd.to_datetime(chunk["event_time"], format="%Y-%m-%d %H:%M:%S UTC", utc=True, errors="coerce")
     price = whole_number(chunk["price"])
     events = pd.DataFrame(
         {

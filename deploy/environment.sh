@@ -1,0 +1,44 @@
+# Sourced by deploy/demo and tests/run: makes the project's virtual environment, once, outside the
+# checkout, named after pyproject.toml and the Python version, so that clones share it. Sets PYTHON.
+# NEXTCLICK_VENV names another place. Needs Python 3.11 or later and nothing else.
+
+environment() {
+  local root=$1 base digest venv
+  base=$(command -v python3.11 || command -v python3) || {
+    echo "error: there is no python3; nextclick runs on Python 3.11 or later. do: install it" >&2
+    return 2
+  }
+  "$base" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || {
+    echo "error: $base is $("$base" --version); nextclick runs on Python 3.11 or later. do: install it" >&2
+    return 2
+  }
+  digest=$("$base" - "$root/pyproject.toml" <<'EOF'
+import hashlib, sys, tomllib
+with open(sys.argv[1], "rb") as file:
+    project = tomllib.load(file)
+wanted = [*project["project"]["dependencies"], *project["dependency-groups"]["dev"], sys.version]
+print(hashlib.sha256("\n".join(wanted).encode()).hexdigest()[:12])
+EOF
+  )
+  venv=${NEXTCLICK_VENV:-${XDG_CACHE_HOME:-$HOME/.cache}/nextclick/venv-$digest}
+  if [ ! -f "$venv/.complete-$digest" ]; then
+    mkdir -p "$(dirname "$venv")"
+    exec 8>"$venv.lock"
+    flock 8
+    if [ ! -f "$venv/.complete-$digest" ]; then
+      echo "making the environment in $venv (once; torch is large, this takes some minutes)" >&2
+      "$base" -m venv --clear "$venv"
+      "$base" - "$root/pyproject.toml" >"$venv/requirements.txt" <<'EOF'
+import sys, tomllib
+with open(sys.argv[1], "rb") as file:
+    project = tomllib.load(file)
+print("\n".join([*project["project"]["dependencies"], *project["dependency-groups"]["dev"]]))
+EOF
+      "$venv/bin/python" -m pip install --quiet --disable-pip-version-check -r "$venv/requirements.txt" >&2
+      touch "$venv/.complete-$digest"
+    fi
+    exec 8>&-
+  fi
+  PYTHON=$venv/bin/python
+  export PATH="$venv/bin:$PATH" PYTHONPATH="$root${PYTHONPATH:+:$PYTHONPATH}"
+}

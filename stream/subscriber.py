@@ -1,0 +1,91 @@
+"""Subscribes to the recommendations topic: each list as it comes, with its headers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import msgspec
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+
+from model.errors import NextclickError
+from stream.events import Recommendation, decode_recommendation
+from stream.settings import Settings
+
+ANSWER_TIMEOUT_S = 15.0
+
+
+@dataclass(frozen=True)
+class Received:
+    """One list and what its headers say."""
+
+    recommendation: Recommendation
+    partition: int
+    offset: int
+    headers: dict[str, str]
+
+
+def recommendations(
+    settings: Settings, *, from_start: bool = False, idle_s: float | None = None
+) -> Iterator[Received]:
+    """The lists of all partitions; new ones, or with `from_start` all that are kept.
+
+    Reads without a group, so that every subscriber sees every list. Ends after `idle_s`
+    seconds without one (None: never). Raises NextclickError when no broker answers.
+    """
+    consumer = Consumer(
+        {
+            **settings.kafka_config(),
+            "group.id": f"{settings.group_id}-watch",
+            "enable.auto.commit": False,
+            "auto.offset.reset": "earliest" if from_start else "latest",
+        }
+    )
+    try:
+        topic = settings.recommendations_topic
+        try:
+            partitions = consumer.list_topics(topic, timeout=ANSWER_TIMEOUT_S).topics[topic].partitions
+        except KafkaException as error:
+            raise NextclickError(
+                f"no Kafka broker answered at {settings.bootstrap_servers}: {error.args[0].str()}",
+                "There is nothing to watch.",
+                "Start Kafka, or name it with --bootstrap-servers.",
+            ) from None
+        consumer.assign(
+            [
+                TopicPartition(
+                    topic,
+                    number,
+                    consumer.get_watermark_offsets(TopicPartition(topic, number))[not from_start],
+                )
+                for number in partitions
+            ]
+        )
+        idle = 0.0
+        while idle_s is None or idle < idle_s:
+            messages = consumer.consume(500, timeout=0.1)
+            idle = 0.0 if messages else idle + 0.1
+            for message in messages:
+                received = _received(message)
+                if received is not None:
+                    yield received
+    finally:
+        consumer.close()
+
+
+def _received(message: Message) -> Received | None:
+    error = message.error()
+    if error is not None:
+        if error.code() == KafkaError._PARTITION_EOF or error.retriable():  # noqa: SLF001
+            return None
+        raise NextclickError(f"reading failed: {error.str()}", "The watch ends.", "Look at the brokers.")
+    try:
+        recommendation = decode_recommendation(message.value() or b"")
+    except msgspec.DecodeError as problem:
+        raise NextclickError(
+            f"{message.topic()} holds something that is no list: {problem}",
+            "Another program writes to this topic.",
+            "Name the right topic with NEXTCLICK_RECOMMENDATIONS_TOPIC.",
+        ) from None
+    headers = {k: (v or b"").decode() for k, v in message.headers() or []}
+    return Received(recommendation, message.partition() or 0, message.offset() or 0, headers)
