@@ -148,7 +148,7 @@ class Registry:
 
     def _folder(self, version: str) -> Path:
         folder = self.root / version
-        if Path(version).name != version or version.startswith(".") or not folder.is_dir():
+        if not version or Path(version).name != version or version.startswith(".") or not folder.is_dir():
             raise NextclickError(
                 f"there is no version {version!r} in {self.root}",
                 "It was never saved here, or its folder was removed.",

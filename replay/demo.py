@@ -9,17 +9,10 @@ replay waits for the worker.
 from __future__ import annotations
 
 import argparse
-import json
-import os
-import signal
-import socket
-import subprocess
 import sys
 import tempfile
 import threading
 import time
-import urllib.error
-import urllib.request
 from collections import Counter, deque
 from pathlib import Path
 from typing import Any
@@ -41,15 +34,15 @@ from replay.run import ReplayReport, replay_frames
 from stream.settings import Settings, load_settings
 from stream.subscriber import Received, recommendations
 from stream.topics import plans
+from stream.worker_process import START_TIMEOUT_S, WorkerProcess, free_port
 
 BUNDLED = Path(__file__).parent.parent / "deploy" / "data" / "online_retail.csv.xz"
 BROKER_PARTITIONS = 4
 LAG_LIMIT = 3_000
-START_TIMEOUT_S = 60
 TRAINING_EVENTS = 250_000
 SHOWN_LISTS = 8
 SHOWN_ITEMS = 4
-console = Console()
+console = Console(soft_wrap=True)
 
 
 class EmbeddedBroker:
@@ -72,66 +65,6 @@ class EmbeddedBroker:
                     raise NextclickError(
                         f"the embedded broker did not make {plan.name}", "The demo ends.", "Run it again."
                     )
-
-
-class WorkerProcess:
-    """A real worker as a process of its own, with its log in a file."""
-
-    def __init__(self, settings: Settings, folder: Path) -> None:
-        self._log_path = folder / "worker.log"
-        self.address = f"http://127.0.0.1:{settings.web_port}"
-        environment = {
-            **os.environ,
-            "NEXTCLICK_BOOTSTRAP_SERVERS": settings.bootstrap_servers,
-            "NEXTCLICK_REGISTRY_DIR": str(settings.registry_dir),
-            "NEXTCLICK_STATE_DIR": str(settings.state_dir),
-            "NEXTCLICK_WEB_PORT": str(settings.web_port),
-            "NEXTCLICK_WORKER_ID": settings.worker_id,
-        }
-        with self._log_path.open("wb") as log:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "nextclick", "worker"],
-                env=environment,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                stdin=subprocess.DEVNULL,
-            )
-
-    def status(self) -> dict[str, Any] | None:
-        """What the worker says of itself, None while it does not answer."""
-        try:
-            with urllib.request.urlopen(f"{self.address}/api/status", timeout=5) as answer:
-                status: dict[str, Any] = json.load(answer)
-                return status
-        except (urllib.error.URLError, ConnectionError, TimeoutError):
-            return None
-
-    def wait_ready(self) -> None:
-        """Return when it serves. Raises NextclickError when it ends or takes too long."""
-        deadline = time.monotonic() + START_TIMEOUT_S
-        while not ((status := self.status()) and status["ready"]):
-            self.check()
-            if time.monotonic() > deadline:
-                raise self._failed(f"the worker was not ready in {START_TIMEOUT_S} s")
-            time.sleep(0.1)
-
-    def check(self) -> None:
-        """Raises NextclickError when the process has ended."""
-        if self.process.poll() is not None:
-            raise self._failed(f"the worker ended with code {self.process.returncode}")
-
-    def stop(self) -> int:
-        """End it by SIGTERM; → its exit code."""
-        self.process.send_signal(signal.SIGTERM)
-        try:
-            return self.process.wait(START_TIMEOUT_S)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            return self.process.wait()
-
-    def _failed(self, what: str) -> NextclickError:
-        tail = "\n".join(self._log_path.read_text(errors="replace").splitlines()[-15:])
-        return NextclickError(what, f"Its last words:\n{tail}", "Look at them, then run the demo again.")
 
 
 def train_first_model(earlier: pd.DataFrame, registry: Registry, epochs: int) -> None:
@@ -195,7 +128,7 @@ def follow(worker: WorkerProcess, settings: Settings, later: pd.DataFrame, title
     newest: deque[Received] = deque(maxlen=SHOWN_LISTS)
     report = ReplayReport()
     failures: list[BaseException] = []
-    replayed = threading.Event()
+    replayed, finished = threading.Event(), threading.Event()
 
     def replay() -> None:
         try:
@@ -211,12 +144,13 @@ def follow(worker: WorkerProcess, settings: Settings, later: pd.DataFrame, title
 
     def watch() -> None:
         try:
-            for received in recommendations(settings):
+            for received in recommendations(settings, until=finished.is_set):
                 newest.appendleft(received)
         except BaseException as error:  # noqa: BLE001 - it is raised again below
             failures.append(error)
 
-    threading.Thread(target=watch, daemon=True, name="watch").start()
+    watcher = threading.Thread(target=watch, daemon=True, name="watch")
+    watcher.start()
     threading.Thread(target=replay, daemon=True, name="replay").start()
     said_s = time.monotonic()
     with Live(console=console, refresh_per_second=4, transient=True) as live:
@@ -233,6 +167,8 @@ def follow(worker: WorkerProcess, settings: Settings, later: pd.DataFrame, title
                     say(newest, titles, status, report.sent, len(later))
                 accounting = status["accounting"]
                 if replayed.is_set() and accounting["read"] >= report.sure and not accounting["in_flight"]:
+                    finished.set()
+                    watcher.join()
                     return report
             time.sleep(0.25)
 
@@ -249,13 +185,6 @@ def say(newest: deque[Received], titles: dict[str, str], status: dict[str, Any],
         shown = newest[0].recommendation
         names = " · ".join(titles.get(item, item).capitalize() for item in shown.items[:SHOWN_ITEMS])
         console.print(f"  session {shown.session_id}: {names}", highlight=False, markup=False)
-
-
-def free_port() -> int:
-    """A TCP port that nobody has now."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
 
 
 def summary(status: dict[str, Any], report: ReplayReport, exit_code: int) -> bool:
@@ -302,7 +231,7 @@ def run(files: list[Path], *, epochs: int, seconds: float) -> int:
         registry = Registry(settings.registry_dir)
         console.print(f"training on the earlier {len(earlier):,} events", highlight=False)
         train_first_model(earlier, registry, epochs)
-        worker = WorkerProcess(settings, folder)
+        worker = WorkerProcess(settings, folder / "worker.log")
         try:
             worker.wait_ready()
             console.print(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import msgspec
@@ -26,12 +26,16 @@ class Received:
 
 
 def recommendations(
-    settings: Settings, *, from_start: bool = False, idle_s: float | None = None
+    settings: Settings,
+    *,
+    from_start: bool = False,
+    idle_s: float | None = None,
+    until: Callable[[], bool] = lambda: False,
 ) -> Iterator[Received]:
     """The lists of all partitions; new ones, or with `from_start` all that are kept.
 
     Reads without a group, so that every subscriber sees every list. Ends after `idle_s`
-    seconds without one (None: never). Raises NextclickError when no broker answers.
+    seconds without one (None: never), or when `until` says so. Raises NextclickError when no broker answers.
     """
     consumer = Consumer(
         {
@@ -62,7 +66,7 @@ def recommendations(
             ]
         )
         idle = 0.0
-        while idle_s is None or idle < idle_s:
+        while (idle_s is None or idle < idle_s) and not until():
             messages = consumer.consume(500, timeout=0.1)
             idle = 0.0 if messages else idle + 0.1
             for message in messages:

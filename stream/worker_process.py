@@ -1,0 +1,98 @@
+"""A worker as a process of its own, with its settings in its environment and its log in a file."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from model.errors import NextclickError
+from stream.settings import PREFIX, Settings
+
+START_TIMEOUT_S = 60.0
+
+
+class WorkerProcess:
+    """Starts `nextclick worker` with `settings`; the log is appended to `log_path`."""
+
+    def __init__(self, settings: Settings, log_path: Path) -> None:
+        self.address = f"http://{settings.web_host}:{settings.web_port}"
+        self._log_path = log_path
+        given = {name: getattr(settings, name) for name in settings.model_fields_set}
+        environment = {**os.environ, **{f"{PREFIX}{name.upper()}": str(value) for name, value in given.items()}}
+        with log_path.open("ab") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "nextclick", "worker"],
+                env=environment,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                stdin=subprocess.DEVNULL,
+            )
+
+    def status(self) -> dict[str, Any] | None:
+        """What the worker says of itself, None while it does not answer."""
+        try:
+            with urllib.request.urlopen(f"{self.address}/api/status", timeout=5) as answer:
+                status: dict[str, Any] = json.load(answer)
+                return status
+        except (urllib.error.URLError, ConnectionError, TimeoutError):
+            return None
+
+    def wait_until(
+        self, condition: Callable[[dict[str, Any]], bool], what: str, timeout_s: float = START_TIMEOUT_S
+    ) -> dict[str, Any]:
+        """The first status that fulfils `condition`. Raises NextclickError when it ends or takes too long."""
+        deadline = time.monotonic() + timeout_s
+        while not ((status := self.status()) and condition(status)):
+            self.check()
+            if time.monotonic() > deadline:
+                raise self._failed(f"the worker: {what} did not happen in {timeout_s:.0f} s, status {status}")
+            time.sleep(0.05)
+        return status
+
+    def wait_ready(self) -> None:
+        """Return when it serves."""
+        self.wait_until(lambda status: bool(status["ready"]), "readiness")
+
+    def check(self) -> None:
+        """Raises NextclickError when the process has ended."""
+        if self.process.poll() is not None:
+            raise self._failed(f"the worker ended with code {self.process.returncode}")
+
+    def stop(self) -> int:
+        """End it by SIGTERM; → its exit code."""
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+        try:
+            return self.process.wait(START_TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            return self.kill()
+
+    def kill(self) -> int:
+        """End it by SIGKILL; → its exit code."""
+        self.process.kill()
+        return self.process.wait()
+
+    def log(self) -> str:
+        """What it has written."""
+        return self._log_path.read_text(errors="replace")
+
+    def _failed(self, what: str) -> NextclickError:
+        tail = "\n".join(self.log().splitlines()[-15:])
+        return NextclickError(what, f"Its last words:\n{tail}", "Look at them, then try again.")
+
+
+def free_port() -> int:
+    """A TCP port of this machine that nobody has now."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])

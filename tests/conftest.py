@@ -1,0 +1,95 @@
+"""Fixtures that the whole suite shares: the real broker, topics of one's own, shared data."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from confluent_kafka.admin import AdminClient
+
+from model.bundle import Model
+from model.config import ModelConfig
+from model.registry import Registry
+from model.sessions import SessionRule, Sessions
+from model.train import train
+from model.vocabulary import Vocabulary
+from replay.synthetic import SyntheticLog, markov_shoppers
+from stream.settings import Settings
+from stream.topics import ensure_topics, plans
+from stream.worker_process import free_port
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture(scope="session")
+def kafka() -> str:
+    """The address of the real broker."""
+    address = os.environ.get("NEXTCLICK_TEST_KAFKA")
+    if not address:
+        pytest.fail("no real Kafka: run the tests with ./tests/run, or set NEXTCLICK_TEST_KAFKA=host:port")
+    return address
+
+
+@pytest.fixture
+def shared_data() -> Path:
+    """The folder of the real logs that may not be copied into the project."""
+    folder = ROOT.parent / "shared" / "data"
+    if not folder.is_dir():
+        pytest.skip(f"the real logs are not at {folder}; their licences keep them out of the project")
+    return folder
+
+
+@pytest.fixture
+def make_settings(kafka: str, tmp_path: Path) -> Iterator[Callable[..., Settings]]:
+    """Settings with topics, group and folders of this test's own; the topics are made."""
+    made: list[Settings] = []
+
+    def make(**changes: Any) -> Settings:
+        name = uuid.uuid4().hex[:8]
+        settings = Settings(
+            **{
+                "bootstrap_servers": kafka,
+                "events_topic": f"events-{name}",
+                "recommendations_topic": f"recommendations-{name}",
+                "models_topic": f"models-{name}",
+                "dlq_topic": f"events-dlq-{name}",
+                "group_id": f"group-{name}",
+                "worker_id": f"worker-{name}",
+                "state_dir": tmp_path / "state",
+                "registry_dir": tmp_path / "registry",
+                "web_port": free_port(),
+                "partitions": 2,
+                "torch_threads": 1,
+                **changes,
+            }
+        )
+        ensure_topics(settings)
+        made.append(settings)
+        return settings
+
+    yield make
+    for settings in made:
+        admin = AdminClient(settings.kafka_config())
+        for future in admin.delete_topics([plan.name for plan in plans(settings)]).values():
+            future.result(timeout=30)
+
+
+@pytest.fixture(scope="session")
+def shoppers() -> SyntheticLog:
+    """A small made-up log with known best lists."""
+    return markov_shoppers(sessions=600, items=120, seed=7)
+
+
+def train_small(log: SyntheticLog, registry: Registry, **config: Any) -> Model:
+    """A quickly trained version, which is made the champion."""
+    settings = ModelConfig(**{"hidden_size": 16, "epochs": 2, "negatives": 64, "learning_rate": 0.1, **config})
+    vocabulary = Vocabulary.from_frame(log.frame)
+    sessions = Sessions.from_frame(log.frame, vocabulary, SessionRule(settings.session_gap_s))
+    result = train(sessions, vocabulary, settings)
+    model = registry.save(result.network, settings, vocabulary, scores={}, data={"events": len(log.frame)})
+    registry.promote(model.version)
+    return model

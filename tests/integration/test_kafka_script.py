@@ -1,0 +1,38 @@
+import subprocess
+from pathlib import Path
+
+import pytest
+from confluent_kafka import Consumer, Producer, TopicPartition
+from confluent_kafka.admin import AdminClient, NewTopic
+
+pytestmark = pytest.mark.kafka
+SCRIPT = Path(__file__).parent.parent.parent / "deploy" / "kafka.sh"
+
+
+def kafka_sh(command: str, folder: Path, check: bool = True) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [str(SCRIPT), command, "--dir", str(folder)], capture_output=True, text=True, timeout=120, check=check
+    )
+
+
+def test_the_broker_keeps_its_records_over_stop_and_kill(tmp_path: Path) -> None:
+    folder = tmp_path / "kafka"
+    assert kafka_sh("status", folder, check=False).returncode == 1
+    try:
+        address = kafka_sh("start", folder).stdout.strip()
+        assert address in kafka_sh("status", folder).stdout
+        admin = AdminClient({"bootstrap.servers": address})
+        admin.create_topics([NewTopic("kept", 1, 1)])["kept"].result(timeout=30)
+        for number, command in enumerate(("stop", "kill")):
+            producer = Producer({"bootstrap.servers": address, "acks": "all", "log_level": 0})
+            producer.produce("kept", str(number).encode())
+            assert producer.flush(20) == 0
+            kafka_sh(command, folder)
+            assert kafka_sh("status", folder, check=False).returncode == 1
+            assert kafka_sh("start", folder).stdout.strip() == address
+        consumer = Consumer({"bootstrap.servers": address, "group.id": "reader"})
+        consumer.assign([TopicPartition("kept", 0, 0)])
+        assert [message.value() for message in consumer.consume(2, timeout=20)] == [b"0", b"1"]
+        consumer.close()
+    finally:
+        kafka_sh("kill", folder)

@@ -1,0 +1,264 @@
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import pandas as pd
+import pytest
+from confluent_kafka import Consumer, Producer, TopicPartition
+
+from model.bundle import Model
+from model.evaluate import event_lists
+from model.registry import Registry
+from model.stepper import Stepper
+from replay.run import replay_frames
+from replay.synthetic import SyntheticLog
+from stream.events import Event, Recommendation, encode_event
+from stream.settings import Settings
+from stream.subscriber import Received, recommendations
+from stream.worker_process import WorkerProcess
+from tests.conftest import train_small
+
+pytestmark = pytest.mark.kafka
+MakeSettings = Callable[..., Settings]
+
+
+@contextmanager
+def worker(settings: Settings, tmp_path: Path) -> Iterator[WorkerProcess]:
+    process = WorkerProcess(settings, tmp_path / "worker.log")
+    try:
+        process.wait_ready()
+        yield process
+    finally:
+        process.kill()
+
+
+def served(count: int) -> Callable[[dict[str, Any]], bool]:
+    """Whether the worker, which has started anew maybe, has nothing left and has read `count` records."""
+    return lambda s: s["accounting"]["read"] >= count and not s["accounting"]["in_flight"]
+
+
+def all_lists(settings: Settings) -> list[Received]:
+    return list(recommendations(settings, from_start=True, idle_s=1.5))
+
+
+def by_event(lists: list[Received]) -> dict[str, Recommendation]:
+    """The list of each event id; lists that stand twice must be equal byte for byte."""
+    found: dict[str, Recommendation] = {}
+    for received in lists:
+        shown = received.recommendation
+        before = found.setdefault(shown.event_id, shown)
+        assert msgspec.json.encode(before) == msgspec.json.encode(shown), shown.event_id
+    return found
+
+
+def events_by_id(settings: Settings) -> dict[str, Event]:
+    """The events topic as it is: event id → event."""
+    consumer = Consumer({**settings.kafka_config(), "group.id": "reader", "enable.auto.commit": False})
+    found: dict[str, Event] = {}
+    for number in range(settings.partitions):
+        _, high = consumer.get_watermark_offsets(TopicPartition(settings.events_topic, number), timeout=10)
+        consumer.assign([TopicPartition(settings.events_topic, number, 0)])
+        while high and f"{number}-{high - 1}" not in found:
+            for message in consumer.consume(1000, timeout=1.0):
+                event = msgspec.json.decode(message.value() or b"", type=Event)
+                found[f"{number}-{message.offset()}"] = event
+    consumer.close()
+    return found
+
+
+def assert_equal_to_offline(settings: Settings, model: Model, frame: pd.DataFrame) -> None:
+    """Every event has a list, equal to the offline one: ids and scores."""
+    stepper = Stepper(model, device="cpu", wave_size=settings.wave_size, deterministic=True)
+    offline = event_lists(model, frame, stepper=stepper)
+    expected: dict[tuple[str, int, str], list[int]] = {}
+    columns = (frame["session_id"], frame["event_time_ms"], frame["item_id"])
+    for row, key in enumerate(zip(*columns, strict=True)):
+        expected.setdefault(key, []).append(row)
+    lists = by_event(all_lists(settings))
+    events = events_by_id(settings)
+    assert lists.keys() == events.keys()
+    for event_id in sorted(events, key=lambda name: int(name.split("-")[1])):
+        event = events[event_id]
+        row = expected[(event.session_id, event.event_time_ms, event.item_id)].pop(0)
+        items = [item for item in offline.items[row] if item is not None]
+        assert lists[event_id].items == items, event_id
+        np.testing.assert_array_equal(np.float32(lists[event_id].scores), offline.scores[row][: len(items)])
+    assert not any(expected.values())
+
+
+def with_unknown_items(frame: pd.DataFrame) -> pd.DataFrame:
+    """A log some of whose items the model never saw."""
+    frame = frame.copy()
+    frame.loc[frame.index % 17 == 3, "item_id"] = "never-seen"
+    return frame
+
+
+@pytest.mark.parametrize("exclude_session_items", [False, True])
+def test_streamed_lists_equal_the_offline_lists_event_for_event(
+    make_settings: MakeSettings, shoppers: SyntheticLog, tmp_path: Path, exclude_session_items: bool
+) -> None:
+    settings = make_settings(deterministic=True)
+    config = {"exclude_session_items": exclude_session_items}
+    model = train_small(shoppers, Registry(settings.registry_dir), **config)
+    frame = with_unknown_items(shoppers.frame)
+    replay_frames(settings, [frame])
+    with worker(settings, tmp_path) as process:
+        status = process.wait_until(served(len(frame)), "the whole log")
+        assert process.stop() == 0
+    accounting = status["accounting"]
+    assert accounting["holds"]
+    assert accounting["unknown"] == int((frame["item_id"] == "never-seen").sum())
+    assert accounting["stepped"] + accounting["unknown"] == len(frame) == accounting["read"]
+    assert status["quality"]["champion"]["total"]["recall_at_20"] > 0.5
+    assert_equal_to_offline(settings, model, frame)
+
+
+def test_a_session_begins_anew_after_silence_and_after_session_end(
+    make_settings: MakeSettings, shoppers: SyntheticLog, tmp_path: Path
+) -> None:
+    settings = make_settings(deterministic=True, partitions=1)
+    train_small(shoppers, Registry(settings.registry_dir))
+    start, minute = 1_700_000_000_000, 60_000
+    steps = [
+        ("a", "i1", start),
+        ("a", "i2", start + minute),
+        ("b", "i2", start + 2 * minute),  # fresh session: what "a" must show after each reset
+        ("a", "", start + 3 * minute),
+        ("a", "i2", start + 4 * minute),
+        ("a", "i2", start + 4 * minute + 1_800_001),
+        ("a", "i2", start + 4 * minute + 1_800_001 + 1_800_000),  # exactly the gap: goes on
+    ]
+    producer = Producer(settings.producer_config())
+    for session_id, item_id, time_ms in steps:
+        kind: Any = "view" if item_id else "session_end"
+        event = Event(session_id, time_ms, item_id, kind)
+        producer.produce(settings.events_topic, encode_event(event), session_id.encode(), timestamp=time_ms)
+    assert producer.flush(10) == 0
+    with worker(settings, tmp_path) as process:
+        status = process.wait_until(served(len(steps)), "all events")
+    received = all_lists(settings)
+    lists = by_event(received)
+    positions = {r.recommendation.event_id: int(r.headers["position"]) for r in received}
+    assert positions == {"0-0": 1, "0-1": 2, "0-2": 1, "0-4": 1, "0-5": 1, "0-6": 2}
+    fresh = lists["0-2"].scores
+    assert lists["0-1"].scores != fresh
+    assert lists["0-4"].scores == fresh
+    assert lists["0-5"].scores == fresh
+    assert lists["0-6"].scores != fresh
+    assert status["accounting"]["ended"] == 1
+    assert status["accounting"]["holds"]
+
+
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize("lose_the_disk", [False, True])
+def test_a_restart_in_mid_stream_leaves_no_event_unserved_and_none_stepped_twice(
+    make_settings: MakeSettings,
+    shoppers: SyntheticLog,
+    tmp_path: Path,
+    how: signal.Signals,
+    lose_the_disk: bool,
+) -> None:
+    # Small waves, so that the restarts fall between many of them.
+    settings = make_settings(deterministic=True, wave_size=4, commit_interval_ms=20)
+    model = train_small(shoppers, Registry(settings.registry_dir))
+    frame = with_unknown_items(shoppers.frame)
+    replay_frames(settings, [frame])
+    for part in (0.2, 0.5):
+        with worker(settings, tmp_path) as process:
+            process.wait_until(lambda s, n=part * len(frame) / 4: s["lists"] >= n, "some lists")  # type: ignore[misc]
+            process.process.send_signal(how)
+            assert process.process.wait(30) == (0 if how is signal.SIGTERM else -signal.SIGKILL)
+        if lose_the_disk:
+            settings.state_dir.rename(tmp_path / f"lost-{part}")
+    with worker(settings, tmp_path) as process:
+        process.wait_until(lambda s: s["lag"] == 0 and not s["accounting"]["in_flight"], "the rest")
+        status = process.wait_until(lambda s: s["accounting"]["read"] > 0, "reading")
+        assert process.stop() == 0
+    assert status["accounting"]["holds"]
+    assert status["accounting"]["duplicate"] == 0
+    assert_equal_to_offline(settings, model, frame)
+
+
+def test_a_record_that_cannot_be_read_goes_to_the_dead_letters_with_its_reason(
+    make_settings: MakeSettings, shoppers: SyntheticLog, tmp_path: Path
+) -> None:
+    settings = make_settings(partitions=1)
+    train_small(shoppers, Registry(settings.registry_dir))
+    good = encode_event(Event("s", 1_700_000_000_000, "i1"))
+    records: list[tuple[bytes | None, bytes, str]] = [
+        (b"", b"k", "empty"),
+        (b"\xff\xfe", b"k", "not_json"),
+        (b"[1]", b"k", "schema"),
+        (b'{"session_id":"s","event_time_ms":-5,"item_id":"i1"}', b"s", "schema"),
+        (b'{"session_id":"s","event_time_ms":5}', b"s", "empty_id"),
+        (good, b"other", "key_mismatch"),
+        (good.replace(b"1700000000000", b"4102444799999"), b"s", "future"),
+        (b" " * 70_000, b"k", "too_large"),
+    ]
+    producer = Producer(settings.producer_config())
+    for value, key, _ in records:
+        producer.produce(settings.events_topic, value, key)
+    producer.produce(settings.events_topic, good, b"s")
+    assert producer.flush(10) == 0
+    with worker(settings, tmp_path) as process:
+        status = process.wait_until(served(len(records) + 1), "all records")
+    assert status["accounting"]["dead_lettered"] == len(records)
+    assert status["accounting"]["stepped"] == 1
+    assert status["accounting"]["holds"]
+    consumer = Consumer({**settings.kafka_config(), "group.id": "dead"})
+    consumer.assign([TopicPartition(settings.dlq_topic, 0, 0)])
+    letters = consumer.consume(len(records), timeout=15)
+    consumer.close()
+    found = [(m.value() or b"", m.key(), dict(m.headers() or [])) for m in letters]
+    for offset, ((value, key, reason), letter) in enumerate(zip(records, found, strict=True)):
+        assert letter[:2] == (value, key)
+        assert letter[2]["reason"] == reason.encode()
+        assert letter[2]["offset"] == str(offset).encode()
+
+
+def run_worker_to_its_end(settings: Settings) -> subprocess.CompletedProcess[str]:
+    given = {f"NEXTCLICK_{n.upper()}": str(getattr(settings, n)) for n in settings.model_fields_set}
+    return subprocess.run(
+        [sys.executable, "-m", "nextclick", "worker"],
+        env={**os.environ, **given},
+        capture_output=True,
+        text=True,
+        timeout=90,
+        check=False,
+    )
+
+
+def test_a_corrupt_model_ends_the_worker_before_anything_is_consumed(
+    make_settings: MakeSettings, shoppers: SyntheticLog
+) -> None:
+    settings = make_settings()
+    model = train_small(shoppers, Registry(settings.registry_dir))
+    weights = settings.registry_dir / model.version / "weights.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-100])
+    ended = run_worker_to_its_end(settings)
+    assert ended.returncode == 2
+    assert "does not match its SHA-256" in ended.stderr
+    assert not settings.state_dir.exists()
+
+
+def test_a_wrong_number_of_partitions_ends_the_worker_with_both_numbers(
+    make_settings: MakeSettings,
+) -> None:
+    settings = make_settings(partitions=2)
+    ended = run_worker_to_its_end(settings.model_copy(update={"partitions": 3}))
+    assert ended.returncode == 2
+    assert f"{settings.events_topic} has 2 partitions, expected 3" in ended.stderr
+
+
+def test_no_broker_ends_the_worker_with_its_address(tmp_path: Path) -> None:
+    settings = Settings(bootstrap_servers="127.0.0.1:9", state_dir=tmp_path / "state")
+    ended = run_worker_to_its_end(settings)
+    assert ended.returncode == 2
+    assert "no Kafka broker answered at 127.0.0.1:9" in ended.stderr

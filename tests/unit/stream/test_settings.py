@@ -1,0 +1,33 @@
+from pathlib import Path
+
+import pytest
+
+from model.errors import NextclickError
+from stream.settings import load_settings, setting_source
+
+
+def test_a_flag_beats_the_environment_beats_the_file_beats_the_default(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    file = tmp_path / "nextclick.toml"
+    file.write_text('wave_size = 16\npartitions = 8\ngroup_id = "file"\n')
+    monkeypatch.setenv("NEXTCLICK_CONFIG", str(file))
+    monkeypatch.setenv("NEXTCLICK_PARTITIONS", "9")
+    monkeypatch.setenv("NEXTCLICK_GROUP_ID", "environment")
+    settings = load_settings(group_id="flag")
+    assert (settings.wave_size, settings.partitions, settings.group_id) == (16, 9, "flag")
+    assert settings.web_port == 6066
+    assert setting_source("wave_size", {}) == "file"
+    assert setting_source("partitions", {}) == "environment"
+    assert setting_source("group_id", {"group_id": "flag"}) == "flag"
+    assert setting_source("web_port", {}) == "default"
+
+
+def test_every_problem_is_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NEXTCLICK_WAVE_SIZ", "64")
+    monkeypatch.setenv("NEXTCLICK_PARTITIONS", "none")
+    with pytest.raises(NextclickError) as caught:
+        load_settings(web_port=70_000)
+    assert "NEXTCLICK_WAVE_SIZ: no such setting" in caught.value.what
+    assert "partitions" in caught.value.what
+    assert "web_port" in caught.value.what

@@ -1,0 +1,128 @@
+from pathlib import Path
+
+import pytest
+
+from model.errors import NextclickError
+from stream.partition import BUCKET_OFFSETS, WAVES_BETWEEN_EXPIRIES, OpenPartition, recover_from
+from stream.state import SessionState, new_state, pack_state, unpack_state
+from stream.store import Batch, CorruptStoreError, Fence, SessionStore, move_aside
+
+
+def state(last_ms: int, *offsets: int) -> SessionState:
+    made = new_state()
+    made.last_event_time_ms = last_ms
+    made.position = len(offsets)
+    made.recent_items = [f"i{offset}" for offset in offsets]
+    made.recent_offsets = list(offsets)
+    return made
+
+
+def test_states_and_fence_survive_closing(tmp_path: Path) -> None:
+    store = SessionStore(tmp_path / "p0")
+    assert store.fence is None
+    batch = Batch()
+    batch.put_state("s1", pack_state(state(5, 1, 2)))
+    batch.put_fence(Fence(3, 5, [7], {0: 1}, 1))
+    store.write(batch)
+    store.close()
+    again = SessionStore(tmp_path / "p0")
+    assert again.fence == Fence(3, 5, [7], {0: 1}, 1)
+    first, second = again.load(["s1", "s2"])
+    assert first is not None
+    assert unpack_state(first) == state(5, 1, 2)
+    assert second is None
+    again.close()
+
+
+def test_a_store_that_another_has_open_is_an_error_and_no_corruption(tmp_path: Path) -> None:
+    store = SessionStore(tmp_path / "p0")
+    with pytest.raises(NextclickError, match="in use"):
+        SessionStore(tmp_path / "p0")
+    store.close()
+
+
+@pytest.mark.parametrize("broken", ["CURRENT", "fence"])
+def test_a_broken_store_is_found_at_opening_and_kept_aside(tmp_path: Path, broken: str) -> None:
+    path = tmp_path / "p0"
+    store = SessionStore(path)
+    batch = Batch()
+    batch.put_fence(Fence(3))
+    if broken == "fence":
+        batch._batch.put(b"m", b"\0\0\0\0rubbish")
+    store.write(batch)
+    store.close()
+    if broken == "CURRENT":
+        (path / "CURRENT").write_text("rubbish")
+    with pytest.raises(CorruptStoreError):
+        SessionStore(path)
+    aside = move_aside(path)
+    assert aside.exists()
+    assert not path.exists()
+    SessionStore(path).close()
+
+
+def seal(partition: OpenPartition, wave: int, taken: list[int], position: int, watermark_ms: int) -> Fence:
+    batch, fence = partition.seal(wave, taken, position, watermark_ms)
+    partition.write(batch, fence)
+    partition.forget_written(wave)
+    return fence
+
+
+def test_the_fence_knows_what_was_taken_past_a_waiting_event(tmp_path: Path) -> None:
+    partition = OpenPartition(0, SessionStore(tmp_path / "p0"))
+    fence = seal(partition, 0, [0, 1, 3, 4], 2, 10)
+    assert fence.beyond == [3, 4]
+    partition.store.close()
+    again = OpenPartition(0, SessionStore(tmp_path / "p0"))
+    assert [again.is_duplicate(offset) for offset in range(6)] == [True, True, False, True, True, False]
+    assert seal(again, 1, [2], 5, 10).beyond == []
+    again.store.close()
+
+
+def test_recovery_starts_at_the_oldest_kept_item_of_any_open_session(tmp_path: Path) -> None:
+    partition = OpenPartition(0, SessionStore(tmp_path / "p0"))
+    old, young = BUCKET_OFFSETS + 5, 7 * BUCKET_OFFSETS
+    partition.put(0, "old", state(1, old, young + 1), None)
+    partition.put(0, "young", state(1, young), None)
+    fence = seal(partition, 0, [], young + 2, 1)
+    assert recover_from(fence) == BUCKET_OFFSETS
+    partition.put(1, "old", state(1, young + 1), old)
+    assert recover_from(seal(partition, 1, [], young + 2, 1)) == young
+    partition.delete(2, "old", young + 1)
+    partition.delete(2, "young", young)
+    fence = seal(partition, 2, [], young + 2, 1)
+    assert (recover_from(fence), fence.sessions) == (young + 2, 0)
+    partition.store.close()
+
+
+def test_silent_sessions_expire_and_living_ones_stay(tmp_path: Path) -> None:
+    partition = OpenPartition(0, SessionStore(tmp_path / "p0"))
+    partition.put(0, "silent", state(1_000, 0), None)
+    partition.put(0, "living", state(1_000, 1), None)
+    seal(partition, 0, [0, 1], 2, 1_000)
+    partition.put(1, "living", state(9_000, 1, 2), 1)
+    seal(partition, 1, [2], 3, 9_000)
+    assert partition.expire(2, silence_ms=5_000) == 1
+    seal(partition, 2, [], 3, 9_000)
+    silent, living = partition.load(["silent", "living"])
+    assert silent is None
+    assert living is not None
+    assert partition.sessions == 1
+    # The index entry of the living one has moved to its newest time.
+    assert [time_ms for _, time_ms, _ in partition.store.due(10**12, 10)] == [9_000]
+    assert partition.expire(3, silence_ms=0) == 0, "not before some waves later"
+    seal(partition, 3, [], 3, 20_000)
+    assert partition.expire(3 + WAVES_BETWEEN_EXPIRIES, silence_ms=5_000) == 1
+    partition.store.close()
+
+
+def test_a_stepped_state_is_read_from_memory_until_it_is_written(tmp_path: Path) -> None:
+    partition = OpenPartition(0, SessionStore(tmp_path / "p0"))
+    partition.put(0, "s", state(1, 0), None)
+    batch, fence = partition.seal(0, [0], 1, 1)
+    assert partition.store.load([ "s"]) == [None]
+    assert partition.load(["s"]) == [state(1, 0)]
+    partition.write(batch, fence)
+    partition.forget_written(0)
+    assert partition.load(["s"]) == [state(1, 0)]
+    partition.store.close()
