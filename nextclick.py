@@ -188,9 +188,7 @@ def train(
             exclude_session_items=exclude_session_items,
             progress=lambda done, total: bar(done, total, "events"),
         )
-    popular = evaluate_network(
-        Pop(vocabulary), later_sessions, exclude_session_items=exclude_session_items
-    )
+    popular = evaluate_network(Pop(vocabulary), later_sessions, exclude_session_items=exclude_session_items)
     scores = {
         "evaluation": scored.as_dict(),
         "pop": popular.as_dict(),

@@ -55,7 +55,8 @@ def evaluate(
     """Rank every next event of every session among all items, ties against the target.
 
     Events of unknown items are taken out of the sessions first, as the literature does, and
-    counted. `exclude_session_items` masks a session's newest 50 items, as the stream does. `progress` gets (targets done, all targets).
+    counted. `exclude_session_items` masks a session's newest 50 items, as the stream does.
+    `progress` gets (targets done, all targets).
     """
     unknown = int((sessions.items < 0).sum())
     known = sessions.known()
@@ -82,9 +83,7 @@ def evaluate(
     return Evaluation(k, metrics.recall, metrics.mrr, metrics.count, len(known), unknown)
 
 
-def _session_items(
-    sessions: Sessions, rows: npt.NDArray[np.int64]
-) -> tuple[torch.Tensor, torch.Tensor]:
+def _session_items(sessions: Sessions, rows: npt.NDArray[np.int64]) -> tuple[torch.Tensor, torch.Tensor]:
     """Lane and item of each session's newest events up to its row in `rows`."""
     begins = sessions.offsets[np.searchsorted(sessions.offsets, rows, side="right") - 1]
     behind = np.arange(min(RECENT_ITEMS, int((rows - begins).max()) + 1))

@@ -29,7 +29,7 @@ def top_k(scores_BV: Tensor, k: int, exclude_BM: Tensor | None = None) -> tuple[
         scores_Bk, ids_Bk = scores_BV.topk(min(k, items))
     else:
         whole = blocks * BLOCK
-        blocked = scores_BV[:, :whole].unflatten(1, (blocks, BLOCK))
+        blocked = scores_BV[:, :whole].reshape(-1, blocks, BLOCK)
         best_Bk = blocked.amax(2).topk(k, sorted=False).indices
         candidates = blocked.gather(1, best_Bk[:, :, None].expand(-1, -1, BLOCK)).flatten(1)
         names = (best_Bk[:, :, None] * BLOCK + torch.arange(BLOCK, device=scores_BV.device)).flatten(1)

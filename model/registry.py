@@ -121,7 +121,7 @@ class Registry:
         return Model(version, config, vocabulary, network.eval(), scores, manifest)
 
     def versions(self) -> list[dict[str, Any]]:
-        """The manifests of all versions, oldest first, each with its `scores` and whether it is `champion`."""
+        """The manifests of all versions, oldest first, each with `scores` and whether it is `champion`."""
         champion = self.champion()
         rows = []
         for folder in sorted(self.root.glob("*")) if self.root.is_dir() else []:

@@ -49,7 +49,7 @@ class StateLayout:
         at = 0
         for f, size in zip(self._fields, self._sizes, strict=True):
             part = np.array(rows[:, at : at + size])
-            state[f.name] = torch.from_numpy(part).view(f.dtype).unflatten(1, f.shape)
+            state[f.name] = torch.from_numpy(part).view(f.dtype).reshape(-1, *f.shape)
             at += size
         return state
 

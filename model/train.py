@@ -176,7 +176,7 @@ class _Trainer:
         )
         loss = sampled_cross_entropy(scores_BC, candidates_C, expected_C.log(), self._logq)
         self._cells.zero_grad()
-        loss.backward()
+        torch.autograd.backward(loss)
         self._cells.step()
         assert embedded_BH.grad is not None
         assert vectors_CH.grad is not None

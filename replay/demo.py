@@ -49,9 +49,7 @@ class EmbeddedBroker:
     """librdkafka's in-process broker, with the topics made; it lives as long as this object."""
 
     def __init__(self) -> None:
-        self._client = Producer(
-            {"bootstrap.servers": "embedded", "test.mock.num.brokers": 1, "log_level": 3}
-        )
+        self._client = Producer({"bootstrap.servers": "embedded", "test.mock.num.brokers": 1, "log_level": 3})
         brokers = self._client.list_topics(timeout=10).brokers.values()
         self.address = ",".join(f"{broker.host}:{broker.port}" for broker in brokers)
 
@@ -98,7 +96,9 @@ def train_first_model(earlier: pd.DataFrame, registry: Registry, epochs: int) ->
     )
 
 
-def view(newest: deque[Received], titles: dict[str, str], status: dict[str, Any], sent: int, total: int) -> Group:
+def view(
+    newest: deque[Received], titles: dict[str, str], status: dict[str, Any], sent: int, total: int
+) -> Group:
     """The screen: the newest lists, then the numbers."""
     lists = Table(title="newest lists", expand=True)
     for name in ("session", "event", "recommended next, best first"):
@@ -119,11 +119,19 @@ def numbers(status: dict[str, Any], sent: int, total: int) -> Table:
         rolling = quality["rolling"]
         values = (f"{rolling['recall_at_20']:.3f}", f"{rolling['mrr_at_20']:.3f}", f"{rolling['events']:,}")
         table.add_row("POP" if system == "pop" else "GRU4Rec", *values)
-    table.caption = f"{sent:,} of {total:,} events replayed · {status['lists']:,} lists · model {status['model']}"
+    table.caption = (
+        f"{sent:,} of {total:,} events replayed · {status['lists']:,} lists · model {status['model']}"
+    )
     return table
 
 
-def follow(worker: WorkerProcess, settings: Settings, later: pd.DataFrame, titles: dict[str, str], speed: float | None) -> ReplayReport:
+def follow(
+    worker: WorkerProcess,
+    settings: Settings,
+    later: pd.DataFrame,
+    titles: dict[str, str],
+    speed: float | None,
+) -> ReplayReport:
     """Replay, and show lists and numbers until every event has its list."""
     newest: deque[Received] = deque(maxlen=SHOWN_LISTS)
     report = ReplayReport()
@@ -173,7 +181,9 @@ def follow(worker: WorkerProcess, settings: Settings, later: pd.DataFrame, title
             time.sleep(0.25)
 
 
-def say(newest: deque[Received], titles: dict[str, str], status: dict[str, Any], sent: int, total: int) -> None:
+def say(
+    newest: deque[Received], titles: dict[str, str], status: dict[str, Any], sent: int, total: int
+) -> None:
     """One line each for the newest list and the numbers, where there is no terminal."""
     quality = {system: values["rolling"]["recall_at_20"] for system, values in status["quality"].items()}
     console.print(
@@ -199,8 +209,8 @@ def summary(status: dict[str, Any], report: ReplayReport, exit_code: int) -> boo
         f"Recall@20 {champion['recall_at_20']:.3f}, MRR@20 {champion['mrr_at_20']:.3f} over "
         f"{champion['events']:,} events that had a list before them\n"
         f"POP on the same events: Recall@20 {pop['recall_at_20']:.3f}, MRR@20 {pop['mrr_at_20']:.3f}\n"
-        f"read {accounting['read']:,} = stepped {accounting['stepped']:,} + duplicate {accounting['duplicate']:,} "
-        f"+ unknown {accounting['unknown']:,} + ended {accounting['ended']:,} "
+        f"read {accounting['read']:,} = stepped {accounting['stepped']:,} "
+        f"+ duplicate {accounting['duplicate']:,} + unknown {accounting['unknown']:,} + ended {accounting['ended']:,} "
         f"+ dead-lettered {accounting['dead_lettered']:,}: {'holds' if accounting['holds'] else 'BROKEN'}",
         highlight=False,
     )
@@ -235,7 +245,8 @@ def run(files: list[Path], *, epochs: int, seconds: float) -> int:
         try:
             worker.wait_ready()
             console.print(
-                f"replaying the later {len(later):,} events through the worker; metrics at {worker.address}/metrics",
+                f"replaying the later {len(later):,} events through the worker; "
+                f"metrics at {worker.address}/metrics",
                 highlight=False,
             )
             span_s = (later["event_time_ms"].iloc[-1] - later["event_time_ms"].iloc[0]) / 1000
@@ -246,7 +257,9 @@ def run(files: list[Path], *, epochs: int, seconds: float) -> int:
         finally:
             exit_code = worker.stop()
         if status is None:
-            raise NextclickError("the worker did not answer at the end", "There is no summary.", "Run it again.")
+            raise NextclickError(
+                "the worker did not answer at the end", "There is no summary.", "Run it again."
+            )
         good = summary(status, report, exit_code)
     if not good:
         console.print("[bold red]something does not add up; see above[/]")
@@ -258,7 +271,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="./deploy/demo", description=__doc__.split("\n\n")[0])
     parser.add_argument("--file", type=Path, action="append", help="an event file of any supported format")
     parser.add_argument("--epochs", type=int, default=5)
-    parser.add_argument("--seconds", type=float, default=40, help="how long the replay takes; 0: as fast as it goes")
+    parser.add_argument(
+        "--seconds", type=float, default=40, help="how long the replay takes; 0: as fast as it goes"
+    )
     arguments = parser.parse_args()
     try:
         return run(arguments.file or [BUNDLED], epochs=arguments.epochs, seconds=arguments.seconds)

@@ -83,7 +83,7 @@ class _Run:
     @property
     def exhausted(self) -> bool:
         """Whether every block has been read."""
-        return self._next >= self._reader.num_record_batches
+        return bool(self._next >= self._reader.num_record_batches)
 
     @property
     def last(self) -> int:

@@ -92,7 +92,10 @@ class WorkerApp:
         """Called in the source's thread: waits for space, then puts the wave on the channel."""
         assert self._loop is not None
         self._space.acquire()
-        asyncio.run_coroutine_threadsafe(self._channel.put(wave), self._loop)
+        asyncio.run_coroutine_threadsafe(self._put(wave), self._loop)
+
+    async def _put(self, wave: Any) -> None:
+        await self._channel.put(wave)
 
     def _add_topology(self) -> None:
         @self.faust.agent(self._channel, name="waves")

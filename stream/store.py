@@ -153,7 +153,8 @@ class SessionStore:
         """The packed states, None where there is no session; one multi-get."""
         if not session_ids:
             return []
-        return list(self._db[[state_key(session_id) for session_id in session_ids]])
+        values: list[bytes | None] = self._db[[state_key(session_id) for session_id in session_ids]]
+        return values
 
     def write(self, batch: Batch) -> None:
         """Apply a wave's changes at once: all of them or none."""

@@ -28,7 +28,10 @@ class WorkerProcess:
         self.address = f"http://{settings.web_host}:{settings.web_port}"
         self._log_path = log_path
         given = {name: getattr(settings, name) for name in settings.model_fields_set}
-        environment = {**os.environ, **{f"{PREFIX}{name.upper()}": str(value) for name, value in given.items()}}
+        environment = {
+            **os.environ,
+            **{f"{PREFIX}{name.upper()}": str(value) for name, value in given.items()},
+        }
         with log_path.open("ab") as log:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "nextclick", "worker"],

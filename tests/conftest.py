@@ -86,7 +86,9 @@ def shoppers() -> SyntheticLog:
 
 def train_small(log: SyntheticLog, registry: Registry, **config: Any) -> Model:
     """A quickly trained version, which is made the champion."""
-    settings = ModelConfig(**{"hidden_size": 16, "epochs": 2, "negatives": 64, "learning_rate": 0.1, **config})
+    settings = ModelConfig(
+        **{"hidden_size": 16, "epochs": 2, "negatives": 64, "learning_rate": 0.1, **config}
+    )
     vocabulary = Vocabulary.from_frame(log.frame)
     sessions = Sessions.from_frame(log.frame, vocabulary, SessionRule(settings.session_gap_s))
     result = train(sessions, vocabulary, settings)

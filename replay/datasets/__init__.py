@@ -13,7 +13,7 @@ import lzma
 import zipfile
 import zlib
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import IO
 
@@ -45,8 +45,12 @@ def open_file(path: Path) -> IO[bytes]:
                     "Unpack it and name the files.",
                 )
             return archive.open(members[0])
-        openers = {".xz": lzma.open, ".gz": gzip.open, ".bz2": bz2.open}
-        return openers[path.suffix](path, "rb") if path.suffix in openers else path.open("rb")
+        openers: dict[str, Callable[[Path], IO[bytes]]] = {
+            ".xz": lzma.open,
+            ".gz": gzip.open,
+            ".bz2": bz2.open,
+        }
+        return openers.get(path.suffix, lambda plain: plain.open("rb"))(path)
     except OSError as error:
         raise NextclickError(
             f"{path} cannot be opened: {error.strerror or error}", "Nothing was read.", "Check the path."

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition
-from confluent_kafka.admin import AdminClient, NewTopic
+from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]
 
 pytestmark = pytest.mark.kafka
 SCRIPT = Path(__file__).parent.parent.parent / "deploy" / "kafka.sh"

@@ -44,6 +44,10 @@ def served(count: int) -> Callable[[dict[str, Any]], bool]:
     return lambda s: s["accounting"]["read"] >= count and not s["accounting"]["in_flight"]
 
 
+def some_lists(count: int) -> Callable[[dict[str, Any]], bool]:
+    return lambda s: s["lists"] >= count
+
+
 def all_lists(settings: Settings) -> list[Received]:
     return list(recommendations(settings, from_start=True, idle_s=1.5))
 
@@ -89,7 +93,9 @@ def assert_equal_to_offline(settings: Settings, model: Model, frame: pd.DataFram
         row = expected[(event.session_id, event.event_time_ms, event.item_id)].pop(0)
         items = [item for item in offline.items[row] if item is not None]
         assert lists[event_id].items == items, event_id
-        np.testing.assert_array_equal(np.float32(lists[event_id].scores), offline.scores[row][: len(items)])
+        np.testing.assert_array_equal(
+            np.array(lists[event_id].scores, np.float32), offline.scores[row][: len(items)]
+        )
     assert not any(expected.values())
 
 
@@ -172,7 +178,7 @@ def test_a_restart_in_mid_stream_leaves_no_event_unserved_and_none_stepped_twice
     replay_frames(settings, [frame])
     for part in (0.2, 0.5):
         with worker(settings, tmp_path) as process:
-            process.wait_until(lambda s, n=part * len(frame) / 4: s["lists"] >= n, "some lists")  # type: ignore[misc]
+            process.wait_until(some_lists(int(part * len(frame) / 4)), "some lists")
             process.process.send_signal(how)
             assert process.process.wait(30) == (0 if how is signal.SIGTERM else -signal.SIGKILL)
         if lose_the_disk:

@@ -22,7 +22,9 @@ def save(registry: Registry, seed: int = 0) -> Model:
     torch.manual_seed(seed)
     vocabulary = Vocabulary(["a", "b", "c"], np.array([3, 2, 1]), {"a": "Ä"})
     config = ModelConfig(hidden_size=4)
-    return registry.save(build(config, vocabulary), config, vocabulary, scores={"recall": 0.5}, data={"events": 6})
+    return registry.save(
+        build(config, vocabulary), config, vocabulary, scores={"recall": 0.5}, data={"events": 6}
+    )
 
 
 def test_a_version_comes_back_as_it_was_saved(registry: Registry) -> None:

@@ -17,7 +17,9 @@ def frame(rows: list[tuple[str, str, float]], kinds: list[str] | None = None) ->
     return log
 
 
-LOG = frame([("a", "x", 0), ("b", "y", 5), ("a", "y", 100), ("a", "x", 1901), ("b", "x", 1805), ("a", "z", 1902)])
+LOG = frame(
+    [("a", "x", 0), ("b", "y", 5), ("a", "y", 100), ("a", "x", 1901), ("b", "x", 1805), ("a", "z", 1902)]
+)
 
 
 def parts(sessions: Sessions) -> list[tuple[str, list[int]]]:
@@ -39,7 +41,9 @@ def test_without_a_gap_sessions_are_as_logged() -> None:
 
 
 def test_session_end_cuts_and_is_no_item() -> None:
-    log = frame([("a", "x", 0), ("a", "y", 1), ("a", "", 2), ("a", "x", 3)], ["view", "view", "session_end", "view"])
+    log = frame(
+        [("a", "x", 0), ("a", "y", 1), ("a", "", 2), ("a", "x", 3)], ["view", "view", "session_end", "view"]
+    )
     vocabulary = Vocabulary.from_frame(log)
     assert vocabulary.item_ids.tolist() == ["x", "y"]
     assert parts(Sessions.from_frame(log, vocabulary, SessionRule(1800))) == [("a", [0, 1]), ("a", [0])]

@@ -18,7 +18,12 @@ from stream.events import (
 TEXT = st.text(min_size=1, max_size=64).filter(lambda text: text.encode("utf-8", "ignore").decode() == text)
 
 
-@given(TEXT, TEXT, st.integers(0, MAX_EVENT_TIME_MS), st.none() | st.floats(allow_nan=False, allow_infinity=False))
+@given(
+    TEXT,
+    TEXT,
+    st.integers(0, MAX_EVENT_TIME_MS),
+    st.none() | st.floats(allow_nan=False, allow_infinity=False),
+)
 def test_an_event_comes_back_as_it_was(session: str, item: str, time_ms: int, price: float | None) -> None:
     event = Event(session, time_ms, item, "cart", price=price)
     assert decode_event(encode_event(event), session.encode()) == event
@@ -32,7 +37,10 @@ def test_absent_fields_are_not_written() -> None:
     }
 
 
-@given(st.binary(max_size=200) | st.recursive(st.none() | st.integers() | st.text(), st.lists).map(msgspec.json.encode))
+@given(
+    st.binary(max_size=200)
+    | st.recursive(st.none() | st.integers() | st.text(), st.lists).map(msgspec.json.encode)
+)
 def test_any_bytes_are_an_event_or_a_reason(value: bytes) -> None:
     try:
         decode_event(value)
@@ -74,4 +82,4 @@ def test_another_key_than_the_session_is_rejected() -> None:
 def test_scores_come_back_as_the_same_float32() -> None:
     scores = np.random.default_rng(0).normal(size=20).astype(np.float32)
     value = encode_recommendation("s", "0-1", 5, "v", [str(i) for i in range(20)], scores)
-    assert (np.float32(decode_recommendation(value).scores) == scores).all()
+    assert (np.array(decode_recommendation(value).scores, np.float32) == scores).all()

@@ -120,7 +120,7 @@ def test_a_stepped_state_is_read_from_memory_until_it_is_written(tmp_path: Path)
     partition = OpenPartition(0, SessionStore(tmp_path / "p0"))
     partition.put(0, "s", state(1, 0), None)
     batch, fence = partition.seal(0, [0], 1, 1)
-    assert partition.store.load([ "s"]) == [None]
+    assert partition.store.load(["s"]) == [None]
     assert partition.load(["s"]) == [state(1, 0)]
     partition.write(batch, fence)
     partition.forget_written(0)
