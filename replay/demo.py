@@ -210,8 +210,9 @@ def summary(status: dict[str, Any], report: ReplayReport, exit_code: int) -> boo
         f"{champion['events']:,} events that had a list before them\n"
         f"POP on the same events: Recall@20 {pop['recall_at_20']:.3f}, MRR@20 {pop['mrr_at_20']:.3f}\n"
         f"read {accounting['read']:,} = stepped {accounting['stepped']:,} "
-        f"+ duplicate {accounting['duplicate']:,} + unknown {accounting['unknown']:,} + ended {accounting['ended']:,} "
-        f"+ dead-lettered {accounting['dead_lettered']:,}: {'holds' if accounting['holds'] else 'BROKEN'}",
+        f"+ duplicate {accounting['duplicate']:,} + unknown {accounting['unknown']:,} "
+        f"+ ended {accounting['ended']:,} + dead-lettered {accounting['dead_lettered']:,}: "
+        f"{'holds' if accounting['holds'] else 'BROKEN'}",
         highlight=False,
     )
     return bool(good)

@@ -34,6 +34,8 @@ def in_event_time_order(
         gathered: list[pd.DataFrame] = []
         size = 0
         for chunk in chunks:
+            if chunk.empty:
+                continue
             gathered.append(chunk)
             size += int(chunk.memory_usage(deep=True).sum())
             if size > memory_bytes:

@@ -16,6 +16,7 @@ import time
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import cast
 
 import msgspec
 from rocksdict import (
@@ -153,8 +154,8 @@ class SessionStore:
         """The packed states, None where there is no session; one multi-get."""
         if not session_ids:
             return []
-        values: list[bytes | None] = self._db[[state_key(session_id) for session_id in session_ids]]
-        return values
+        values = self._db[[state_key(session_id) for session_id in session_ids]]
+        return cast("list[bytes | None]", values)
 
     def write(self, batch: Batch) -> None:
         """Apply a wave's changes at once: all of them or none."""

@@ -91,5 +91,8 @@ def _received(message: Message) -> Received | None:
             "Another program writes to this topic.",
             "Name the right topic with NEXTCLICK_RECOMMENDATIONS_TOPIC.",
         ) from None
-    headers = {name: bytes(value or b"").decode() for name, value in dict(message.headers() or []).items()}
+    headers = {
+        name: value.decode() if isinstance(value, bytes) else str(value or "")
+        for name, value in dict(message.headers() or []).items()
+    }
     return Received(recommendation, message.partition() or 0, message.offset() or 0, headers)

@@ -13,9 +13,9 @@ import lzma
 import zipfile
 import zlib
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import IO
+from typing import IO, cast
 
 import pandas as pd
 import pyarrow as pa
@@ -45,12 +45,13 @@ def open_file(path: Path) -> IO[bytes]:
                     "Unpack it and name the files.",
                 )
             return archive.open(members[0])
-        openers: dict[str, Callable[[Path], IO[bytes]]] = {
-            ".xz": lzma.open,
-            ".gz": gzip.open,
-            ".bz2": bz2.open,
-        }
-        return openers.get(path.suffix, lambda plain: plain.open("rb"))(path)
+        if path.suffix == ".xz":
+            return lzma.open(path)
+        if path.suffix == ".gz":
+            return cast("IO[bytes]", gzip.open(path))
+        if path.suffix == ".bz2":
+            return bz2.open(path)
+        return path.open("rb")
     except OSError as error:
         raise NextclickError(
             f"{path} cannot be opened: {error.strerror or error}", "Nothing was read.", "Check the path."

@@ -46,8 +46,8 @@ def test_a_deterministic_step_does_not_depend_on_its_neighbours(model: Model) ->
     subsets: list[list[int]] = [[0], list(range(7)), rng.permutation(40).tolist()]
     for chosen in [*subsets, subsets[2][:16]]:
         some = stepper.step({"item": items[chosen]}, rows[chosen])
-        for ours, theirs in zip(some, whole, strict=True):
-            np.testing.assert_array_equal(ours, theirs[chosen])
+        for part in range(3):
+            np.testing.assert_array_equal(some[part], whole[part][chosen])
 
 
 def test_a_rebuilt_state_is_the_stepped_one(model: Model) -> None:

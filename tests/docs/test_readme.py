@@ -1,0 +1,117 @@
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from typer.main import get_command
+
+import nextclick
+
+ROOT = Path(__file__).parent.parent.parent
+README = (ROOT / "README.md").read_text()
+COMMANDS = {name for name, command in get_command(nextclick.app).commands.items()}  # type: ignore[attr-defined]
+LINES = [
+    line.strip()
+    for block in re.findall(r"```sh\n(.*?)```", README, re.DOTALL)
+    for line in block.splitlines()
+    if line.strip() and not line.startswith("#")
+]
+
+
+def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "nextclick", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+        cwd=ROOT,
+        env={**os.environ, "COLUMNS": "200"},
+    )
+
+
+@pytest.mark.parametrize("script", ["./deploy/demo", "./tests/run"])
+def test_the_two_commands_of_the_readme_are_there_to_run(script: str) -> None:
+    assert script in LINES
+    assert os.access(ROOT / script, os.X_OK)
+
+
+def test_every_command_has_help_with_an_example() -> None:
+    for name in sorted(COMMANDS - {"bench"}):
+        shown = run(name, "--help")
+        assert shown.returncode == 0, shown.stderr
+        assert "Example: " in shown.stdout, name
+    shown = run("bench", "stream", "--help")
+    assert shown.returncode == 0
+    assert "usage: nextclick bench stream" in shown.stdout
+
+
+def test_the_readme_names_every_command_and_no_other() -> None:
+    named = set(re.findall(r"nextclick ([a-z]+)\b", "\n".join(LINES)))
+    assert named == COMMANDS
+
+
+def test_every_option_that_the_readme_uses_exists() -> None:
+    for line in LINES:
+        found = re.match(r"(?:NEXTCLICK_\w+=\S+ )*nextclick ([a-z]+(?: stream)?)(.*)", line)
+        if not found:
+            continue
+        shown = run(*found[1].split(), "--help").stdout
+        for option in re.findall(r"--[a-z-]+", found[2]):
+            assert option in shown, line
+
+
+def test_every_link_of_the_readme_to_a_file_leads_somewhere() -> None:
+    for target in re.findall(r"\]\((?!http)([^)#]+)", README):
+        assert (ROOT / target).exists(), target
+
+
+def test_commands_without_a_broker_run_as_the_readme_shows(tmp_path: Path) -> None:
+    environment = {**os.environ, "NEXTCLICK_REGISTRY_DIR": str(tmp_path / "registry")}
+    log = tmp_path / "clicks.csv"
+    rows = [f"{1506826800000 + n * 1000},{n // 4},{n // 4},{n % 4 + n // 40 % 5}" for n in range(400)]
+    log.write_text("timestamp_ms,session_id,user_id,item_id\n" + "\n".join(rows) + "\n")
+
+    def nextclick_command(*arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "nextclick", *arguments],
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+            cwd=ROOT,
+            env=environment,
+        )
+
+    trained = nextclick_command("train", str(log), "--epochs", "1", "--hidden-size", "8")
+    assert trained.returncode == 0, trained.stderr
+    assert "(champion)" in trained.stdout
+    listed = nextclick_command("models", "--json")
+    assert listed.returncode == 0
+    assert '"champion": true' in listed.stdout
+    evaluated = nextclick_command("evaluate", str(log), "--json")
+    assert evaluated.returncode == 0
+    assert '"recall"' in evaluated.stdout
+    settings = nextclick_command("settings", "--json")
+    assert '"source": "environment"' in settings.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["train", "/nowhere.csv"], "cannot be opened"),
+        (["evaluate", "README.md"], "no champion"),
+        (["train", "README.md"], "the format is unknown"),
+        (["train", "README.md", "--on-error", "shrug"], "stop or skip"),
+        (["replay", "README.md", "--speed", "fast"], "above 0 or max"),
+        (["replay", "README.md", "--from", "yesterday"], "no ISO time"),
+        (["worker", "--bootstrap-servers", "127.0.0.1:9"], "no Kafka broker answered"),
+    ],
+)
+def test_misuse_ends_with_code_2_and_says_why(arguments: list[str], words: str, tmp_path: Path) -> None:
+    registry = ["--registry", str(tmp_path)] if arguments[0] in ("train", "evaluate") else []
+    ended = run(*arguments, *registry)
+    assert ended.returncode == 2
+    assert words in ended.stderr
