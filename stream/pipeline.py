@@ -45,6 +45,7 @@ class Pipeline:
         self._settings = settings
         self._emit_wave = emit
         self._processor = Processor(live, settings.recent_items)
+        self._started = False
         self._under_way = 0
         self._events_under_way = 0
         self._changed = threading.Condition()
@@ -73,11 +74,14 @@ class Pipeline:
 
     def start(self) -> None:
         """Start publishing, then reading."""
+        self._started = True
         self._sink.start()
         self.source.start()
 
     def stop(self) -> None:
-        """Stop reading, finish every wave, commit, close the stores."""
+        """Stop reading, finish every wave, commit, close the stores; nothing when it never started."""
+        if not self._started:
+            return
         self.source.stop()
         self._sink.stop()
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import resource
 import time
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
 
 from stream.events import REASONS
 from stream.prequential import SYSTEMS, Prequential
@@ -24,6 +24,8 @@ class Telemetry:
     """Counters of one worker process."""
 
     def __init__(self, window: int) -> None:
+        # A second series beside each counter, of no use to anybody here.
+        disable_created_metrics()  # type: ignore[no-untyped-call]
         self.registry = CollectorRegistry()
         self.prequential = Prequential(window)
         self.read: dict[int, int] = {}
