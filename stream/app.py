@@ -129,10 +129,10 @@ class WorkerApp:
         except BaseException as error:  # noqa: BLE001 - crash-only: whatever it is ends the process
             crash(error)
 
-    def _take_up(self, value: bytes) -> None:
+    def _take_up(self, value: bytes | None) -> None:
         """Warm an announced version up and put it into service; a bad one is refused and logged."""
         try:
-            version = msgspec.json.decode(value, type=Announcement).version
+            version = msgspec.json.decode(value or b"", type=Announcement).version
             if version == self.live.current.version:
                 return
             self.live.offer(self.live.prepare(version))
@@ -140,6 +140,8 @@ class WorkerApp:
             logger.error("an announcement that cannot be read was refused: %s", error)
         except NextclickError as error:
             logger.error("announced version refused, %s goes on: %s", self.live.current.version, error.what)
+        except BaseException as error:  # noqa: BLE001 - crash-only: whatever it is ends the process
+            crash(error)
 
 
 class _Worker(FaustWorker):

@@ -109,8 +109,9 @@ class Source:
         ]
 
     def _give_up(self, numbers: set[int]) -> None:
-        """Finish the waves in flight, commit, and close the stores of `numbers`."""
-        self._cutter.drop(numbers)
+        """Finish every event that was read, commit, and close the stores of `numbers`."""
+        while (wave := self._cutter.cut()) is not None:
+            self._emit(wave)
         self._wait_idle()
         fences = {number: self._close_partition(number) for number in numbers & self._watermarks.keys()}
         for number in fences:
@@ -178,6 +179,9 @@ class Source:
 
     def _take(self, message: Message, received_ns: int, latest_ms: int) -> None:
         partition, offset = message.partition() or 0, message.offset() or 0
+        if partition not in self._watermarks:
+            # The partition was revoked in the very call that returned its record: its next owner reads it.
+            return
         watermark_ms = self._watermarks[partition]
         key, value = message.key(), message.value()
         self._on_read(partition)

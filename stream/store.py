@@ -14,7 +14,6 @@ from __future__ import annotations
 import shutil
 import time
 import zlib
-from collections.abc import Iterator
 from pathlib import Path
 from typing import cast
 
@@ -33,7 +32,6 @@ from model.errors import NextclickError
 FENCE_KEY = b"m"
 STATE_PREFIX = b"s"
 EXPIRY_PREFIX = b"x"
-LOCK_HELD = "lock hold by current process"
 
 
 class Fence(msgspec.Struct, array_like=True):
@@ -161,14 +159,11 @@ class SessionStore:
         """Apply a wave's changes at once: all of them or none."""
         self._db.write(batch.release())
 
-    def due(self, before_ms: int, limit: int, after: bytes = b"") -> list[tuple[bytes, int, str]]:
-        """At most `limit` index entries with a time below `before_ms`: (key, time, session id).
-
-        Continues behind the key `after`.
-        """
+    def due(self, before_ms: int, limit: int) -> list[tuple[bytes, int, str]]:
+        """At most `limit` index entries with a time below `before_ms`: (key, time, session id)."""
         entries: list[tuple[bytes, int, str]] = []
         iterator = self._db.iter()
-        iterator.seek(after + b"\0" if after else EXPIRY_PREFIX)
+        iterator.seek(EXPIRY_PREFIX)
         while len(entries) < limit and iterator.valid():
             key = iterator.key()
             if not key.startswith(EXPIRY_PREFIX):
@@ -179,17 +174,6 @@ class SessionStore:
             entries.append((key, time_ms, key[9:].decode()))
             iterator.next()
         return entries
-
-    def sessions(self) -> Iterator[tuple[str, bytes]]:
-        """Every session id with its packed state, in key order."""
-        iterator = self._db.iter()
-        iterator.seek(STATE_PREFIX)
-        while iterator.valid():
-            key = iterator.key()
-            if not key.startswith(STATE_PREFIX):
-                break
-            yield key[1:].decode(), iterator.value()
-            iterator.next()
 
     def size_bytes(self) -> int:
         """Bytes of live tables and memtables."""

@@ -31,7 +31,6 @@ class Telemetry:
         self.read: dict[int, int] = {}
         self.outcomes: dict[int, dict[str, int]] = {}
         self.lists = 0
-        self.last_written_s = 0.0
         r = self.registry
         self._read = Counter("nextclick_events_read", "events read", ["partition"], registry=r)
         self._outcome = Counter(
@@ -105,9 +104,7 @@ class Telemetry:
             self._outcome.labels(number, outcome)
 
     def close_partition(self, number: int) -> None:
-        """Drop the gauges of a partition that went elsewhere; what was read and dropped is read there."""
-        done = sum(self.outcomes[number].values())
-        self.read[number] = done
+        """Drop the gauges of a partition that went elsewhere; its counters stay, as counters do."""
         for gauge in (self.sessions, self.watermark, self.store_bytes):
             if number in self._open:
                 gauge.remove(number)
@@ -130,7 +127,6 @@ class Telemetry:
         for arrival in stepped.dead:
             self._rejected.labels(arrival.reason).inc()
         self.lists += len(stepped.lists)
-        self.last_written_s = time.time()
         self._lists.inc(len(stepped.lists))
         for shown in stepped.lists:
             if shown.fallback:
@@ -163,8 +159,10 @@ class Telemetry:
             self._hits.labels(system).inc(len(found))
             self._reciprocal.labels(system).inc(sum(1 / rank for rank in found if rank is not None))
 
-    def refresh(self) -> None:
-        """Set the gauges that are only worth computing when somebody looks."""
+    def refresh(self, version: str) -> None:
+        """Set the gauges that are only worth computing when somebody looks; `version` serves now."""
+        self.model.clear()
+        self.model.labels(version).set(1)
         for system, rolling in self.prequential.systems.items():
             quality = rolling.rolling()
             self._recall.labels(system).set(quality.recall)

@@ -75,12 +75,6 @@ class WaveCutter:
             watermark_ms = max(watermark_ms, arrival.event.event_time_ms)
         self._read[arrival.partition] = (arrival.offset + 1, watermark_ms)
 
-    def drop(self, partitions: set[int]) -> None:
-        """Forget what waits of partitions that were revoked."""
-        self._waiting = deque(a for a in self._waiting if a.partition not in partitions)
-        for partition in partitions:
-            self._read.pop(partition, None)
-
     def cut(self) -> Wave | None:
         """The next wave, or None when nothing waits."""
         if not self._waiting:

@@ -16,7 +16,7 @@ import sys
 import tempfile
 import threading
 import time
-from itertools import islice
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -79,7 +79,7 @@ class Observation(threading.Thread):
 
     def rate(self) -> float:
         """Lists/s between the first and the last point at which the count moved."""
-        moving = [b for a, b in zip(self.points, self.points[1:], strict=False) if b[1] > a[1]]
+        moving = [b for a, b in pairwise(self.points) if b[1] > a[1]]
         (first_s, first), (last_s, last) = moving[0], moving[-1]
         return (last - first) / (last_s - first_s)
 
@@ -133,7 +133,7 @@ def main() -> int:
             registry = Registry(settings.registry_dir)
             model = registry.save(network, config, vocabulary, scores={}, data={"events": len(frame)})
             registry.promote(model.version)
-            sent = replay_frames(settings, islice([backlog], 1))
+            sent = replay_frames(settings, [backlog])
             print(f"{sent.sure:,} events in Kafka at {sent.rate:,.0f} events/s", file=sys.stderr)
             limit_before = model_only(model, settings, items)
             worker = WorkerProcess(settings, folder / "worker.log")

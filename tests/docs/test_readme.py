@@ -20,7 +20,7 @@ LINES = [
 ]
 
 
-def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "nextclick", *arguments],
         capture_output=True,
@@ -28,7 +28,7 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
         timeout=120,
         check=False,
         cwd=ROOT,
-        env={**os.environ, "COLUMNS": "200"},
+        env={**os.environ, "COLUMNS": "200", **environment},
     )
 
 
@@ -69,32 +69,21 @@ def test_every_link_of_the_readme_to_a_file_leads_somewhere() -> None:
 
 
 def test_commands_without_a_broker_run_as_the_readme_shows(tmp_path: Path) -> None:
-    environment = {**os.environ, "NEXTCLICK_REGISTRY_DIR": str(tmp_path / "registry")}
     log = tmp_path / "clicks.csv"
     rows = [f"{1506826800000 + n * 1000},{n // 4},{n // 4},{n % 4 + n // 40 % 5}" for n in range(400)]
     log.write_text("timestamp_ms,session_id,user_id,item_id\n" + "\n".join(rows) + "\n")
 
-    def nextclick_command(*arguments: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-m", "nextclick", *arguments],
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
-            cwd=ROOT,
-            env=environment,
-        )
-
-    trained = nextclick_command("train", str(log), "--epochs", "1", "--hidden-size", "8")
+    registry = str(tmp_path / "registry")
+    trained = run("train", str(log), "--epochs", "1", "--hidden-size", "8", NEXTCLICK_REGISTRY_DIR=registry)
     assert trained.returncode == 0, trained.stderr
     assert "(champion)" in trained.stdout
-    listed = nextclick_command("models", "--json")
+    listed = run("models", "--json", NEXTCLICK_REGISTRY_DIR=registry)
     assert listed.returncode == 0
     assert '"champion": true' in listed.stdout
-    evaluated = nextclick_command("evaluate", str(log), "--json")
+    evaluated = run("evaluate", str(log), "--json", NEXTCLICK_REGISTRY_DIR=registry)
     assert evaluated.returncode == 0
     assert '"recall"' in evaluated.stdout
-    settings = nextclick_command("settings", "--json")
+    settings = run("settings", "--json", NEXTCLICK_REGISTRY_DIR=registry)
     assert '"source": "environment"' in settings.stdout
 
 

@@ -5,6 +5,7 @@ import subprocess
 import sys
 import urllib.request
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 
 import msgspec
@@ -63,6 +64,7 @@ def test_the_commands_take_a_real_log_from_file_to_lists(
     read = sum(float(v) for v in re.findall(r"^nextclick_events_read_total\S* (\S+)$", metrics, re.M))
     done = sum(float(v) for v in re.findall(r"^nextclick_events_total\S* (\S+)$", metrics, re.M))
     assert read == done == 13_568
+    assert f'nextclick_model_info{{version="{trained["version"]}"}} 1.0' in metrics
     lines = nextclick(settings, "watch", "--json", "--from-start", "--limit", "50").splitlines()
     shown = [json.loads(line) for line in lines]
     assert len(shown) == 50
@@ -100,7 +102,7 @@ def test_an_announced_version_serves_without_a_restart_and_a_bad_one_does_not(
     assert len(received) == len(shoppers.frame)
     for partition in range(settings.partitions):
         versions = [r.recommendation.model_version for r in received if r.partition == partition]
-        swaps = sum(before != after for before, after in zip(versions, versions[1:], strict=False))
+        swaps = sum(before != after for before, after in pairwise(versions))
         assert swaps == 1
         assert {versions[0], versions[-1]} == {first.version, second.version}
 

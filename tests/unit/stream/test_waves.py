@@ -59,13 +59,3 @@ def test_the_watermark_of_a_wave_is_that_of_the_records_below_its_position() -> 
     assert [a.offset for a in first.arrivals] == [0, 2]
     assert first.positions == {0: (1, 100)}
     assert second.positions == {0: (3, 900)}
-
-
-def test_a_revoked_partition_leaves_the_queue() -> None:
-    cutter = WaveCutter(8)
-    cutter.add(arrival(0, 0, "a"))
-    cutter.add(arrival(1, 0, "b"))
-    cutter.drop({0})
-    wave = cutter.cut()
-    assert wave is not None
-    assert list(wave.positions) == [1]
