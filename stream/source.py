@@ -58,6 +58,7 @@ class Source:
         self._cutter = WaveCutter(settings.wave_size)
         self._watermarks: dict[int, int] = {}
         self._taken: dict[int, int] = {}
+        self._ends: dict[int, int] = {}
         self._fences: dict[int, Fence] = {}
         self._fences_lock = threading.Lock()
         self._next_commit_s = 0.0
@@ -141,8 +142,10 @@ class Source:
         lag = 0
         for number, position in self._taken.items():
             tp = TopicPartition(self._settings.events_topic, number)
-            _, high = self._consumer.get_watermark_offsets(tp, cached=True)
-            lag += max(0, high - position)
+            _, newest = self._consumer.get_watermark_offsets(tp, cached=True)
+            # Until the first fetch the newest offset is not known here, but from the assignment.
+            self._ends[number] = max(self._ends[number], newest)
+            lag += max(0, self._ends[number] - position)
         self.lag = lag
 
     def _run(self) -> None:
@@ -243,8 +246,10 @@ class Source:
                     partition.position,
                     low,
                 )
+            self._ends[tp.partition] = high
             starts.append(TopicPartition(tp.topic, tp.partition, max(low, partition.position)))
         consumer.incremental_assign(starts)
+        self._measure_lag()
         self.assigned.set()
         logger.info("assigned: %s", ", ".join(f"{tp.partition}@{tp.offset}" for tp in starts))
 
