@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from replay.datasets.format import Convert, Converted, Format, Repeats, epoch_ms, number, reasons, text_or_none
+from replay.datasets.format import Converted, Format, epoch_ms, reasons, text_or_none, whole_number
 
 COLUMNS = (
     "event_time",
@@ -25,16 +25,10 @@ COLUMNS = (
 KINDS = ("view", "cart", "purchase")
 
 
-def converter() -> Convert:
-    """The conversion of one file; rows that stand twice are told by its order in time."""
-    twice = Repeats(*COLUMNS)
-    return lambda chunk: convert(chunk, twice)
-
-
-def convert(chunk: pd.DataFrame, twice: Repeats) -> Converted:
-    """Chunk of text columns → events."""
+def convert(chunk: pd.DataFrame) -> Converted:
+    """Chunk of text columns → events; rows that stand twice are looked for within the chunk."""
     moments = pd.to_datetime(chunk["event_time"], format="%Y-%m-%d %H:%M:%S UTC", utc=True, errors="coerce")
-    price = number(chunk["price"])
+    price = whole_number(chunk["price"])
     events = pd.DataFrame(
         {
             "session_id": chunk["user_session"],
@@ -57,9 +51,9 @@ def convert(chunk: pd.DataFrame, twice: Repeats) -> Converted:
         chunk.index,
         (chunk["user_session"] == "", "no session"),
         (~chunk["event_type"].isin(KINDS), "other kind of event"),
-        (twice(chunk, pd.Series(True, index=chunk.index)), "duplicate"),
+        (chunk.duplicated(), "duplicate"),
     )
     return Converted(events, broken, left_out)
 
 
-FORMAT = Format("mkechinov", ",", COLUMNS, True, lambda line: line == ",".join(COLUMNS), converter)
+FORMAT = Format("mkechinov", ",", COLUMNS, True, lambda line: line == ",".join(COLUMNS), convert)
