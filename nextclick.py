@@ -280,6 +280,8 @@ def replay(
     lag_limit: Annotated[
         int | None, typer.Option(min=1, help="wait while the worker's group lags more")
     ] = None,
+    group: Annotated[str | None, typer.Option(help="the worker's group, for --lag-limit")] = None,
+    topic: Annotated[str | None, typer.Option(help="topic of the events")] = None,
     bootstrap_servers: Brokers = None,
     format: Format = None,
     on_error: OnError = "stop",
@@ -292,7 +294,7 @@ def replay(
         raise typer.BadParameter(f"--speed is a number above 0 or max, not {speed!r}") from None
     if factor is not None and not 0 < factor < float("inf"):
         raise typer.BadParameter(f"--speed is a number above 0 or max, not {speed!r}")
-    settings = load_settings(bootstrap_servers=bootstrap_servers)
+    settings = load_settings(bootstrap_servers=bootstrap_servers, events_topic=topic, group_id=group)
     with progress_bar("replaying") as bar:
 
         def report(r: ReplayReport) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 
 class Pace:
-    """Waits until an event's moment has come.
+    """Waits until an event's moment has come; `wait_s` may return before its time is over.
 
     `speed` is event seconds per wall second, None for as fast as possible. The first event
     sets the start. A replay that has fallen behind does not wait until it has caught up.

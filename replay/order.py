@@ -1,13 +1,13 @@
 """Event-time order: stable for equal times, within a memory limit.
 
-Chunks are gathered until the limit; what is larger becomes sorted runs on disk, which are
-merged by blocks, not by rows. A log that is in order already is passed through unsorted.
+A log within the limit is sorted in memory. A larger one that is in order already is passed
+through as it is read; any other becomes sorted runs on disk, merged by blocks, not by rows.
 """
 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import pandas as pd
@@ -19,40 +19,80 @@ TIME = "event_time_ms"
 
 
 def in_event_time_order(
-    chunks: Iterable[pd.DataFrame],
+    read: Callable[[], Iterable[pd.DataFrame]],
     *,
     memory_bytes: int = DEFAULT_MEMORY_BYTES,
     folder: Path | None = None,
     block_rows: int = BLOCK_ROWS,
 ) -> Iterator[pd.DataFrame]:
-    """The rows of `chunks`, all in order of event_time_ms; equal times keep their order.
+    """The rows of the log that `read` gives, in order of event_time_ms; equal times keep their order.
 
-    Runs are written to a temporary folder under `folder` (default: the system's) and removed.
+    `read` begins the log anew at each call and gives the same chunks; it is called again only
+    when the log is larger than `memory_bytes`: a log in order is then passed on chunk by chunk.
+    What is gathered stays under the limit but for one chunk; sorting it takes as much again,
+    twice. Runs are written to a temporary folder under `folder` (default: the system's).
     """
-    with tempfile.TemporaryDirectory(prefix="nextclick-order-", dir=folder) as temporary:
-        runs: list[Path] = []
-        gathered: list[pd.DataFrame] = []
-        size = 0
-        for chunk in chunks:
-            if chunk.empty:
-                continue
-            gathered.append(chunk)
-            size += int(chunk.memory_usage(deep=True).sum())
-            if size > memory_bytes:
-                path = Path(temporary) / f"{len(runs)}.arrow"
-                _write_run(path, _sorted(gathered), block_rows)
-                runs.append(path)
-                gathered, size = [], 0
-        if not runs:
-            if gathered:
-                yield from _blocks(_sorted(gathered), block_rows)
-            return
+    gathered: list[pd.DataFrame] = []
+    size = 0
+    for chunk in _filled(read()):
+        gathered.append(chunk)
+        size += _bytes(chunk)
+        if size > memory_bytes:
+            break
+    else:
         if gathered:
-            path = Path(temporary) / f"{len(runs)}.arrow"
-            _write_run(path, _sorted(gathered), block_rows)
-            runs.append(path)
-            gathered = []
+            yield from _blocks(_sorted(gathered), block_rows)
+        return
+    ordered = is_in_order(gathered)
+    gathered.clear()
+    if ordered and is_in_order(read()):
+        yield from _filled(read())
+        return
+    with tempfile.TemporaryDirectory(prefix="nextclick-order-", dir=folder) as temporary:
+        runs = _write_runs(read(), Path(temporary), memory_bytes, block_rows)
         yield from _merge([_Run(path) for path in runs])
+
+
+def is_in_order(chunks: Iterable[pd.DataFrame]) -> bool:
+    """Whether no row is earlier than one before it; reads no further than the first that is."""
+    last: int | None = None
+    for chunk in _filled(chunks):
+        times = chunk[TIME]
+        if (last is not None and times.iloc[0] < last) or not times.is_monotonic_increasing:
+            return False
+        last = int(times.iloc[-1])
+    return True
+
+
+def _filled(chunks: Iterable[pd.DataFrame]) -> Iterator[pd.DataFrame]:
+    return (chunk for chunk in chunks if len(chunk))
+
+
+def _bytes(chunk: pd.DataFrame) -> int:
+    return int(chunk.memory_usage(deep=True).sum())
+
+
+def _write_runs(
+    chunks: Iterable[pd.DataFrame], folder: Path, memory_bytes: int, block_rows: int
+) -> list[Path]:
+    runs: list[Path] = []
+    gathered: list[pd.DataFrame] = []
+    size = 0
+
+    def write() -> None:
+        runs.append(folder / f"{len(runs)}.arrow")
+        _write_run(runs[-1], _sorted(gathered), block_rows)
+        gathered.clear()
+
+    for chunk in _filled(chunks):
+        gathered.append(chunk)
+        size += _bytes(chunk)
+        if size > memory_bytes:
+            write()
+            size = 0
+    if gathered:
+        write()
+    return runs
 
 
 def _sorted(chunks: list[pd.DataFrame]) -> pd.DataFrame:

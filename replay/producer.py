@@ -6,11 +6,10 @@ retry neither repeats nor reorders; one refused record stops the replay.
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import pandas as pd
-from confluent_kafka import Consumer, KafkaError, Message, Producer, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
 
 from model.errors import NextclickError
 from stream.events import Event, encode_event
@@ -18,6 +17,9 @@ from stream.settings import Settings
 
 FLUSH_TIMEOUT_S = 120.0
 ANSWER_TIMEOUT_S = 15.0
+QUEUE_FULL_POLL_S = 0.05
+LAG_POLL_S = 0.02
+POLL_EVERY = 512
 
 
 def events_of(frame: pd.DataFrame) -> Iterator[Event]:
@@ -38,9 +40,9 @@ def events_of(frame: pd.DataFrame) -> Iterator[Event]:
 class EventProducer:
     """Sends events and knows how many are sure."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, *, client: Producer | None = None) -> None:
         self._topic = settings.events_topic
-        self._producer = Producer({**settings.producer_config(), "linger.ms": 5})
+        self._producer = client or Producer({**settings.producer_config(), "linger.ms": 5})
         self.sent = 0
         self.sure = 0
         self._error: KafkaError | None = None
@@ -56,15 +58,20 @@ class EventProducer:
                 )
                 break
             except BufferError:
-                self._producer.poll(0.05)
+                self.poll(QUEUE_FULL_POLL_S)
+            except KafkaException as error:
+                self._error = self._error or error.args[0]
                 self._raise_error()
         self.sent += 1
-        if self.sent % 512 == 0:
+        if self.sent % POLL_EVERY == 0:
             self.poll()
 
-    def poll(self) -> None:
-        """Take delivery reports. Raises NextclickError after a refused delivery."""
-        self._producer.poll(0)
+    def poll(self, wait_s: float = 0.0) -> None:
+        """Take delivery reports, at most `wait_s` for the first one.
+
+        Raises NextclickError after a refused delivery.
+        """
+        self._producer.poll(wait_s)
         self._raise_error()
 
     def flush(self) -> None:
@@ -86,6 +93,9 @@ class EventProducer:
 
     def _raise_error(self) -> None:
         if self._error is not None:
+            # What is still queued is given up, so that the count below is the last word.
+            self._producer.purge()
+            self._producer.flush(ANSWER_TIMEOUT_S)
             raise NextclickError(
                 f"an event was not delivered to {self._topic}: {self._error.str()}",
                 f"{self.sure} of {self.sent} are sure.",
@@ -102,28 +112,34 @@ class LagLimit:
         limit: int,
         *,
         check_every: int = 500,
-        pause_s: Callable[[float], object] = time.sleep,
+        client: Consumer | None = None,
     ) -> None:
         self._settings = settings
         self._limit = limit
         self._check_every = check_every
-        self._pause_s = pause_s
         self._sent = 0
-        self._consumer = Consumer(
+        self._consumer = client or Consumer(
             {**settings.kafka_config(), "group.id": settings.group_id, "enable.auto.commit": False}
         )
 
     def lag(self) -> int:
-        """Records that the group has not committed yet."""
+        """Records that the group has not committed yet. Raises NextclickError without an answer."""
         topic = self._settings.events_topic
         partitions = [TopicPartition(topic, number) for number in range(self._settings.partitions)]
-        committed = self._consumer.committed(partitions, timeout=ANSWER_TIMEOUT_S)
         lag = 0
-        for partition in committed:
-            low, high = self._consumer.get_watermark_offsets(
-                TopicPartition(topic, partition.partition), timeout=ANSWER_TIMEOUT_S
-            )
-            lag += high - max(partition.offset, low)
+        try:
+            for partition in self._consumer.committed(partitions, timeout=ANSWER_TIMEOUT_S):
+                low, high = self._consumer.get_watermark_offsets(
+                    TopicPartition(topic, partition.partition), timeout=ANSWER_TIMEOUT_S
+                )
+                # Without a commit the offset is negative: everything kept lies before the group.
+                lag += high - max(partition.offset, low)
+        except KafkaException as error:
+            raise NextclickError(
+                f"the lag of group {self._settings.group_id} is not known: {error.args[0].str()}",
+                "The replay cannot tell whether it may go on.",
+                "Look at the brokers, or replay without --lag-limit.",
+            ) from None
         return lag
 
     def hold(self, producer: EventProducer) -> None:
@@ -132,8 +148,7 @@ class LagLimit:
         if self._sent % self._check_every:
             return
         while self.lag() > self._limit:
-            producer.poll()
-            self._pause_s(0.02)
+            producer.poll(LAG_POLL_S)
 
     def close(self) -> None:
         """Close the connection."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, closing
 from dataclasses import asdict, dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -14,12 +15,13 @@ import pandas as pd
 
 from replay import datasets
 from replay.clock import Pace
-from replay.order import in_event_time_order
+from replay.order import DEFAULT_MEMORY_BYTES, in_event_time_order
 from replay.producer import EventProducer, LagLimit, events_of
 from stream.settings import Settings
 from stream.topics import ensure_topics
 
 REPORT_EVERY = 1024
+LONGEST_POLL_S = 0.5
 
 
 @dataclass
@@ -65,12 +67,18 @@ def replay_files(
     on_error: str = "stop",
     from_ms: int | None = None,
     until_ms: int | None = None,
+    memory_bytes: int = DEFAULT_MEMORY_BYTES,
     **options: Any,
 ) -> ReplayReport:
-    """Replay event files; see `replay_frames` for the other options."""
+    """Replay event files, gathering at most `memory_bytes`; see `replay_frames` for the other options."""
     rejects: Counter[str] = Counter()
-    chunks = datasets.read(paths, format=format, on_error=on_error, rejects=rejects)
-    report = replay_frames(settings, in_event_time_order(between(chunks, from_ms, until_ms)), **options)
+
+    def read() -> Iterator[pd.DataFrame]:
+        rejects.clear()
+        chunks = datasets.read(paths, format=format, on_error=on_error, rejects=rejects)
+        return between(chunks, from_ms, until_ms)
+
+    report = replay_frames(settings, in_event_time_order(read, memory_bytes=memory_bytes), **options)
     report.rejects = dict(rejects)
     return report
 
@@ -91,29 +99,34 @@ def replay_frames(
     """
     ensure_topics(settings)
     report = ReplayReport()
-    pace = Pace(speed)
-    producer = EventProducer(settings)
-    lag = None if lag_limit is None else LagLimit(settings, lag_limit)
     started = time.perf_counter()
-    events = (event for frame in frames for event in events_of(frame))
-    for event in islice(events, limit):
-        if speed is not None and pace.due_in_s(event.event_time_ms) > 0:
-            producer.poll()
+    producer = EventProducer(settings)
+
+    def tell() -> None:
+        report.sent, report.sure = producer.sent, producer.sure
+        report.seconds = time.perf_counter() - started
+        progress(report)
+
+    def wait(seconds: float) -> None:
+        # Quiet hours of the log: deliveries are still taken, and a refused one still stops it.
+        producer.poll(min(seconds, LONGEST_POLL_S))
+        tell()
+
+    pace = Pace(speed, wait_s=wait)
+    with ExitStack() as stack:
+        lag = None
+        if lag_limit is not None:
+            lag = stack.enter_context(closing(LagLimit(settings, lag_limit)))
+        for event in islice((event for frame in frames for event in events_of(frame)), limit):
             pace.wait_for(event.event_time_ms)
-        producer.send(event)
-        if lag is not None:
-            lag.hold(producer)
-        if report.first_event_time_ms is None:
-            report.first_event_time_ms = event.event_time_ms
-        report.last_event_time_ms = event.event_time_ms
-        if producer.sent % REPORT_EVERY == 0 or speed is not None:
-            report.sent, report.sure = producer.sent, producer.sure
-            report.seconds = time.perf_counter() - started
-            progress(report)
-    producer.flush()
-    if lag is not None:
-        lag.close()
-    report.sent, report.sure = producer.sent, producer.sure
-    report.seconds = time.perf_counter() - started
-    progress(report)
+            producer.send(event)
+            if lag is not None:
+                lag.hold(producer)
+            if report.first_event_time_ms is None:
+                report.first_event_time_ms = event.event_time_ms
+            report.last_event_time_ms = event.event_time_ms
+            if producer.sent % REPORT_EVERY == 0:
+                tell()
+        producer.flush()
+    tell()
     return report

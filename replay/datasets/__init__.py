@@ -7,57 +7,25 @@ order of the file; `load` returns the whole log in event-time order.
 
 from __future__ import annotations
 
-import bz2
-import gzip
-import lzma
-import zipfile
-import zlib
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import IO, cast
 
+import numpy as np
+import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
 import pyarrow.csv
 
 from model.errors import NextclickError
 from replay.datasets import globo, mkechinov, online_retail, rsc15
-from replay.datasets.format import Format
+from replay.datasets.format import Convert, Format, beyond_the_schema
+from replay.datasets.source import CUT_OFF, WholeLines, cut_off, line_of_record, open_file
 
 FORMATS = {
     f.name: f for f in (globo.FORMAT, rsc15.PREPROCESSED, rsc15.RAW, mkechinov.FORMAT, online_retail.FORMAT)
 }
 BLOCK_BYTES = 8 << 20
-CUT_OFF = (EOFError, lzma.LZMAError, zlib.error, gzip.BadGzipFile, zipfile.BadZipFile)
-
-
-def open_file(path: Path) -> IO[bytes]:
-    """Open a file for reading, decompressed by its ending: .xz, .gz, .bz2, .zip (its one member)."""
-    try:
-        if path.suffix == ".zip":
-            archive = zipfile.ZipFile(path)
-            members = [name for name in archive.namelist() if not name.endswith("/")]
-            if len(members) != 1:
-                raise NextclickError(
-                    f"{path} holds {len(members)} files",
-                    "One event file per archive is read.",
-                    "Unpack it and name the files.",
-                )
-            return archive.open(members[0])
-        if path.suffix == ".xz":
-            return lzma.open(path)
-        if path.suffix == ".gz":
-            return cast("IO[bytes]", gzip.open(path))
-        if path.suffix == ".bz2":
-            return bz2.open(path)
-        return path.open("rb")
-    except OSError as error:
-        raise NextclickError(
-            f"{path} cannot be opened: {error.strerror or error}", "Nothing was read.", "Check the path."
-        ) from None
-    except zipfile.BadZipFile as error:
-        raise _cut_off(path, error) from None
 
 
 def detect(path: Path) -> str:
@@ -66,7 +34,7 @@ def detect(path: Path) -> str:
         with open_file(path) as file:
             line = file.readline(65_536).decode("utf-8-sig", "replace").rstrip("\r\n")
     except CUT_OFF as error:
-        raise _cut_off(path, error) from None
+        raise cut_off(path, 1, error) from None
     for candidate in FORMATS.values():
         if candidate.matches(line):
             return candidate.name
@@ -88,8 +56,9 @@ def read(
     """Event frames of bounded size, in the order of the files.
 
     A row that cannot be read raises NextclickError, which names file and line; with
-    `on_error="skip"` it is counted in `rejects` by reason and skipped. Rows that are no
-    events by their format's own rules are left out and counted either way.
+    `on_error="skip"` it is counted in `rejects` by reason and skipped; of a file that is cut
+    off the lines before the cut are taken then. Rows that are no events by their format's
+    own rules are left out and counted either way.
     """
     rejects = Counter() if rejects is None else rejects
     for path in paths:
@@ -125,16 +94,16 @@ def load(
 
 
 def _read_one(path: Path, form: Format, skip: bool, rejects: Counter[str]) -> Iterator[pd.DataFrame]:
-    cut_lines = 0
+    invalid: pa.csv.InvalidRow | None = None
 
     def on_invalid(row: pa.csv.InvalidRow) -> str:
-        nonlocal cut_lines
-        if not skip:
-            # Only a return value crosses pyarrow's boundary; its own error then names the row.
-            return "error"
-        cut_lines += 1
-        rejects["wrong number of fields"] += 1
-        return "skip"
+        nonlocal invalid
+        if skip:
+            rejects["wrong number of fields"] += 1
+            return "skip"
+        # Only a return value crosses pyarrow's boundary; the error is raised below.
+        invalid = row
+        return "error"
 
     read_options = pa.csv.ReadOptions(
         use_threads=False,
@@ -150,54 +119,90 @@ def _read_one(path: Path, form: Format, skip: bool, rejects: Counter[str]) -> It
         column_types=dict.fromkeys(form.columns, pa.string()),
         include_columns=list(form.columns),
         strings_can_be_null=False,
+        # Checked by row in _as_text, so that one such row can be skipped.
+        check_utf8=False,
     )
-    line = 2 if form.header else 1
+    convert = form.converter()
+    # Records before the chunk, the header's included; blank lines are none.
+    before = 1 if form.header else 0
     with open_file(path) as file:
+        lines = WholeLines(file)
         try:
             reader = pa.csv.open_csv(
-                pa.PythonFile(file, mode="r"),
+                pa.PythonFile(lines, mode="r"),
                 read_options=read_options,
                 parse_options=parse_options,
                 convert_options=convert_options,
             )
             for batch in reader:
-                chunk = batch.to_pandas()
-                yield _convert(path, form, chunk, line + cut_lines, skip, rejects)
-                line += len(chunk)
-        except CUT_OFF as error:
-            raise _cut_off(path, error) from None
+                yield _convert(path, form, convert, batch, before, skip, rejects)
+                before += batch.num_rows
         except (pa.ArrowInvalid, pa.ArrowKeyError) as error:
-            raise NextclickError(
-                f"{path}: {error}",
-                f"It does not read as {form.name}: {form.delimiter.join(form.columns)!r}.",
-                "Repair the line, skip such lines with --on-error skip, or name another --format.",
-            ) from None
+            if invalid is not None:
+                raise _broken_line(
+                    path,
+                    form,
+                    invalid.number,
+                    f"wrong number of fields, {invalid.actual_columns} instead of {invalid.expected_columns}",
+                    invalid.text,
+                ) from None
+            if lines.cut_off is None:
+                raise NextclickError(
+                    f"{path}: {error}",
+                    f"It does not read as {form.name}: {form.delimiter.join(form.columns)!r}.",
+                    "Repair the file, or name another --format.",
+                ) from None
+    if lines.cut_off is not None:
+        if not skip:
+            raise cut_off(path, lines.lines + 1, lines.cut_off)
+        rejects["file is cut off"] += 1
+
+
+def _as_text(batch: pa.RecordBatch) -> tuple[pd.DataFrame, npt.NDArray[np.bool_]]:
+    """Columns as text, and which rows were not UTF-8."""
+    unreadable = np.zeros(batch.num_rows, dtype=bool)
+    columns = {}
+    for name, column in zip(batch.schema.names, batch.columns, strict=True):
+        try:
+            column.validate(full=True)
+        except pa.ArrowInvalid:
+            values = column.cast(pa.binary()).to_pylist()
+            texts = [value.decode("utf-8", "replace") for value in values]
+            unreadable |= [text.encode() != value for text, value in zip(texts, values, strict=True)]
+            column = pa.array(texts, pa.string())
+        columns[name] = column
+    return pa.table(columns).to_pandas(), unreadable
 
 
 def _convert(
-    path: Path, form: Format, chunk: pd.DataFrame, first_line: int, skip: bool, rejects: Counter[str]
+    path: Path,
+    form: Format,
+    convert: Convert,
+    batch: pa.RecordBatch,
+    before: int,
+    skip: bool,
+    rejects: Counter[str],
 ) -> pd.DataFrame:
-    converted = form.convert(chunk)
+    chunk, unreadable = _as_text(batch)
+    converted = convert(chunk)
     left_out = converted.left_out != ""
-    broken = (converted.broken != "") & ~left_out
+    reason = converted.broken.where(converted.broken != "", beyond_the_schema(converted.events))
+    reason[unreadable] = "not UTF-8"
+    broken = (reason != "") & ~left_out
     if broken.any() and not skip:
         row = int(broken.to_numpy().argmax())
-        values = form.delimiter.join(str(value) for value in chunk.iloc[row])
-        raise NextclickError(
-            f"{path}, line {first_line + row}: {converted.broken.iloc[row]}: {values[:200]!r}",
-            f"It does not read as {form.name}; nothing behind it was taken.",
-            "Repair the line, or skip such lines with --on-error skip.",
-        )
-    for reason, count in converted.left_out[left_out].value_counts().items():
-        rejects[str(reason)] += int(count)
-    for reason, count in converted.broken[broken].value_counts().items():
-        rejects[str(reason)] += int(count)
+        text = form.delimiter.join(str(value) for value in chunk.iloc[row])
+        raise _broken_line(path, form, before + row + 1, reason.iloc[row], text)
+    for name, count in converted.left_out[left_out].value_counts().items():
+        rejects[str(name)] += int(count)
+    for name, count in reason[broken].value_counts().items():
+        rejects[str(name)] += int(count)
     return converted.events[~(left_out | broken)].reset_index(drop=True)
 
 
-def _cut_off(path: Path, error: Exception) -> NextclickError:
+def _broken_line(path: Path, form: Format, record: int, reason: str, text: str) -> NextclickError:
     return NextclickError(
-        f"{path} is cut off or not what its ending says: {error}",
-        "It cannot be decompressed to its end.",
-        "Fetch the file again.",
+        f"{path}, line {line_of_record(path, form.delimiter, record)}: {reason}: {text[:200]!r}",
+        f"It does not read as {form.name}; nothing behind it was taken.",
+        "Repair the line, or skip such lines with --on-error skip.",
     )

@@ -5,9 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
 import pandas as pd
 
-# The columns of an event frame; the first four are always there.
+from stream.events import MAX_EVENT_TIME_MS
+
+# The columns of an event frame with the most characters that the schema of the topic allows;
+# the first four are always there.
 EVENT_COLUMNS = (
     "session_id",
     "item_id",
@@ -19,6 +23,15 @@ EVENT_COLUMNS = (
     "category",
     "title",
 )
+LONGEST = {
+    "session_id": 256,
+    "item_id": 256,
+    "user_id": 256,
+    "brand": 8192,
+    "category": 8192,
+    "title": 8192,
+}
+NO_TIME = -1
 
 
 @dataclass(frozen=True)
@@ -34,12 +47,16 @@ class Converted:
     left_out: pd.Series[str]
 
 
+Convert = Callable[[pd.DataFrame], Converted]
+
+
 @dataclass(frozen=True)
 class Format:
     """One file format.
 
     `columns` are the header's names, or, where `header` is False, the names given to its
-    fields; `matches` looks at the first line.
+    fields; `matches` looks at the first line. `converter` makes a function for one file,
+    which is given the file's chunks of text columns in order.
     """
 
     name: str
@@ -47,7 +64,33 @@ class Format:
     columns: tuple[str, ...]
     header: bool
     matches: Callable[[str], bool]
-    convert: Callable[[pd.DataFrame], Converted]
+    converter: Callable[[], Convert]
+
+
+class Repeats:
+    """Finds rows whose `keys` stand before, across the borders of chunks.
+
+    Rows of equal `group` (a key: the basket, the second) are expected to follow one another,
+    so that only the last group has to be remembered.
+    """
+
+    def __init__(self, group: str, *keys: str) -> None:
+        self._group = group
+        self._keys = [group, *keys]
+        self._last: pd.DataFrame | None = None
+
+    def __call__(self, rows: pd.DataFrame, looked_at: pd.Series[bool]) -> pd.Series[bool]:
+        """Whether each row repeats an earlier one; only `looked_at` rows repeat or are repeated."""
+        keys = rows.loc[looked_at, self._keys]
+        repeats = pd.Series(False, index=rows.index)
+        if keys.empty:
+            return repeats
+        remembered = 0 if self._last is None else len(self._last)
+        known = pd.concat([self._last, keys]) if remembered else keys
+        repeated = known.duplicated().to_numpy()
+        repeats[looked_at] = repeated[remembered:]
+        self._last = known[~repeated & (known[self._group] == known[self._group].iloc[-1]).to_numpy()]
+        return repeats
 
 
 def reasons(index: pd.Index[int], *checks: tuple[pd.Series[bool], str]) -> pd.Series[str]:
@@ -58,17 +101,35 @@ def reasons(index: pd.Index[int], *checks: tuple[pd.Series[bool], str]) -> pd.Se
     return result
 
 
-def whole_number(column: pd.Series[str]) -> pd.Series[float]:
-    """Text → number, NaN where it is none."""
-    return pd.to_numeric(column, errors="coerce")
+def beyond_the_schema(events: pd.DataFrame) -> pd.Series[str]:
+    """Why a row would be refused as an event by every reader of the topic; "" where it would not."""
+    times = events["event_time_ms"]
+    checks = [((times < 0) | (times > MAX_EVENT_TIME_MS), "event time is outside 1970 to 2100")]
+    for name, longest in LONGEST.items():
+        if name in events:
+            too_long = events[name].str.len() > longest
+            checks.append((too_long.fillna(False), f"{name} is longer than {longest} characters"))
+    return reasons(events.index, *checks)
+
+
+def number(column: pd.Series[str]) -> pd.Series[float]:
+    """Text → finite number, NaN where it is none."""
+    values = pd.to_numeric(column, errors="coerce").astype("float64")
+    return values.where(np.isfinite(values))
+
+
+def whole_ms(times_ms: pd.Series[float]) -> pd.Series[int]:
+    """Milliseconds as numbers → as whole numbers; NO_TIME where outside the range of event times."""
+    known = times_ms.between(0, MAX_EVENT_TIME_MS)
+    return times_ms.where(known, NO_TIME).round().astype("int64")
 
 
 def epoch_ms(moments: pd.Series[pd.Timestamp]) -> pd.Series[int]:
-    """UTC timestamps → epoch milliseconds; -1 where there is none."""
+    """UTC timestamps → epoch milliseconds; NO_TIME where there is none."""
     known = moments.notna()
     values = moments.where(known, pd.Timestamp(0, tz="UTC"))
     milliseconds = values.astype("datetime64[ms, UTC]").astype("int64")
-    return milliseconds.where(known, -1)
+    return milliseconds.where(known, NO_TIME)
 
 
 def text_or_none(column: pd.Series[str]) -> pd.Series[str]:

@@ -7,19 +7,19 @@ from __future__ import annotations
 
 import pandas as pd
 
-from replay.datasets.format import Converted, Format, reasons, whole_number
+from replay.datasets.format import Converted, Format, number, reasons, whole_ms
 
 COLUMNS = ("timestamp_ms", "session_id", "user_id", "item_id")
 
 
 def convert(chunk: pd.DataFrame) -> Converted:
     """Chunk of text columns → events."""
-    times = whole_number(chunk["timestamp_ms"])
+    times = number(chunk["timestamp_ms"])
     events = pd.DataFrame(
         {
             "session_id": chunk["session_id"],
             "item_id": chunk["item_id"],
-            "event_time_ms": times.fillna(-1).astype("int64"),
+            "event_time_ms": whole_ms(times),
             "kind": "view",
             "user_id": chunk["user_id"],
         }
@@ -33,4 +33,4 @@ def convert(chunk: pd.DataFrame) -> Converted:
     return Converted(events, broken, pd.Series("", index=chunk.index, dtype=object))
 
 
-FORMAT = Format("globo", ",", COLUMNS, True, lambda line: line == ",".join(COLUMNS), convert)
+FORMAT = Format("globo", ",", COLUMNS, True, lambda line: line == ",".join(COLUMNS), lambda: convert)

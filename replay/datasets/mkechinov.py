@@ -9,7 +9,16 @@ from __future__ import annotations
 
 import pandas as pd
 
-from replay.datasets.format import Converted, Format, epoch_ms, reasons, text_or_none, whole_number
+from replay.datasets.format import (
+    Convert,
+    Converted,
+    Format,
+    Repeats,
+    epoch_ms,
+    number,
+    reasons,
+    text_or_none,
+)
 
 COLUMNS = (
     "event_time",
@@ -25,10 +34,16 @@ COLUMNS = (
 KINDS = ("view", "cart", "purchase")
 
 
-def convert(chunk: pd.DataFrame) -> Converted:
-    """Chunk of text columns → events; rows that stand twice are looked for within the chunk."""
+def converter() -> Convert:
+    """The conversion of one file; rows that stand twice are told by its order in time."""
+    twice = Repeats(*COLUMNS)
+    return lambda chunk: convert(chunk, twice)
+
+
+def convert(chunk: pd.DataFrame, twice: Repeats) -> Converted:
+    """Chunk of text columns → events."""
     moments = pd.to_datetime(chunk["event_time"], format="%Y-%m-%d %H:%M:%S UTC", utc=True, errors="coerce")
-    price = whole_number(chunk["price"])
+    price = number(chunk["price"])
     events = pd.DataFrame(
         {
             "session_id": chunk["user_session"],
@@ -51,9 +66,9 @@ def convert(chunk: pd.DataFrame) -> Converted:
         chunk.index,
         (chunk["user_session"] == "", "no session"),
         (~chunk["event_type"].isin(KINDS), "other kind of event"),
-        (chunk.duplicated(), "duplicate"),
+        (twice(chunk, pd.Series(True, index=chunk.index)), "duplicate"),
     )
     return Converted(events, broken, left_out)
 
 
-FORMAT = Format("mkechinov", ",", COLUMNS, True, lambda line: line == ",".join(COLUMNS), convert)
+FORMAT = Format("mkechinov", ",", COLUMNS, True, lambda line: line == ",".join(COLUMNS), converter)

@@ -9,7 +9,16 @@ from __future__ import annotations
 
 import pandas as pd
 
-from replay.datasets.format import Converted, Format, epoch_ms, reasons, text_or_none, whole_number
+from replay.datasets.format import (
+    Convert,
+    Converted,
+    Format,
+    Repeats,
+    epoch_ms,
+    number,
+    reasons,
+    text_or_none,
+)
 
 COLUMNS = (
     "InvoiceNo",
@@ -25,10 +34,16 @@ COLUMNS = (
 PRODUCT_CODE = r"\d{5}[A-Za-z]{0,2}"
 
 
-def convert(chunk: pd.DataFrame) -> Converted:
+def converter() -> Convert:
+    """The conversion of one file; a basket's lines are expected to follow one another."""
+    repeated = Repeats("session_id", "item_id")
+    return lambda chunk: convert(chunk, repeated)
+
+
+def convert(chunk: pd.DataFrame, repeated: Repeats) -> Converted:
     """Chunk of text columns → events."""
     moments = pd.to_datetime(chunk["InvoiceDate"], format="%Y-%m-%d %H:%M:%S", utc=True, errors="coerce")
-    quantity, price = whole_number(chunk["Quantity"]), whole_number(chunk["UnitPrice"])
+    quantity, price = number(chunk["Quantity"]), number(chunk["UnitPrice"])
     code = chunk["StockCode"].str.strip().str.upper()
     events = pd.DataFrame(
         {
@@ -53,9 +68,10 @@ def convert(chunk: pd.DataFrame) -> Converted:
         (chunk["InvoiceNo"].str.startswith("C"), "return"),
         (~code.str.fullmatch(PRODUCT_CODE), "no product"),
         ((quantity <= 0) | (price <= 0), "no sale"),
-        (events.duplicated(["session_id", "item_id"]), "repeated line of a basket"),
     )
+    sold = (broken == "") & (left_out == "")
+    left_out[repeated(events, sold)] = "repeated line of a basket"
     return Converted(events, broken, left_out)
 
 
-FORMAT = Format("online-retail", ",", COLUMNS, True, lambda line: line == ",".join(COLUMNS), convert)
+FORMAT = Format("online-retail", ",", COLUMNS, True, lambda line: line == ",".join(COLUMNS), converter)

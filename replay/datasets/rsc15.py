@@ -10,7 +10,7 @@ import re
 
 import pandas as pd
 
-from replay.datasets.format import Converted, Format, epoch_ms, reasons, text_or_none, whole_number
+from replay.datasets.format import Converted, Format, epoch_ms, number, reasons, text_or_none, whole_ms
 
 PREPROCESSED_COLUMNS = ("SessionId", "ItemId", "Time")
 RAW_COLUMNS = ("session", "timestamp", "item", "category")
@@ -19,12 +19,12 @@ RAW_LINE = re.compile(r"^\d+,\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z,\d+,")
 
 def convert_preprocessed(chunk: pd.DataFrame) -> Converted:
     """Chunk of text columns → events."""
-    times = whole_number(chunk["Time"])
+    times = number(chunk["Time"])
     events = pd.DataFrame(
         {
             "session_id": chunk["SessionId"],
             "item_id": chunk["ItemId"],
-            "event_time_ms": (times.fillna(0) * 1000).round().astype("int64"),
+            "event_time_ms": whole_ms(times * 1000),
             "kind": "view",
         }
     )
@@ -64,6 +64,8 @@ PREPROCESSED = Format(
     PREPROCESSED_COLUMNS,
     True,
     lambda line: line == "\t".join(PREPROCESSED_COLUMNS),
-    convert_preprocessed,
+    lambda: convert_preprocessed,
 )
-RAW = Format("rsc15-raw", ",", RAW_COLUMNS, False, lambda line: bool(RAW_LINE.match(line)), convert_raw)
+RAW = Format(
+    "rsc15-raw", ",", RAW_COLUMNS, False, lambda line: bool(RAW_LINE.match(line)), lambda: convert_raw
+)

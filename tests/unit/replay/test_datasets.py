@@ -108,7 +108,7 @@ def test_retail_baskets_hold_sold_products_once(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "line", "reason"),
     [
-        (GLOBO + "150682", "Row #4", "Expected 4 columns, got 1"),
+        (GLOBO + "150682", "line 4", "wrong number of fields, 1 instead of 4"),
         (GLOBO + "soon,13,1,2\n", "line 4", "timestamp_ms is no number"),
         (GLOBO + "1506826801702,,1,2\n", "line 4", "session_id is empty"),
         (RSC15_RAW + "1,yesterday,2,0\n", "line 3", "timestamp is no ISO time"),
