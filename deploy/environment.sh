@@ -26,6 +26,10 @@ EOF
     exec 8>"$venv.lock"
     flock 8
     if [ ! -f "$venv/.complete-$digest" ]; then
+      if [ -e "$venv" ] && [ ! -f "$venv/pyvenv.cfg" ] && [ -n "$(ls -A "$venv")" ]; then
+        echo "error: $venv is there and is no virtual environment. do: name another folder in NEXTCLICK_VENV" >&2
+        return 2
+      fi
       echo "making the environment in $venv (once; torch is large, this takes some minutes)" >&2
       "$base" -m venv --clear "$venv"
       "$base" - "$root/pyproject.toml" >"$venv/requirements.txt" <<'EOF'

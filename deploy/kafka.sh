@@ -60,12 +60,27 @@ jars() {
   exec 9>&-
 }
 
-free_ports() { # how many
+free_port() {
+  # Below the range that outgoing connections take theirs from: there a client that tries to
+  # reconnect to a killed broker may take the broker's own port.
+  python3 -c '
+import random, socket
+for port in random.sample(range(20000, 32000), 200):
+    with socket.socket() as s:
+        try:
+            s.bind(("127.0.0.1", port))
+        except OSError:
+            continue
+        print(port)
+        break'
+}
+
+taken() { # port
   python3 -c '
 import socket, sys
-sockets = [socket.socket() for _ in range(int(sys.argv[1]))]
-for s in sockets: s.bind(("127.0.0.1", 0))
-print(*(s.getsockname()[1] for s in sockets))' "$1"
+with socket.socket() as s:
+    s.settimeout(2)
+    sys.exit(s.connect_ex(("127.0.0.1", int(sys.argv[1]))))' "$1"
 }
 
 answers() { # port
@@ -96,9 +111,10 @@ start() {
   mkdir -p "$DIR"
   local controller
   if [ -z "$PORT" ]; then
-    if [ -f "$DIR/port" ]; then PORT=$(cat "$DIR/port"); else PORT=$(free_ports 1); fi
+    if [ -f "$DIR/port" ]; then PORT=$(cat "$DIR/port"); else PORT=$(free_port); fi
   fi
-  if [ -f "$DIR/controller-port" ]; then controller=$(cat "$DIR/controller-port"); else controller=$(free_ports 1); fi
+  if [ -f "$DIR/controller-port" ]; then controller=$(cat "$DIR/controller-port"); else controller=$(free_port); fi
+  taken "$PORT" && fail "port $PORT is taken by another process" "The broker was not started." "Name another --port, or end that process."
   echo "$controller" >"$DIR/controller-port"
   cat >"$DIR/server.properties" <<EOF
 process.roles=broker,controller
@@ -149,6 +165,7 @@ EOF
       fail "Kafka did not answer in $START_TIMEOUT_S s" "It may still be starting." "See $DIR/kafka.log."
     sleep 0.2
   done
+  running || fail "Kafka ended while it started" "There is no broker." "See $DIR/kafka.log."
   address
 }
 

@@ -7,6 +7,7 @@ partition count is an error before anything is consumed, since `events` and
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, field
 
 from confluent_kafka import KafkaError, KafkaException
@@ -73,7 +74,12 @@ def ensure_topics(settings: Settings, *, create: bool = True) -> dict[str, int]:
     missing = [plan for plan in wanted if plan.name not in present]
     if missing and create:
         _create(admin, missing, settings)
+        # A broker may answer for a while as if it had not heard of them.
+        deadline = time.monotonic() + ANSWER_TIMEOUT_S
         present = partition_counts(admin, settings)
+        while any(not present.get(plan.name) for plan in missing) and time.monotonic() < deadline:
+            admin.poll(0.05)
+            present = partition_counts(admin, settings)
     wrong = [
         f"{plan.name} has {present.get(plan.name, 0)} partitions, expected {plan.partitions}"
         for plan in wanted

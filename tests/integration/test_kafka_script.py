@@ -1,3 +1,5 @@
+import os
+import socket
 import subprocess
 from pathlib import Path
 
@@ -36,3 +38,31 @@ def test_the_broker_keeps_its_records_over_stop_and_kill(tmp_path: Path) -> None
         consumer.close()
     finally:
         kafka_sh("kill", folder)
+
+
+def test_a_port_that_another_process_listens_on_is_refused(tmp_path: Path) -> None:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = str(other.getsockname()[1])
+        ended = subprocess.run(
+            [str(SCRIPT), "start", "--dir", str(tmp_path / "kafka"), "--port", port],
+            capture_output=True, text=True, timeout=120, check=False,
+        )  # fmt: skip
+    assert ended.returncode == 2
+    assert f"port {port} is taken" in ended.stderr
+    assert kafka_sh("status", tmp_path / "kafka", check=False).returncode == 1
+
+
+def test_a_folder_that_is_no_virtual_environment_is_not_cleared(tmp_path: Path) -> None:
+    kept = tmp_path / "mine" / "letter.txt"
+    kept.parent.mkdir()
+    kept.write_text("dear")
+    ended = subprocess.run(
+        ["bash", "-c", '. deploy/environment.sh && environment "$PWD"'],
+        cwd=SCRIPT.parent.parent, env={**os.environ, "NEXTCLICK_VENV": str(kept.parent)},
+        capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert ended.returncode == 2
+    assert "no virtual environment" in ended.stderr
+    assert kept.read_text() == "dear"
