@@ -6,30 +6,20 @@ import json
 import logging
 import runpy
 import sys
-import time
-from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from model import train as training
-from model.baselines.pop import Pop
-from model.config import ModelConfig
 from model.errors import NextclickError
-from model.evaluate import evaluate as evaluate_network
 from model.registry import Registry
-from model.sessions import SessionRule, Sessions, temporal_split
-from model.vocabulary import Vocabulary
-from replay import datasets
+from replay.compare_command import compare, tune
+from replay.console import check_on_error, log, moment, out, parse_moment, progress_bar
+from replay.offline import Files, Format, Json, OnError, RegistryDir
 from replay.run import ReplayReport, replay_files
+from replay.train_command import evaluate, train
 from stream.app import run_worker
 from stream.settings import Settings, load_settings, setting_source
 from stream.subscriber import recommendations
@@ -43,208 +33,18 @@ app = typer.Typer(
 )
 bench = typer.Typer(help="Measure speed beside a limit or a peer of the same run.", no_args_is_help=True)
 app.add_typer(bench, name="bench")
-log = Console(stderr=True, soft_wrap=True)
-out = Console(soft_wrap=True)
 
-Files = Annotated[list[Path], typer.Argument(help="event files: .csv, .txt, .dat, also .xz .gz .bz2 .zip")]
-Format = Annotated[str | None, typer.Option(help=f"one of {', '.join(datasets.FORMATS)}; else by content")]
-OnError = Annotated[str, typer.Option(help="stop or skip, at a line that cannot be read")]
-RegistryDir = Annotated[Path | None, typer.Option("--registry", help="folder of the model versions")]
 Brokers = Annotated[str | None, typer.Option("--bootstrap-servers", help="Kafka, host:port")]
-Json = Annotated[bool, typer.Option("--json", help="print the result as JSON")]
 
 
-@contextmanager
-def progress_bar(title: str) -> Iterator[Callable[[float, float, str], None]]:
-    """A bar on a terminal, else a plain line every two seconds: update(done, total, text)."""
-    if log.is_terminal:
-        columns = (
-            TextColumn("{task.description}"),
-            BarColumn(),
-            TimeRemainingColumn(),
-            TextColumn("{task.fields[text]}"),
-        )
-        with Progress(*columns, console=log, transient=True) as bar:
-            task = bar.add_task(title, text="")
-            yield lambda done, total, text: bar.update(task, completed=done, total=total or None, text=text)
-        return
-    last_s = time.monotonic()
-
-    def line(done: float, total: float, text: str) -> None:
-        nonlocal last_s
-        if time.monotonic() - last_s >= 2:
-            last_s = time.monotonic()
-            log.print(
-                f"{title}: {done:,.0f}" + (f" of {total:,.0f}" if total else "") + f", {text}",
-                highlight=False,
-            )
-
-    yield line
-
-
-def moment(time_ms: float | None) -> str:
-    """Epoch milliseconds as UTC text."""
-    return "-" if time_ms is None else f"{datetime.fromtimestamp(time_ms / 1000, UTC):%Y-%m-%d %H:%M:%S}Z"
-
-
-def parse_moment(text: str | None) -> int | None:
-    """UTC text (ISO) as epoch milliseconds. Raises typer.BadParameter on anything else."""
-    if text is None:
-        return None
-    try:
-        parsed = datetime.fromisoformat(text)
-    except ValueError:
-        raise typer.BadParameter(f"{text!r} is no ISO time such as 2017-10-03 or 2017-10-03T12:00") from None
-    return int((parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)).timestamp() * 1000)
-
-
-def check_on_error(on_error: str) -> str:
-    """ "stop" or "skip"."""
-    if on_error not in ("stop", "skip"):
-        raise typer.BadParameter(f"--on-error is stop or skip, not {on_error!r}")
-    return on_error
-
-
-def load_log(files: list[Path], form: str | None, on_error: str) -> Any:
-    """The files' events; what was left out is told on stderr."""
-    rejects: Counter[str] = Counter()
-    frame = datasets.load(files, format=form, on_error=check_on_error(on_error), rejects=rejects)
-    times = frame["event_time_ms"]
-    log.print(
-        f"{len(frame):,} events, {moment(times.iloc[0])} to {moment(times.iloc[-1])}"
-        + "".join(f"; left out {count:,}: {reason}" for reason, count in rejects.items()),
-        highlight=False,
-    )
-    return frame
-
-
-@app.command(epilog="Example: nextclick train clicks.csv.xz --epochs 5 --test-fraction 0.1")
-def train(
-    files: Files,
-    test: Annotated[
-        list[Path] | None, typer.Option(help="evaluate on these files, train on all of FILES")
-    ] = None,
-    test_fraction: Annotated[
-        float, typer.Option(min=0.001, max=0.9, help="newest share of events kept for the evaluation")
-    ] = 0.1,
-    test_from: Annotated[str | None, typer.Option(help="evaluate from this UTC time on, instead")] = None,
-    registry: RegistryDir = None,
-    network: Annotated[str, typer.Option(help="the network's name")] = "gru4rec",
-    epochs: Annotated[int, typer.Option(min=1)] = 5,
-    hidden_size: Annotated[int, typer.Option(min=1)] = 100,
-    layers: Annotated[int, typer.Option(min=1)] = 1,
-    batch_size: Annotated[int, typer.Option(min=1)] = 32,
-    negatives: Annotated[int, typer.Option(min=0)] = 2048,
-    alpha: float = 0.75,
-    logq: float = 1.0,
-    learning_rate: float = 0.05,
-    dropout: Annotated[float, typer.Option(help="on embedding and hidden state")] = 0.0,
-    seed: int = 42,
-    session_gap_s: Annotated[
-        float, typer.Option(help="silence that ends a session; 0: sessions as logged")
-    ] = 1800,
-    exclude_session_items: Annotated[
-        bool, typer.Option(help="keep a session's own items out of its lists")
-    ] = False,
-    promote: Annotated[bool, typer.Option(help="make the version the champion")] = True,
-    format: Format = None,
-    on_error: OnError = "stop",
-    as_json: Json = False,
-) -> None:
-    """Train a network on event files, evaluate it on the newest part, save it as a version."""
-    folder = Registry(registry or load_settings().registry_dir)
-    config = ModelConfig(
-        network=network, epochs=epochs, hidden_size=hidden_size, layers=layers, batch_size=batch_size,
-        negatives=negatives, alpha=alpha, logq=logq, learning_rate=learning_rate, dropout_embedding=dropout,
-        dropout_hidden=dropout, seed=seed, session_gap_s=session_gap_s or None,
-        exclude_session_items=exclude_session_items,
-    )  # fmt: skip
-    earlier = load_log(files, format, on_error)
-    if test:
-        later = load_log(test, format, on_error)
-    else:
-        earlier, later = temporal_split(
-            earlier, test_fraction=test_fraction, test_from_ms=parse_moment(test_from)
-        )
-        log.print(
-            f"split by time: {len(earlier):,} events to train, {len(later):,} to evaluate", highlight=False
-        )
-    vocabulary = Vocabulary.from_frame(earlier)
-    rule = SessionRule(config.session_gap_s)
-    with progress_bar("training") as bar:
-
-        def report(p: training.Progress) -> None:
-            done = (p.epoch - 1) * p.total + p.events
-            bar(done, p.epochs * p.total, f"epoch {p.epoch}/{p.epochs} loss {p.loss:.3f}")
-
-        result = training.train(
-            Sessions.from_frame(earlier, vocabulary, rule), vocabulary, config, progress=report
-        )
-    later_sessions = Sessions.from_frame(later, vocabulary, rule)
-    with progress_bar("evaluating") as bar:
-        scored = evaluate_network(
-            result.network,
-            later_sessions,
-            exclude_session_items=exclude_session_items,
-            progress=lambda done, total: bar(done, total, "events"),
-        )
-    popular = evaluate_network(Pop(vocabulary), later_sessions, exclude_session_items=exclude_session_items)
-    scores = {
-        "evaluation": scored.as_dict(),
-        "pop": popular.as_dict(),
-        "losses": result.losses,
-        "events_per_s": round(result.events / result.seconds, 1),
-    }
-    data = {
-        "files": [path.name for path in files],
-        "events": len(earlier),
-        "first_event_time_ms": int(earlier["event_time_ms"].iloc[0]),
-        "last_event_time_ms": int(earlier["event_time_ms"].iloc[-1]),
-    }
-    model = folder.save(result.network, config, vocabulary, scores=scores, data=data)
-    if promote:
-        folder.promote(model.version)
-    if as_json:
-        print(json.dumps({"version": model.version, "champion": promote, **scores}))
-        return
-    table = Table("", "Recall@20", "MRR@20", "next events")
-    table.add_row(network, f"{scored.recall:.4f}", f"{scored.mrr:.4f}", f"{scored.targets:,}")
-    table.add_row("POP", f"{popular.recall:.4f}", f"{popular.mrr:.4f}", f"{popular.targets:,}")
-    out.print(table)
-    out.print(
-        f"version {model.version}{' (champion)' if promote else ''}: {len(vocabulary):,} items, "
-        f"{scores['events_per_s']:,} training events/s; {scored.unknown:,} unknown test events left out",
-        highlight=False,
-    )
-
-
-@app.command(epilog="Example: nextclick evaluate clicks-test.csv --model 20260101T120000000Z-1a2b3c4d")
-def evaluate(
-    files: Files,
-    model: Annotated[str | None, typer.Option(help="version; default: the champion")] = None,
-    registry: RegistryDir = None,
-    format: Format = None,
-    on_error: OnError = "stop",
-    as_json: Json = False,
-) -> None:
-    """Next-item Recall@20 and MRR@20 of a version over all steps of the files' sessions."""
-    loaded = Registry(registry or load_settings().registry_dir).load(model)
-    frame = load_log(files, format, on_error)
-    sessions = Sessions.from_frame(frame, loaded.vocabulary, SessionRule(loaded.config.session_gap_s))
-    with progress_bar("evaluating") as bar:
-        scored = evaluate_network(
-            loaded.network,
-            sessions,
-            exclude_session_items=loaded.config.exclude_session_items,
-            progress=lambda done, total: bar(done, total, "events"),
-        )
-    if as_json:
-        print(json.dumps({"version": loaded.version, **scored.as_dict()}))
-        return
-    table = Table("version", "Recall@20", "MRR@20", "next events", "unknown, left out")
-    row = (f"{scored.recall:.4f}", f"{scored.mrr:.4f}", f"{scored.targets:,}", f"{scored.unknown:,}")
-    table.add_row(loaded.version, *row)
-    out.print(table)
+app.command(epilog="Example: nextclick train clicks.csv.xz --epochs 5 --test-fraction 0.1")(train)
+app.command(epilog="Example: nextclick evaluate clicks-test.csv --model 20260101T120000000Z-1a2b3c4d")(
+    evaluate
+)
+app.command(
+    epilog="Example: nextclick compare clicks.csv.xz --models 'gru4rec gru4rec:loss=bpr-max v-sknn pop'"
+)(compare)
+app.command(epilog="Example: nextclick tune clicks.csv.xz --trials 30 --output params.toml")(tune)
 
 
 @app.command(epilog="Example: nextclick models --registry ./registry")
@@ -406,15 +206,29 @@ def settings(as_json: Json = False) -> None:
     out.print(table)
 
 
+BENCH = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
+
+
+def run_benchmark(name: str, arguments: list[str]) -> None:
+    """Run deploy/benchmarks/NAME.py with these arguments."""
+    sys.argv = [f"nextclick bench {name}", *arguments]
+    runpy.run_path(str(Path(__file__).parent / "deploy" / "benchmarks" / f"{name}.py"), run_name="__main__")
+
+
 @bench.command(
     name="stream",
     epilog="Example: nextclick bench stream clicks.csv.xz --events 300000",
-    context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []},
+    context_settings=BENCH,
 )
 def bench_stream(context: typer.Context) -> None:
     """The worker's events/s on a backlog in real Kafka, beside the model-only limit of the same run."""
-    sys.argv = ["nextclick bench stream", *context.args]
-    runpy.run_path(str(Path(__file__).parent / "deploy" / "benchmarks" / "stream.py"), run_name="__main__")
+    run_benchmark("stream", context.args)
+
+
+@bench.command(name="train", epilog="Example: nextclick bench train --items 37483", context_settings=BENCH)
+def bench_train(context: typer.Context) -> None:
+    """Training events/s and FLOP/s of GRU4Rec, beside the machine's matmul peak of the same run."""
+    run_benchmark("train", context.args)
 
 
 def main() -> None:

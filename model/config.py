@@ -9,6 +9,10 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+LossName = Literal["cross-entropy", "full-cross-entropy", "bpr", "top1", "bpr-max", "top1-max"]
+EmbeddingName = Literal["tied", "separate", "one-hot"]
+OptimizerName = Literal["adagrad", "adam", "momentum"]
+
 
 class ModelConfig(BaseModel):
     """What is trained, and how. Defaults reach the published quality on RSC15 at 100 units."""
@@ -16,21 +20,42 @@ class ModelConfig(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     network: str = "gru4rec"
-    hidden_size: int = Field(100, ge=1, le=8192)
+    hidden_size: int = Field(100, ge=1, le=8192, description="units, or factors of a factorisation")
     layers: int = Field(1, ge=1, le=8)
+    embedding: EmbeddingName = Field("tied", description="the item's input vector: its output vector too, or")
+    embedding_size: int | None = Field(None, ge=1, le=8192, description="of separate ones; None: hidden_size")
     dropout_embedding: float = Field(0.0, ge=0, lt=1)
     dropout_hidden: float = Field(0.0, ge=0, lt=1)
 
-    loss: Literal["cross-entropy"] = "cross-entropy"
+    loss: LossName = "cross-entropy"
+    regularisation: float = Field(0.0, ge=0, le=100, description="λ of BPR-max; L2 of the factorisations")
     negatives: int = Field(2048, ge=0, le=1 << 20, description="extra negatives, shared by the batch")
     alpha: float = Field(0.75, ge=0, le=2, description="negatives are drawn by popularity ** alpha")
-    logq: float = Field(1.0, ge=0, le=1, description="share of the logQ correction")
+    logq: float = Field(1.0, ge=0, le=1, description="share of the logQ correction (cross-entropy)")
+
+    prior_half_lives_s: tuple[float, ...] = Field(
+        (), description="half-lives of the counts of a popularity bias that follows event time; (): none"
+    )
 
     epochs: int = Field(5, ge=1, le=10_000)
-    batch_size: int = Field(32, ge=1, le=65_536)
+    batch_size: int = Field(32, ge=1, le=65_536, description="lanes, each with a session of its own")
+    optimizer: OptimizerName = "adagrad"
     learning_rate: float = Field(0.05, gt=0, le=10)
     momentum: float = Field(0.0, ge=0, lt=1)
     seed: int = 42
+
+    dwell_threshold_s: float | None = Field(
+        None, gt=0, description="training repeats an item once for each full threshold of dwell"
+    )
+
+    neighbours: int = Field(100, ge=1, le=100_000, description="items, or sessions, that a kNN keeps")
+    sampled_sessions: int = Field(1000, ge=1, description="newest sessions that V-SkNN compares")
+    shrinkage: float = Field(20.0, ge=0, description="added to the supports of item-kNN")
+    decay: float = Field(
+        1.0, gt=0, description="of the time-decayed item-kNN, for each event that has passed"
+    )
+    window_s: float = Field(3600, gt=0, description="newest part of the data that window-pop counts")
+    window_events: int = Field(2, ge=1, le=50, description="newest items that sequential-mf reads")
 
     session_gap_s: float | None = Field(
         1800, gt=0, description="silence that ends a session; None: as logged"

@@ -5,7 +5,8 @@ Both run the very step that serves the stream.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -18,7 +19,7 @@ from model.batches import session_parallel
 from model.bundle import Model
 from model.metrics import RankingMetrics
 from model.network import Network
-from model.ranking import rank_pessimistic
+from model.ranking import rank_of, top_of
 from model.sessions import SessionRule, Sessions
 from model.stepper import Stepper
 
@@ -28,7 +29,7 @@ RECENT_ITEMS = 50
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Recall@k and MRR@k over `targets` next events; `unknown` events were left out beforehand."""
+    """Recall@k and MRR@k over `targets` next events; `unknown` counts the events of unknown items."""
 
     k: int
     recall: float
@@ -42,7 +43,32 @@ class Evaluation:
         return asdict(self)
 
 
-@torch.inference_mode()
+@dataclass(frozen=True)
+class Ranks:
+    """The rank of each target among all items, from 1 (0: not ranked), and the target's session.
+
+    `sessions` numbers the evaluated sessions from 0 to `session_count` - 1. `unknown` counts the
+    events of unknown items, `listed_V` how often each item was in a list of k; `seconds` is the
+    time spent in steps and lists.
+    """
+
+    ranks: npt.NDArray[np.int64]
+    sessions: npt.NDArray[np.int64]
+    session_count: int
+    unknown: int
+    k: int
+    listed_V: npt.NDArray[np.int64]
+    seconds: float
+
+    def evaluation(self) -> Evaluation:
+        """Recall@k and MRR@k."""
+        metrics = RankingMetrics(self.k)
+        metrics.update(self.ranks)
+        return Evaluation(
+            self.k, metrics.recall, metrics.mrr, metrics.count, self.session_count, self.unknown
+        )
+
+
 def evaluate(
     network: Network,
     sessions: Sessions,
@@ -52,18 +78,45 @@ def evaluate(
     exclude_session_items: bool = False,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Evaluation:
+    """Recall@k and MRR@k of the next events of known items, as `rank_targets` ranks them."""
+    return rank_targets(
+        network, sessions, k=k, lanes=lanes, exclude_session_items=exclude_session_items, progress=progress
+    ).evaluation()
+
+
+@torch.inference_mode()
+def rank_targets(
+    network: Network,
+    sessions: Sessions,
+    *,
+    k: int = 20,
+    lanes: int = LANES,
+    exclude_session_items: bool = False,
+    lists: bool = False,
+    popularity_V: npt.NDArray[np.int64] | None = None,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Ranks:
     """Rank every next event of every session among all items, ties against the target.
 
     Events of unknown items are taken out of the sessions first, as the literature does, and
-    counted. `exclude_session_items` masks a session's newest 50 items, as the stream does.
-    `progress` gets (targets done, all targets).
+    counted. With `popularity_V`, the training counts, they stay, as in the stream: an unknown
+    item is a target that is missed, leaves the state alone, and before a session's first known
+    item the list is POP's. `exclude_session_items` masks a session's newest 50 items, as the
+    stream does. `lists` counts the items that are listed. `progress` gets (targets done, all).
     """
     unknown = int((sessions.items < 0).sum())
-    known = sessions.known()
-    metrics = RankingMetrics(k)
+    numbers = np.arange(len(sessions))
+    known, origin = sessions.known_of()
+    if popularity_V is None:
+        numbers[origin] = np.arange(len(origin))
+    # Filled as they come: small arrays kept between large ones would scatter over the heap.
+    ranks = np.zeros(known.pairs, np.int64)
+    of_sessions = np.zeros(known.pairs, np.int64)
+    listed_V = np.zeros(network.items, np.int64)
     items = torch.from_numpy(known.items)
     state = network.initial_state(0)
     initial = network.initial_state(1)
+    done, seconds = 0, 0.0
     for batch in session_parallel(known, lanes):
         if len(batch.kept) != _sessions_in(state, batch.kept):
             state = network.initial_state(len(batch.kept))
@@ -72,24 +125,56 @@ def evaluate(
             state[name] = state[name][kept]
             state[name][resets] = initial[name]
         rows = torch.from_numpy(batch.rows)
-        scores, state = network.step({"item": items[rows]}, state)
-        assert isinstance(scores, torch.Tensor)
-        if exclude_session_items:
-            scores = scores.clone()
-            lanes_N, items_N = _session_items(known, batch.rows)
-            scores[lanes_N, items_N] = -torch.inf
-        metrics.update(rank_pessimistic(scores, items[rows + 1]).numpy())
-        progress(metrics.count, known.pairs)
-    return Evaluation(k, metrics.recall, metrics.mrr, metrics.count, len(known), unknown)
+        started = time.perf_counter()
+        scores, state = network.step({"item": items[rows].long()}, state)
+        exclude_BM = _session_items(known, batch.rows) if exclude_session_items else None
+        if lists:
+            listed = top_of(scores, k, exclude_BM)[0].numpy()
+            seconds += time.perf_counter() - started
+            listed_V += np.bincount(listed[listed >= 0], minlength=network.items)
+        target_B = items[rows + 1].long()
+        now = slice(done, done + len(rows))
+        ranks[now] = rank_of(scores, target_B, exclude_BM).numpy()
+        of_sessions[now] = numbers[origin[np.searchsorted(known.offsets, batch.rows, side="right") - 1]]
+        done += len(rows)
+        progress(done, known.pairs)
+    if popularity_V is not None:
+        for more_ranks, more_sessions in _beyond_the_known(sessions, popularity_V):
+            ranks, of_sessions = np.r_[ranks, more_ranks], np.r_[of_sessions, more_sessions]
+    return Ranks(
+        ranks,
+        of_sessions,
+        len(known) if popularity_V is None else len(sessions),
+        unknown,
+        k,
+        listed_V,
+        seconds,
+    )
 
 
-def _session_items(sessions: Sessions, rows: npt.NDArray[np.int64]) -> tuple[torch.Tensor, torch.Tensor]:
-    """Lane and item of each session's newest events up to its row in `rows`."""
+def _beyond_the_known(
+    sessions: Sessions, popularity_V: npt.NDArray[np.int64]
+) -> Iterator[tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]]:
+    """Ranks and sessions of the targets that no step ranks: unknown ones, and known ones before any step."""
+    session = np.repeat(np.arange(len(sessions)), sessions.lengths)
+    is_known = sessions.items >= 0
+    before: npt.NDArray[np.int64] = np.cumsum(is_known) - is_known
+    begins = sessions.offsets[:-1][session]
+    target = np.arange(len(session)) > begins
+    missed = target & ~is_known
+    yield np.zeros(int(missed.sum()), np.int64), session[missed]
+    first = target & is_known & (before == before[begins])
+    ascending = np.sort(popularity_V)
+    counts = popularity_V[sessions.items[first]]
+    yield len(ascending) - np.searchsorted(ascending, counts, side="left"), session[first]
+
+
+def _session_items(sessions: Sessions, rows: npt.NDArray[np.int64]) -> torch.Tensor:
+    """Each session's newest items up to its row in `rows`, B×M, padded with -1."""
     begins = sessions.offsets[np.searchsorted(sessions.offsets, rows, side="right") - 1]
     behind = np.arange(min(RECENT_ITEMS, int((rows - begins).max()) + 1))
     places = rows[:, None] - behind
-    lanes, columns = np.nonzero(places >= begins[:, None])
-    return torch.from_numpy(lanes), torch.from_numpy(sessions.items[places[lanes, columns]])
+    return torch.from_numpy(np.where(places >= begins[:, None], sessions.items[places], -1))
 
 
 def _sessions_in(state: dict[str, torch.Tensor], kept: npt.NDArray[np.bool_]) -> int:

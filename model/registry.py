@@ -21,6 +21,7 @@ from pydantic import ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
+from torch import Tensor
 
 from model.bundle import Model
 from model.config import ModelConfig
@@ -28,9 +29,11 @@ from model.errors import NextclickError
 from model.network import Network
 from model.networks import build
 from model.vocabulary import Vocabulary
+from model.warm_start import WarmStart
 
 FORMAT = 1
 WEIGHTS, CONFIG, VOCABULARY, SCORES = "weights.safetensors", "config.json", "vocabulary.json", "scores.json"
+OPTIMIZER = "optimizer.safetensors"
 MANIFEST = "manifest.json"
 CHAMPION = "CHAMPION"
 UNFINISHED_PREFIX = ".unfinished-"
@@ -50,11 +53,15 @@ class Registry:
         *,
         scores: Mapping[str, Any],
         data: Mapping[str, Any],
+        optimizer_state: Mapping[str, Tensor] | None = None,
+        reports: Mapping[str, bytes] | None = None,
     ) -> Model:
         """Write a new version and return it; CHAMPION stays where it is.
 
         `scores` are its measured qualities, `data` says what it was trained on (files,
-        event-time range). The version id is the UTC time and the hash of its contents.
+        event-time range). With `optimizer_state` a later training can go on from the version;
+        `reports` are files for people (plots), by name. The version id is the UTC time and
+        the hash of its contents.
         """
         files = {
             WEIGHTS: save_tensors(
@@ -63,7 +70,10 @@ class Registry:
             CONFIG: config.model_dump_json(indent=2).encode(),
             VOCABULARY: vocabulary.to_json().encode(),
             SCORES: json.dumps(dict(scores), indent=2).encode(),
+            **(reports or {}),
         }
+        if optimizer_state is not None:
+            files[OPTIMIZER] = save_tensors({k: v.cpu().contiguous() for k, v in optimizer_state.items()})
         created = datetime.now(UTC)
         digests = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
         whole = hashlib.sha256("".join(sorted(digests.values())).encode()).hexdigest()
@@ -106,7 +116,10 @@ class Registry:
                 )
         folder = self._folder(version)
         manifest = self._manifest(folder)
-        contents = {name: self._verified(folder, name, digest) for name, digest in manifest["sha256"].items()}
+        contents = {
+            name: self._verified(folder, name, manifest["sha256"][name])
+            for name in (WEIGHTS, CONFIG, VOCABULARY, SCORES)
+        }
         try:
             config = ModelConfig.model_validate_json(contents[CONFIG])
             vocabulary = Vocabulary.from_json(contents[VOCABULARY].decode())
@@ -119,6 +132,25 @@ class Registry:
         if broken:
             raise _corrupt(folder, f"weights that are no numbers in {', '.join(broken)}")
         return Model(version, config, vocabulary, network.eval(), scores, manifest)
+
+    def warm_start(self, model: Model) -> WarmStart:
+        """What a training that goes on from this version needs.
+
+        Raises NextclickError when the version was saved without it, or when it is altered.
+        """
+        folder = self._folder(model.version)
+        digest = self._manifest(folder)["sha256"].get(OPTIMIZER)
+        if digest is None:
+            raise NextclickError(
+                f"version {model.version} has no {OPTIMIZER}",
+                f"A training cannot go on from it: {model.config.network} keeps no optimizer state.",
+                "Train from the beginning, or name another version.",
+            )
+        try:
+            state = load_tensors(self._verified(folder, OPTIMIZER, digest))
+        except SafetensorError as error:
+            raise _corrupt(folder, f"{OPTIMIZER} cannot be read: {error}") from error
+        return WarmStart(model.network.state_dict(), state, model.vocabulary)
 
     def versions(self) -> list[dict[str, Any]]:
         """The manifests of all versions, oldest first, each with `scores` and whether it is `champion`."""

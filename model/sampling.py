@@ -6,8 +6,12 @@ cache, since one large draw costs far less than many small ones.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
+
+CACHED_DRAWS = 1_000_000
 
 
 class NegativeSampler:
@@ -21,18 +25,39 @@ class NegativeSampler:
         self._cumulative = np.cumsum(self.probability_V)
         self._cumulative[-1] = 1.0
         self._size = size
+        self.restart(rng)
+
+    def restart(self, rng: np.random.Generator) -> None:
+        """Draw from `rng` from now on."""
         self._rng = rng
+        self._before_fill = rng.bit_generator.state
         self._cache: npt.NDArray[np.int64] = np.zeros(0, np.int64)
         self._at = 0
 
     def draw(self) -> npt.NDArray[np.int64]:
         """The next `size` item indices."""
         if self._at + self._size > len(self._cache):
-            draws = max(self._size, 1_000_000 // max(1, self._size) * self._size)
-            # In sorted order the search walks the table once; the shuffle restores chance.
-            points = np.sort(self._rng.random(draws))
-            self._cache = np.searchsorted(self._cumulative, points, side="right").astype(np.int64)
-            self._rng.shuffle(self._cache)
-            self._at = 0
+            self._fill()
         start, self._at = self._at, self._at + self._size
         return self._cache[start : self._at]
+
+    def _fill(self) -> None:
+        self._before_fill = self._rng.bit_generator.state
+        draws = max(self._size, CACHED_DRAWS // max(1, self._size) * self._size)
+        # In sorted order the search walks the table once; the shuffle restores chance.
+        points = np.sort(self._rng.random(draws))
+        self._cache = np.searchsorted(self._cumulative, points, side="right").astype(np.int64)
+        self._rng.shuffle(self._cache)
+        self._at = 0
+
+    def state(self) -> dict[str, Any]:
+        """What `resume` needs, as plain values."""
+        return {"rng": self._before_fill, "at": self._at}
+
+    def resume(self, state: dict[str, Any]) -> None:
+        """Go on as the sampler of that state would."""
+        self._rng.bit_generator.state = state["rng"]
+        self._before_fill = state["rng"]
+        if state["at"]:
+            self._fill()
+        self._at = state["at"]

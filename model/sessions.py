@@ -7,6 +7,7 @@ or a session_end event, ends a session; a late event never does.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -46,13 +47,13 @@ class Sessions:
 
     Session s has the events `offsets[s]:offsets[s + 1]` of `items` (vocabulary indices, -1
     unknown) and `times_ms`; `session_ids[s]` is the log's own id (a log id that the rule
-    cut stands once for each part).
+    cut stands once for each part), or its hash.
     """
 
     offsets: npt.NDArray[np.int64]
     items: npt.NDArray[np.int64]
     times_ms: npt.NDArray[np.int64]
-    session_ids: npt.NDArray[np.object_]
+    session_ids: npt.NDArray[Any]
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
@@ -99,10 +100,8 @@ class Sessions:
         starts = np.flatnonzero(np.r_[True, part[1:] != part[:-1]]) if len(part) else np.zeros(0, np.int64)
         offsets = np.r_[starts, len(part)].astype(np.int64)
         sessions = cls(offsets, items, times_ms, np.asarray(ids, object)[codes[starts]])
-        return sessions._by_first_event()
-
-    def _by_first_event(self) -> Sessions:
-        return self.select(np.argsort(self.times_ms[self.offsets[:-1]], kind="stable"))
+        # By first event: rows of the frame are in event-time order.
+        return sessions.select(np.argsort(order[kept][starts]))
 
     def select(self, chosen: npt.NDArray[np.int64]) -> Sessions:
         """The sessions at the indices `chosen`, in that order."""
@@ -113,7 +112,13 @@ class Sessions:
 
     def known(self) -> Sessions:
         """Without unknown items, and without the sessions that are then shorter than two events."""
+        return self.known_of()[0]
+
+    def known_of(self) -> tuple[Sessions, npt.NDArray[np.int64]]:
+        """`known`, and which of these sessions each of its sessions is."""
         kept = self.items >= 0
+        if kept.all() and (self.lengths >= 2).all():
+            return self, np.arange(len(self))
         part = np.repeat(np.arange(len(self)), self.lengths)[kept]
         lengths = np.bincount(part, minlength=len(self))
         inside = Sessions(
@@ -122,7 +127,27 @@ class Sessions:
             self.times_ms[kept],
             self.session_ids,
         )
-        return inside.select(np.flatnonzero(lengths >= 2))
+        chosen = np.flatnonzero(lengths >= 2)
+        return inside.select(chosen), chosen
+
+    def renamed(self, renamed: npt.NDArray[np.int64]) -> Sessions:
+        """With other item indices: `renamed` maps old to new; -1 stays."""
+        items = np.append(renamed, -1)[self.items]
+        return Sessions(self.offsets, items, self.times_ms, self.session_ids)
+
+    def boosted(self, threshold_s: float) -> Sessions:
+        """Every item repeated once for each full threshold of its dwell, the time until the next event.
+
+        Dwell-time boosting (Bogina, Kuflik, RecTemp 2017). Of the last event of a session the
+        dwell is not known. The copies are targets too: to repeat the events of test data makes
+        the next item known beforehand.
+        """
+        dwell_ms = np.diff(self.times_ms, append=0)
+        dwell_ms[self.offsets[1:] - 1] = 0
+        copies = 1 + np.maximum(dwell_ms, 0) // int(threshold_s * 1000)
+        rows = np.repeat(np.arange(len(self.items)), copies)
+        offsets = np.r_[0, np.cumsum(copies)][self.offsets]
+        return Sessions(offsets.astype(np.int64), self.items[rows], self.times_ms[rows], self.session_ids)
 
 
 def temporal_split(
@@ -146,3 +171,48 @@ def temporal_split(
             "Name another --test-fraction or --test-from, or a longer log.",
         )
     return earlier, later
+
+
+def split_sessions(
+    sessions: Sessions,
+    vocabulary: Vocabulary,
+    *,
+    test_fraction: float | None = None,
+    test_from_ms: int | None = None,
+) -> tuple[Sessions, Sessions, Vocabulary]:
+    """Earlier sessions, later sessions, and the vocabulary of the earlier ones, whose indices both have.
+
+    Sessions go whole to the side where they begin. `test_fraction` puts about that share of the
+    events into the later part; `test_from_ms` cuts at a time. Raises NextclickError when a side
+    is empty, or when the earlier one has fewer than two items.
+    """
+    begins_ms = sessions.times_ms[sessions.offsets[:-1]]
+    if test_from_ms is None:
+        wanted = int(sessions.offsets[-1] * (1 - (test_fraction or 0.1)))
+        cut = int(np.searchsorted(sessions.offsets, wanted, side="right")) - 1
+        # Sessions that begin at the same moment stay together.
+        test_from_ms = int(begins_ms[min(cut, len(begins_ms) - 1)])
+    cut = int(np.searchsorted(begins_ms, test_from_ms))
+    if not 0 < cut < len(sessions):
+        raise NextclickError(
+            f"a split at {pd.Timestamp(test_from_ms, unit='ms', tz='UTC')} leaves {cut:,} sessions before "
+            f"it and {len(sessions) - cut:,} after",
+            "Both sides need sessions.",
+            "Name another --test-fraction or --test-from, or a longer log.",
+        )
+    middle = int(sessions.offsets[cut])
+    known = sessions.items[:middle]
+    counts = np.bincount(known[known >= 0], minlength=len(vocabulary))
+    vocabulary, renamed = vocabulary.restricted(counts)
+    # Index -1 of `renamed` is what an unknown item stays.
+    items = np.append(renamed, -1).astype(sessions.items.dtype)[sessions.items]
+    earlier = Sessions(
+        sessions.offsets[: cut + 1], items[:middle], sessions.times_ms[:middle], sessions.session_ids[:cut]
+    )
+    later = Sessions(
+        sessions.offsets[cut:] - middle,
+        items[middle:],
+        sessions.times_ms[middle:],
+        sessions.session_ids[cut:],
+    )
+    return earlier, later, vocabulary

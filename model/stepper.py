@@ -17,7 +17,7 @@ from torch import Tensor
 
 from model.bundle import Model
 from model.network import Network, State
-from model.ranking import top_k
+from model.ranking import top_of
 
 NumpyColumns = Mapping[str, npt.NDArray[Any]]
 Rows = npt.NDArray[np.uint8]
@@ -34,8 +34,10 @@ class StateLayout:
         ]
         self.row_bytes = sum(self._sizes)
 
-    def pack(self, state: State) -> Rows:
-        """State of B sessions → uint8, B×row_bytes."""
+    def pack(self, state: State, sessions: int) -> Rows:
+        """State of `sessions` sessions → uint8, B×row_bytes."""
+        if not self._fields:
+            return np.zeros((sessions, 0), np.uint8)
         parts = [state[f.name].contiguous().cpu().flatten(1).view(torch.uint8).numpy() for f in self._fields]
         return parts[0] if len(parts) == 1 else np.ascontiguousarray(np.concatenate(parts, axis=1))
 
@@ -86,7 +88,7 @@ class Stepper:
 
     def initial_rows(self, sessions: int) -> Rows:
         """Packed states of sessions without events."""
-        return self.layout.pack(self.network.initial_state(sessions))
+        return self.layout.pack(self.network.initial_state(sessions), sessions)
 
     @torch.inference_mode()
     def step(
@@ -103,11 +105,8 @@ class Stepper:
         state = self._to_device(self.layout.unpack(rows))
         scores, state = self.network.step(self._inputs(columns), state)
         masked = None if exclude is None else torch.from_numpy(exclude).to(self.device)
-        if isinstance(scores, Tensor):
-            ids_Bk, scores_Bk = top_k(scores, self.k, masked)
-        else:
-            ids_Bk, scores_Bk = _top_of_neighbours(scores[0], scores[1], self.k, masked)
-        return ids_Bk.cpu().numpy(), scores_Bk.float().cpu().numpy(), self.layout.pack(state)
+        ids_Bk, scores_Bk = top_of(scores, self.k, masked)
+        return ids_Bk.cpu().numpy(), scores_Bk.float().cpu().numpy(), self.layout.pack(state, sessions)
 
     def _step_padded(
         self, columns: NumpyColumns, rows: Rows, exclude: npt.NDArray[np.int64] | None
@@ -152,7 +151,7 @@ class Stepper:
         if self.deterministic:
             padded = part[np.minimum(np.arange(self.wave_size), len(part) - 1)]
         state = self.network.initial_state(len(padded), self.device)
-        packed = self.layout.pack(state)
+        packed = self.layout.pack(state, len(padded))
         for step in range(int(lengths[part[0]])):
             # Finished histories repeat their last event; their rows are not taken any more.
             columns = {
@@ -162,7 +161,7 @@ class Stepper:
             _, state = self.network.advance(self._inputs(columns), state)
             ending = np.flatnonzero(lengths[part] == step + 1)
             if len(ending):
-                packed = self.layout.pack(state)
+                packed = self.layout.pack(state, len(padded))
                 after[part[ending]] = packed[ending]
 
     def warm_up(self) -> None:
@@ -179,16 +178,3 @@ class Stepper:
 
     def _to_device(self, state: State) -> State:
         return {name: tensor.to(self.device) for name, tensor in state.items()}
-
-
-def _top_of_neighbours(
-    ids_BN: Tensor, scores_BN: Tensor, k: int, exclude_BM: Tensor | None
-) -> tuple[Tensor, Tensor]:
-    """Top-k among scored neighbours only."""
-    if exclude_BM is not None:
-        masked = (ids_BN[:, :, None] == exclude_BM[:, None, :]).any(2)
-        scores_BN = scores_BN.masked_fill(masked, -torch.inf)
-    scores_BN = scores_BN.masked_fill(ids_BN < 0, -torch.inf)
-    places_Bk, scores_Bk = top_k(scores_BN, k)
-    ids_Bk = ids_BN.gather(1, places_Bk.clamp(min=0)).masked_fill(places_Bk < 0, -1)
-    return ids_Bk, scores_Bk

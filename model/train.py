@@ -1,33 +1,39 @@
-"""Training: session-parallel batches, sampled loss, sparse Adagrad on the rows touched.
+"""Training: epochs of session-parallel batches, from the beginning, a checkpoint or an earlier model.
 
-A batch reads and writes only the item vectors of its inputs, targets and negatives, so
-its cost hardly depends on the number of items. The hidden state is carried over batches,
-the gradient is not (Hidasi et al., ICLR 2016).
+The hidden state is carried over batches, the gradient is not (Hidasi et al., ICLR 2016).
+Chance is seeded anew in every epoch.
 
-Shapes: B lanes, H units, L layers, C candidates, U distinct items of a batch.
+Shapes: B lanes.
 """
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from itertools import islice
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from model.batches import session_parallel
+from model.allocator import keep_freed_memory
+from model.batches import Batch, session_parallel
+from model.checkpoint import Checkpoint, CheckpointFile
 from model.config import ModelConfig
 from model.errors import NextclickError
-from model.losses import sampled_cross_entropy
+from model.evaluate import Evaluation, evaluate
+from model.gradient_step import GradientStep
+from model.network import Counted, Network, SampledNetwork
 from model.networks import build
-from model.networks.gru4rec import GRU4Rec
+from model.recency import EventClock
+from model.replicas import Replicas
 from model.sampling import NegativeSampler
 from model.sessions import Sessions
 from model.vocabulary import Vocabulary
+from model.warm_start import WarmStart
 
-ADAGRAD_EPSILON = 1e-6
 BATCHES_BETWEEN_REPORTS = 50
 
 
@@ -44,43 +50,17 @@ class Progress:
 
 @dataclass
 class TrainingResult:
-    """The trained network in evaluation mode, the mean loss of each epoch, and its speed."""
+    """The trained network in evaluation mode, loss and validation of each epoch.
 
-    network: GRU4Rec
+    `events` were learned from in `seconds`, without the validation.
+    """
+
+    network: Network
     losses: list[float] = field(default_factory=list)
+    optimizer_state: dict[str, Tensor] = field(default_factory=dict)
+    validation: list[Evaluation] = field(default_factory=list)
     events: int = 0
     seconds: float = 0.0
-
-
-class SparseAdagrad:
-    """Adagrad with momentum on single rows of the item vectors and biases (Duchi et al., JMLR 2011)."""
-
-    def __init__(self, vectors_VH: Tensor, bias_V: Tensor, learning_rate: float, momentum: float) -> None:
-        self._vectors, self._bias = vectors_VH, bias_V
-        self._learning_rate, self._momentum = learning_rate, momentum
-        self._sum_VH, self._sum_V = torch.zeros_like(vectors_VH), torch.zeros_like(bias_V)
-        self._velocity_VH = torch.zeros_like(vectors_VH) if momentum else None
-
-    def update(
-        self, items_N: Tensor, gradient_NH: Tensor, bias_items_C: Tensor, bias_gradient_C: Tensor
-    ) -> None:
-        """Add up the gradients of equal items, then step each row once."""
-        items_U, inverse_N = torch.unique(items_N, return_inverse=True)
-        gradient_UH = torch.zeros(len(items_U), gradient_NH.shape[1]).index_add_(0, inverse_N, gradient_NH)
-        sum_UH = self._sum_VH[items_U].addcmul_(gradient_UH, gradient_UH)
-        self._sum_VH[items_U] = sum_UH
-        step_UH = gradient_UH.mul_(-self._learning_rate).div_(sum_UH.add_(ADAGRAD_EPSILON).sqrt_())
-        if self._velocity_VH is not None:
-            step_UH = self._velocity_VH[items_U].mul_(self._momentum).add_(step_UH)
-            self._velocity_VH[items_U] = step_UH
-        self._vectors.index_add_(0, items_U, step_UH)
-        # Bias rows belong to the candidates, which stand last in items_N.
-        gradient_U = torch.zeros(len(items_U)).index_add_(0, inverse_N[-len(bias_items_C) :], bias_gradient_C)
-        sum_U = self._sum_V[items_U].addcmul_(gradient_U, gradient_U)
-        self._sum_V[items_U] = sum_U
-        self._bias.index_add_(
-            0, items_U, gradient_U.mul_(-self._learning_rate).div_(sum_U.add_(ADAGRAD_EPSILON).sqrt_())
-        )
 
 
 def train(
@@ -88,103 +68,209 @@ def train(
     vocabulary: Vocabulary,
     config: ModelConfig,
     *,
+    validation: Sessions | None = None,
+    start: WarmStart | None = None,
+    checkpoint: CheckpointFile | None = None,
+    replicas: Replicas | None = None,
+    after_epoch: Callable[[int, Evaluation], None] = lambda epoch, scored: None,
     progress: Callable[[Progress], None] = lambda _: None,
 ) -> TrainingResult:
     """Train a new network on `sessions`, in their order, for `config.epochs` passes.
 
-    Raises NextclickError when no session has two known events, or when the loss is no
-    number any more.
+    `start` is an earlier model to go on from. `validation` is evaluated after each epoch, for the
+    curve only, and `after_epoch` is told (the epoch, from 1, and what it reached). `checkpoint` is
+    taken up when it is there, and rewritten as the training goes. With `config.dwell_threshold_s`
+    the sessions are boosted. Raises NextclickError when no session has two known events, or when
+    the loss is no number any more: the last checkpoint is then kept.
     """
-    sessions = sessions.known()
+    replicas = replicas or Replicas()
+    if (sessions.items < 0).any():
+        sessions = sessions.known()
     if not sessions.pairs:
         raise NextclickError(
             "no session has two events of known items",
             "There is no next event to learn from.",
             "Use a longer log, or check that its session column is the right one.",
         )
+    if config.dwell_threshold_s is not None:
+        sessions = sessions.boosted(config.dwell_threshold_s)
+    keep_freed_memory()
     torch.manual_seed(config.seed)
-    rng = np.random.default_rng(config.seed)
     network = build(config, vocabulary)
-    assert isinstance(network, GRU4Rec)
-    result = TrainingResult(network)
-    sampler = NegativeSampler(vocabulary.counts, config.alpha, config.negatives, rng)
-    trainer = _Trainer(network, vocabulary, config, sampler)
-    items = torch.from_numpy(sessions.items)
-    started = time.perf_counter()
-    for epoch in range(1, config.epochs + 1):
-        network.train()
-        hidden_BLH = torch.zeros(0, config.layers, config.hidden_size)
-        done, loss_sum, reported = 0, 0.0, 0
-        for number, batch in enumerate(session_parallel(sessions, config.batch_size)):
-            if len(batch.kept) != len(hidden_BLH):
-                hidden_BLH = torch.zeros(len(batch.kept), config.layers, config.hidden_size)
-            if not batch.kept.all():
-                hidden_BLH = hidden_BLH[torch.from_numpy(batch.kept)]
-            if batch.resets.any():
-                hidden_BLH[torch.from_numpy(batch.resets)] = 0
-            rows = torch.from_numpy(batch.rows)
-            loss, hidden_BLH = trainer.batch(items[rows], items[rows + 1], hidden_BLH)
-            done += len(rows)
-            loss_sum += loss * len(rows)
-            if not np.isfinite(loss):
-                raise NextclickError(
-                    f"the loss is {loss} at batch {number} of epoch {epoch}",
-                    "The training has diverged; nothing was saved.",
-                    "Lower --learning-rate, or look at the data with `nextclick evaluate`.",
-                )
-            if number - reported >= BATCHES_BETWEEN_REPORTS:
-                reported = number
-                progress(Progress(epoch, config.epochs, done, sessions.pairs, loss_sum / done))
-        result.losses.append(loss_sum / done)
-        result.events += done
-        progress(Progress(epoch, config.epochs, done, sessions.pairs, loss_sum / done))
-    result.seconds = time.perf_counter() - started
+    if isinstance(network, SampledNetwork):
+        training = _Training(
+            network, sessions, vocabulary, config, checkpoint, replicas, validation, start, after_epoch
+        )
+        result = training.run(progress)
+    else:
+        assert isinstance(network, Counted)
+        started = time.perf_counter()
+        network.fit(sessions, vocabulary, config)
+        result = TrainingResult(network, events=sessions.pairs, seconds=time.perf_counter() - started)
     network.eval()
     return result
 
 
-class _Trainer:
-    """One step of learning for a batch."""
+class _Training:
+    """The epochs of a network, from the beginning or from a checkpoint."""
 
     def __init__(
-        self, network: GRU4Rec, vocabulary: Vocabulary, config: ModelConfig, sampler: NegativeSampler
+        self,
+        network: SampledNetwork,
+        sessions: Sessions,
+        vocabulary: Vocabulary,
+        config: ModelConfig,
+        checkpoint: CheckpointFile | None,
+        replicas: Replicas,
+        validation: Sessions | None,
+        start: WarmStart | None,
+        after_epoch: Callable[[int, Evaluation], None],
     ) -> None:
-        self._network = network
-        self._sampler = sampler
-        self._logq = config.logq
-        popularity_V = vocabulary.counts / vocabulary.counts.sum()
-        self._popularity_V = torch.from_numpy(popularity_V).float()
-        self._expected_negatives_V = torch.from_numpy(sampler.probability_V * config.negatives).float()
-        self._rows = SparseAdagrad(
-            network.item_VH.data, network.bias_V.data, config.learning_rate, config.momentum
+        self._network, self._config, self._file, self._replicas = network, config, checkpoint, replicas
+        self._validation, self._after_epoch = validation, after_epoch
+        self._total = sessions.pairs
+        self._sessions = replicas.share(sessions)
+        self._sampler = NegativeSampler(
+            vocabulary.counts, config.alpha, config.negatives, np.random.default_rng(config.seed)
         )
-        self._cells = torch.optim.Adagrad(
-            network.cells.parameters(), lr=config.learning_rate, eps=ADAGRAD_EPSILON
-        )
+        self._step = GradientStep(network, vocabulary, config, self._sampler, replicas)
+        if start is not None:
+            start.put_into(network, self._step.optimizer, vocabulary)
+        self._items = torch.from_numpy(self._sessions.items)
+        prior = network.prior
+        self._clock = None if prior is None else EventClock(prior, sessions.items, sessions.times_ms)
+        self._started = start is not None
+        self._result = TrainingResult(network)
+        self._done, self._loss_sum = 0, 0.0
+        self._state = network.initial_state(0)
 
-    def batch(self, input_B: Tensor, target_B: Tensor, hidden_BLH: Tensor) -> tuple[float, Tensor]:
-        """Learn from one batch; → its mean loss and the hidden states after it."""
-        network = self._network
-        candidates_C = torch.cat([target_B, torch.from_numpy(self._sampler.draw())])
-        embedded_BH = network.item_VH.data[input_B].requires_grad_()
-        vectors_CH = network.item_VH.data[candidates_C].requires_grad_()
-        bias_C = network.bias_V.data[candidates_C].requires_grad_()
-        output_BH, hidden_BLH = network.run_cells(embedded_BH, hidden_BLH)
-        scores_BC = torch.addmm(bias_C, output_BH, vectors_CH.t())
-        expected_C = (
-            len(target_B) * self._popularity_V[candidates_C] + self._expected_negatives_V[candidates_C]
-        )
-        loss = sampled_cross_entropy(scores_BC, candidates_C, expected_C.log(), self._logq)
-        self._cells.zero_grad()
-        torch.autograd.backward(loss)
-        self._cells.step()
-        assert embedded_BH.grad is not None
-        assert vectors_CH.grad is not None
-        assert bias_C.grad is not None
-        self._rows.update(
-            torch.cat([input_B, candidates_C]),
-            torch.cat([embedded_BH.grad, vectors_CH.grad]),
-            candidates_C,
-            bias_C.grad,
-        )
-        return float(loss.detach()), hidden_BLH.detach()
+    def run(self, progress: Callable[[Progress], None]) -> TrainingResult:
+        """Train to the end."""
+        epoch, skipped = self._take_up() if self._file else (1, 0)
+        while epoch <= self._config.epochs:
+            started = time.perf_counter()
+            self._epoch(epoch, skipped, progress)
+            self._result.seconds += time.perf_counter() - started
+            if self._validation is not None:
+                masked = self._config.exclude_session_items
+                scored = evaluate(self._network, self._validation, exclude_session_items=masked)
+                self._result.validation.append(scored)
+                self._after_epoch(epoch, scored)
+            epoch, skipped = epoch + 1, 0
+            if self._file and epoch <= self._config.epochs:
+                self._keep(epoch, 0)
+        self._result.optimizer_state = self._step.optimizer.state
+        return self._result
+
+    def _epoch(self, epoch: int, skipped: int, progress: Callable[[Progress], None]) -> None:
+        config, replicas = self._config, self._replicas
+        if not skipped:
+            if self._clock:
+                self._clock.restart(keep=self._started and epoch == 1)
+            self._done, self._loss_sum = 0, 0.0
+            self._sampler.restart(np.random.default_rng([config.seed, epoch, replicas.rank]))
+            torch.manual_seed((config.seed * 1_000_003 + epoch) * 1_000_003 + replicas.rank)
+        self._network.train()
+        batches = islice(session_parallel(self._sessions, config.batch_size), skipped, None)
+        number = skipped
+        for number, (batch, lanes) in enumerate(self._side_by_side(batches), skipped + 1):
+            if self._clock and batch:
+                self._clock.follow(int(np.median(self._sessions.times_ms[batch.rows])))
+            loss = self._learn(batch, lanes) if batch else self._step.stand_by()
+            loss = replicas.total(loss)
+            if not math.isfinite(loss):
+                raise _diverged(f"the loss is {loss}", epoch, number)
+            self._done += lanes
+            self._result.events += lanes
+            self._loss_sum += loss * lanes
+            if number % BATCHES_BETWEEN_REPORTS == 0:
+                progress(self._progress(epoch))
+            if self._file and replicas.count == 1 and number % self._file.every_batches == 0:
+                self._keep(epoch, number)
+        if self._clock:
+            self._clock.to_the_end()
+        self._result.losses.append(self._loss_sum / self._done)
+        progress(self._progress(epoch))
+        self._network.eval()
+
+    def _side_by_side(self, batches: Iterator[Batch]) -> Iterator[tuple[Batch | None, int]]:
+        """This process's batches, None once they have run out, until they have for all; with all lanes."""
+        while True:
+            batch = next(batches, None)
+            lanes = int(self._replicas.total(len(batch.rows) if batch else 0))
+            if not lanes:
+                return
+            yield batch, lanes
+
+    def _learn(self, batch: Batch, lanes: int) -> float:
+        state = self._state
+        if batch.resets.all():
+            state = self._network.initial_state(len(batch.rows))
+        else:
+            if not batch.kept.all():
+                kept = torch.from_numpy(batch.kept)
+                state = {name: tensor[kept] for name, tensor in state.items()}
+            if batch.resets.any():
+                resets = torch.from_numpy(batch.resets)
+                for f in self._network.state_fields():
+                    state[f.name][resets] = f.initial
+        rows = torch.from_numpy(batch.rows)
+        input_B, target_B = self._items[rows].long(), self._items[rows + 1].long()
+        loss, self._state = self._step.learn(input_B, target_B, state, lanes)
+        return loss
+
+    def _progress(self, epoch: int) -> Progress:
+        return Progress(epoch, self._config.epochs, self._done, self._total, self._loss_sum / self._done)
+
+    def _keep(self, epoch: int, batch: int) -> None:
+        """Save: `batch` batches of `epoch` are done."""
+        if self._replicas.rank:
+            return
+        assert self._file
+        broken = [name for name, t in self._network.state_dict().items() if not t.isfinite().all()]
+        if broken:
+            raise _diverged(f"weights are no numbers in {', '.join(broken)}", epoch, batch)
+        tensors = {f"network.{name}": t for name, t in self._network.state_dict().items()}
+        tensors |= {f"optimizer.{name}": t for name, t in self._step.optimizer.state.items()}
+        tensors |= {f"state.{name}": t for name, t in self._state.items()}
+        tensors["chance"] = torch.get_rng_state()
+        values = {
+            "epoch": epoch,
+            "batch": batch,
+            "done": self._done,
+            "loss_sum": self._loss_sum,
+            "losses": self._result.losses,
+            "validation": [scored.as_dict() for scored in self._result.validation],
+            "sampler": self._sampler.state(),
+        }
+        self._file.save(Checkpoint(tensors, values))
+
+    def _take_up(self) -> tuple[int, int]:
+        """Go back to the checkpoint, if there is one: → epoch, and its batches that are done."""
+        assert self._file
+        kept = self._file.load()
+        if kept is None:
+            return 1, 0
+        parts: dict[str, dict[str, Tensor]] = {"network": {}, "optimizer": {}, "state": {}}
+        for name, tensor in kept.tensors.items():
+            if name != "chance":
+                part, _, rest = name.partition(".")
+                parts[part][rest] = tensor
+        self._network.load_state_dict(parts["network"])
+        self._step.optimizer.state = parts["optimizer"]
+        self._state = parts["state"]
+        torch.set_rng_state(kept.tensors["chance"])
+        values = kept.values
+        self._done, self._loss_sum = values["done"], values["loss_sum"]
+        self._result.losses = values["losses"]
+        self._result.validation = [Evaluation(**scored) for scored in values["validation"]]
+        self._sampler.resume(values["sampler"])
+        return values["epoch"], values["batch"]
+
+
+def _diverged(what: str, epoch: int, batch: int) -> NextclickError:
+    return NextclickError(
+        f"{what} at batch {batch} of epoch {epoch}",
+        "The training has diverged; no version was saved, the last good checkpoint is kept.",
+        "Lower --learning-rate, or look at the data with `nextclick evaluate`.",
+    )

@@ -18,6 +18,15 @@ import pandas as pd
 from model.errors import NextclickError
 
 
+def too_few(items: int) -> NextclickError:
+    """The error of training data without two items."""
+    return NextclickError(
+        f"the training data has {items} distinct items",
+        "A list cannot be ranked from fewer than two.",
+        "Train on a longer log, or look at how it was read: `--format`, `--on-error`.",
+    )
+
+
 class Vocabulary:
     """Item ids by index, their counts in the training data, and their titles where known."""
 
@@ -43,11 +52,7 @@ class Vocabulary:
         frame = frame[frame["kind"] != "session_end"] if "kind" in frame else frame
         codes, ids = pd.factorize(frame["item_id"])
         if len(ids) < 2:
-            raise NextclickError(
-                f"the training data has {len(ids)} distinct items",
-                "A list cannot be ranked from fewer than two.",
-                "Train on a longer log, or look at how it was read: `--format`, `--on-error`.",
-            )
+            raise too_few(len(ids))
         titles: dict[str, str] = {}
         if "title" in frame:
             named = frame.dropna(subset=["title"]).drop_duplicates("item_id", keep="last")
@@ -72,6 +77,31 @@ class Vocabulary:
     def top(self, k: int) -> npt.NDArray[np.int64]:
         """Indices of the k most popular items, ties by lower index."""
         return np.argsort(-self.counts, kind="stable")[:k].astype(np.int64)
+
+    def restricted(self, counts: npt.NDArray[np.int64]) -> tuple[Vocabulary, npt.NDArray[np.int64]]:
+        """The items with a count of their own in other data: → their vocabulary, and old → new index (-1).
+
+        Raises NextclickError on fewer than two.
+        """
+        kept = np.flatnonzero(counts)
+        if len(kept) < 2:
+            raise too_few(len(kept))
+        ids = self.decode(kept)
+        titles = {item: self.titles[item] for item in ids if item in self.titles}
+        renamed = np.full(len(self), -1, np.int64)
+        renamed[kept] = np.arange(len(kept))
+        return Vocabulary(ids, counts[kept], titles), renamed
+
+    def grown_from(self, earlier: Vocabulary) -> tuple[Vocabulary, npt.NDArray[np.int64]]:
+        """The items of `earlier`, then those that are new here: → with these counts, and old → new index."""
+        known = earlier.encode(self.item_ids.tolist())
+        new = np.flatnonzero(known < 0)
+        renamed = known.copy()
+        renamed[new] = len(earlier) + np.arange(len(new))
+        counts = np.zeros(len(earlier) + len(new), np.int64)
+        counts[renamed] = self.counts
+        ids = [*earlier.decode(np.arange(len(earlier))), *self.decode(new)]
+        return Vocabulary(ids, counts, earlier.titles | self.titles), renamed
 
     def to_json(self) -> str:
         """As JSON text."""

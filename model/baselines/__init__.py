@@ -1,1 +1,1 @@
-"""The baselines, beside which every network is measured."""
+"""The baselines: one per file, behind the interface of the networks, so that each can be streamed."""

@@ -1,16 +1,33 @@
-"""The networks, chosen by name."""
+"""The networks and the baselines, chosen by name."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
+from model.baselines.item_knn import DecayedItemKNN, ItemKNN
+from model.baselines.matrix_factorisation import BPRMF, SequentialMF
+from model.baselines.pop import Pop, WindowPop
+from model.baselines.s_pop import SessionPop
+from model.baselines.transitions import Transitions
+from model.baselines.v_sknn import VSkNN
 from model.config import ModelConfig
 from model.errors import NextclickError
 from model.network import Network
 from model.networks.gru4rec import GRU4Rec
 from model.vocabulary import Vocabulary
 
-NETWORKS: dict[str, Callable[[ModelConfig, int], Network]] = {"gru4rec": GRU4Rec}
+NETWORKS: dict[str, Callable[[ModelConfig, Vocabulary], Network]] = {
+    "gru4rec": GRU4Rec,
+    "pop": lambda config, vocabulary: Pop(vocabulary),
+    "s-pop": SessionPop,
+    "window-pop": WindowPop,
+    "transitions": Transitions,
+    "item-knn": ItemKNN,
+    "decayed-item-knn": DecayedItemKNN,
+    "v-sknn": VSkNN,
+    "bpr-mf": BPRMF,
+    "sequential-mf": SequentialMF,
+}
 
 
 def build(config: ModelConfig, vocabulary: Vocabulary) -> Network:
@@ -18,7 +35,7 @@ def build(config: ModelConfig, vocabulary: Vocabulary) -> Network:
     if config.network not in NETWORKS:
         raise NextclickError(
             f"there is no network {config.network!r}",
-            f"Known are: {', '.join(sorted(NETWORKS))}.",
+            f"Known are: {', '.join(NETWORKS)}.",
             "Choose one of them with --network.",
         )
-    return NETWORKS[config.network](config, len(vocabulary))
+    return NETWORKS[config.network](config, vocabulary)

@@ -1,11 +1,11 @@
-"""GRU4Rec: item embedding → GRU layers → scores of all items, with tied embeddings.
+"""GRU4Rec: item embedding → GRU layers → scores of all items.
 
 Hidasi, Karatzoglou, Baltrunas, Tikk: Session-based Recommendations with Recurrent Neural
-Networks, ICLR 2016; the tied ("constrained") item embedding, sampled loss and extra
-negatives: Hidasi, Karatzoglou: Recurrent Neural Networks with Top-k Gains for
-Session-based Recommendations, CIKM 2018. Written from the papers.
+Networks, ICLR 2016 (one-hot input, losses, session-parallel batches); Hidasi, Karatzoglou:
+Recurrent Neural Networks with Top-k Gains for Session-based Recommendations, CIKM 2018
+(extra negatives, constrained embeddings, section 3.3). Written from the papers.
 
-Shapes: B sessions, V items, H units, L layers.
+Shapes: B sessions, V items, E columns of the input table, H units, L layers.
 """
 
 from __future__ import annotations
@@ -16,58 +16,88 @@ import torch
 from torch import Tensor, nn
 
 from model.config import ModelConfig
-from model.network import Columns, Network, State, StateField
+from model.network import SampledNetwork, State, StateField
+from model.recency import PopularityPrior
+from model.vocabulary import Vocabulary
 
 
-class GRU4Rec(Network):
-    """The item embedding is both the GRU's input and, tied, the output's item vectors.
+class GRU4Rec(SampledNetwork):
+    """r_v = h · e_v + b_v, h the top layer's hidden state.
 
-    score_v = h · e_v + b_v (CIKM 2018, section 3.3).
+    The item's input is, by `config.embedding`: tied, its output vector e_v; separate, an
+    embedding of its own of `embedding_size`; one-hot, its column of the first layer's input
+    weights, which is a row of 3H gate inputs.
     """
 
-    def __init__(self, config: ModelConfig, items: int) -> None:
+    output_table, bias_table = "item_VH", "bias_V"
+
+    def __init__(self, config: ModelConfig, vocabulary: Vocabulary) -> None:
         super().__init__()
-        self.items = items
+        self.items = len(vocabulary)
         self.hidden_size = config.hidden_size
         self.layers = config.layers
         self.dropout_embedding = nn.Dropout(config.dropout_embedding)
         self.dropout_hidden = nn.Dropout(config.dropout_hidden)
         units = config.hidden_size
         # Rows are read and written one by one in training, never as a dense gradient.
-        self.item_VH = nn.Parameter(torch.empty(items, units))
-        self.bias_V = nn.Parameter(torch.zeros(items))
-        self.cells = nn.ModuleList(nn.GRUCell(units, units) for _ in range(config.layers))
+        self.item_VH = nn.Parameter(torch.empty(self.items, units))
+        self.bias_V = nn.Parameter(torch.zeros(self.items))
+        width = units
+        if config.embedding != "tied":
+            width = 3 * units if config.embedding == "one-hot" else config.embedding_size or units
+            self.input_VE = nn.Parameter(torch.empty(self.items, width))
+        self.input_table = "item_VH" if config.embedding == "tied" else "input_VE"
+        first = OneHotGRUCell(units) if config.embedding == "one-hot" else nn.GRUCell(width, units)
+        self.cells = nn.ModuleList([first, *(nn.GRUCell(units, units) for _ in range(config.layers - 1))])
+        if config.prior_half_lives_s:
+            self.prior = PopularityPrior(config.prior_half_lives_s, self.items)
         self._initialise()
 
     def _initialise(self) -> None:
         """Uniform in ±sqrt(6 / (rows + columns)) for each matrix, zero biases."""
         with torch.no_grad():
-            bound = math.sqrt(6 / (self.items + self.hidden_size))
-            self.item_VH.uniform_(-bound, bound)
-            bound = math.sqrt(6 / (2 * self.hidden_size))
+            for table in {self.output_table: None, self.input_table: None}:
+                rows_VE = self.get_parameter(table)
+                bound = math.sqrt(6 / sum(rows_VE.shape))
+                rows_VE.uniform_(-bound, bound)
             for cell in self.cells:
                 for name, parameter in cell.named_parameters():
-                    parameter.zero_() if "bias" in name else parameter.uniform_(-bound, bound)
+                    if "bias" in name:
+                        parameter.zero_()
+                    else:
+                        bound = math.sqrt(6 / (parameter.shape[0] // 3 + parameter.shape[1]))
+                        parameter.uniform_(-bound, bound)
 
     def state_fields(self) -> tuple[StateField, ...]:
         """One vector of H units per layer."""
         return (StateField("hidden", (self.layers, self.hidden_size)),)
 
-    def advance(self, inputs: Columns, state: State) -> tuple[Tensor, State]:
-        """Embed the item and run the cells."""
-        output_BH, hidden_BLH = self.run_cells(self.item_VH[inputs["item"]], state["hidden"])
-        return output_BH, {"hidden": hidden_BLH}
-
-    def run_cells(self, embedded_BH: Tensor, hidden_BLH: Tensor) -> tuple[Tensor, Tensor]:
-        """Embedded items and hidden states → output of the top layer and new hidden states."""
-        output_BH = self.dropout_embedding(embedded_BH)
+    def run(self, rows_BE: Tensor, state: State) -> tuple[Tensor, State]:
+        """Run the layers, dropout before the first and behind each."""
+        hidden_BLH = state["hidden"]
+        output_BH = self.dropout_embedding(rows_BE)
         after: list[Tensor] = []
         for layer, cell in enumerate(self.cells):
             output_BH = cell(output_BH, hidden_BLH[:, layer])
             after.append(output_BH)
             output_BH = self.dropout_hidden(output_BH)
-        return output_BH, torch.stack(after, dim=1)
+        return output_BH, {"hidden": torch.stack(after, dim=1)}
 
-    def score(self, output_BH: Tensor) -> Tensor:
-        """Scores of all items, B×V."""
-        return torch.addmm(self.bias_V, output_BH, self.item_VH.t())
+
+class OneHotGRUCell(nn.Module):
+    """A GRU cell whose input is a row of its input weights: W x of a one-hot x (ICLR 2016, eq. 1 to 4)."""
+
+    def __init__(self, units: int) -> None:
+        super().__init__()
+        self.weight_hh = nn.Parameter(torch.empty(3 * units, units))
+        self.bias_hh = nn.Parameter(torch.zeros(3 * units))
+        self.bias_ih = nn.Parameter(torch.zeros(3 * units))
+
+    def forward(self, gates_BG: Tensor, hidden_BH: Tensor) -> Tensor:
+        """Gate inputs, B×3H (reset, update, new), and hidden states → new hidden states, B×H."""
+        reset_BH, update_BH, new_BH = (gates_BG + self.bias_ih).chunk(3, 1)
+        recurrent = torch.addmm(self.bias_hh, hidden_BH, self.weight_hh.t()).chunk(3, 1)
+        reset_BH = torch.sigmoid(reset_BH + recurrent[0])
+        update_BH = torch.sigmoid(update_BH + recurrent[1])
+        new_BH = torch.tanh(new_BH + reset_BH * recurrent[2])
+        return new_BH + update_BH * (hidden_BH - new_BH)

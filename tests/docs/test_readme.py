@@ -43,9 +43,10 @@ def test_every_command_has_help_with_an_example() -> None:
         shown = run(name, "--help")
         assert shown.returncode == 0, shown.stderr
         assert "Example: " in shown.stdout, name
-    shown = run("bench", "stream", "--help")
-    assert shown.returncode == 0
-    assert "usage: nextclick bench stream" in shown.stdout
+    for name in ("stream", "train"):
+        shown = run("bench", name, "--help")
+        assert shown.returncode == 0
+        assert f"usage: nextclick bench {name}" in shown.stdout
 
 
 def test_the_readme_names_every_command_and_no_other() -> None:
@@ -55,7 +56,7 @@ def test_the_readme_names_every_command_and_no_other() -> None:
 
 def test_every_option_that_the_readme_uses_exists() -> None:
     for line in LINES:
-        found = re.match(r"(?:NEXTCLICK_\w+=\S+ )*nextclick ([a-z]+(?: stream)?)(.*)", line)
+        found = re.match(r"(?:NEXTCLICK_\w+=\S+ )*nextclick ([a-z]+(?: stream| train)?)(.*)", line)
         if not found:
             continue
         shown = run(*found[1].split(), "--help").stdout

@@ -121,12 +121,26 @@ def with_unknown_items(frame: pd.DataFrame) -> pd.DataFrame:
     return frame
 
 
-@pytest.mark.parametrize("exclude_session_items", [False, True])
+@pytest.mark.parametrize(
+    "config",
+    [
+        {"exclude_session_items": False},
+        {"exclude_session_items": True},
+        {"layers": 2, "embedding": "one-hot", "prior_half_lives_s": (600.0, 3600.0)},
+        {"network": "pop", "exclude_session_items": True},
+        {"network": "s-pop"},
+        {"network": "transitions"},
+        {"network": "decayed-item-knn", "exclude_session_items": True},
+        {"network": "v-sknn"},
+        {"network": "bpr-mf"},
+        {"network": "sequential-mf"},
+    ],
+    ids=lambda config: "-".join(map(str, config.values())),
+)
 def test_streamed_lists_equal_the_offline_lists_event_for_event(
-    make_settings: MakeSettings, shoppers: SyntheticLog, tmp_path: Path, exclude_session_items: bool
+    make_settings: MakeSettings, shoppers: SyntheticLog, tmp_path: Path, config: dict[str, Any]
 ) -> None:
     settings = make_settings(deterministic=True)
-    config = {"exclude_session_items": exclude_session_items}
     model = train_small(shoppers, Registry(settings.registry_dir), **config)
     frame = with_unknown_items(shoppers.frame)
     replay_frames(settings, [frame])
@@ -137,7 +151,8 @@ def test_streamed_lists_equal_the_offline_lists_event_for_event(
     assert accounting["holds"]
     assert accounting["unknown"] == int((frame["item_id"] == "never-seen").sum())
     assert accounting["stepped"] + accounting["unknown"] == len(frame) == accounting["read"]
-    assert status["quality"]["champion"]["total"]["recall_at_20"] > 0.5
+    recall = status["quality"]["champion"]["total"]["recall_at_20"]
+    assert recall > (0.1 if "pop" in config.get("network", "") else 0.3)
     assert_equal_to_offline(settings, model, frame)
 
 

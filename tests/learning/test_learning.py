@@ -1,4 +1,9 @@
+import json
+import os
+import subprocess
+import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -9,11 +14,14 @@ from model.baselines.pop import Pop
 from model.config import ModelConfig
 from model.errors import NextclickError
 from model.evaluate import evaluate
+from model.registry import Registry
 from model.sessions import SessionRule, Sessions
 from model.train import train
+from model.tune import tune
 from model.vocabulary import Vocabulary
 from replay import datasets
 from replay.synthetic import markov_shoppers
+from tests.conftest import ROOT
 
 CONFIG = ModelConfig(hidden_size=32, epochs=4, negatives=64, learning_rate=0.1)
 RULE = SessionRule(1800)
@@ -57,8 +65,9 @@ def test_training_touches_only_the_rows_of_its_items() -> None:
     sessions = Sessions.from_frame(log, vocabulary, RULE)
     torch.manual_seed(config.seed)
     trained = train(sessions, vocabulary, config).network
-    assert (trained.bias_V[len(known) :] == 0).all()
-    assert (trained.bias_V[: len(known)] != 0).any()
+    bias_V = trained.get_parameter("bias_V")
+    assert (bias_V[len(known) :] == 0).all()
+    assert (bias_V[: len(known)] != 0).any()
 
 
 def test_one_event_sessions_teach_nothing_and_say_so() -> None:
@@ -90,3 +99,124 @@ def test_rsc15_reaches_the_published_quality(shared_data: Path) -> None:
     assert scored.targets == 10_152
     assert scored.recall >= 0.67
     assert scored.mrr >= 0.34
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"loss": "full-cross-entropy"},
+        {"loss": "bpr", "epochs": 8},
+        {"loss": "top1", "epochs": 8},
+        {"loss": "bpr-max"},
+        {"loss": "top1-max"},
+        {"embedding": "separate", "embedding_size": 16},
+        {"embedding": "one-hot"},
+        {"layers": 2, "dropout_hidden": 0.1},
+        {"optimizer": "adam", "learning_rate": 0.01},
+        {"optimizer": "momentum", "learning_rate": 0.2, "momentum": 0.8, "epochs": 8},
+        {"momentum": 0.3},
+        {"prior_half_lives_s": (3600.0,)},
+        {"dwell_threshold_s": 75.0},
+        {"network": "transitions"},
+        {"network": "item-knn"},
+        {"network": "decayed-item-knn"},
+        {"network": "v-sknn"},
+        {"network": "bpr-mf", "epochs": 10},
+        {"network": "sequential-mf", "epochs": 10},
+    ],
+    ids=lambda settings: "-".join(map(str, settings.values())),
+)
+def test_every_way_to_learn_beats_pop_by_far(settings: dict[str, Any]) -> None:
+    log = markov_shoppers(sessions=2500, items=100, noise=0.1, seed=6).frame
+    network, pop = recall_of(log, CONFIG.model_copy(update=settings))
+    assert network > 2.5 * pop, f"{network} and {pop}"
+
+
+def test_a_popularity_prior_follows_a_catalogue_that_drifts() -> None:
+    # Each hour has ten items of its own, drawn alike: only what is new now tells what comes next.
+    rng = np.random.default_rng(7)
+    hours, sessions = 30, 100
+    hour = np.repeat(np.arange(hours), sessions * 3)
+    drifting = pd.DataFrame(
+        {
+            "session_id": [f"s{n}" for n in np.repeat(np.arange(hours * sessions), 3)],
+            "item_id": [f"{h // 2}-{n}" for h, n in zip(hour, rng.integers(10, size=len(hour)), strict=True)],
+            "event_time_ms": np.arange(len(hour)) * (3_600_000 // (sessions * 3)),
+            "kind": "view",
+        }
+    )
+    config = CONFIG.model_copy(update={"epochs": 1, "learning_rate": 0.05})
+    cut = int(len(drifting) * 29 / 30)
+    vocabulary = Vocabulary.from_frame(drifting[:cut])
+    earlier = Sessions.from_frame(drifting[:cut], vocabulary, RULE)
+    later = Sessions.from_frame(drifting[cut:], vocabulary, RULE)
+    # Two negatives teach little in one pass; the prior knows at once.
+    few = config.model_copy(update={"negatives": 2, "batch_size": 64})
+    plain = evaluate(train(earlier, vocabulary, few).network, later, k=10)
+    with_prior = few.model_copy(update={"prior_half_lives_s": (1800.0,)})
+    followed = evaluate(train(earlier, vocabulary, with_prior).network, later, k=10)
+    assert followed.recall > 0.95
+    assert followed.recall > plain.recall
+
+
+def test_a_search_finds_better_settings_than_the_worst_it_tried() -> None:
+    log = markov_shoppers(sessions=800, items=60, noise=0.1, seed=8).frame
+    vocabulary = Vocabulary.from_frame(log)
+    sessions = Sessions.from_frame(log, vocabulary, RULE)
+    base = ModelConfig(hidden_size=8, epochs=2, negatives=16)
+    best: list[float] = []
+    found = tune(
+        sessions, vocabulary, base, trials=6, progress=lambda done, total, so_far: best.append(so_far)
+    )
+    assert len(best) == 6
+    assert best == sorted(best)
+    assert found.evaluation.recall == best[-1] > best[0]
+    again = tune(sessions, vocabulary, base, trials=6)
+    assert again.config == found.config, "the same seed searches the same way"
+
+
+def torchrun(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run two processes with gloo."""
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    return subprocess.run(
+        [*command, *arguments], cwd=ROOT, env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True,
+        text=True, timeout=200, check=False,
+    )  # fmt: skip
+
+
+def test_two_processes_train_together_as_torchrun_starts_them(tmp_path: Path) -> None:
+    log = markov_shoppers(sessions=3000, items=80, noise=0.1, seed=9).frame
+    file = tmp_path / "log.txt"
+    rows = log.assign(s=log["event_time_ms"] // 1000)[["session_id", "item_id", "s"]]
+    rows.columns = ["SessionId", "ItemId", "Time"]
+    rows.to_csv(file, sep="\t", index=False)
+    options = [
+        "--epochs",
+        "3",
+        "--hidden-size",
+        "32",
+        "--negatives",
+        "64",
+        "--learning-rate",
+        "0.1",
+        "--json",
+    ]
+    ended = torchrun(
+        "-m", "nextclick", "train", str(file), "--registry", str(tmp_path / "registry"), *options
+    )
+    assert ended.returncode == 0, ended.stderr
+    together = json.loads(ended.stdout)
+    assert together["evaluation"]["recall"] > 2 * together["pop"]["recall"]
+    assert len(Registry(tmp_path / "registry").versions()) == 1, "one process saves"
+
+
+def test_replicas_keep_equal_weights_and_one_may_run_out_first(tmp_path: Path) -> None:
+    ended = torchrun("-m", "tests.learning.two_replicas", str(tmp_path))
+    assert ended.returncode == 0, ended.stderr
+    reports = [json.loads((tmp_path / f"{rank}.json").read_text()) for rank in (0, 1)]
+    assert reports[0].keys() == {"cross-entropy tied", "cross-entropy separate", "full-cross-entropy tied"}
+    assert reports[0] == reports[1], "weights by hash, losses and events"
+    for report in reports[0].values():
+        assert report["events"] == 2 * report["pairs"]
+        assert report["losses"][1] < report["losses"][0]
+    assert len({report["weights"] for report in reports[0].values()}) == 3

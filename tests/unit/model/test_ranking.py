@@ -4,7 +4,6 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from model.losses import sampled_cross_entropy
 from model.metrics import RankingMetrics
 from model.ranking import rank_pessimistic, top_k
 from model.sampling import NegativeSampler
@@ -46,32 +45,6 @@ def test_recall_and_mrr_are_those_of_a_table_worked_by_hand() -> None:
     assert metrics.count == 5
     assert metrics.recall == pytest.approx(3 / 5)
     assert metrics.mrr == pytest.approx((1 + 1 / 3 + 1 / 2) / 5)
-
-
-def plain_sampled_cross_entropy(
-    scores: torch.Tensor, candidates: list[int], expected: torch.Tensor, logq: float
-) -> torch.Tensor:
-    """The formula written out: -log of the target's share, repeats of the target left out."""
-    total = torch.zeros(())
-    for i in range(len(scores)):
-        corrected = scores[i] - logq * expected.log()
-        others = [j for j in range(len(candidates)) if j == i or candidates[j] != candidates[i]]
-        total = total - corrected[i] + torch.log(sum(corrected[j].exp() for j in others))  # type: ignore[arg-type]
-    return total / len(scores)
-
-
-@pytest.mark.parametrize("logq", [0.0, 0.5, 1.0])
-def test_the_loss_and_its_gradient_are_those_of_the_plain_formula(logq: float) -> None:
-    torch.manual_seed(0)
-    candidates = [4, 7, 4, 9, 7, 1]
-    scores = torch.randn(3, 6, dtype=torch.float64, requires_grad=True)
-    expected = torch.rand(6, dtype=torch.float64)
-    loss = sampled_cross_entropy(scores, torch.tensor(candidates), expected.log(), logq)
-    plain = plain_sampled_cross_entropy(scores, candidates, expected, logq)
-    torch.testing.assert_close(loss, plain)
-    (ours,) = torch.autograd.grad(loss, scores)
-    (theirs,) = torch.autograd.grad(plain, scores)
-    torch.testing.assert_close(ours, theirs)
 
 
 def test_negatives_are_drawn_by_popularity_to_the_alpha() -> None:

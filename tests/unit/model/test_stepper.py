@@ -31,7 +31,7 @@ def random_rows(
 def test_a_packed_state_comes_back_as_it_was(model: Model) -> None:
     layout = Stepper(model, device="cpu").layout
     state = {"hidden": torch.randn(5, model.config.layers, 24)}
-    rows = layout.pack(state)
+    rows = layout.pack(state, 5)
     assert rows.shape == (5, layout.row_bytes)
     assert torch.equal(layout.unpack(rows)["hidden"], state["hidden"])
     with pytest.raises(ValueError, match="bytes"):

@@ -1,0 +1,132 @@
+"""Adagrad, Adam and momentum, on whole tensors or on single rows of large tables.
+
+A batch touches few rows of the item tables: only those are read and written, so that a
+step costs the same whatever the number of items. Rows that a batch does not touch keep
+their sums and velocities as they are (the "lazy" reading of Adam and momentum).
+
+Shapes: U distinct rows, N rows with repeats, H columns.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+import torch
+from torch import Tensor
+
+from model.config import ModelConfig
+
+ADAGRAD_EPSILON = 1e-6
+ADAM_EPSILON = 1e-8
+
+
+class Rows:
+    """The rows of a table that a batch touches, some of them repeatedly: `distinct_U` once each."""
+
+    def __init__(self, rows_N: Tensor, scratch_V: Tensor) -> None:
+        """`scratch_V` is any int64 of the table's length, which is overwritten: no need to sort."""
+        places_N = torch.arange(len(rows_N), device=rows_N.device)
+        scratch_V[rows_N] = places_N
+        # One place stands for all of the same row, whichever was written last.
+        chosen_N = scratch_V[rows_N]
+        is_chosen_N = chosen_N == places_N
+        self.distinct_U = rows_N[is_chosen_N]
+        self._group_N = (is_chosen_N.cumsum(0) - 1)[chosen_N]
+
+    def add_up(self, gradient: Tensor) -> Tensor:
+        """Gradients of the N rows → of the U distinct ones."""
+        total_U = gradient.new_zeros((len(self.distinct_U), *gradient.shape[1:]))
+        return total_U.index_add_(0, self._group_N, gradient)
+
+
+class Optimizer(ABC):
+    """Updates parameters in place by their gradients. `state` holds named tensors, for checkpoints."""
+
+    def __init__(self, learning_rate: float, momentum: float = 0.0) -> None:
+        self.learning_rate, self.momentum = learning_rate, momentum
+        self.state: dict[str, Tensor] = {}
+
+    def update(self, name: str, parameter: Tensor, gradient: Tensor, rows: Rows | None = None) -> None:
+        """One step of `parameter`, whole, or in `rows`, whose gradients add up where a row repeats.
+
+        `name` keeps the parameter's state apart from others'.
+        """
+        if rows is None:
+            parameter.add_(self._step(name, parameter, gradient, None))
+        else:
+            step_U = self._step(name, parameter, rows.add_up(gradient), rows.distinct_U)
+            parameter.index_add_(0, rows.distinct_U, step_U)
+
+    @abstractmethod
+    def _step(self, name: str, parameter: Tensor, gradient: Tensor, rows_U: Tensor | None) -> Tensor:
+        """What is to be added to the parameter, or to its rows."""
+
+    def _with_momentum(self, name: str, parameter: Tensor, step: Tensor, rows_U: Tensor | None) -> Tensor:
+        if not self.momentum:
+            return step
+        velocity = self._of(name, "velocity", parameter)
+        if rows_U is None:
+            return velocity.mul_(self.momentum).add_(step)
+        step = velocity.index_select(0, rows_U).mul_(self.momentum).add_(step)
+        velocity.index_copy_(0, rows_U, step)
+        return step
+
+    def _of(self, name: str, kind: str, parameter: Tensor) -> Tensor:
+        key = f"{name}.{kind}"
+        if key not in self.state:
+            self.state[key] = torch.zeros_like(parameter, requires_grad=False)
+        return self.state[key]
+
+
+class Adagrad(Optimizer):
+    """G += g², v = μ v - η g / √(G + ε), θ += v (Duchi, Hazan, Singer, JMLR 2011; μ: momentum)."""
+
+    def _step(self, name: str, parameter: Tensor, gradient: Tensor, rows_U: Tensor | None) -> Tensor:
+        total = self._of(name, "sum", parameter)
+        if rows_U is None:
+            sum_U = total.addcmul_(gradient, gradient)
+        else:
+            sum_U = total.index_select(0, rows_U).addcmul_(gradient, gradient)
+            total.index_copy_(0, rows_U, sum_U)
+        step = (sum_U + ADAGRAD_EPSILON).rsqrt_().mul_(gradient).mul_(-self.learning_rate)
+        return self._with_momentum(name, parameter, step, rows_U)
+
+
+class Momentum(Optimizer):
+    """v = μ v - η g, θ += v (Polyak, 1964); with μ = 0 plain gradient descent."""
+
+    def _step(self, name: str, parameter: Tensor, gradient: Tensor, rows_U: Tensor | None) -> Tensor:
+        step = gradient * -self.learning_rate
+        return self._with_momentum(name, parameter, step, rows_U)
+
+
+class Adam(Optimizer):
+    """m̂ / (√v̂ + ε) bias-corrected by the updates so far (Kingma, Ba, ICLR 2015)."""
+
+    def __init__(self, learning_rate: float, beta1: float = 0.9, beta2: float = 0.999) -> None:
+        super().__init__(learning_rate)
+        self.beta1, self.beta2 = beta1, beta2
+
+    def _step(self, name: str, parameter: Tensor, gradient: Tensor, rows_U: Tensor | None) -> Tensor:
+        first, second = self._of(name, "first", parameter), self._of(name, "second", parameter)
+        steps = self._of(name, "steps", torch.zeros((), dtype=torch.int64))
+        steps += 1
+        count = int(steps)
+        where = slice(None) if rows_U is None else rows_U
+        first_U = first[where].lerp(gradient, 1 - self.beta1)
+        second_U = second[where].mul(self.beta2).addcmul_(gradient, gradient, value=1 - self.beta2)
+        first[where], second[where] = first_U, second_U
+        scale = self.learning_rate / (1 - self.beta1**count)
+        root_U = (second_U / (1 - self.beta2**count)).sqrt_().add_(ADAM_EPSILON)
+        return first_U.div(root_U).mul_(-scale)
+
+
+def build_optimizer(config: ModelConfig) -> Optimizer:
+    """The optimizer that `config` names."""
+    match config.optimizer:
+        case "adagrad":
+            return Adagrad(config.learning_rate, config.momentum)
+        case "adam":
+            return Adam(config.learning_rate)
+        case "momentum":
+            return Momentum(config.learning_rate, config.momentum)

@@ -1,0 +1,283 @@
+"""The commands train and evaluate: a version from event files, and its quality on others."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from model import train as training
+from model.baselines.pop import Pop
+from model.checkpoint import EVERY_BATCHES, CheckpointFile, fingerprint
+from model.config import ModelConfig
+from model.evaluate import Evaluation, rank_targets
+from model.params import build_config, parse_settings, read_params
+from model.registry import Registry
+from model.replicas import Replicas
+from model.sessions import SessionRule, Sessions
+from model.vocabulary import Vocabulary
+from replay.console import load_log, log, out, progress_bar
+from replay.offline import (
+    Files,
+    Format,
+    GapS,
+    Items,
+    Json,
+    OnError,
+    Params,
+    RegistryDir,
+    SetOptions,
+    Test,
+    TestFraction,
+    TestFrom,
+    check_items,
+    read_sessions,
+    sample,
+    show,
+    training_bar,
+)
+from stream.settings import load_settings
+
+VALIDATION_TARGETS = 20_000
+
+
+def train(
+    files: Files,
+    test: Test = None,
+    test_fraction: TestFraction = 0.1,
+    test_from: TestFrom = None,
+    items: Items = "known",
+    registry: RegistryDir = None,
+    params: Params = None,
+    network: Annotated[str | None, typer.Option(help="gru4rec, or a baseline by name")] = None,
+    loss: Annotated[
+        str | None, typer.Option(help="cross-entropy, full-cross-entropy, bpr, top1, bpr-max or top1-max")
+    ] = None,
+    epochs: Annotated[int | None, typer.Option(min=1)] = None,
+    hidden_size: Annotated[int | None, typer.Option(min=1)] = None,
+    layers: Annotated[int | None, typer.Option(min=1)] = None,
+    embedding: Annotated[str | None, typer.Option(help="tied, separate or one-hot")] = None,
+    batch_size: Annotated[int | None, typer.Option(min=1)] = None,
+    negatives: Annotated[int | None, typer.Option(min=0)] = None,
+    alpha: float | None = None,
+    logq: float | None = None,
+    optimizer: Annotated[str | None, typer.Option(help="adagrad, adam or momentum")] = None,
+    learning_rate: float | None = None,
+    momentum: float | None = None,
+    dropout: Annotated[float | None, typer.Option(help="on embedding and hidden state")] = None,
+    dwell_threshold_s: Annotated[
+        float | None, typer.Option(help="training repeats an item once for each full threshold of dwell")
+    ] = None,
+    leaky: Annotated[
+        bool, typer.Option(help="also evaluate with repeated test targets, as published: it leaks them")
+    ] = False,
+    seed: int | None = None,
+    session_gap_s: GapS = None,
+    exclude_session_items: Annotated[
+        bool | None, typer.Option(help="keep a session's own items out of its lists")
+    ] = None,
+    set_: SetOptions = None,
+    start: Annotated[
+        str | None, typer.Option(help="go on from this version, or from the champion: a warm start")
+    ] = None,
+    checkpoint_every: Annotated[
+        int, typer.Option(min=0, help="batches between checkpoints; 0: none are kept")
+    ] = EVERY_BATCHES,
+    memory_map: Annotated[
+        bool, typer.Option(help="by way of arrays on disk, for logs larger than memory")
+    ] = False,
+    promote: Annotated[bool, typer.Option(help="make the version the champion")] = True,
+    format: Format = None,
+    on_error: OnError = "stop",
+    as_json: Json = False,
+) -> None:
+    """Train a network on event files, evaluate it on the newest part, save it as a version.
+
+    Under torchrun the processes share the sessions. An interrupted training goes on from its
+    last checkpoint when the same command is given again.
+    """
+    flags = {
+        "network": network, "loss": loss, "epochs": epochs, "hidden_size": hidden_size, "layers": layers,
+        "embedding": embedding, "batch_size": batch_size, "negatives": negatives,
+        "alpha": alpha, "logq": logq,
+        "optimizer": optimizer, "learning_rate": learning_rate, "momentum": momentum,
+        "dropout_embedding": dropout, "dropout_hidden": dropout, "dwell_threshold_s": dwell_threshold_s,
+        "seed": seed, "session_gap_s": session_gap_s, "exclude_session_items": exclude_session_items,
+    }  # fmt: skip
+    given = {name: value for name, value in flags.items() if value is not None}
+    folder = Registry(registry or load_settings().registry_dir)
+    earlier_model = folder.load(None if start == "champion" else start) if start else None
+    inherited = earlier_model.config.model_dump() if earlier_model else {}
+    config = build_config(
+        {**inherited, **(read_params(params) if params else {}), **given, **parse_settings(set_ or [])}
+    )
+    if leaky and config.dwell_threshold_s is None:
+        raise typer.BadParameter("--leaky says how to evaluate with --dwell-threshold-s; give both")
+    all_items = check_items(items)
+    replicas = Replicas.join()
+    with ExitStack() as stack:
+        stack.callback(replicas.leave)
+        mapped = (
+            Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="nextclick-sessions-")))
+            if memory_map
+            else None
+        )
+        earlier, later, vocabulary = read_sessions(
+            files, test, SessionRule(config.session_gap_s), test_fraction=test_fraction, test_from=test_from,
+            format=format, on_error=on_error, folder=mapped,
+        )  # fmt: skip
+        warm = None
+        if earlier_model:
+            warm = folder.warm_start(earlier_model)
+            vocabulary, renamed = vocabulary.grown_from(earlier_model.vocabulary)
+            earlier, later = earlier.renamed(renamed), later.renamed(renamed)
+        name = fingerprint(
+            earlier,
+            vocabulary,
+            config,
+            start=earlier_model.version if earlier_model else None,
+            processes=replicas.count,
+        )
+        checkpoint = CheckpointFile(folder.root / f".training-{name}", name, checkpoint_every)
+        if replicas.rank == 0 and checkpoint.path.exists():
+            log.print(f"going on from the checkpoint {checkpoint.path}", highlight=False)
+        with training_bar("training", quiet=replicas.rank > 0) as report:
+            result = training.train(
+                earlier,
+                vocabulary,
+                config,
+                validation=sample(later, VALIDATION_TARGETS),
+                start=warm,
+                checkpoint=checkpoint if checkpoint_every else None,
+                replicas=replicas,
+                after_epoch=lambda epoch, scored: (
+                    log.print(
+                        f"epoch {epoch}: Recall@20 {scored.recall:.4f} MRR@20 {scored.mrr:.4f} of "
+                        f"{scored.targets:,} next events",
+                        highlight=False,
+                    )
+                    if replicas.rank == 0
+                    else None
+                ),
+                progress=report,
+            )
+        if replicas.rank > 0:
+            return
+        _save(
+            folder, result, config, vocabulary, earlier, later, [path.name for path in files],
+            leaky=leaky, all_items=all_items, promote=promote, as_json=as_json,
+        )  # fmt: skip
+        checkpoint.remove()
+
+
+def _save(
+    folder: Registry,
+    result: training.TrainingResult,
+    config: ModelConfig,
+    vocabulary: Vocabulary,
+    earlier: Sessions,
+    later: Sessions,
+    files: list[str],
+    *,
+    leaky: bool,
+    all_items: bool,
+    promote: bool,
+    as_json: bool,
+) -> None:
+    """Evaluate what was trained beside POP, save it, show it."""
+    # Imported here: matplotlib takes half a second that no other command should wait for.
+    from model.plots import training_curves
+
+    masked = config.exclude_session_items
+    popularity_V = vocabulary.counts if all_items else None
+    with progress_bar("evaluating") as bar:
+        scored = rank_targets(
+            result.network,
+            later,
+            exclude_session_items=masked,
+            popularity_V=popularity_V,
+            progress=lambda done, total: bar(done, total, "events"),
+        ).evaluation()
+    rows: dict[str, Evaluation] = {config.network: scored}
+    if leaky:
+        assert config.dwell_threshold_s is not None
+        boosted = later.boosted(config.dwell_threshold_s)
+        rows[f"{config.network}, LEAKY"] = rank_targets(result.network, boosted).evaluation()
+    popular = rank_targets(
+        Pop(vocabulary), later, exclude_session_items=masked, popularity_V=popularity_V
+    ).evaluation()
+    rows["POP"] = popular
+    scores = {
+        "evaluation": scored.as_dict(),
+        "pop": popular.as_dict(),
+        "losses": result.losses,
+        "validation": [v.as_dict() for v in result.validation],
+        "events_per_s": round(result.events / result.seconds, 1),
+    }
+    if leaky:
+        scores["leaky"] = rows[f"{config.network}, LEAKY"].as_dict()
+    data = {
+        "files": files,
+        "events": len(earlier.items),
+        "first_event_time_ms": int(earlier.times_ms.min()),
+        "last_event_time_ms": int(earlier.times_ms.max()),
+    }
+    reports = {"curves.png": training_curves(result.losses, result.validation)} if result.losses else {}
+    model = folder.save(
+        result.network, config, vocabulary, scores=scores, data=data,
+        optimizer_state=result.optimizer_state or None, reports=reports,
+    )  # fmt: skip
+    if promote:
+        folder.promote(model.version)
+    if as_json:
+        print(json.dumps({"version": model.version, "champion": promote, **scores}))
+        return
+    show(rows)
+    if leaky:
+        out.print(
+            "LEAKY: the test targets are repeated by their own dwell too, so that an item often predicts "
+            "itself. Published gains of dwell-time boosting come from there.",
+            highlight=False,
+        )
+    unknown = "counted as missed" if all_items else "left out"
+    out.print(
+        f"version {model.version}{' (champion)' if promote else ''}: {len(vocabulary):,} items, "
+        f"{scores['events_per_s']:,} training events/s; {scored.unknown:,} unknown test events {unknown}",
+        highlight=False,
+    )
+    if reports:
+        out.print(f"curves: {folder.root / model.version / 'curves.png'}", highlight=False)
+
+
+def evaluate(
+    files: Files,
+    model: Annotated[str | None, typer.Option(help="version; default: the champion")] = None,
+    items: Items = "known",
+    registry: RegistryDir = None,
+    format: Format = None,
+    on_error: OnError = "stop",
+    as_json: Json = False,
+) -> None:
+    """Next-item Recall@20 and MRR@20 of a version over all steps of the files' sessions."""
+    all_items = check_items(items)
+    loaded = Registry(registry or load_settings().registry_dir).load(model)
+    frame = load_log(files, format, on_error)
+    sessions = Sessions.from_frame(frame, loaded.vocabulary, SessionRule(loaded.config.session_gap_s))
+    with progress_bar("evaluating") as bar:
+        scored = rank_targets(
+            loaded.network,
+            sessions,
+            exclude_session_items=loaded.config.exclude_session_items,
+            popularity_V=loaded.vocabulary.counts if all_items else None,
+            progress=lambda done, total: bar(done, total, "events"),
+        ).evaluation()
+    if as_json:
+        print(json.dumps({"version": loaded.version, **scored.as_dict()}))
+        return
+    show({loaded.version: scored})
+    unknown = "counted as missed" if all_items else "left out"
+    out.print(f"{scored.unknown:,} events of unknown items {unknown}", highlight=False)

@@ -1,0 +1,209 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+from typer.testing import CliRunner, Result
+
+import nextclick
+from model.errors import NextclickError
+from model.registry import Registry
+from replay.synthetic import markov_shoppers
+from tests.conftest import ROOT
+
+SMALL = ["--epochs", "2", "--hidden-size", "12", "--negatives", "32", "--learning-rate", "0.1"]
+
+
+def write_log(path: Path, frame: pd.DataFrame) -> Path:
+    """In RSC15's preprocessed format."""
+    rows = frame.assign(s=frame["event_time_ms"] // 1000)[["session_id", "item_id", "s"]]
+    rows.columns = pd.Index(["SessionId", "ItemId", "Time"])
+    rows.to_csv(path, sep="\t", index=False)
+    return path
+
+
+@pytest.fixture(scope="module")
+def log(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    frame = markov_shoppers(sessions=500, items=60, noise=0.1, seed=11).frame
+    return write_log(tmp_path_factory.mktemp("log") / "log.txt", frame)
+
+
+def run(*arguments: str | Path) -> Result:
+    return CliRunner().invoke(nextclick.app, [str(argument) for argument in arguments])
+
+
+def run_json(*arguments: str | Path) -> dict[str, Any]:
+    result = run(*arguments, "--json")
+    assert result.exit_code == 0, (result.output, result.exception)
+    answer: dict[str, Any] = json.loads(result.stdout)
+    return answer
+
+
+def weights(registry: Path, version: str) -> bytes:
+    return (registry / version / "weights.safetensors").read_bytes()
+
+
+def test_by_way_of_the_disk_the_same_weights_are_trained(log: Path, tmp_path: Path) -> None:
+    in_memory = run_json("train", log, "--registry", tmp_path, *SMALL)
+    mapped = run_json("train", log, "--registry", tmp_path, *SMALL, "--memory-map")
+    assert weights(tmp_path, mapped["version"]) == weights(tmp_path, in_memory["version"])
+    assert mapped["evaluation"] == in_memory["evaluation"]
+    assert in_memory["evaluation"]["recall"] > 0.5
+    assert (tmp_path / in_memory["version"] / "curves.png").read_bytes().startswith(b"\x89PNG")
+    assert [v["k"] for v in in_memory["validation"]] == [20, 20]
+
+
+def test_a_training_killed_and_given_again_ends_at_the_same_weights(log: Path, tmp_path: Path) -> None:
+    options = [*SMALL[2:], "--epochs", "30", "--checkpoint-every", "5"]
+    whole = run_json("train", log, "--registry", tmp_path / "whole", *options)
+    registry = tmp_path / "killed"
+    command = [sys.executable, "-m", "nextclick", "train", str(log), "--registry", str(registry), *options]
+    process = subprocess.Popen(command, cwd=ROOT, env=os.environ, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 60
+    while not list(registry.glob(".training-????????????????")):
+        assert process.poll() is None, process.stderr.read() if process.stderr else ""
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    process.communicate(timeout=30)
+    assert Registry(registry).versions() == []
+    ended = subprocess.run(
+        [*command, "--json"], cwd=ROOT, capture_output=True, text=True, timeout=120, check=True
+    )
+    assert "going on from the checkpoint" in ended.stderr
+    version = json.loads(ended.stdout)["version"]
+    assert weights(registry, version) == weights(tmp_path / "whole", whole["version"])
+    assert not list(registry.glob(".training-*")), "the checkpoint is gone when the version is saved"
+
+
+def test_a_version_can_be_gone_on_from_with_items_it_did_not_know(log: Path, tmp_path: Path) -> None:
+    first = run_json("train", log, "--registry", tmp_path, *SMALL, "--set", "prior_half_lives_s=[600]")
+    later = markov_shoppers(sessions=300, items=90, noise=0.1, seed=11, start_ms=1_800_000_000_000).frame
+    more = write_log(tmp_path / "later.txt", later)
+    second = run_json("train", more, "--registry", tmp_path, "--start", "champion", "--epochs", "1")
+    folder = Registry(tmp_path)
+    before, after = folder.load(first["version"]), folder.load(second["version"])
+    assert after.config.hidden_size == 12, "settings come from the version"
+    assert after.vocabulary.item_ids.tolist()[: len(before.vocabulary)] == before.vocabulary.item_ids.tolist()
+    assert len(after.vocabulary) > len(before.vocabulary)
+    refused = run("train", log, "--registry", tmp_path, "--start", "champion", "--layers", "2")
+    assert isinstance(refused.exception, NextclickError)
+    assert "differs in" in refused.exception.what
+
+
+def test_dwell_boosting_shows_the_honest_figure_and_the_leaky_one(log: Path, tmp_path: Path) -> None:
+    command: list[str | Path] = ["train", log, "--registry", tmp_path, *SMALL, "--dwell-threshold-s", "10"]
+    plain = run_json(*command)
+    both = run_json(*command, "--leaky")
+    assert both["evaluation"] == plain["evaluation"], "the test data are not repeated"
+    assert both["leaky"]["targets"] > 2 * plain["evaluation"]["targets"]
+    assert both["leaky"]["recall"] > plain["evaluation"]["recall"]
+    shown = run(*command, "--leaky").stdout
+    assert "gru4rec, LEAKY" in shown
+    assert "Published gains" in shown
+    assert run("train", log, "--leaky").exit_code == 2
+
+
+def test_unknown_test_items_are_left_out_or_missed_and_counted(log: Path, tmp_path: Path) -> None:
+    strange = markov_shoppers(sessions=60, items=60, noise=0.1, seed=11, start_ms=1_900_000_000_000).frame
+    strange.loc[strange.index % 4 == 0, "item_id"] = "never-seen"
+    test = write_log(tmp_path / "strange.txt", strange)
+    known = run_json("train", log, "--test", test, "--registry", tmp_path, *SMALL)["evaluation"]
+    missed = run_json("train", log, "--test", test, "--registry", tmp_path, *SMALL, "--items", "all")[
+        "evaluation"
+    ]
+    assert known["unknown"] == missed["unknown"] == int((strange["item_id"] == "never-seen").sum())
+    assert missed["targets"] == len(strange) - 60
+    assert missed["targets"] > known["targets"]
+    assert missed["recall"] < known["recall"]
+    version = run_json("evaluate", test, "--registry", tmp_path, "--items", "all")
+    assert version["recall"] == missed["recall"]
+
+
+def test_a_comparison_is_written_as_table_data_and_picture(log: Path, tmp_path: Path) -> None:
+    output = tmp_path / "deeper" / "compared"
+    models = "gru4rec adam=gru4rec:optimizer=adam,learning_rate=0.01 v-sknn transitions pop"
+    options = ["--set", "hidden_size=12", "--set", "negatives=32", "--set", "epochs=1"]
+    result = run("compare", log, "--models", models, *options, "--output", output)
+    assert result.exit_code == 0, result.exception
+    assert result.stdout == output.with_suffix(".md").read_text() + "\n"
+    data = json.loads(output.with_suffix(".json").read_text())
+    assert [row["name"] for row in data["rows"]] == ["gru4rec", "adam", "v-sknn", "transitions", "pop"]
+    assert data["rows"][1]["config"]["optimizer"] == "adam"
+    by_name = {row["name"]: row for row in data["rows"]}
+    assert by_name["transitions"]["recall"]["1"]["mean"] > 5 * by_name["pop"]["recall"]["1"]["mean"]
+    assert by_name["pop"]["recall_difference"]["high"] < 0
+    assert output.with_suffix(".png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_what_a_search_found_trains_again(log: Path, tmp_path: Path) -> None:
+    params = tmp_path / "found.toml"
+    options: list[str | Path] = [
+        "--set",
+        "hidden_size=12",
+        "--set",
+        "epochs=1",
+        "--trials",
+        "2",
+        "--output",
+        params,
+    ]
+    found = run_json("tune", log, *options)
+    assert "Found by `nextclick tune` in 2 trials" in params.read_text()
+    trained = run_json("train", log, "--params", params, "--registry", tmp_path)
+    assert trained["evaluation"] == found["test"]
+    for network in ("v-sknn", "decayed-item-knn", "window-pop", "sequential-mf"):
+        tuned = run_json("tune", log, "--network", network, "--set", "epochs=1", *options[4:])
+        assert tuned["config"]["network"] == network
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--network", "gru5rec"], "there is no network 'gru5rec'"),
+        (["--loss", "hinge"], "loss = 'hinge'"),
+        (["--set", "epochs"], "is no setting"),
+        (["--params", "absent.toml"], "absent.toml"),
+        (["--start", "champion"], "no champion"),
+        (["--test-from", "2001-01-01"], "leaves 0 sessions before"),
+        (["--test-from", "2101-01-01"], "and 0 after"),
+    ],
+)
+def test_what_cannot_be_trained_is_said_in_three_parts(
+    log: Path, tmp_path: Path, arguments: list[str], message: str
+) -> None:
+    result = run("train", log, "--registry", tmp_path, *arguments)
+    assert isinstance(result.exception, NextclickError)
+    assert message in result.exception.what
+    assert result.exception.meaning
+    assert result.exception.remedy
+
+
+@pytest.mark.parametrize(
+    ("sessions", "message"),
+    [
+        ([], "no events"),
+        (["a", "b", "c", "a", "b"], "no session has two events"),
+        (["aa", "aa", "aa", "aa"], "1 distinct items"),
+    ],
+)
+@pytest.mark.parametrize("memory_map", [False, True])
+def test_a_log_that_teaches_nothing_is_named(
+    tmp_path: Path, sessions: list[str], message: str, memory_map: bool
+) -> None:
+    rows = [
+        (f"s{n}", item, (n * 100_000 + place) * 1000)
+        for n, session in enumerate(sessions)
+        for place, item in enumerate(session)
+    ]
+    frame = pd.DataFrame(rows, columns=["session_id", "item_id", "event_time_ms"])
+    path = write_log(tmp_path / "log.txt", frame)
+    result = run("train", path, "--registry", tmp_path, *(["--memory-map"] if memory_map else []))
+    assert isinstance(result.exception, NextclickError)
+    assert message in result.exception.what

@@ -1,0 +1,38 @@
+"""Run by torchrun: trains in each way, and writes what this process ended with, for comparison."""
+
+import hashlib
+import json
+import sys
+from pathlib import Path
+
+from model.config import ModelConfig
+from model.replicas import Replicas
+from model.sessions import SessionRule, Sessions
+from model.train import train
+from model.vocabulary import Vocabulary
+from replay.synthetic import markov_shoppers
+
+replicas = Replicas.join()
+log = markov_shoppers(sessions=41, items=30, seed=10).frame
+vocabulary = Vocabulary.from_frame(log)
+sessions = Sessions.from_frame(log, vocabulary, SessionRule(1800))
+report = {}
+for loss, embedding in (
+    ("cross-entropy", "tied"),
+    ("cross-entropy", "separate"),
+    ("full-cross-entropy", "tied"),
+):
+    settings = {"loss": loss, "embedding": embedding, "hidden_size": 8, "epochs": 2, "negatives": 16}
+    config = ModelConfig.model_validate({**settings, "batch_size": 4, "dropout_hidden": 0.1})
+    result = train(sessions, vocabulary, config, replicas=replicas)
+    digest = hashlib.sha256()
+    for tensor in result.network.state_dict().values():
+        digest.update(tensor.numpy().tobytes())
+    report[f"{loss} {embedding}"] = {
+        "weights": digest.hexdigest(),
+        "losses": result.losses,
+        "events": result.events,
+        "pairs": sessions.pairs,
+    }
+(Path(sys.argv[1]) / f"{replicas.rank}.json").write_text(json.dumps(report))
+replicas.leave()

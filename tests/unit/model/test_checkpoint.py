@@ -1,0 +1,103 @@
+from pathlib import Path
+
+import pytest
+import torch
+
+from model.checkpoint import CheckpointFile, fingerprint
+from model.config import ModelConfig
+from model.errors import NextclickError
+from model.sessions import SessionRule, Sessions
+from model.train import Progress, TrainingResult, train
+from model.vocabulary import Vocabulary
+from replay.synthetic import markov_shoppers
+
+LOG = markov_shoppers(sessions=300, items=40, seed=5).frame
+VOCABULARY = Vocabulary.from_frame(LOG)
+SESSIONS = Sessions.from_frame(LOG, VOCABULARY, SessionRule(1800))
+CONFIG = ModelConfig(
+    hidden_size=12, epochs=3, negatives=32, batch_size=8, dropout_hidden=0.3, momentum=0.2,
+    prior_half_lives_s=(600.0, 7200.0),
+)  # fmt: skip
+
+
+class Killed(Exception):
+    """Stands for the end of the process."""
+
+
+def a_file(path: Path, config: ModelConfig = CONFIG, every: int = 7) -> CheckpointFile:
+    return CheckpointFile(path, fingerprint(SESSIONS, VOCABULARY, config), every)
+
+
+def killed_at(path: Path, events: int, config: ModelConfig = CONFIG) -> None:
+    def stop(p: Progress) -> None:
+        if (p.epoch - 1) * p.total + p.events >= events:
+            raise Killed
+
+    with pytest.raises(Killed):
+        train(
+            SESSIONS, VOCABULARY, config, checkpoint=a_file(path, config), validation=SESSIONS, progress=stop
+        )
+
+
+def trained(path: Path | None, config: ModelConfig = CONFIG) -> TrainingResult:
+    file = a_file(path, config) if path else None
+    return train(SESSIONS, VOCABULARY, config, checkpoint=file, validation=SESSIONS)
+
+
+@pytest.mark.parametrize("optimizer", ["adagrad", "adam", "momentum"])
+@pytest.mark.parametrize("share", [0.2, 0.5, 0.7, 0.95])
+def test_an_interrupted_training_ends_at_the_same_weights_bit_for_bit(
+    tmp_path: Path, optimizer: str, share: float
+) -> None:
+    config = CONFIG.model_copy(update={"optimizer": optimizer})
+    path = tmp_path / "checkpoint"
+    killed_at(path, int(share * config.epochs * SESSIONS.pairs), config)
+    assert path.exists()
+    resumed, whole = trained(path, config), trained(None, config)
+    for name, tensor in whole.network.state_dict().items():
+        assert torch.equal(tensor, resumed.network.state_dict()[name]), name
+    assert resumed.losses == whole.losses
+    assert resumed.validation == whole.validation
+    for name, tensor in whole.optimizer_state.items():
+        assert torch.equal(tensor, resumed.optimizer_state[name]), name
+
+
+def test_killed_twice_is_still_the_same(tmp_path: Path) -> None:
+    path = tmp_path / "checkpoint"
+    killed_at(path, SESSIONS.pairs // 2)
+    killed_at(path, 2 * SESSIONS.pairs)
+    resumed, whole = trained(path), trained(None)
+    assert all(torch.equal(t, resumed.network.state_dict()[n]) for n, t in whole.network.state_dict().items())
+
+
+def test_a_checkpoint_of_another_training_is_not_taken_up(tmp_path: Path) -> None:
+    path = tmp_path / "checkpoint"
+    killed_at(path, SESSIONS.pairs)
+    other = CONFIG.model_copy(update={"learning_rate": 0.2})
+    with pytest.raises(NextclickError, match="is of training"):
+        train(SESSIONS, VOCABULARY, other, checkpoint=a_file(path, other))
+
+
+@pytest.mark.parametrize("keep", [0, 7, 2000])
+def test_a_cut_off_checkpoint_is_named(tmp_path: Path, keep: int) -> None:
+    path = tmp_path / "checkpoint"
+    killed_at(path, SESSIONS.pairs)
+    path.write_bytes(path.read_bytes()[:keep])
+    with pytest.raises(NextclickError, match="cannot be read"):
+        trained(path)
+
+
+@pytest.mark.parametrize("every_batches", [1, 1000])
+def test_a_diverged_training_keeps_its_last_good_checkpoint(tmp_path: Path, every_batches: int) -> None:
+    path = tmp_path / "checkpoint"
+    killed_at(path, SESSIONS.pairs)
+    good = path.read_bytes()
+    # The same training, with weights that the next steps can only break.
+    config = ModelConfig.model_construct(**{**CONFIG.model_dump(), "learning_rate": float("inf")})
+    file = CheckpointFile(path, a_file(path).fingerprint, every_batches)
+    with pytest.raises(
+        NextclickError, match=r"(loss|weights).* (is|are) .* at batch \d+ of epoch \d"
+    ) as caught:
+        train(SESSIONS, VOCABULARY, config, checkpoint=file)
+    assert "last good checkpoint is kept" in caught.value.meaning
+    assert path.read_bytes() == good
