@@ -16,6 +16,12 @@ LARGEST_KEPT_BYTES = 4 << 20
 KEPT_BYTES = 256 << 20
 
 
+def release_freed_memory() -> None:
+    """Give freed memory back to the system now, before something large is made."""
+    if platform.libc_ver()[0] == "glibc":
+        ctypes.CDLL(None).malloc_trim(0)
+
+
 def keep_freed_memory() -> bool:
     """Raise glibc's thresholds for this process; False where there is another C library."""
     if platform.libc_ver()[0] != "glibc":

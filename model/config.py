@@ -5,7 +5,7 @@ Immutable and complete: a version's config and data make the same weights again.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -33,8 +33,8 @@ class ModelConfig(BaseModel):
     alpha: float = Field(0.75, ge=0, le=2, description="negatives are drawn by popularity ** alpha")
     logq: float = Field(1.0, ge=0, le=1, description="share of the logQ correction (cross-entropy)")
 
-    prior_half_lives_s: tuple[float, ...] = Field(
-        (), description="half-lives of the counts of a popularity bias that follows event time; (): none"
+    prior_half_lives_s: tuple[Annotated[float, Field(gt=0)], ...] = Field(
+        (), description="half-lives of the counts behind a bias: popularity at the end of training; (): none"
     )
 
     epochs: int = Field(5, ge=1, le=10_000)
@@ -42,7 +42,7 @@ class ModelConfig(BaseModel):
     optimizer: OptimizerName = "adagrad"
     learning_rate: float = Field(0.05, gt=0, le=10)
     momentum: float = Field(0.0, ge=0, lt=1)
-    seed: int = 42
+    seed: int = Field(42, ge=0, lt=1 << 63)
 
     dwell_threshold_s: float | None = Field(
         None, gt=0, description="training repeats an item once for each full threshold of dwell"

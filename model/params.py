@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -72,17 +73,39 @@ def build_config(settings: Mapping[str, Any]) -> ModelConfig:
         ) from error
 
 
-def parse_model(text: str, defaults: Mapping[str, Any]) -> tuple[str, ModelConfig]:
+def parse_model(
+    text: str, defaults: Mapping[str, Any], always: Mapping[str, Any] | None = None
+) -> tuple[str, ModelConfig]:
     """A model as it is named on the command line: → its label, and its configuration.
 
     "gru4rec", "gru4rec:loss=bpr-max,epochs=10", or the path of a file of settings, with or
     without settings behind it; "label=" in front gives it a label, else all of the text is.
-    `defaults` hold where nothing says more.
+    `defaults` hold where nothing says more, `always` whatever is said.
     """
     head, _, tail = text.partition(":")
     label, equals, named = head.partition("=")
     if equals:
         head = named
     own = read_params(Path(head)) if head.endswith(".toml") else {"network": head}
-    given = parse_settings(part for part in tail.split(",") if part)
-    return label if equals else text, build_config({**defaults, **own, **given})
+    # A comma inside of brackets belongs to a list.
+    given = parse_settings(part for part in re.split(r",(?![^\[]*\])", tail) if part)
+    return label if equals else text, build_config({**defaults, **own, **given, **(always or {})})
+
+
+def parse_models(
+    texts: Iterable[str], defaults: Mapping[str, Any], always: Mapping[str, Any] | None = None
+) -> dict[str, ModelConfig]:
+    """Several of them by label. Raises NextclickError when there is none, or two have the same label."""
+    models: dict[str, ModelConfig] = {}
+    for text in texts:
+        label, config = parse_model(text, defaults, always)
+        if label in models:
+            raise NextclickError(
+                f"two models are called {label!r}",
+                "Only one of them would be in the table.",
+                "Give each a label of its own: label=network:name=value.",
+            )
+        models[label] = config
+    if not models:
+        raise NextclickError("no model is named", "There is nothing to compare.", "Name some with --models.")
+    return models

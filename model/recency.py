@@ -16,6 +16,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from model.sessions import Sessions
+
 # Stands for "not seen lately": the log of no count at all would be without bound.
 FLOOR = 0.1
 FOLLOW_EVERY_MS = 60_000
@@ -24,7 +26,8 @@ FOLLOW_EVERY_MS = 60_000
 class PopularityPrior(nn.Module):
     """bias_v = Σ_k w_k log(c_kv + .1), c_kv the count of item v, halved every `half_lives_s[k]`.
 
-    The counts are those at `now_ms`, event time, and stand still until `advance`.
+    The counts are those at `now_ms`, event time, and stand still until `advance`: training
+    walks them along, a version that serves has those of the end of its training.
     """
 
     counts_KV: Tensor
@@ -64,12 +67,11 @@ class PopularityPrior(nn.Module):
 class EventClock:
     """Walks a prior along a log's events while a network trains on them, to the batch's time."""
 
-    def __init__(
-        self, prior: PopularityPrior, items_N: npt.NDArray[np.int64], times_ms_N: npt.NDArray[np.int64]
-    ) -> None:
-        order = np.argsort(times_ms_N, kind="stable")
+    def __init__(self, prior: PopularityPrior, sessions: Sessions) -> None:
+        order = np.argsort(sessions.times_ms, kind="stable")
         self._prior = prior
-        self._items, self._times_ms = items_N[order].astype(np.int64), times_ms_N[order]
+        self._items, self._times_ms = sessions.items[order].astype(np.int64), sessions.times_ms[order]
+        self._end_ms = int(sessions.times_ms[sessions.offsets[-2]])
 
     def restart(self, keep: bool) -> None:
         """Begin at the log's first event; `keep` the counts of the time before it."""
@@ -91,5 +93,5 @@ class EventClock:
             self._prior.advance(self._items[begin:end], self._times_ms[begin:end], now_ms)
 
     def to_the_end(self) -> None:
-        """Count every event."""
-        self.to(int(self._times_ms[-1]) + 1)
+        """Count what came before the last session began: later, only stragglers of the log are left."""
+        self.to(self._end_ms)

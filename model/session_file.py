@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from model.allocator import release_freed_memory
 from model.errors import NextclickError
 from model.sessions import SessionRule, Sessions
 from model.vocabulary import Vocabulary, too_few
@@ -37,6 +38,7 @@ class SessionFile:
         """Take a log in event-time order. Raises NextclickError on a log without events or out of order."""
         self.folder.mkdir(parents=True, exist_ok=True)
         counts, titles, ids = self._append(chunks)
+        release_freed_memory()
         vocabulary = Vocabulary(ids, counts, titles)
         if len(vocabulary) < 2:
             raise too_few(len(vocabulary))
@@ -118,6 +120,9 @@ class SessionFile:
             begins[start : start + len(rows)] = block
             last_hash, latest_ms, was_end = of[-1], at_ms[-1], bool(is_end[-1])
         first = np.flatnonzero(begins)
+        starts = hashes[order[first]]
+        # No longer needed: the pages that were read need not stay.
+        del hashes
         # Rows are in event-time order.
         by_first_event = np.argsort(order[first])
         lengths = np.diff(np.r_[first, len(order)])[by_first_event]
@@ -139,8 +144,8 @@ class SessionFile:
                 times_ms[rows][kept].tofile(time_file)
                 kept_lengths[start : start + per_block] = np.add.reduceat(kept.astype(np.int64), begin)
         offsets = np.r_[0, np.cumsum(kept_lengths[kept_lengths > 0])]
-        session_ids = hashes[order[first[kept_lengths > 0]]]
-        del items, times_ms, hashes
+        session_ids = starts[by_first_event][kept_lengths > 0]
+        del items, times_ms
         for name in ("session", "item", "time_ms"):
             (self.folder / name).unlink()
         return Sessions(offsets, self._map("items", np.int32), self._map("times_ms", np.int64), session_ids)

@@ -138,7 +138,7 @@ class _Training:
             start.put_into(network, self._step.optimizer, vocabulary)
         self._items = torch.from_numpy(self._sessions.items)
         prior = network.prior
-        self._clock = None if prior is None else EventClock(prior, sessions.items, sessions.times_ms)
+        self._clock = None if prior is None else EventClock(prior, sessions)
         self._started = start is not None
         self._result = TrainingResult(network)
         self._done, self._loss_sum = 0, 0.0
@@ -169,13 +169,15 @@ class _Training:
                 self._clock.restart(keep=self._started and epoch == 1)
             self._done, self._loss_sum = 0, 0.0
             self._sampler.restart(np.random.default_rng([config.seed, epoch, replicas.rank]))
-            torch.manual_seed((config.seed * 1_000_003 + epoch) * 1_000_003 + replicas.rank)
+            sequence = np.random.SeedSequence([config.seed, epoch, replicas.rank])
+            torch.manual_seed(int(sequence.generate_state(1, np.uint64)[0]))
         self._network.train()
         batches = islice(session_parallel(self._sessions, config.batch_size), skipped, None)
         number = skipped
         for number, (batch, lanes) in enumerate(self._side_by_side(batches), skipped + 1):
             if self._clock and batch:
-                self._clock.follow(int(np.median(self._sessions.times_ms[batch.rows])))
+                # The earliest lane's time: no lane sees a count of what it has yet to predict.
+                self._clock.follow(int(self._sessions.times_ms[batch.rows].min()))
             loss = self._learn(batch, lanes) if batch else self._step.stand_by()
             loss = replicas.total(loss)
             if not math.isfinite(loss):

@@ -99,6 +99,10 @@ def tune(
     has no next event, or when no trial ended.
     """
     older, newer = newest(sessions, validation_fraction)
+    # Items that only the newer part has are unknown to it, as the test part's are to the whole.
+    counts = np.bincount(older.items[older.items >= 0], minlength=len(vocabulary))
+    vocabulary, renamed = vocabulary.restricted(counts)
+    older, newer = older.renamed(renamed), newer.renamed(renamed)
     if not newer.known().pairs:
         raise NextclickError(
             f"the newest {validation_fraction:.0%} of the sessions have no next event of a known item",

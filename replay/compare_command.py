@@ -10,7 +10,7 @@ import typer
 
 from model import train as training
 from model.evaluate import rank_targets
-from model.params import build_config, parse_model, parse_settings, write_params
+from model.params import build_config, parse_models, parse_settings, write_params
 from model.sessions import SessionRule
 from replay.console import out, progress_bar
 from replay.offline import (
@@ -54,10 +54,8 @@ def compare(
     from model.compare import markdown
     from model.plots import comparison_plot
 
-    defaults = parse_settings(set_ or [])
-    if session_gap_s is not None:
-        defaults["session_gap_s"] = session_gap_s
-    configs = dict(parse_model(text, defaults) for text in models.split())
+    always = {} if session_gap_s is None else {"session_gap_s": session_gap_s}
+    configs = parse_models(models.split(), parse_settings(set_ or []), always)
     gaps = {config.session_gap_s for config in configs.values()}
     if len(gaps) > 1:
         raise typer.BadParameter(f"the models cut sessions differently ({gaps}); give --session-gap-s")
@@ -79,9 +77,9 @@ def compare(
     text, data = markdown(compared), json.dumps(compared.as_dict())
     if output:
         output.parent.mkdir(parents=True, exist_ok=True)
-        output.with_suffix(".md").write_text(text)
-        output.with_suffix(".json").write_text(data + "\n")
-        output.with_suffix(".png").write_bytes(comparison_plot(compared))
+        output.with_name(f"{output.name}.md").write_text(text)
+        output.with_name(f"{output.name}.json").write_text(data + "\n")
+        output.with_name(f"{output.name}.png").write_bytes(comparison_plot(compared))
     print(data if as_json else text)
 
 

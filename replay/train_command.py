@@ -120,7 +120,8 @@ def train(
     all_items = check_items(items)
     replicas = Replicas.join()
     with ExitStack() as stack:
-        stack.callback(replicas.leave)
+        # After an error nobody waits for the others: torchrun ends them.
+        stack.push(lambda kind, error, trace: None if kind else replicas.leave())
         mapped = (
             Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="nextclick-sessions-")))
             if memory_map

@@ -5,7 +5,8 @@ from every event before the next is predicted; transitions that were seen equall
 rank by how lately. GRU4Rec is trained anew every `--every-h` hours, going on from its
 last version with the events since, one pass, and then frozen: just what a worker serves
 that takes up a new version by hot swap. Every model predicts the same next events, those
-of items it cannot know yet included: they are misses.
+of items it cannot know yet included: they are misses. A session's own items are left out
+of every model's lists.
 """
 
 from __future__ import annotations
@@ -45,11 +46,14 @@ class LastHourPop:
         self._counts = np.zeros(items, np.int64)
         self._window: deque[tuple[int, int]] = deque()
 
-    def rank(self, last: int, target: int, time_ms: int) -> int:
-        """Pessimistic rank of `target`."""
+    def rank(self, last: int, target: int, time_ms: int, seen: set[int]) -> int:
+        """Pessimistic rank of `target` among the items that its session has not `seen`."""
         while self._window and self._window[0][0] < time_ms - HOUR_MS:
             self._counts[self._window.popleft()[1]] -= 1
-        return int((self._counts >= self._counts[target]).sum()) if self._counts[target] else 0
+        count = self._counts[target]
+        if not count or target in seen:
+            return 0
+        return int((self._counts >= count).sum()) - sum(int(self._counts[item] >= count) for item in seen)
 
     def learn(self, last: int | None, item: int, time_ms: int) -> None:
         """Count the event."""
@@ -63,11 +67,13 @@ class LiveTransitions:
     def __init__(self, items: int) -> None:
         self._next: list[dict[int, tuple[int, int]]] = [{} for _ in range(items)]
 
-    def rank(self, last: int, target: int, time_ms: int) -> int:
-        """Rank of `target` by count, then by recency."""
+    def rank(self, last: int, target: int, time_ms: int, seen: set[int]) -> int:
+        """Rank of `target` by count, then by recency, among the items that its session has not `seen`."""
         following = self._next[last]
         score = following.get(target)
-        return sum(other >= score for other in following.values()) if score else 0
+        if not score or target in seen:
+            return 0
+        return sum(other >= score for item, other in following.items() if item not in seen)
 
     def learn(self, last: int | None, item: int, time_ms: int) -> None:
         """Count the pair."""
@@ -86,6 +92,7 @@ def live_baselines(frame: pd.DataFrame, from_ms: int, evaluated: Mask) -> dict[s
     }
     metrics = {name: RankingMetrics(20) for name in models}
     last: dict[int, int] = {}
+    seen: dict[int, set[int]] = {}
     counted: dict[int, bool] = {}
     times = frame["event_time_ms"].to_numpy()
     for item, session, time_ms, counts in zip(items, sessions, times, evaluated, strict=True):
@@ -94,9 +101,10 @@ def live_baselines(frame: pd.DataFrame, from_ms: int, evaluated: Mask) -> dict[s
             counted[session] = bool(counts and time_ms >= from_ms)
         for name, model in models.items():
             if before is not None and counted[session]:
-                metrics[name].update(np.array([model.rank(before, item, time_ms)]))
+                metrics[name].update(np.array([model.rank(before, item, time_ms, seen[session])]))
             model.learn(before, item, time_ms)
         last[session] = item
+        seen.setdefault(session, set()).add(item)
     return metrics
 
 
@@ -112,7 +120,9 @@ def retrained(
     start: WarmStart | None = None
     network = vocabulary = None
     known = pd.DataFrame(columns=["item_id"])
-    for tick_ms in range(int(times[0]), int(times[-1]) + every_ms, every_ms):
+    # One tick falls on `from_ms`, so that all models are evaluated on the same sessions.
+    first_ms = from_ms - (from_ms - int(times[0]) + every_ms - 1) // every_ms * every_ms
+    for tick_ms in range(first_ms, int(times[-1]) + every_ms, every_ms):
         window = frame[(times >= tick_ms) & (times < tick_ms + every_ms)]
         if window.empty:
             continue

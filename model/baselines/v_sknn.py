@@ -10,6 +10,8 @@ Shapes: B sessions, V items, S past sessions, P their distinct (session, item) p
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -40,6 +42,10 @@ class VSkNN(Counted):
         self.sampled_sessions = config.sampled_sessions
         for name in ("session_begins_S", "session_items_P", "item_begins_V", "item_sessions_P"):
             self.register_buffer(name, torch.zeros(0, dtype=torch.int64))
+
+    def _apply(self, fn: Any, recurse: bool = True) -> VSkNN:
+        """Stay on the CPU: the arrays are read by numpy, on any device's behalf."""
+        return self
 
     def fit(self, sessions: Sessions, vocabulary: Vocabulary, config: ModelConfig) -> None:
         """Keep the distinct items of each session, by session and by item; sessions by their last event."""

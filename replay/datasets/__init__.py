@@ -70,6 +70,7 @@ def read(
                 "Name one of them with --format.",
             )
         yield from _read_one(path, FORMATS[name], on_error == "skip", rejects)
+        pa.default_memory_pool().release_unused()
 
 
 def load(

@@ -220,3 +220,15 @@ def test_replicas_keep_equal_weights_and_one_may_run_out_first(tmp_path: Path) -
         assert report["events"] == 2 * report["pairs"]
         assert report["losses"][1] < report["losses"][0]
     assert len({report["weights"] for report in reports[0].values()}) == 3
+
+
+def test_an_error_of_one_process_ends_all_of_them(tmp_path: Path) -> None:
+    log = markov_shoppers(sessions=200, items=30, seed=12).frame
+    file = tmp_path / "log.txt"
+    rows = log.assign(s=log["event_time_ms"] // 1000)[["session_id", "item_id", "s"]]
+    rows.columns = pd.Index(["SessionId", "ItemId", "Time"])
+    rows.to_csv(file, sep="\t", index=False)
+    # The first process cannot keep its checkpoint, while the second waits for its next batch.
+    ended = torchrun("-m", "nextclick", "train", str(file), "--registry", str(file / "no-folder"))
+    assert ended.returncode != 0
+    assert "NotADirectoryError" in ended.stderr

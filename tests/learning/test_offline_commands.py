@@ -17,7 +17,18 @@ from model.registry import Registry
 from replay.synthetic import markov_shoppers
 from tests.conftest import ROOT
 
-SMALL = ["--epochs", "2", "--hidden-size", "12", "--negatives", "32", "--learning-rate", "0.1"]
+SMALL = [
+    "--seed",
+    "20261121",
+    "--epochs",
+    "2",
+    "--hidden-size",
+    "12",
+    "--negatives",
+    "32",
+    "--learning-rate",
+    "0.1",
+]
 
 
 def write_log(path: Path, frame: pd.DataFrame) -> Path:
@@ -60,7 +71,7 @@ def test_by_way_of_the_disk_the_same_weights_are_trained(log: Path, tmp_path: Pa
 
 
 def test_a_training_killed_and_given_again_ends_at_the_same_weights(log: Path, tmp_path: Path) -> None:
-    options = [*SMALL[2:], "--epochs", "30", "--checkpoint-every", "5"]
+    options = [*SMALL[4:], "--epochs", "30", "--checkpoint-every", "5"]
     whole = run_json("train", log, "--registry", tmp_path / "whole", *options)
     registry = tmp_path / "killed"
     command = [sys.executable, "-m", "nextclick", "train", str(log), "--registry", str(registry), *options]
@@ -127,19 +138,19 @@ def test_unknown_test_items_are_left_out_or_missed_and_counted(log: Path, tmp_pa
 
 
 def test_a_comparison_is_written_as_table_data_and_picture(log: Path, tmp_path: Path) -> None:
-    output = tmp_path / "deeper" / "compared"
+    output = tmp_path / "deeper" / "compared.v1"
     models = "gru4rec adam=gru4rec:optimizer=adam,learning_rate=0.01 v-sknn transitions pop"
     options = ["--set", "hidden_size=12", "--set", "negatives=32", "--set", "epochs=1"]
     result = run("compare", log, "--models", models, *options, "--output", output)
     assert result.exit_code == 0, result.exception
-    assert result.stdout == output.with_suffix(".md").read_text() + "\n"
-    data = json.loads(output.with_suffix(".json").read_text())
+    assert result.stdout == output.with_name("compared.v1.md").read_text() + "\n"
+    data = json.loads(output.with_name("compared.v1.json").read_text())
     assert [row["name"] for row in data["rows"]] == ["gru4rec", "adam", "v-sknn", "transitions", "pop"]
     assert data["rows"][1]["config"]["optimizer"] == "adam"
     by_name = {row["name"]: row for row in data["rows"]}
     assert by_name["transitions"]["recall"]["1"]["mean"] > 5 * by_name["pop"]["recall"]["1"]["mean"]
     assert by_name["pop"]["recall_difference"]["high"] < 0
-    assert output.with_suffix(".png").read_bytes().startswith(b"\x89PNG")
+    assert output.with_name("compared.v1.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_what_a_search_found_trains_again(log: Path, tmp_path: Path) -> None:
@@ -164,8 +175,19 @@ def test_what_a_search_found_trains_again(log: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("models", "message"), [("a=pop a=s-pop", "two models are called 'a'"), (" ", "no model is named")]
+)
+def test_a_comparison_loses_no_model_unsaid(log: Path, models: str, message: str) -> None:
+    refused = run("compare", log, "--models", models)
+    assert isinstance(refused.exception, NextclickError)
+    assert message in refused.exception.what
+
+
+@pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        (["--seed", "-1"], "seed = -1"),
+        (["--set", "prior_half_lives_s=[0]"], "prior_half_lives_s.0 = 0"),
         (["--network", "gru5rec"], "there is no network 'gru5rec'"),
         (["--loss", "hinge"], "loss = 'hinge'"),
         (["--set", "epochs"], "is no setting"),

@@ -42,6 +42,9 @@ def test_a_model_is_named_by_network_or_file_with_settings_behind(tmp_path: Path
     path.write_text('loss = "bpr-max"\nepochs = 7\n')
     assert parse_model("v-sknn", {})[1].network == "v-sknn"
     assert parse_model("two layers=gru4rec:layers=2", {})[0] == "two layers"
+    listed = parse_model("gru4rec:prior_half_lives_s=[60,600],epochs=3", {})[1]
+    assert (listed.prior_half_lives_s, listed.epochs) == ((60, 600), 3)
+    assert parse_model("gru4rec:session_gap_s=60", {}, {"session_gap_s": 0})[1].session_gap_s is None
     name, config = parse_model(f"{path}:epochs=9,alpha=0.25", {"batch_size": 64, "epochs": 2})
     assert name == f"{path}:epochs=9,alpha=0.25"
     assert (config.loss, config.epochs, config.alpha, config.batch_size) == ("bpr-max", 9, 0.25, 64)
