@@ -6,7 +6,7 @@ import json
 import tempfile
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -45,6 +45,11 @@ from stream.settings import load_settings
 VALIDATION_TARGETS = 20_000
 
 
+def setting(name: str, text: str) -> Any:
+    """An option for a setting of the model; None stands for its default, which the help names."""
+    return typer.Option(help=f"{text} (default: {ModelConfig.model_fields[name].default})")
+
+
 def train(
     files: Files,
     test: Test = None,
@@ -53,21 +58,23 @@ def train(
     items: Items = "known",
     registry: RegistryDir = None,
     params: Params = None,
-    network: Annotated[str | None, typer.Option(help="gru4rec, or a baseline by name")] = None,
+    network: Annotated[str | None, setting("network", "gru4rec, or a baseline by name")] = None,
     loss: Annotated[
-        str | None, typer.Option(help="cross-entropy, full-cross-entropy, bpr, top1, bpr-max or top1-max")
+        str | None, setting("loss", "cross-entropy, full-cross-entropy, bpr, top1, bpr-max or top1-max")
     ] = None,
-    epochs: Annotated[int | None, typer.Option(min=1)] = None,
-    hidden_size: Annotated[int | None, typer.Option(min=1)] = None,
-    layers: Annotated[int | None, typer.Option(min=1)] = None,
-    embedding: Annotated[str | None, typer.Option(help="tied, separate or one-hot")] = None,
-    batch_size: Annotated[int | None, typer.Option(min=1)] = None,
-    negatives: Annotated[int | None, typer.Option(min=0)] = None,
-    alpha: float | None = None,
-    logq: float | None = None,
-    optimizer: Annotated[str | None, typer.Option(help="adagrad, adam or momentum")] = None,
-    learning_rate: float | None = None,
-    momentum: float | None = None,
+    epochs: Annotated[int | None, setting("epochs", "passes over the training sessions")] = None,
+    hidden_size: Annotated[int | None, setting("hidden_size", "units of each layer, or factors")] = None,
+    layers: Annotated[int | None, setting("layers", "GRU layers")] = None,
+    embedding: Annotated[str | None, setting("embedding", "tied, separate or one-hot")] = None,
+    batch_size: Annotated[int | None, setting("batch_size", "sessions side by side")] = None,
+    negatives: Annotated[int | None, setting("negatives", "extra negatives, shared by a batch")] = None,
+    alpha: Annotated[
+        float | None, setting("alpha", "negatives are drawn by popularity to the power of this")
+    ] = None,
+    logq: Annotated[float | None, setting("logq", "share of the logQ correction of cross-entropy")] = None,
+    optimizer: Annotated[str | None, setting("optimizer", "adagrad, adam or momentum")] = None,
+    learning_rate: Annotated[float | None, setting("learning_rate", "of the optimizer")] = None,
+    momentum: Annotated[float | None, setting("momentum", "of adagrad and momentum")] = None,
     dropout: Annotated[float | None, typer.Option(help="on embedding and hidden state")] = None,
     dwell_threshold_s: Annotated[
         float | None, typer.Option(help="training repeats an item once for each full threshold of dwell")
@@ -75,7 +82,7 @@ def train(
     leaky: Annotated[
         bool, typer.Option(help="also evaluate with repeated test targets, as published: it leaks them")
     ] = False,
-    seed: int | None = None,
+    seed: Annotated[int | None, setting("seed", "of all chance")] = None,
     session_gap_s: GapS = None,
     exclude_session_items: Annotated[
         bool | None, typer.Option(help="keep a session's own items out of its lists")
