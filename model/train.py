@@ -72,6 +72,7 @@ def train(
     start: WarmStart | None = None,
     checkpoint: CheckpointFile | None = None,
     replicas: Replicas | None = None,
+    threads: int = 1,
     after_epoch: Callable[[int, Evaluation], None] = lambda epoch, scored: None,
     progress: Callable[[Progress], None] = lambda _: None,
 ) -> TrainingResult:
@@ -80,8 +81,10 @@ def train(
     `start` is an earlier model to go on from. `validation` is evaluated after each epoch, for the
     curve only, and `after_epoch` is told (the epoch, from 1, and what it reached). `checkpoint` is
     taken up when it is there, and rewritten as the training goes. With `config.dwell_threshold_s`
-    the sessions are boosted. Raises NextclickError when no session has two known events, or when
-    the loss is no number any more: the last checkpoint is then kept.
+    the sessions are boosted. `threads` share each product: more than one is faster on idle cores,
+    and many times slower beside another busy process, which they then wait for. Raises
+    NextclickError when no session has two known events, or when the loss is no number any
+    more: the last checkpoint is then kept.
     """
     replicas = replicas or Replicas()
     if (sessions.items < 0).any():
@@ -97,18 +100,48 @@ def train(
     keep_freed_memory()
     torch.manual_seed(config.seed)
     network = build(config, vocabulary)
+    threads_before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        result = _learn(
+            network,
+            sessions,
+            vocabulary,
+            config,
+            checkpoint,
+            replicas,
+            validation,
+            start,
+            after_epoch,
+            progress,
+        )
+    finally:
+        torch.set_num_threads(threads_before)
+    network.eval()
+    return result
+
+
+def _learn(
+    network: Network,
+    sessions: Sessions,
+    vocabulary: Vocabulary,
+    config: ModelConfig,
+    checkpoint: CheckpointFile | None,
+    replicas: Replicas,
+    validation: Sessions | None,
+    start: WarmStart | None,
+    after_epoch: Callable[[int, Evaluation], None],
+    progress: Callable[[Progress], None],
+) -> TrainingResult:
     if isinstance(network, SampledNetwork):
         training = _Training(
             network, sessions, vocabulary, config, checkpoint, replicas, validation, start, after_epoch
         )
-        result = training.run(progress)
-    else:
-        assert isinstance(network, Counted)
-        started = time.perf_counter()
-        network.fit(sessions, vocabulary, config)
-        result = TrainingResult(network, events=sessions.pairs, seconds=time.perf_counter() - started)
-    network.eval()
-    return result
+        return training.run(progress)
+    assert isinstance(network, Counted)
+    started = time.perf_counter()
+    network.fit(sessions, vocabulary, config)
+    return TrainingResult(network, events=sessions.pairs, seconds=time.perf_counter() - started)
 
 
 class _Training:

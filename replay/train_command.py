@@ -94,6 +94,7 @@ def train(
     checkpoint_every: Annotated[
         int, typer.Option(min=0, help="batches between checkpoints; 0: none are kept")
     ] = EVERY_BATCHES,
+    threads: Annotated[int, typer.Option(min=1, help="more are faster only where nothing else is busy")] = 1,
     memory_map: Annotated[
         bool, typer.Option(help="by way of arrays on disk, for logs larger than memory")
     ] = False,
@@ -162,6 +163,7 @@ def train(
                 start=warm,
                 checkpoint=checkpoint if checkpoint_every else None,
                 replicas=replicas,
+                threads=threads,
                 after_epoch=lambda epoch, scored: (
                     log.print(
                         f"epoch {epoch}: Recall@20 {scored.recall:.4f} MRR@20 {scored.mrr:.4f} of "

@@ -61,6 +61,7 @@ def main() -> int:
     parser.add_argument("--batch-size", type=int, default=32)
     parser.add_argument("--negatives", type=int, default=2048)
     parser.add_argument("--hidden-size", type=int, default=100)
+    parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--loss", default="cross-entropy")
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
@@ -77,8 +78,9 @@ def main() -> int:
     units = config.hidden_size
     candidates = config.batch_size + config.negatives
     shapes = [(config.batch_size, units, candidates), (1024, 1024, 1024)]
+    torch.set_num_threads(arguments.threads)
     before = matmul_peak(shapes)
-    result = train(sessions, vocabulary, config)
+    result = train(sessions, vocabulary, config, threads=arguments.threads)
     peak = max(before, matmul_peak(shapes))
     rate = result.events / result.seconds
     # Forward and, twice that, backward: two products of H×3H in the cell, one of H×C for the scores.
