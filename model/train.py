@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import islice
 
@@ -100,48 +101,30 @@ def train(
     keep_freed_memory()
     torch.manual_seed(config.seed)
     network = build(config, vocabulary)
-    threads_before = torch.get_num_threads()
-    torch.set_num_threads(threads)
-    try:
-        result = _learn(
-            network,
-            sessions,
-            vocabulary,
-            config,
-            checkpoint,
-            replicas,
-            validation,
-            start,
-            after_epoch,
-            progress,
-        )
-    finally:
-        torch.set_num_threads(threads_before)
+    with _sharing_products(threads):
+        if isinstance(network, SampledNetwork):
+            training = _Training(
+                network, sessions, vocabulary, config, checkpoint, replicas, validation, start, after_epoch
+            )
+            result = training.run(progress)
+        else:
+            assert isinstance(network, Counted)
+            started = time.perf_counter()
+            network.fit(sessions, vocabulary, config)
+            result = TrainingResult(network, events=sessions.pairs, seconds=time.perf_counter() - started)
     network.eval()
     return result
 
 
-def _learn(
-    network: Network,
-    sessions: Sessions,
-    vocabulary: Vocabulary,
-    config: ModelConfig,
-    checkpoint: CheckpointFile | None,
-    replicas: Replicas,
-    validation: Sessions | None,
-    start: WarmStart | None,
-    after_epoch: Callable[[int, Evaluation], None],
-    progress: Callable[[Progress], None],
-) -> TrainingResult:
-    if isinstance(network, SampledNetwork):
-        training = _Training(
-            network, sessions, vocabulary, config, checkpoint, replicas, validation, start, after_epoch
-        )
-        return training.run(progress)
-    assert isinstance(network, Counted)
-    started = time.perf_counter()
-    network.fit(sessions, vocabulary, config)
-    return TrainingResult(network, events=sessions.pairs, seconds=time.perf_counter() - started)
+@contextmanager
+def _sharing_products(threads: int) -> Iterator[None]:
+    """Let torch use so many threads for each product, and as many as before afterwards."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 class _Training:

@@ -97,8 +97,8 @@ def test_rsc15_reaches_the_published_quality(shared_data: Path) -> None:
     )
     scored = evaluate(result.network, Sessions.from_frame(later, vocabulary, as_logged))
     assert scored.targets == 10_152
-    assert scored.recall >= 0.67
-    assert scored.mrr >= 0.34
+    assert scored.recall >= 0.68
+    assert scored.mrr >= 0.355
 
 
 @pytest.mark.parametrize(
