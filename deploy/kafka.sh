@@ -11,6 +11,7 @@ DIR=${XDG_STATE_HOME:-$HOME/.local/state}/nextclick/kafka
 PORT=
 START_TIMEOUT_S=60
 STOP_TIMEOUT_S=60
+PORT_TIMEOUT_S=5
 
 usage() {
   cat <<EOF
@@ -114,7 +115,13 @@ start() {
     if [ -f "$DIR/port" ]; then PORT=$(cat "$DIR/port"); else PORT=$(free_port); fi
   fi
   if [ -f "$DIR/controller-port" ]; then controller=$(cat "$DIR/controller-port"); else controller=$(free_port); fi
-  taken "$PORT" && fail "port $PORT is taken by another process" "The broker was not started." "Name another --port, or end that process."
+  # A killed broker's threads may hold its port for a moment longer than it is seen to live.
+  local freed_by=$((SECONDS + PORT_TIMEOUT_S))
+  while taken "$PORT"; do
+    [ "$SECONDS" -lt "$freed_by" ] ||
+      fail "port $PORT is taken by another process" "The broker was not started." "Name another --port, or end that process."
+    sleep 0.1
+  done
   echo "$controller" >"$DIR/controller-port"
   cat >"$DIR/server.properties" <<EOF
 process.roles=broker,controller

@@ -12,9 +12,11 @@ SCRIPT = Path(__file__).parent.parent.parent / "deploy" / "kafka.sh"
 
 
 def kafka_sh(command: str, folder: Path, check: bool = True) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [str(SCRIPT), command, "--dir", str(folder)], capture_output=True, text=True, timeout=120, check=check
+    ended = subprocess.run(
+        [str(SCRIPT), command, "--dir", str(folder)], capture_output=True, text=True, timeout=120, check=False
     )
+    assert ended.returncode == 0 or not check, ended.stderr
+    return ended
 
 
 def test_the_broker_keeps_its_records_over_stop_and_kill(tmp_path: Path) -> None:
