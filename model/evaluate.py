@@ -115,15 +115,9 @@ def rank_targets(
     listed_V = np.zeros(network.items, np.int64)
     items = torch.from_numpy(known.items)
     state = network.initial_state(0)
-    initial = network.initial_state(1)
     done, seconds = 0, 0.0
     for batch in session_parallel(known, lanes):
-        if len(batch.kept) != _sessions_in(state, batch.kept):
-            state = network.initial_state(len(batch.kept))
-        kept, resets = torch.from_numpy(batch.kept), torch.from_numpy(batch.resets)
-        for name in state:
-            state[name] = state[name][kept]
-            state[name][resets] = initial[name]
+        state = network.carry(state, batch)
         rows = torch.from_numpy(batch.rows)
         started = time.perf_counter()
         scores, state = network.step({"item": items[rows].long()}, state)
@@ -175,11 +169,6 @@ def _session_items(sessions: Sessions, rows: npt.NDArray[np.int64]) -> torch.Ten
     behind = np.arange(min(RECENT_ITEMS, int((rows - begins).max()) + 1))
     places = rows[:, None] - behind
     return torch.from_numpy(np.where(places >= begins[:, None], sessions.items[places], -1))
-
-
-def _sessions_in(state: dict[str, torch.Tensor], kept: npt.NDArray[np.bool_]) -> int:
-    """How many sessions a state holds; a network without state fits any number."""
-    return len(next(iter(state.values()))) if state else len(kept)
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
+from model.batches import Batch
 from model.config import ModelConfig
 from model.recency import PopularityPrior
 from model.sessions import Sessions
@@ -68,6 +69,22 @@ class Network(nn.Module, ABC):
             field.name: torch.full((sessions, *field.shape), field.initial, dtype=field.dtype, device=device)
             for field in self.state_fields()
         }
+
+    def carry(self, state: State, batch: Batch) -> State:
+        """The states that the lanes of `batch` begin with, from those after the batch before it.
+
+        `state` may be overwritten.
+        """
+        if batch.resets.all():
+            return self.initial_state(len(batch.rows))
+        if not batch.kept.all():
+            kept = torch.from_numpy(batch.kept)
+            state = {name: tensor[kept] for name, tensor in state.items()}
+        if batch.resets.any():
+            resets = torch.from_numpy(batch.resets)
+            for field in self.state_fields():
+                state[field.name][resets] = field.initial
+        return state
 
     def step(self, inputs: Columns, state: State) -> tuple[Scores, State]:
         """One incremental step: → scores and the new state."""

@@ -132,8 +132,16 @@ class Sessions:
 
     def renamed(self, renamed: npt.NDArray[np.int64]) -> Sessions:
         """With other item indices: `renamed` maps old to new; -1 stays."""
-        items = np.append(renamed, -1)[self.items]
+        items = np.append(renamed, -1).astype(self.items.dtype)[self.items]
         return Sessions(self.offsets, items, self.times_ms, self.session_ids)
+
+    def between(self, begin: int, end: int) -> Sessions:
+        """The sessions from `begin` up to `end`, without copying their events."""
+        offsets = self.offsets[begin : end + 1]
+        events = slice(offsets[0], offsets[-1])
+        return Sessions(
+            offsets - offsets[0], self.items[events], self.times_ms[events], self.session_ids[begin:end]
+        )
 
     def boosted(self, threshold_s: float) -> Sessions:
         """Every item repeated once for each full threshold of its dwell, the time until the next event.
@@ -200,19 +208,16 @@ def split_sessions(
             "Both sides need sessions.",
             "Name another --test-fraction or --test-from, or a longer log.",
         )
-    middle = int(sessions.offsets[cut])
-    known = sessions.items[:middle]
+    return split_at(sessions, vocabulary, cut)
+
+
+def split_at(sessions: Sessions, vocabulary: Vocabulary, cut: int) -> tuple[Sessions, Sessions, Vocabulary]:
+    """The first `cut` sessions, the others, and the vocabulary of the first, whose indices both have.
+
+    Raises NextclickError when the first have fewer than two items.
+    """
+    known = sessions.items[: sessions.offsets[cut]]
     counts = np.bincount(known[known >= 0], minlength=len(vocabulary))
     vocabulary, renamed = vocabulary.restricted(counts)
-    # Index -1 of `renamed` is what an unknown item stays.
-    items = np.append(renamed, -1).astype(sessions.items.dtype)[sessions.items]
-    earlier = Sessions(
-        sessions.offsets[: cut + 1], items[:middle], sessions.times_ms[:middle], sessions.session_ids[:cut]
-    )
-    later = Sessions(
-        sessions.offsets[cut:] - middle,
-        items[middle:],
-        sessions.times_ms[middle:],
-        sessions.session_ids[cut:],
-    )
-    return earlier, later, vocabulary
+    sessions = sessions.renamed(renamed)
+    return sessions.between(0, cut), sessions.between(cut, len(sessions)), vocabulary

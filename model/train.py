@@ -184,12 +184,11 @@ class _Training:
             if self._clock:
                 self._clock.restart(keep=self._started and epoch == 1)
             self._done, self._loss_sum = 0, 0.0
-            self._sampler.restart(np.random.default_rng([config.seed, epoch, replicas.rank]))
             sequence = np.random.SeedSequence([config.seed, epoch, replicas.rank])
+            self._sampler.restart(np.random.default_rng(sequence))
             torch.manual_seed(int(sequence.generate_state(1, np.uint64)[0]))
         self._network.train()
         batches = islice(session_parallel(self._sessions, config.batch_size), skipped, None)
-        number = skipped
         for number, (batch, lanes) in enumerate(self._side_by_side(batches), skipped + 1):
             if self._clock and batch:
                 # The earliest lane's time: no lane sees a count of what it has yet to predict.
@@ -221,17 +220,7 @@ class _Training:
             yield batch, lanes
 
     def _learn(self, batch: Batch, lanes: int) -> float:
-        state = self._state
-        if batch.resets.all():
-            state = self._network.initial_state(len(batch.rows))
-        else:
-            if not batch.kept.all():
-                kept = torch.from_numpy(batch.kept)
-                state = {name: tensor[kept] for name, tensor in state.items()}
-            if batch.resets.any():
-                resets = torch.from_numpy(batch.resets)
-                for f in self._network.state_fields():
-                    state[f.name][resets] = f.initial
+        state = self._network.carry(self._state, batch)
         rows = torch.from_numpy(batch.rows)
         input_B, target_B = self._items[rows].long(), self._items[rows + 1].long()
         loss, self._state = self._step.learn(input_B, target_B, state, lanes)

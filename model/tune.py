@@ -10,13 +10,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
-import numpy as np
 import optuna
 
 from model.config import ModelConfig
 from model.errors import NextclickError
 from model.evaluate import Evaluation, evaluate
-from model.sessions import Sessions
+from model.sessions import Sessions, split_at
 from model.train import train
 from model.vocabulary import Vocabulary
 
@@ -31,12 +30,6 @@ class Found:
     evaluation: Evaluation
     trials: int
     given_up: int
-
-
-def newest(sessions: Sessions, fraction: float) -> tuple[Sessions, Sessions]:
-    """Sessions in order of their first event → the older part, and the newest `fraction` of them."""
-    cut = int(len(sessions) * (1 - fraction))
-    return sessions.select(np.arange(cut)), sessions.select(np.arange(cut, len(sessions)))
 
 
 def suggest(trial: optuna.Trial, network: str) -> dict[str, Any]:
@@ -98,11 +91,9 @@ def tune(
     `progress` gets (trials done, all, the best so far). Raises NextclickError when either part
     has no next event, or when no trial ended.
     """
-    older, newer = newest(sessions, validation_fraction)
     # Items that only the newer part has are unknown to it, as the test part's are to the whole.
-    counts = np.bincount(older.items[older.items >= 0], minlength=len(vocabulary))
-    vocabulary, renamed = vocabulary.restricted(counts)
-    older, newer = older.renamed(renamed), newer.renamed(renamed)
+    cut = int(len(sessions) * (1 - validation_fraction))
+    older, newer, vocabulary = split_at(sessions, vocabulary, cut)
     if not newer.known().pairs:
         raise NextclickError(
             f"the newest {validation_fraction:.0%} of the sessions have no next event of a known item",

@@ -15,7 +15,7 @@ from scipy.sparse import csr_matrix
 from torch import Tensor
 
 from model.baselines.recent_items import recent_field, with_newest
-from model.baselines.transitions import Transitions, strongest
+from model.baselines.transitions import Transitions
 from model.config import ModelConfig
 from model.network import Columns, State, StateField
 from model.sessions import Sessions
@@ -40,9 +40,7 @@ class ItemKNN(Transitions):
         apart = both.row != both.col
         rows, columns = both.row[apart], both.col[apart]
         weights = both.data[apart] / np.sqrt(support[rows] * support[columns])
-        ids_VN, scores_VN = strongest(rows, columns, weights, self.items, config.neighbours)
-        self.ids_VN.copy_(ids_VN)
-        self.scores_VN.copy_(scores_VN)
+        self.keep_strongest(rows, columns, weights)
 
 
 class DecayedItemKNN(ItemKNN):

@@ -36,11 +36,17 @@ class Transitions(Counted):
         pairs = pairs[np.argsort(sessions.times_ms[inputs + 1], kind="stable")]
         distinct, from_the_end, counts = np.unique(pairs[::-1], return_index=True, return_counts=True)
         recency = (len(pairs) - from_the_end) / (len(pairs) + 1)
-        ids_VN, scores_VN = strongest(
-            distinct // self.items, distinct % self.items, counts + recency, self.items, config.neighbours
-        )
-        self.ids_VN.copy_(ids_VN)
-        self.scores_VN.copy_(scores_VN)
+        self.keep_strongest(distinct // self.items, distinct % self.items, counts + recency)
+
+    def keep_strongest(self, rows: np.ndarray, columns: np.ndarray, weights: np.ndarray) -> None:
+        """Keep the heaviest columns of each row, best first, equal ones by index; pad with -1 / 0."""
+        order = np.lexsort((columns, -weights, rows))
+        rows, columns, weights = rows[order], columns[order], weights[order]
+        place = np.arange(len(rows)) - np.searchsorted(rows, rows)
+        kept = place < self.ids_VN.shape[1]
+        where = torch.from_numpy(rows[kept]), torch.from_numpy(place[kept])
+        self.ids_VN.fill_(-1)[where] = torch.from_numpy(columns[kept]).long()
+        self.scores_VN.zero_()[where] = torch.from_numpy(weights[kept])
 
     def state_fields(self) -> tuple[StateField, ...]:
         """None: only the newest item counts."""
@@ -55,18 +61,3 @@ class Transitions(Counted):
         item_B = output_BH[:, 0]
         ids_BN = self.ids_VN[item_B]
         return ids_BN, self.scores_VN[item_B].masked_fill(ids_BN < 0, -torch.inf)
-
-
-def strongest(
-    rows: np.ndarray, columns: np.ndarray, weights: np.ndarray, items: int, neighbours: int
-) -> tuple[Tensor, Tensor]:
-    """The heaviest `neighbours` columns of each row: (ids, weights), V×N, best first, padded with -1 / 0."""
-    order = np.lexsort((columns, -weights, rows))
-    rows, columns, weights = rows[order], columns[order], weights[order]
-    place = np.arange(len(rows)) - np.searchsorted(rows, rows)
-    kept = place < neighbours
-    ids_VN = np.full((items, neighbours), -1, np.int64)
-    weights_VN = np.zeros((items, neighbours))
-    ids_VN[rows[kept], place[kept]] = columns[kept]
-    weights_VN[rows[kept], place[kept]] = weights[kept]
-    return torch.from_numpy(ids_VN), torch.from_numpy(weights_VN)
