@@ -60,16 +60,18 @@ class CheckpointFile:
         self.path = path
         self.fingerprint = fingerprint
         self.every_batches = every_batches
+        self._unfinished = path.with_name(f"{path.name}.unfinished")
 
     def save(self, checkpoint: Checkpoint) -> None:
         """Replace the file, durably."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        fresh = self.path.with_name(f"{self.path.name}.{os.getpid()}")
         metadata = {"fingerprint": self.fingerprint, "values": json.dumps(checkpoint.values)}
-        save_file({name: t.contiguous() for name, t in checkpoint.tensors.items()}, fresh, metadata)
-        with fresh.open("rb") as file:
+        save_file(
+            {name: t.contiguous() for name, t in checkpoint.tensors.items()}, self._unfinished, metadata
+        )
+        with self._unfinished.open("rb") as file:
             os.fsync(file.fileno())
-        fresh.replace(self.path)
+        self._unfinished.replace(self.path)
 
     def load(self) -> Checkpoint | None:
         """The last checkpoint, None when there is none. Raises NextclickError for a broken or foreign one."""
@@ -97,5 +99,6 @@ class CheckpointFile:
         return Checkpoint(tensors, values)
 
     def remove(self) -> None:
-        """Take the file away, when the training is done."""
+        """Take the file away, when the training is done, and what a killed process left half-written."""
         self.path.unlink(missing_ok=True)
+        self._unfinished.unlink(missing_ok=True)

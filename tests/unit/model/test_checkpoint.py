@@ -87,6 +87,14 @@ def test_a_cut_off_checkpoint_is_named(tmp_path: Path, keep: int) -> None:
         trained(path)
 
 
+def test_what_a_killed_process_left_half_written_goes_with_the_checkpoint(tmp_path: Path) -> None:
+    path = tmp_path / "checkpoint"
+    killed_at(path, SESSIONS.pairs)
+    (tmp_path / "checkpoint.unfinished").write_bytes(b"half")
+    a_file(path).remove()
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize("every_batches", [1, 1000])
 def test_a_diverged_training_keeps_its_last_good_checkpoint(tmp_path: Path, every_batches: int) -> None:
     path = tmp_path / "checkpoint"
