@@ -16,6 +16,7 @@ from model.bootstrap import Interval, resampled_means
 from model.config import ModelConfig
 from model.errors import NextclickError
 from model.evaluate import Ranks, rank_targets
+from model.metrics import is_hit, reciprocal_ranks
 from model.sessions import Sessions
 from model.train import Progress, train
 from model.vocabulary import Vocabulary
@@ -109,10 +110,10 @@ def _rows(
 ) -> list[Row]:
     counts_S = per_session(next(iter(ranks.values())), lambda ranks: np.ones(len(ranks)))
     measures: dict[str, Callable[[npt.NDArray[np.int64]], npt.NDArray[np.float64]]] = {
-        f"recall@{k}": lambda ranks, k=k: ((ranks > 0) & (ranks <= k)).astype(float)  # type: ignore[misc]
+        f"recall@{k}": lambda ranks, k=k: is_hit(ranks, k).astype(float)  # type: ignore[misc]
         for k in RECALL_AT
     }
-    measures["mrr"] = lambda ranks: np.where((ranks > 0) & (ranks <= K), 1 / np.maximum(ranks, 1), 0.0)
+    measures["mrr"] = lambda ranks: reciprocal_ranks(ranks, K)
     means: dict[str, npt.NDArray[np.float64]] = {}
     draws: dict[str, npt.NDArray[np.float64]] = {}
     for name, measure in measures.items():

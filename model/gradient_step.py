@@ -126,8 +126,9 @@ class GradientStep:
         else:
             rows_N, gradient = replicas.collect(input_B, input_gradient)
             self._update_table(network.input_table, gradient, self._rows(rows_N))
-        rows_N, output_gradient = replicas.collect(candidates_C, output_gradient)
-        _, bias_gradient = replicas.collect(candidates_C, bias_gradient)
+        rows_N, output_gradient, bias_gradient = replicas.collect(
+            candidates_C, output_gradient, bias_gradient
+        )
         rows = self._rows(rows_N)
         self._update_table(network.output_table, output_gradient, rows)
         self._update_table(network.bias_table, bias_gradient, rows)

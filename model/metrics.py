@@ -6,6 +6,16 @@ import numpy as np
 import numpy.typing as npt
 
 
+def is_hit(ranks: npt.NDArray[np.int64], k: int) -> npt.NDArray[np.bool_]:
+    """Whether each target is in the top k."""
+    return (ranks > 0) & (ranks <= k)
+
+
+def reciprocal_ranks(ranks: npt.NDArray[np.int64], k: int) -> npt.NDArray[np.float64]:
+    """1/rank of each target, 0 outside the top k."""
+    return np.where(is_hit(ranks, k), 1 / np.maximum(ranks, 1), 0.0)
+
+
 class RankingMetrics:
     """Sums over targets: how many are in the list, and the reciprocals of their ranks."""
 
@@ -17,10 +27,9 @@ class RankingMetrics:
 
     def update(self, ranks: npt.NDArray[np.int64]) -> None:
         """Add the targets' ranks, from 1; 0 is a miss."""
-        inside = ranks[(ranks > 0) & (ranks <= self.k)]
         self.count += len(ranks)
-        self.hits += len(inside)
-        self.reciprocal_ranks += float((1.0 / inside).sum())
+        self.hits += int(is_hit(ranks, self.k).sum())
+        self.reciprocal_ranks += float(reciprocal_ranks(ranks, self.k).sum())
 
     @property
     def recall(self) -> float:

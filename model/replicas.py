@@ -64,19 +64,17 @@ class Replicas:
         ):
             gradient.copy_(part.view_as(gradient))
 
-    def collect(self, rows_N: Tensor, gradient: Tensor) -> tuple[Tensor, Tensor]:
-        """The rows and gradients of all processes, one after another; their numbers may differ."""
+    def collect(self, rows_N: Tensor, *gradients: Tensor) -> list[Tensor]:
+        """The rows and their gradients of all processes, one after another; their numbers may differ."""
         if self.count == 1:
-            return rows_N, gradient
+            return [rows_N, *gradients]
         sizes = [torch.zeros(1, dtype=torch.int64) for _ in range(self.count)]
         dist.all_gather(sizes, torch.tensor([len(rows_N)]))
         longest = int(max(sizes))
-        rows = self._gather(rows_N, longest)
-        gradients = self._gather(gradient, longest)
-        return (
-            torch.cat([part[: int(size)] for part, size in zip(rows, sizes, strict=True)]),
-            torch.cat([part[: int(size)] for part, size in zip(gradients, sizes, strict=True)]),
-        )
+        return [
+            torch.cat([part[: int(size)] for part, size in zip(parts, sizes, strict=True)])
+            for parts in (self._gather(tensor, longest) for tensor in (rows_N, *gradients))
+        ]
 
     def _gather(self, tensor: Tensor, longest: int) -> list[Tensor]:
         padded = tensor.new_zeros((longest, *tensor.shape[1:]))

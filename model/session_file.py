@@ -22,7 +22,7 @@ import pandas as pd
 from model.allocator import release_freed_memory
 from model.errors import NextclickError
 from model.sessions import SessionRule, Sessions
-from model.vocabulary import Vocabulary, too_few
+from model.vocabulary import Vocabulary, titles_of, too_few
 
 BLOCK = 1 << 20
 TITLES_KEPT = 1_000_000
@@ -78,9 +78,8 @@ class SessionFile:
                 if len(counts) < len(index):
                     counts = np.r_[counts, np.zeros(len(index) - len(counts), np.int64)]
                 counts += np.bincount(items[items >= 0], minlength=len(counts))
-                if "title" in chunk and len(titles) < TITLES_KEPT:
-                    named = chunk.dropna(subset=["title"]).drop_duplicates("item_id", keep="last")
-                    titles.update(zip(named["item_id"].astype(str), named["title"].astype(str), strict=True))
+                if len(titles) < TITLES_KEPT:
+                    titles.update(titles_of(chunk))
                 pd.util.hash_array(np.asarray(chunk["session_id"], object)).tofile(session_file)
                 items.tofile(item_file)
                 times_ms.tofile(time_file)

@@ -27,6 +27,14 @@ def too_few(items: int) -> NextclickError:
     )
 
 
+def titles_of(frame: pd.DataFrame) -> dict[str, str]:
+    """The newest title of each item of an event frame that has one."""
+    if "title" not in frame:
+        return {}
+    named = frame.dropna(subset=["title"]).drop_duplicates("item_id", keep="last")
+    return dict(zip(named["item_id"].astype(str), named["title"].astype(str), strict=True))
+
+
 class Vocabulary:
     """Item ids by index, their counts in the training data, and their titles where known."""
 
@@ -53,11 +61,7 @@ class Vocabulary:
         codes, ids = pd.factorize(frame["item_id"])
         if len(ids) < 2:
             raise too_few(len(ids))
-        titles: dict[str, str] = {}
-        if "title" in frame:
-            named = frame.dropna(subset=["title"]).drop_duplicates("item_id", keep="last")
-            titles = dict(zip(named["item_id"].astype(str), named["title"].astype(str), strict=True))
-        return cls([str(item) for item in ids], np.bincount(codes, minlength=len(ids)), titles)
+        return cls([str(item) for item in ids], np.bincount(codes, minlength=len(ids)), titles_of(frame))
 
     @cached_property
     def _pandas_index(self) -> pd.Index[Any]:

@@ -11,6 +11,7 @@ from torch import Tensor
 from model.network import Columns, State, StateField
 
 NAME = "recent"
+SESSION_ITEMS = 50
 
 
 def recent_field(items: int) -> StateField:

@@ -9,12 +9,10 @@ from __future__ import annotations
 from torch import Tensor
 
 from model.baselines.pop import Pop, below_one
-from model.baselines.recent_items import recent_field, with_newest
+from model.baselines.recent_items import SESSION_ITEMS, recent_field, with_newest
 from model.config import ModelConfig
 from model.network import Columns, State, StateField
 from model.vocabulary import Vocabulary
-
-SESSION_ITEMS = 50
 
 
 class SessionPop(Pop):

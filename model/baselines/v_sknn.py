@@ -17,13 +17,12 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from model.baselines.recent_items import recent_field, with_newest
+from model.baselines.recent_items import SESSION_ITEMS, recent_field, with_newest
 from model.config import ModelConfig
 from model.network import Columns, Counted, State, StateField
 from model.sessions import Sessions
 from model.vocabulary import Vocabulary
 
-SESSION_ITEMS = 50
 Indices = npt.NDArray[np.int64]
 
 
