@@ -7,7 +7,7 @@ Shapes: B sessions in the wave, k list length, M masked items, R bytes of a pack
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -108,19 +108,35 @@ class Stepper:
         ids_Bk, scores_Bk = top_of(scores, self.k, masked)
         return ids_Bk.cpu().numpy(), scores_Bk.float().cpu().numpy(), self.layout.pack(state, sessions)
 
+    @torch.inference_mode()
+    def advance(self, columns: NumpyColumns, rows: Rows) -> Rows:
+        """One step of B sessions without scoring: → the packed states after, as `step` gives them."""
+        if self.deterministic and len(rows) != self.wave_size:
+            parts = []
+            for chosen, real in self._padded_parts(len(rows)):
+                part = {name: column[chosen] for name, column in columns.items()}
+                parts.append(self.advance(part, rows[chosen])[:real])
+            return np.concatenate(parts)
+        state = self._to_device(self.layout.unpack(rows))
+        _, state = self.network.advance(self._inputs(columns), state)
+        return self.layout.pack(state, len(rows))
+
+    def _padded_parts(self, sessions: int) -> Iterator[tuple[npt.NDArray[np.int64], int]]:
+        """Parts of exactly `wave_size` rows, the padding repeating the last row, and how many are real."""
+        for start in range(0, sessions, self.wave_size):
+            chosen = np.minimum(np.arange(start, start + self.wave_size), sessions - 1)
+            yield chosen, min(self.wave_size, sessions - start)
+
     def _step_padded(
         self, columns: NumpyColumns, rows: Rows, exclude: npt.NDArray[np.int64] | None
     ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32], Rows]:
-        """In parts of exactly `wave_size` rows; the padding repeats the last row."""
         parts = []
-        for start in range(0, len(rows), self.wave_size):
-            chosen = np.minimum(np.arange(start, start + self.wave_size), len(rows) - 1)
+        for chosen, real in self._padded_parts(len(rows)):
             part = self.step(
                 {name: column[chosen] for name, column in columns.items()},
                 rows[chosen],
                 None if exclude is None else exclude[chosen],
             )
-            real = min(self.wave_size, len(rows) - start)
             parts.append(tuple(array[:real] for array in part))
         ids, scores, after = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
         return ids, scores, after

@@ -101,9 +101,15 @@ class WorkerApp:
         @self.faust.agent(self._channel, name="waves")
         async def waves(stream: Any) -> None:
             loop = asyncio.get_running_loop()
+            before: asyncio.Future[None] | None = None
             async for wave in stream:
                 self._space.release()
-                await loop.run_in_executor(self._steps, self._step, wave)
+                # One wave is handed over while the one before it is stepped, so that the step thread
+                # never waits for this loop; it takes them in order.
+                stepping = loop.run_in_executor(self._steps, self._step, wave)
+                if before is not None:
+                    await before
+                before = stepping
 
         topic = self.faust.topic(self.settings.models_topic, value_serializer="raw", key_serializer="raw")
 
@@ -122,6 +128,7 @@ class WorkerApp:
         async def refresh() -> None:
             self.telemetry.lag.set(self.pipeline.source.lag)
             self.telemetry.in_flight.set(self.pipeline.in_flight)
+            self.telemetry.level.set(self.pipeline.source.level)
 
     def _step(self, wave: Wave) -> None:
         try:

@@ -38,6 +38,11 @@ class Serving:
     recent_items: int
 
     @cached_property
+    def blank_row(self) -> bytes:
+        """The packed hidden state of a session without events."""
+        return self.stepper.initial_rows(1).tobytes()
+
+    @cached_property
     def popular_ids(self) -> list[str]:
         """POP's list, long enough to stay full after a session's items are left out."""
         return [
@@ -119,7 +124,7 @@ class LiveModel:
             recent_items=settings.recent_items,
         )
         # Their first use is in a wave, where nobody should wait for them.
-        _ = serving.popular_ranks, serving.popular_scores
+        _ = serving.popular_ranks, serving.popular_scores, serving.blank_row
         return serving
 
     def offer(self, serving: Serving) -> None:

@@ -2,20 +2,22 @@
 
 Used by the step thread alone, but for `write`, which the publishing thread calls. States
 that are stepped and not yet written are read from the overlay, so that wave n+1 need not
-wait for the write of wave n. `recover_from` is kept as counts per bucket of offsets.
+wait for the write of wave n. Where recovery would begin is kept as counts of open sessions
+per bucket of offsets.
 """
 
 from __future__ import annotations
 
 from collections import deque
 
+from stream.fence import Bucket, Fence
 from stream.state import SessionState, pack_state, unpack_state
-from stream.store import Batch, Fence, SessionStore
+from stream.store import EXPIRY_PREFIX, Batch, SessionStore, expiry_key
+from stream.watermark import Watermark
 
 BUCKET_OFFSETS = 10_000
-# More than the bound on waves in flight: what an expiry pass changed is written before the next one reads.
-WAVES_BETWEEN_EXPIRIES = 128
-EXPIRIES_PER_PASS = 16_384
+WAVES_BETWEEN_EXPIRIES = 16
+EXPIRIES_PER_PASS = 1_024
 
 
 class OpenPartition:
@@ -27,19 +29,36 @@ class OpenPartition:
         fence = store.fence or Fence()
         self.durable = fence
         self.position = fence.position
-        self.watermark_ms = fence.watermark_ms
+        self.watermark = fence.watermark
         self.sessions = fence.sessions
         self._beyond = set(fence.beyond)
-        self._buckets = dict(fence.buckets)
+        self._buckets = store.buckets()
+        self._changed_buckets: set[int] = set()
+        self._oldest_bucket = 0
+        self._oldest_is_known = False
         self._overlay: dict[str, tuple[int, SessionState | None]] = {}
         self._unwritten: deque[tuple[int, list[str]]] = deque()
         self._changed: list[str] = []
         self._batch = Batch()
         self._next_expiry_wave = 0
+        # Behind what expiry has gone through: from the prefix on, it would wade through deleted keys.
+        self._expiry_start = EXPIRY_PREFIX
 
     def is_duplicate(self, offset: int) -> bool:
         """Whether the event at `offset` is in the states already."""
         return offset < self.position or offset in self._beyond
+
+    def note(self, offset: int, before: Watermark) -> None:
+        """Take notice of a record that is no duplicate, and of the watermark before it."""
+        number = offset // BUCKET_OFFSETS
+        bucket = self._buckets.get(number)
+        if bucket is None:
+            self._buckets[number] = Bucket(0, before)
+        elif before.ms < bucket.watermark.ms:
+            bucket.watermark = before
+        else:
+            return
+        self._changed_buckets.add(number)
 
     def load(self, session_ids: list[str]) -> list[SessionState | None]:
         """The states of the sessions, None where there is none."""
@@ -58,14 +77,14 @@ class OpenPartition:
 
     def put(self, wave: int, session_id: str, state: SessionState, oldest_before: int | None) -> None:
         """Keep a stepped state; `oldest_before` is the oldest kept offset it had, None when it is new."""
-        oldest = state.recent_offsets[0] // BUCKET_OFFSETS
+        bucket = state.recent_offsets[0] // BUCKET_OFFSETS
         if oldest_before is None:
             self.sessions += 1
-            self._buckets[oldest] = self._buckets.get(oldest, 0) + 1
-            self._batch.put_expiry(state.last_event_time_ms, session_id)
-        elif oldest_before // BUCKET_OFFSETS != oldest:
-            self._leave_bucket(oldest_before)
-            self._buckets[oldest] = self._buckets.get(oldest, 0) + 1
+            self._count(bucket, 1)
+            self._index(state.last_event_time_ms, session_id)
+        elif oldest_before // BUCKET_OFFSETS != bucket:
+            self._count(oldest_before // BUCKET_OFFSETS, -1)
+            self._count(bucket, 1)
         self._overlay[session_id] = (wave, state)
         self._changed.append(session_id)
         self._batch.put_state(session_id, pack_state(state))
@@ -73,26 +92,32 @@ class OpenPartition:
     def delete(self, wave: int, session_id: str, oldest_before: int) -> None:
         """Drop an ended or expired session, whose oldest kept offset is `oldest_before`."""
         self.sessions -= 1
-        self._leave_bucket(oldest_before)
+        self._count(oldest_before // BUCKET_OFFSETS, -1)
         self._overlay[session_id] = (wave, None)
         self._changed.append(session_id)
         self._batch.delete_state(session_id)
 
-    def _leave_bucket(self, offset: int) -> None:
-        bucket = offset // BUCKET_OFFSETS
-        left = self._buckets[bucket] - 1
-        if left:
-            self._buckets[bucket] = left
-        else:
-            del self._buckets[bucket]
+    def _count(self, number: int, change: int) -> None:
+        bucket = self._buckets[number]
+        bucket.sessions += change
+        self._changed_buckets.add(number)
+        if number <= self._oldest_bucket:
+            self._oldest_is_known = False
+
+    def _index(self, last_event_time_ms: int, session_id: str) -> None:
+        self._batch.put_expiry(last_event_time_ms, session_id)
+        self._expiry_start = min(self._expiry_start, expiry_key(last_event_time_ms, session_id))
 
     def expire(self, wave: int, silence_ms: int) -> int:
-        """Drop sessions silent for more than `silence_ms` before the watermark; returns how many."""
-        if wave < self._next_expiry_wave:
+        """Drop sessions silent for more than `silence_ms` before the watermark; returns how many.
+
+        Some at a time, so that no wave waits long for it.
+        """
+        before_ms = self.watermark.ms - silence_ms
+        if wave < self._next_expiry_wave or before_ms <= 0:
             return 0
         self._next_expiry_wave = wave + WAVES_BETWEEN_EXPIRIES
-        before_ms = self.watermark_ms - silence_ms
-        entries = self.store.due(before_ms, EXPIRIES_PER_PASS) if before_ms > 0 else []
+        entries, self._expiry_start = self.store.due(before_ms, EXPIRIES_PER_PASS, self._expiry_start)
         states = self.load([session_id for _, _, session_id in entries])
         expired = 0
         gone: set[str] = set()
@@ -101,31 +126,62 @@ class OpenPartition:
             if state is None or session_id in gone:
                 continue
             if state.last_event_time_ms >= before_ms:
-                self._batch.put_expiry(state.last_event_time_ms, session_id)
+                self._index(state.last_event_time_ms, session_id)
                 continue
             gone.add(session_id)
             self.delete(wave, session_id, state.recent_offsets[0])
             expired += 1
         return expired
 
-    def seal(self, wave: int, taken: list[int], position: int, watermark_ms: int) -> tuple[Batch, Fence]:
+    def seal(self, wave: int, taken: list[int], position: int, watermark: Watermark) -> tuple[Batch, Fence]:
         """Close the wave here: move the fence and hand out the batch to be written.
 
         `taken` are the offsets in the wave; every record below `position` is taken.
         """
-        self._beyond.update(taken)
-        self._beyond = {offset for offset in self._beyond if offset >= position}
         self.position = max(self.position, position)
-        self.watermark_ms = max(self.watermark_ms, watermark_ms)
-        fence = Fence(
-            self.position, self.watermark_ms, sorted(self._beyond), dict(self._buckets), self.sessions
-        )
+        self._beyond.update(taken)
+        self._beyond = {offset for offset in self._beyond if offset >= self.position}
+        if watermark.ms >= self.watermark.ms:
+            self.watermark = watermark
         batch = self._batch
-        batch.put_fence(fence)
+        fence = self._fence(batch)
         self._batch = Batch()
         self._unwritten.append((wave, self._changed))
         self._changed = []
         return batch, fence
+
+    def _fence(self, batch: Batch) -> Fence:
+        """The fence as of now; writes the buckets that changed, and drops those nobody needs."""
+        if not self._oldest_is_known:
+            self._find_oldest_bucket(batch)
+        oldest = self._oldest_bucket
+        for number in self._changed_buckets:
+            batch.put_bucket(number, self._buckets[number])
+        self._changed_buckets.clear()
+        recover_from, recover_watermark = self.position, self.watermark
+        if self._oldest_is_known and oldest * BUCKET_OFFSETS < self.position:
+            recover_from, recover_watermark = oldest * BUCKET_OFFSETS, self._buckets[oldest].watermark
+        fence = Fence(
+            self.position,
+            self.watermark,
+            sorted(self._beyond),
+            self.sessions,
+            recover_from,
+            recover_watermark,
+        )
+        batch.put_fence(fence)
+        return fence
+
+    def _find_oldest_bucket(self, batch: Batch) -> None:
+        """The first bucket with sessions, and where there is none the one that is being read."""
+        current = self.position // BUCKET_OFFSETS
+        occupied = [number for number, bucket in self._buckets.items() if bucket.sessions]
+        self._oldest_bucket = min(occupied, default=current)
+        self._oldest_is_known = bool(occupied)
+        for number in [n for n in self._buckets if n < min(self._oldest_bucket, current)]:
+            del self._buckets[number]
+            self._changed_buckets.discard(number)
+            batch.delete_bucket(number)
 
     def write(self, batch: Batch, fence: Fence) -> None:
         """Make a sealed wave durable; `durable` is the fence that the disk has."""
@@ -140,10 +196,3 @@ class OpenPartition:
                 kept = self._overlay.get(session_id)
                 if kept is not None and kept[0] <= number:
                     del self._overlay[session_id]
-
-
-def recover_from(fence: Fence) -> int:
-    """The offset from which re-reading `events` gives every kept recent item of every open session."""
-    if not fence.buckets:
-        return fence.position
-    return min(min(fence.buckets) * BUCKET_OFFSETS, fence.position)

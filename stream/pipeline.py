@@ -11,6 +11,7 @@ from collections.abc import Callable
 
 from confluent_kafka import TopicPartition
 
+from stream.fence import Fence
 from stream.live_model import LiveModel
 from stream.partition import OpenPartition
 from stream.processor import Processor, SteppedWave
@@ -18,7 +19,6 @@ from stream.recovery import Recovery
 from stream.settings import Settings
 from stream.sink import Sink
 from stream.source import Source
-from stream.store import Fence
 from stream.telemetry import Telemetry
 from stream.waves import Wave
 
@@ -53,6 +53,7 @@ class Pipeline:
             settings,
             emit=self._emit,
             wait_idle=self._wait_idle,
+            busy=lambda: self._under_way > 0,
             open_partition=self._open_partition,
             close_partition=self._close_partition,
             on_read=telemetry.add_read,

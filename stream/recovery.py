@@ -8,6 +8,8 @@ when their sessions return. Decides where reading goes on; publishes nothing.
 from __future__ import annotations
 
 import logging
+import shutil
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,27 +18,31 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from model.errors import NextclickError
 from model.sessions import SessionRule
+from stream.assignment import ANSWER_TIMEOUT_S, PASSING, patiently
 from stream.events import Event, RejectedEvent, decode_event
-from stream.partition import OpenPartition, recover_from
+from stream.fence import Fence
+from stream.histories import Histories
+from stream.partition import OpenPartition
 from stream.settings import Settings
-from stream.state import NO_VERSION, SessionState, new_state
-from stream.store import CorruptStoreError, Fence, SessionStore, move_aside
+from stream.store import CorruptStoreError, SessionStore, move_aside
+from stream.watermark import NO_WATERMARK, Watermark
 
-ANSWER_TIMEOUT_S = 30.0
-BATCH_RECORDS = 5_000
+BATCH_RECORDS = 10_000
 logger = logging.getLogger(__name__)
 
 
 class CommitMetadata(msgspec.Struct, array_like=True):
-    """What travels beside a committed offset: event-time watermark and recovery's first offset."""
+    """What travels beside a committed offset: its watermark, recovery's first offset, and that one's."""
 
-    watermark_ms: int
+    watermark: Watermark
     recover_from: int
+    recover_watermark: Watermark
 
 
 def encode_metadata(fence: Fence) -> str:
     """Fence → commit metadata."""
-    return msgspec.json.encode(CommitMetadata(fence.watermark_ms, recover_from(fence))).decode()
+    metadata = CommitMetadata(fence.watermark, fence.recover_from, fence.recover_watermark)
+    return msgspec.json.encode(metadata).decode()
 
 
 def decode_metadata(text: str | None) -> CommitMetadata | None:
@@ -72,7 +78,7 @@ class Recovery:
         path = Path(self._settings.state_dir) / f"{self._settings.events_topic}-{number}"
         partition = OpenPartition(number, self._open_store(path))
         offset = committed.offset if committed is not None and committed.offset >= 0 else None
-        if offset is None or offset <= partition.position:
+        if offset is None or committed is None or offset <= partition.position:
             logger.info(
                 "partition %d: local store at offset %d, %d sessions",
                 number,
@@ -80,11 +86,24 @@ class Recovery:
                 partition.sessions,
             )
             return partition
-        if partition.store.fence is not None:
-            first = partition.position
-        else:
-            first = self._first_offset(number, committed)
+        metadata = decode_metadata(committed.metadata)
+        if partition.store.fence is not None and metadata and partition.position < metadata.recover_from:
+            logger.info(
+                "partition %d: the local store, at offset %d, is older than every open session",
+                number,
+                partition.position,
+            )
+            partition.store.close()
+            shutil.rmtree(path)
+            partition = OpenPartition(number, self._open_store(path))
+        first = partition.position
+        if partition.store.fence is None:
+            # Without metadata (another program committed), an open session may reach back to the start.
+            first = metadata.recover_from if metadata else 0
+            partition.watermark = metadata.recover_watermark if metadata else NO_WATERMARK
         self._replay_histories(partition, first, offset)
+        if metadata and metadata.watermark.ms > partition.watermark.ms:
+            partition.watermark = metadata.watermark
         return partition
 
     def _open_store(self, path: Path) -> SessionStore:
@@ -96,13 +115,8 @@ class Recovery:
             return SessionStore(path, **sizes)
         except CorruptStoreError as error:
             aside = move_aside(path)
-            logger.warning("%s; kept as %s, sessions are recovered from the log", error, aside)
+            logger.warning("%s; kept as %s, sessions are recovered from the log", error.what, aside)
             return SessionStore(path, **sizes)
-
-    def _first_offset(self, number: int, committed: TopicPartition | None) -> int:
-        """The oldest offset that an open session may need: metadata, else the start of the log."""
-        metadata = decode_metadata(committed.metadata if committed is not None else None)
-        return metadata.recover_from if metadata is not None else 0
 
     def _replay_histories(self, partition: OpenPartition, first: int, end: int) -> None:
         """Apply the events in [first, end) to the histories, and write them."""
@@ -114,21 +128,28 @@ class Recovery:
                 "enable.auto.commit": False,
                 "auto.offset.reset": "error",
                 "enable.partition.eof": True,
+                "queued.min.messages": 100_000,
             }
         )
         try:
-            low, _ = consumer.get_watermark_offsets(
-                TopicPartition(topic, number), timeout=ANSWER_TIMEOUT_S, cached=False
+            low, _ = patiently(
+                lambda: consumer.get_watermark_offsets(
+                    TopicPartition(topic, number), timeout=ANSWER_TIMEOUT_S, cached=False
+                ),
+                f"asking for the offsets of partition {number}",
             )
             if first < low:
                 logger.warning("partition %d: events %d to %d are no longer in the log", number, first, low)
             start = max(first, low)
             logger.info("partition %d: re-reading histories, offsets %d to %d", number, start, end)
             consumer.assign([TopicPartition(topic, number, start)])
+            histories = Histories(partition, self._rule, self._columns, self._settings.recent_items)
             position = start
             while position < end:
-                position = self._replay_batch(partition, consumer, position, end)
+                events, position = self._read(partition, consumer, position, end)
+                histories.add(events, position)
                 self._progress(number, position - start, end - start)
+            histories.write(position)
         except KafkaException as error:
             raise NextclickError(
                 f"partition {number} could not be recovered: {error.args[0].str()}",
@@ -138,51 +159,31 @@ class Recovery:
         finally:
             consumer.close()
 
-    def _replay_batch(self, partition: OpenPartition, consumer: Consumer, position: int, end: int) -> int:
-        """Apply one batch of records and write it; returns the next position."""
-        watermark_ms = partition.watermark_ms
-        arrivals: list[tuple[int, Event]] = []
+    def _read(
+        self, partition: OpenPartition, consumer: Consumer, position: int, end: int
+    ) -> tuple[list[tuple[int, Event]], int]:
+        """One batch of events with their offsets, and the next position."""
+        latest_ms = int((time.time() + self._settings.max_future_s) * 1000)
+        events: list[tuple[int, Event]] = []
         for message in consumer.consume(BATCH_RECORDS, timeout=0.5):
             error = message.error()
+            if error is not None and error.code() in PASSING:
+                logger.warning("Kafka is away: %s; recovery goes on when it is back", error.str())
+                continue
             if error is not None and error.code() != KafkaError._PARTITION_EOF:  # noqa: SLF001
                 raise KafkaException(error)
             offset = message.offset()
             # The end of the log before `end`: the offsets between hold no records (aborted or compacted).
             if offset is None or offset >= end or error is not None:
-                position = end
-                break
+                return events, end
             position = offset + 1
             if partition.is_duplicate(offset):
                 continue
             try:
-                arrivals.append((offset, decode_event(message.value(), message.key())))
+                event = decode_event(message.value(), message.key())
             except RejectedEvent:
                 continue
-        ids = list(dict.fromkeys(event.session_id for _, event in arrivals))
-        states = dict(zip(ids, partition.load(ids), strict=True))
-        oldest = {i: None if s is None else s.recent_offsets[0] for i, s in states.items()}
-        before = {i: s for i, s in states.items() if s is not None}
-        for offset, event in arrivals:
-            states[event.session_id] = self._remember(states[event.session_id], event, offset, watermark_ms)
-            watermark_ms = max(watermark_ms, event.event_time_ms)
-        for session_id, state in states.items():
-            if state is not None:
-                partition.put(0, session_id, state, oldest[session_id])
-            elif session_id in before:
-                partition.delete(0, session_id, oldest[session_id] or 0)
-        partition.write(*partition.seal(0, [], position, watermark_ms))
-        partition.forget_written(0)
-        return position
-
-    def _remember(
-        self, state: SessionState | None, event: Event, offset: int, watermark_ms: int
-    ) -> SessionState | None:
-        """A session's history after one more event; its hidden state and list are left to be rebuilt."""
-        if event.kind == "session_end":
-            return None
-        if state is None or self._rule.ends(state.last_event_time_ms, event.event_time_ms, watermark_ms):
-            state = new_state()
-        state.remember(event, offset, self._columns, self._settings.recent_items)
-        state.model_version, state.hidden = NO_VERSION, b""
-        state.list_items, state.list_scores = [], b""
-        return state
+            # Rejected then as from the future; the wall may have come to it since, which nobody can tell.
+            if event.event_time_ms <= latest_ms:
+                events.append((offset, event))
+        return events, position

@@ -21,11 +21,12 @@ from pydantic_settings import (
 )
 
 from model.errors import NextclickError
+from stream.fault_points import VARIABLE as FAULT_VARIABLE
 
 PREFIX = "NEXTCLICK_"
 CONFIG_VARIABLE = "NEXTCLICK_CONFIG"
 # Read by the project's scripts, not by its processes.
-SCRIPT_VARIABLES = frozenset({CONFIG_VARIABLE, "NEXTCLICK_VENV", "NEXTCLICK_TEST_KAFKA"})
+SCRIPT_VARIABLES = frozenset({CONFIG_VARIABLE, FAULT_VARIABLE, "NEXTCLICK_VENV", "NEXTCLICK_TEST_KAFKA"})
 
 TopicName = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,249}$")]
 
@@ -55,6 +56,9 @@ class Settings(BaseSettings):
 
     allowed_lateness_s: float = Field(60, ge=0, description="an event later than this counts as late")
     max_future_s: float = Field(86_400, ge=0, description="an event further ahead of the wall is rejected")
+    idle_expiry_s: float | None = Field(
+        None, gt=0, description="without events for so long, event time goes on with the wall"
+    )
     recent_items: int = Field(50, ge=1, le=1000, description="kept per session, for rebuilding")
 
     wave_size: int = Field(64, ge=1, le=4096, description="events stepped together, one per session")
@@ -62,6 +66,13 @@ class Settings(BaseSettings):
     waves_in_flight: int = Field(8, ge=2, le=64, description="bound on stepped, not yet written waves")
     deterministic: bool = Field(False, description="pad waves, so that lists are equal byte for byte")
     commit_interval_ms: float = Field(200, ge=0, le=60_000)
+    newest_only_lag: int | None = Field(
+        None, ge=1, description="lag beyond which only a session's newest event gets a list"
+    )
+    popular_lag: int | None = Field(None, ge=1, description="lag beyond which that list is POP's")
+    session_timeout_ms: int = Field(
+        45_000, ge=6_000, le=1_800_000, description="a silent worker's partitions go to others after it"
+    )
     quality_window: int = Field(10_000, ge=100, description="events in rolling Recall@20 and MRR@20")
     block_cache_bytes: int = Field(64 << 20, ge=1 << 20, description="RocksDB cache of one partition")
     write_buffer_bytes: int = Field(16 << 20, ge=1 << 20, description="RocksDB memtable of one partition")

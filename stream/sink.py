@@ -17,11 +17,17 @@ from confluent_kafka import KafkaError, Message, Producer
 
 from model.errors import NextclickError
 from stream.events import encode_recommendation
+from stream.fault_points import reach
+from stream.fence import Fence
+from stream.ladder import LEVELS
 from stream.processor import SteppedWave
 from stream.settings import Settings
-from stream.store import Fence
+from stream.waves import Arrival
 
+Headers = list[tuple[str, str | bytes | None]]
 POLL_S = 0.001
+# Below what brokers take by default (1 MiB with its headers): a dead letter that they refuse would stop all.
+MAX_LETTER_BYTES = 900_000
 
 
 @dataclass(slots=True)
@@ -117,13 +123,15 @@ class Sink:
         took_us = str(stepped.stepped_us).encode()
         for shown in stepped.lists:
             arrival = shown.arrival
-            headers: list[tuple[str, str | bytes | None]] = [
+            headers: Headers = [
                 ("model", shown.model_version.encode()),
                 ("position", b"%d" % shown.position),
                 ("wave", size),
                 ("queued_us", b"%d" % ((stepped.started_ns - arrival.received_ns) // 1000)),
                 ("stepped_us", took_us),
             ]
+            if stepped.level:
+                headers.append(("level", LEVELS[stepped.level].encode()))
             if shown.fallback:
                 headers.append(("fallback", shown.fallback.encode()))
             value = encode_recommendation(
@@ -136,26 +144,31 @@ class Sink:
             )
             self._produce(topic, shown.session_id.encode(), value, headers, acknowledged)
         for arrival in stepped.dead:
-            self._produce(
-                self._settings.dlq_topic,
-                arrival.key,
-                arrival.value,
-                [
-                    ("reason", arrival.reason.encode()),
-                    ("topic", self._settings.events_topic.encode()),
-                    ("partition", b"%d" % arrival.partition),
-                    ("offset", b"%d" % arrival.offset),
-                ],
-                acknowledged,
-            )
+            self._produce(self._settings.dlq_topic, *self._letter(arrival), acknowledged)
         self._unacknowledged.append(wave)
+        reach("8-produced")
+
+    def _letter(self, arrival: Arrival) -> tuple[bytes | None, bytes | None, Headers]:
+        """Key, value and headers of a dead letter; the value cut off where no broker would take it whole."""
+        key, value = arrival.key, arrival.value
+        headers: Headers = [
+            ("reason", arrival.reason.encode()),
+            ("topic", self._settings.events_topic.encode()),
+            ("partition", b"%d" % arrival.partition),
+            ("offset", b"%d" % arrival.offset),
+        ]
+        if len(key or b"") + len(value or b"") > MAX_LETTER_BYTES:
+            headers.append(("cut_from", b"%d,%d" % (len(key or b""), len(value or b""))))
+            key = key[: MAX_LETTER_BYTES // 2] if key else key
+            value = value[: MAX_LETTER_BYTES // 2] if value else value
+        return key, value, headers
 
     def _produce(
         self,
         topic: str,
         key: bytes | None,
         value: bytes | None,
-        headers: list[tuple[str, str | bytes | None]],
+        headers: Headers,
         acknowledged: Callable[[KafkaError | None, Message], None],
     ) -> None:
         while True:
@@ -175,8 +188,10 @@ class Sink:
         self._producer.poll(wait_s)
         self._raise_delivery_error()
         while self._unacknowledged and not self._unacknowledged[0].waiting:
+            reach("8-acknowledged")
             stepped = self._unacknowledged.popleft().stepped
             for partition, batch, fence in stepped.writes.values():
                 partition.write(batch, fence)
+                reach("9-written")
             self._commit({number: fence for number, (_, _, fence) in stepped.writes.items()})
             self._on_written(stepped)

@@ -16,14 +16,19 @@ from collections.abc import Callable
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from model.errors import NextclickError
+from stream.assignment import PASSING, Assignment
 from stream.events import RejectedEvent, decode_event
+from stream.fault_points import reach
+from stream.fence import Fence
+from stream.ladder import Ladder
 from stream.partition import OpenPartition
 from stream.recovery import encode_metadata
 from stream.settings import Settings
-from stream.store import Fence
 from stream.waves import Arrival, Wave, WaveCutter
 
-ANSWER_TIMEOUT_S = 30.0
+# Records read ahead, in waves: what one busy session holds up, the others need not wait for.
+LOOKAHEAD_WAVES = 8
+IDLE_POLL_S = 0.05
 logger = logging.getLogger(__name__)
 
 
@@ -31,8 +36,8 @@ class Source:
     """The reading thread.
 
     `emit` takes a wave and blocks while the pipeline is full; `wait_idle` returns when every
-    emitted wave is written; `open_partition` recovers one, `close_partition` closes it and
-    returns its durable fence.
+    emitted wave is written; `busy` says whether one is not; `open_partition` recovers one,
+    `close_partition` closes it and returns its durable fence; `on_read` takes records by partition.
     """
 
     def __init__(
@@ -41,24 +46,25 @@ class Source:
         *,
         emit: Callable[[Wave], None],
         wait_idle: Callable[[], None],
+        busy: Callable[[], bool],
         open_partition: Callable[[int, TopicPartition | None], OpenPartition],
         close_partition: Callable[[int], Fence],
-        on_read: Callable[[int], None],
+        on_read: Callable[[dict[int, int]], None],
         on_failure: Callable[[BaseException], None],
         wall_s: Callable[[], float] = time.time,
     ) -> None:
         self._settings = settings
         self._emit = emit
         self._wait_idle = wait_idle
+        self._busy = busy
         self._open_partition = open_partition
         self._close_partition = close_partition
         self._on_read = on_read
         self._on_failure = on_failure
         self._wall_s = wall_s
+        self._newest_wall_ms = 0
         self._cutter = WaveCutter(settings.wave_size)
-        self._watermarks: dict[int, int] = {}
-        self._taken: dict[int, int] = {}
-        self._ends: dict[int, int] = {}
+        self._ladder = Ladder(settings.newest_only_lag, settings.popular_lag)
         self._fences: dict[int, Fence] = {}
         self._fences_lock = threading.Lock()
         self._next_commit_s = 0.0
@@ -74,14 +80,26 @@ class Source:
                 "enable.auto.commit": False,
                 "enable.auto.offset.store": False,
                 "auto.offset.reset": "earliest",
-                "session.timeout.ms": 45_000,
+                "session.timeout.ms": settings.session_timeout_ms,
+                "heartbeat.interval.ms": min(3_000, settings.session_timeout_ms // 3),
                 "max.poll.interval.ms": 900_000,
                 "queued.max.messages.kbytes": 32_768,
                 "queued.min.messages": 20_000,
                 "fetch.wait.max.ms": 50,
             }
         )
+        self._assignment = Assignment(settings.events_topic, self._consumer)
         self._thread = threading.Thread(target=self._run, name="source", daemon=True)
+
+    @property
+    def waiting(self) -> int:
+        """Records read that no wave has taken yet."""
+        return len(self._cutter)
+
+    @property
+    def level(self) -> int:
+        """The ladder's level."""
+        return self._ladder.level
 
     def start(self) -> None:
         """Join the group and start reading."""
@@ -103,20 +121,155 @@ class Source:
         with self._fences_lock:
             self._fences.update(fences)
 
+    def _run(self) -> None:
+        try:
+            while not self._stopping.is_set():
+                self._turn()
+            self._give_up(set(self._assignment.readings))
+            self._consumer.close()
+        except BaseException as error:  # noqa: BLE001 - crash-only: whatever it is ends the process
+            self._on_failure(error)
+
+    def _turn(self) -> None:
+        """Read what there is and emit one wave; commit, measure and expire now and then."""
+        now_s = time.monotonic()
+        if now_s >= self._next_commit_s:
+            self._next_commit_s = now_s + self._settings.commit_interval_ms / 1000
+            self._commit_written()
+            self.lag = self._assignment.measure_lag()
+            self._ladder.follow(self.lag)
+            self._expire_idle()
+        messages = self._read()
+        if messages:
+            self._take(messages)
+            reach("1-decoded")
+        wave = self._cutter.cut()
+        if wave is not None:
+            wave.level = self._ladder.level
+            reach("2-cut")
+            self._emit(wave)
+
+    def _read(self) -> list[Message]:
+        """At most as many records as the look-ahead has room for.
+
+        Waits for a first one while there is nothing to do, and for a full wave while the one
+        before it is under way; an idle worker steps what it has at once.
+        """
+        size = self._settings.wave_size
+        waiting = len(self._cutter)
+        room = min(size, LOOKAHEAD_WAVES * size - waiting)
+        if room <= 0:
+            return []
+        if waiting or self._busy():
+            wait_s = 0.0 if waiting >= size else self._settings.wave_wait_ms / 1000
+            return self._consumer.consume(room, timeout=wait_s)
+        messages = self._consumer.consume(1, timeout=IDLE_POLL_S)
+        if messages and room > 1:
+            messages += self._consumer.consume(room - 1, timeout=0)
+        return messages
+
+    def _take(self, messages: list[Message]) -> None:
+        """Decode the records and queue them in the cutter."""
+        received_ns = time.monotonic_ns()
+        # Never backwards: a clock that is set back must not make the present look like the future.
+        self._newest_wall_ms = max(self._newest_wall_ms, int(self._wall_s() * 1000))
+        newest_ms, ahead_ms = self._newest_wall_ms, int(self._settings.max_future_s * 1000)
+        readings, cutter = self._assignment.readings, self._cutter
+        read: dict[int, int] = {}
+        for message in messages:
+            error = message.error()
+            if error is not None:
+                self._refuse(error)
+                continue
+            number, offset = message.partition() or 0, message.offset() or 0
+            reading = readings.get(number)
+            if reading is None:
+                # Revoked in the very call that returned its record: its next owner reads it.
+                continue
+            read[number] = read.get(number, 0) + 1
+            before = reading.watermark
+            key, value = message.key(), message.value()
+            try:
+                event = decode_event(value, key)
+                if event.event_time_ms > max(newest_ms, before.ms) + ahead_ms:
+                    raise RejectedEvent("future")
+            except RejectedEvent as rejected:
+                arrival = Arrival(number, offset, None, before, received_ns, rejected.reason, key, value)
+            else:
+                arrival = Arrival(number, offset, event, before, received_ns)
+                reading.watermark = before.after(event.session_id, event.event_time_ms)
+            reading.position = offset + 1
+            cutter.add(arrival, reading.watermark)
+        now_s = time.monotonic()
+        for number in read:
+            readings[number].newest_s = now_s
+        self._on_read(read)
+
+    def _expire_idle(self) -> None:
+        """Have sessions of partitions without traffic expire by the wall, where that is wanted."""
+        if self._settings.idle_expiry_s is not None and not len(self._cutter):
+            positions = self._assignment.move_idle_watermarks(self._settings.idle_expiry_s)
+            if positions:
+                self._emit(Wave([], positions))
+
+    def _refuse(self, error: KafkaError) -> None:
+        """Go on while the brokers are away; whatever else is wrong ends the worker."""
+        if not error.fatal() and error.code() in PASSING:
+            logger.warning("Kafka is away: %s; reading goes on when it is back", error.str())
+            return
+        if error.code() == KafkaError.FENCED_INSTANCE_ID:
+            raise NextclickError(
+                f"another worker has joined with the id {self._settings.worker_id}",
+                "Two workers of one name take each other's partitions; this one gives way.",
+                "Give each worker its own --worker-id.",
+            )
+        raise NextclickError(
+            f"reading {self._settings.events_topic} failed: {error.str()}",
+            "Nothing is lost: what was not written is read again after a restart.",
+            "Look at the brokers, then start the worker again.",
+        )
+
     def _offsets(self, fences: dict[int, Fence]) -> list[TopicPartition]:
         return [
             TopicPartition(self._settings.events_topic, number, fence.position, encode_metadata(fence))
             for number, fence in fences.items()
         ]
 
+    def _commit_written(self) -> None:
+        with self._fences_lock:
+            fences, self._fences = self._fences, {}
+        owned = {number: f for number, f in fences.items() if number in self._assignment.readings}
+        if not owned:
+            return
+        try:
+            self._consumer.commit(offsets=self._offsets(owned), asynchronous=True)
+        except KafkaException as error:
+            self._refuse(error.args[0])
+        reach("9-committed")
+
+    def _assigned(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        """Recover the new partitions, then read each from its store's position."""
+        if partitions:
+            self.assigned.clear()
+            committed = self._assignment.committed(partitions)
+            starts = [
+                self._assignment.add(self._open_partition(tp.partition, committed.get(tp.partition)))
+                for tp in partitions
+            ]
+            consumer.incremental_assign(starts)
+            self.lag = self._assignment.measure_lag()
+            logger.info("assigned: %s", ", ".join(f"{tp.partition}@{tp.offset}" for tp in starts))
+        self.assigned.set()
+
     def _give_up(self, numbers: set[int]) -> None:
         """Finish every event that was read, commit, and close the stores of `numbers`."""
         while (wave := self._cutter.cut()) is not None:
             self._emit(wave)
         self._wait_idle()
-        fences = {number: self._close_partition(number) for number in numbers & self._watermarks.keys()}
-        for number in fences:
-            del self._watermarks[number], self._taken[number]
+        numbers &= self._assignment.readings.keys()
+        fences = {number: self._close_partition(number) for number in numbers}
+        for number in numbers:
+            self._assignment.remove(number)
         offsets = self._offsets({number: fence for number, fence in fences.items() if fence.position})
         if not offsets:
             return
@@ -125,133 +278,6 @@ class Source:
         except KafkaException as error:
             # The store has it all the same; without the commit the next owner publishes some lists again.
             logger.warning("the last commit was refused: %s", error.args[0].str())
-
-    @property
-    def waiting(self) -> int:
-        """Records read that no wave has taken yet."""
-        return len(self._cutter)
-
-    def _commit_written(self) -> None:
-        with self._fences_lock:
-            fences, self._fences = self._fences, {}
-        owned = {number: fence for number, fence in fences.items() if number in self._taken}
-        if owned:
-            self._consumer.commit(offsets=self._offsets(owned), asynchronous=True)
-
-    def _measure_lag(self) -> None:
-        lag = 0
-        for number, position in self._taken.items():
-            tp = TopicPartition(self._settings.events_topic, number)
-            _, newest = self._consumer.get_watermark_offsets(tp, cached=True)
-            # Until the first fetch the newest offset is not known here, but from the assignment.
-            self._ends[number] = max(self._ends[number], newest)
-            lag += max(0, self._ends[number] - position)
-        self.lag = lag
-
-    def _run(self) -> None:
-        try:
-            while not self._stopping.is_set():
-                self._turn()
-            self._give_up(set(self._watermarks))
-            self._consumer.close()
-        except BaseException as error:  # noqa: BLE001 - crash-only: whatever it is ends the process
-            self._on_failure(error)
-
-    def _turn(self) -> None:
-        """Read up to one wave's records and emit one wave; commit and measure now and then."""
-        now_s = time.monotonic()
-        if now_s >= self._next_commit_s:
-            self._next_commit_s = now_s + self._settings.commit_interval_ms / 1000
-            self._commit_written()
-            self._measure_lag()
-        room = self._settings.wave_size - len(self._cutter)
-        messages = (
-            self._consumer.consume(room, timeout=self._settings.wave_wait_ms / 1000) if room > 0 else []
-        )
-        received_ns = time.monotonic_ns()
-        latest_ms = int((self._wall_s() + self._settings.max_future_s) * 1000)
-        for message in messages:
-            error = message.error()
-            if error is None:
-                self._take(message, received_ns, latest_ms)
-            elif error.fatal() or not error.retriable():
-                self._refuse(error)
-        wave = self._cutter.cut()
-        if wave is not None:
-            self._emit(wave)
-
-    def _take(self, message: Message, received_ns: int, latest_ms: int) -> None:
-        partition, offset = message.partition() or 0, message.offset() or 0
-        if partition not in self._watermarks:
-            # The partition was revoked in the very call that returned its record: its next owner reads it.
-            return
-        watermark_ms = self._watermarks[partition]
-        key, value = message.key(), message.value()
-        self._on_read(partition)
-        self._taken[partition] = offset + 1
-        try:
-            event = decode_event(value, key)
-            if event.event_time_ms > latest_ms:
-                raise RejectedEvent("future")
-        except RejectedEvent as rejected:
-            arrival = Arrival(
-                partition,
-                offset,
-                None,
-                watermark_ms,
-                received_ns,
-                reason=rejected.reason,
-                key=key,
-                value=value,
-            )
-        else:
-            arrival = Arrival(partition, offset, event, watermark_ms, received_ns)
-            self._watermarks[partition] = max(watermark_ms, event.event_time_ms)
-        self._cutter.add(arrival)
-
-    def _refuse(self, error: KafkaError) -> None:
-        if error.code() in (KafkaError._ALL_BROKERS_DOWN, KafkaError._TRANSPORT):  # noqa: SLF001
-            logger.warning("Kafka is away: %s; reading goes on when it is back", error.str())
-            return
-        raise NextclickError(
-            f"reading {self._settings.events_topic} failed: {error.str()}",
-            "Nothing is lost: what was not written is read again after a restart.",
-            "Look at the brokers, then start the worker again.",
-        )
-
-    def _assigned(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
-        """Recover the new partitions, then read each from its store's position."""
-        if not partitions:
-            self.assigned.set()
-            return
-        self.assigned.clear()
-        committed = {tp.partition: tp for tp in consumer.committed(partitions, timeout=ANSWER_TIMEOUT_S)}
-        starts: list[TopicPartition] = []
-        for tp in partitions:
-            partition = self._open_partition(tp.partition, committed.get(tp.partition))
-            self._watermarks[tp.partition] = partition.watermark_ms
-            self._taken[tp.partition] = partition.position
-            low, high = consumer.get_watermark_offsets(tp, timeout=ANSWER_TIMEOUT_S, cached=False)
-            if partition.position > high:
-                raise NextclickError(
-                    f"the store of partition {tp.partition} is at offset {partition.position}, "
-                    f"the log ends at {high}",
-                    "The topic was emptied or made anew, or the broker lost records.",
-                    "Move the state folder away (or name another --state-dir) and start again.",
-                )
-            if partition.position < low and partition.position:
-                logger.warning(
-                    "partition %d: events %d to %d are no longer in the log",
-                    tp.partition,
-                    partition.position,
-                    low,
-                )
-            self._ends[tp.partition] = high
-            starts.append(TopicPartition(tp.topic, tp.partition, max(low, partition.position)))
-        consumer.incremental_assign(starts)
-        self._measure_lag()
-        self.assigned.set()
-        logger.info("assigned: %s", ", ".join(f"{tp.partition}@{tp.offset}" for tp in starts))
 
     def _revoked(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         """Give the partitions up: waves finished, committed, stores closed."""

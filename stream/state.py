@@ -19,7 +19,8 @@ class SessionState(msgspec.Struct, array_like=True, gc=False):
 
     `position` counts its events; `recent_*` are its newest ones, oldest first, in parallel
     lists; `hidden` is the packed row of the network's state; `list_items` is the list that
-    the session was shown last, best first, and `list_scores` its float32 scores.
+    the session was shown last, best first, and `list_scores` its float32 scores; `unlisted`
+    is not 0 where that list is not the hidden state's.
     """
 
     model_version: str
@@ -31,6 +32,7 @@ class SessionState(msgspec.Struct, array_like=True, gc=False):
     hidden: bytes
     list_items: list[str]
     list_scores: bytes
+    unlisted: int = 0
 
     def remember(self, event: Event, offset: int, columns: tuple[str, ...], limit: int) -> None:
         """Add one event to the history, keeping the newest `limit`; leaves the hidden state alone.

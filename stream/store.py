@@ -4,18 +4,19 @@ One RocksDB per partition. Everything that a wave changes in a partition is one
 WriteBatch, so that states and source offset never disagree. Knows keys and bytes; when a
 session ends, and what a state means, is not its business.
 
-Keys: `m` the fence · `s<session>` a state · `x<time, 8 bytes big-endian><session>` the
-expiry index, whose time is a lower bound of the session's last event time: it is moved
-when expiry finds it too early, so that an event costs no second index write.
+Keys: `m` the fence · `b<number, 8 bytes big-endian>` a bucket · `s<session>` a state ·
+`x<time, 8 bytes big-endian><session>` the expiry index, whose time is a lower bound of the
+session's last event time: it is moved when expiry finds it too early, so that an event
+costs no second index write.
 """
 
 from __future__ import annotations
 
 import shutil
 import time
-import zlib
+from collections.abc import Iterator
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import msgspec
 from rocksdict import (
@@ -28,34 +29,27 @@ from rocksdict import (
 )
 
 from model.errors import NextclickError
+from stream.fence import Bucket, Fence, pack_bucket, pack_fence, unpack_bucket, unpack_fence
 
 FENCE_KEY = b"m"
+BUCKET_PREFIX = b"b"
 STATE_PREFIX = b"s"
 EXPIRY_PREFIX = b"x"
+# What RocksDB says of damaged or missing files; of a full disk it says something else.
+DAMAGE = ("Corruption", "No such file", "does not exist")
+# A store that has it failed while it was open, and is not to be trusted at the next opening.
+CORRUPT_MARK = "CORRUPT"
 
 
-class Fence(msgspec.Struct, array_like=True):
-    """How far the partition's events are in the states, and what recovery needs.
+class CorruptStoreError(NextclickError):
+    """The store cannot be opened or read, or its fence does not match its checksum."""
 
-    Every event below `position` is in; of those at or above it, only the offsets in
-    `beyond` (a wave may take an event past one that waits for its session's turn).
-    `watermark_ms` is the largest event time below `position`. `buckets` counts open
-    sessions by `oldest kept offset // 10,000`; `sessions` is their number.
-    """
-
-    position: int = 0
-    watermark_ms: int = 0
-    beyond: list[int] = []
-    buckets: dict[int, int] = {}
-    sessions: int = 0
-
-
-_fence_encoder = msgspec.msgpack.Encoder()
-_fence_decoder = msgspec.msgpack.Decoder(Fence)
-
-
-class CorruptStoreError(Exception):
-    """The store cannot be opened, or its fence does not match its checksum."""
+    def __init__(self, path: Path, problem: object) -> None:
+        super().__init__(
+            f"the session store {path} is damaged: {problem}",
+            "Nothing is lost: its sessions are in the events topic.",
+            "Start the worker again: it moves the store aside and recovers the sessions.",
+        )
 
 
 def expiry_key(last_event_time_ms: int, session_id: str) -> bytes:
@@ -66,6 +60,11 @@ def expiry_key(last_event_time_ms: int, session_id: str) -> bytes:
 def state_key(session_id: str) -> bytes:
     """The key of a session's state."""
     return STATE_PREFIX + session_id.encode()
+
+
+def bucket_key(number: int) -> bytes:
+    """The key of a bucket: in their order."""
+    return BUCKET_PREFIX + number.to_bytes(8, "big")
 
 
 class Batch:
@@ -90,10 +89,17 @@ class Batch:
         """Drop an index entry by its key."""
         self._batch.delete(key)
 
+    def put_bucket(self, number: int, bucket: Bucket) -> None:
+        """Store how many open sessions recovery would find from this bucket on."""
+        self._batch.put(bucket_key(number), pack_bucket(bucket))
+
+    def delete_bucket(self, number: int) -> None:
+        """Drop a bucket that nobody needs any more."""
+        self._batch.delete(bucket_key(number))
+
     def put_fence(self, fence: Fence) -> None:
         """Store the fence with its checksum."""
-        body = _fence_encoder.encode(fence)
-        self._batch.put(FENCE_KEY, zlib.crc32(body).to_bytes(4, "big") + body)
+        self._batch.put(FENCE_KEY, pack_fence(fence))
 
     def release(self) -> WriteBatch:
         """The RocksDB batch; the store consumes it."""
@@ -103,77 +109,113 @@ class Batch:
 class SessionStore:
     """One partition's RocksDB.
 
-    Opening raises CorruptStoreError, or NextclickError when another process has it.
+    Opening raises CorruptStoreError when its files are damaged, NextclickError when they
+    cannot be used now (another process has them, the disk is full, no rights). Reading and
+    writing raise the same; a store found corrupt while open is marked, so that the next
+    opening finds it.
     """
 
     def __init__(
         self, path: Path, *, block_cache_bytes: int = 64 << 20, write_buffer_bytes: int = 16 << 20
     ) -> None:
         self.path = path
-        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            if (path / CORRUPT_MARK).exists():
+                raise CorruptStoreError(path, (path / CORRUPT_MARK).read_text())
+            fresh = not (path / "CURRENT").exists()
+            if fresh and path.exists() and any(path.glob("*.sst")):
+                raise CorruptStoreError(path, "it has tables but no CURRENT file")
+        except OSError as error:
+            raise _unusable(path, error) from error
         options = _options(block_cache_bytes, write_buffer_bytes)
-        fresh = not (path / "CURRENT").exists()
-        if fresh and path.exists() and any(path.glob("*.sst")):
-            raise CorruptStoreError(f"{path} has tables but no CURRENT file")
         try:
             # Reopening without naming the family would fall back to default options (8 MiB cache).
             families = None if fresh else {"default": options}
             self._db = Rdict(str(path), options, column_families=families)
         except Exception as error:  # rocksdict raises bare Exception for every RocksDB status
-            if "lock" in str(error).lower():
-                raise NextclickError(
-                    f"the session store {path} is in use: {error}",
-                    "Another worker on this machine has the same state folder.",
-                    "Give each worker its own --state-dir, or stop the other one.",
-                ) from None
-            raise CorruptStoreError(f"{path}: {error}") from error
+            raise _explained(path, error) from error
         try:
             self.fence = self._read_fence()
-        except CorruptStoreError:
+        except BaseException:
             self._db.close()
             raise
 
     def _read_fence(self) -> Fence | None:
-        try:
-            value = self._db.get(FENCE_KEY)
-        except Exception as error:  # see above
-            raise CorruptStoreError(f"{self.path}: {error}") from error
+        value = self._get(FENCE_KEY)
         if value is None:
             return None
-        body = value[4:]
-        if zlib.crc32(body).to_bytes(4, "big") != value[:4]:
-            raise CorruptStoreError(f"{self.path}: the fence does not match its checksum")
         try:
-            return _fence_decoder.decode(body)
+            return unpack_fence(value)
         except msgspec.DecodeError as error:
-            raise CorruptStoreError(f"{self.path}: the fence cannot be read: {error}") from error
+            raise CorruptStoreError(self.path, error) from error
+
+    def buckets(self) -> dict[int, Bucket]:
+        """All buckets by number."""
+        try:
+            return {
+                int.from_bytes(key[1:], "big"): unpack_bucket(value)
+                for key, value in self._entries(BUCKET_PREFIX, BUCKET_PREFIX)
+            }
+        except msgspec.DecodeError as error:
+            raise self._failed(error) from error
+
+    def _get(self, key: Any) -> Any:
+        try:
+            return self._db.get(key)
+        except Exception as error:
+            raise self._failed(error) from error
+
+    def _failed(self, error: Exception) -> Exception:
+        """What to raise for an error of the open store, which is marked when it is corrupt."""
+        explained = _explained(self.path, error)
+        if isinstance(explained, CorruptStoreError) and self.path.is_dir():
+            (self.path / CORRUPT_MARK).write_text(str(error))
+        return explained
 
     def load(self, session_ids: list[str]) -> list[bytes | None]:
         """The packed states, None where there is no session; one multi-get."""
         if not session_ids:
             return []
-        values = self._db[[state_key(session_id) for session_id in session_ids]]
-        return cast("list[bytes | None]", values)
+        return cast("list[bytes | None]", self._get([state_key(session_id) for session_id in session_ids]))
 
     def write(self, batch: Batch) -> None:
         """Apply a wave's changes at once: all of them or none."""
-        self._db.write(batch.release())
+        try:
+            self._db.write(batch.release())
+        except Exception as error:
+            raise self._failed(error) from error
 
-    def due(self, before_ms: int, limit: int) -> list[tuple[bytes, int, str]]:
-        """At most `limit` index entries with a time below `before_ms`: (key, time, session id)."""
+    def _entries(self, start: bytes, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
+        """The entries from `start` on whose key begins with `prefix`."""
+        try:
+            iterator = self._db.iter()
+            iterator.seek(start)
+            while iterator.valid():
+                key = iterator.key()
+                if not key.startswith(prefix):
+                    return
+                yield key, iterator.value()
+                iterator.next()
+            iterator.status()
+        except Exception as error:
+            raise self._failed(error) from error
+
+    def due(
+        self, before_ms: int, limit: int, start: bytes = EXPIRY_PREFIX
+    ) -> tuple[list[tuple[bytes, int, str]], bytes]:
+        """At most `limit` index entries with a time below `before_ms`, from key `start` on.
+
+        → (key, time, session id) of each, and the key at which to go on.
+        """
         entries: list[tuple[bytes, int, str]] = []
-        iterator = self._db.iter()
-        iterator.seek(EXPIRY_PREFIX)
-        while len(entries) < limit and iterator.valid():
-            key = iterator.key()
-            if not key.startswith(EXPIRY_PREFIX):
-                break
+        for key, _ in self._entries(start, EXPIRY_PREFIX):
             time_ms = int.from_bytes(key[1:9], "big")
-            if time_ms >= before_ms:
-                break
+            if len(entries) == limit or time_ms >= before_ms:
+                return entries, key
             entries.append((key, time_ms, key[9:].decode()))
-            iterator.next()
-        return entries
+        # Behind the last one: whatever is indexed earlier than this moves the start back.
+        return entries, entries[-1][0] + b"\0" if entries else start
 
     def size_bytes(self) -> int:
         """Bytes of live tables and memtables."""
@@ -183,6 +225,28 @@ class SessionStore:
     def close(self) -> None:
         """Flush and close; the object is of no use afterwards."""
         self._db.close()
+
+
+def _explained(path: Path, error: Exception) -> Exception:
+    """CorruptStoreError where RocksDB speaks of damaged or missing files, else NextclickError."""
+    text = str(error)
+    if isinstance(error, msgspec.DecodeError) or any(word in text for word in DAMAGE):
+        return CorruptStoreError(path, text)
+    if f"{path}/LOCK" in text:
+        return NextclickError(
+            f"the session store {path} is in use: {text}",
+            "Another worker on this machine has the same state folder.",
+            "Give each worker its own --state-dir, or stop the other one.",
+        )
+    return _unusable(path, error)
+
+
+def _unusable(path: Path, error: Exception) -> NextclickError:
+    return NextclickError(
+        f"the session store {path} cannot be used: {error}",
+        "What was not written is neither committed nor lost: it is read again after a restart.",
+        "Look at the disk (space, rights, errors), then start the worker again.",
+    )
 
 
 def move_aside(path: Path) -> Path:

@@ -14,10 +14,9 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disa
 
 from stream.events import REASONS
 from stream.prequential import SYSTEMS, Prequential
-from stream.processor import OUTCOMES, SteppedWave
+from stream.processor import FALLBACKS, OUTCOMES, SteppedWave
 
 SECONDS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 60)
-FALLBACKS = ("unknown_item", "empty_session")
 
 
 class Telemetry:
@@ -41,6 +40,10 @@ class Telemetry:
         )
         self._lists = Counter("nextclick_lists", "lists published and acknowledged", registry=r)
         self._fallback = Counter("nextclick_fallback_lists", "lists of no step", ["reason"], registry=r)
+        self._unlisted = Counter(
+            "nextclick_unlisted_events", "events stepped without a list, to catch up", registry=r
+        )
+        self.level = Gauge("nextclick_ladder_level", "0 full, 1 newest only, 2 popular", registry=r)
         self._resets = Counter("nextclick_session_resets", "sessions begun anew after silence", registry=r)
         self._late = Counter("nextclick_late_events", "events behind their session's last", registry=r)
         self._rebuilt = Counter("nextclick_rebuilt_sessions", "states re-run for the version", registry=r)
@@ -110,10 +113,11 @@ class Telemetry:
                 gauge.remove(number)
         self._open.discard(number)
 
-    def add_read(self, number: int) -> None:
-        """Count one record read."""
-        self.read[number] += 1
-        self._read.labels(number).inc()
+    def add_read(self, counts: dict[int, int]) -> None:
+        """Count records read, by partition."""
+        for number, count in counts.items():
+            self.read[number] += count
+            self._read.labels(number).inc(count)
 
     def add(self, stepped: SteppedWave) -> None:
         """Count a wave that is durable."""
@@ -131,6 +135,7 @@ class Telemetry:
         for shown in stepped.lists:
             if shown.fallback:
                 self._fallback.labels(shown.fallback).inc()
+        self._unlisted.inc(stepped.unlisted)
         self._resets.inc(stepped.resets)
         self._late.inc(stepped.late)
         self._rebuilt.inc(stepped.rebuilt)
@@ -146,7 +151,7 @@ class Telemetry:
         for number, (partition, _, fence) in stepped.writes.items():
             self._open.add(number)
             self.sessions.labels(number).set(fence.sessions)
-            self.watermark.labels(number).set(fence.watermark_ms / 1000)
+            self.watermark.labels(number).set(fence.watermark.ms / 1000)
             if stepped.number % 256 == 0:
                 self.store_bytes.labels(number).set(partition.store.size_bytes())
 

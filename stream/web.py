@@ -48,6 +48,7 @@ def add_views(app: faust.App, pipeline: Pipeline) -> None:
                 "ready": pipeline.ready,
                 "lists": telemetry.lists,
                 "lag": pipeline.source.lag,
+                "level": pipeline.source.level,
                 "accounting": telemetry.accounting(pipeline.in_flight),
                 "quality": quality,
             }

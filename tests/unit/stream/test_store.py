@@ -1,11 +1,14 @@
+import random
 from pathlib import Path
 
 import pytest
 
 from model.errors import NextclickError
-from stream.partition import BUCKET_OFFSETS, WAVES_BETWEEN_EXPIRIES, OpenPartition, recover_from
+from stream.fence import Bucket, Fence
+from stream.partition import BUCKET_OFFSETS, WAVES_BETWEEN_EXPIRIES, OpenPartition
 from stream.state import SessionState, new_state, pack_state, unpack_state
-from stream.store import Batch, CorruptStoreError, Fence, SessionStore, move_aside
+from stream.store import CORRUPT_MARK, Batch, CorruptStoreError, SessionStore, move_aside
+from stream.watermark import Watermark
 
 
 def state(last_ms: int, *offsets: int) -> SessionState:
@@ -22,11 +25,14 @@ def test_states_and_fence_survive_closing(tmp_path: Path) -> None:
     assert store.fence is None
     batch = Batch()
     batch.put_state("s1", pack_state(state(5, 1, 2)))
-    batch.put_fence(Fence(3, 5, [7], {0: 1}, 1))
+    fence = Fence(3, Watermark(5, 9, "ahead"), [7], 1, 0, Watermark(2))
+    batch.put_fence(fence)
+    batch.put_bucket(300, Bucket(4, Watermark(1)))
     store.write(batch)
     store.close()
     again = SessionStore(tmp_path / "p0")
-    assert again.fence == Fence(3, 5, [7], {0: 1}, 1)
+    assert again.fence == fence
+    assert again.buckets() == {300: Bucket(4, Watermark(1))}
     first, second = again.load(["s1", "s2"])
     assert first is not None
     assert unpack_state(first) == state(5, 1, 2)
@@ -61,8 +67,14 @@ def test_a_broken_store_is_found_at_opening_and_kept_aside(tmp_path: Path, broke
     SessionStore(path).close()
 
 
+def put(partition: OpenPartition, wave: int, session_id: str, kept: SessionState, before: int | None) -> None:
+    for offset in kept.recent_offsets:
+        partition.note(offset, Watermark(offset))
+    partition.put(wave, session_id, kept, before)
+
+
 def seal(partition: OpenPartition, wave: int, taken: list[int], position: int, watermark_ms: int) -> Fence:
-    batch, fence = partition.seal(wave, taken, position, watermark_ms)
+    batch, fence = partition.seal(wave, taken, position, Watermark(watermark_ms))
     partition.write(batch, fence)
     partition.forget_written(wave)
     return fence
@@ -82,25 +94,25 @@ def test_the_fence_knows_what_was_taken_past_a_waiting_event(tmp_path: Path) -> 
 def test_recovery_starts_at_the_oldest_kept_item_of_any_open_session(tmp_path: Path) -> None:
     partition = OpenPartition(0, SessionStore(tmp_path / "p0"))
     old, young = BUCKET_OFFSETS + 5, 7 * BUCKET_OFFSETS
-    partition.put(0, "old", state(1, old, young + 1), None)
-    partition.put(0, "young", state(1, young), None)
+    put(partition, 0, "old", state(1, old, young + 1), None)
+    put(partition, 0, "young", state(1, young), None)
     fence = seal(partition, 0, [], young + 2, 1)
-    assert recover_from(fence) == BUCKET_OFFSETS
-    partition.put(1, "old", state(1, young + 1), old)
-    assert recover_from(seal(partition, 1, [], young + 2, 1)) == young
+    assert fence.recover_from == BUCKET_OFFSETS
+    put(partition, 1, "old", state(1, young + 1), old)
+    assert seal(partition, 1, [], young + 2, 1).recover_from == young
     partition.delete(2, "old", young + 1)
     partition.delete(2, "young", young)
     fence = seal(partition, 2, [], young + 2, 1)
-    assert (recover_from(fence), fence.sessions) == (young + 2, 0)
+    assert (fence.recover_from, fence.sessions) == (young + 2, 0)
     partition.store.close()
 
 
 def test_silent_sessions_expire_and_living_ones_stay(tmp_path: Path) -> None:
     partition = OpenPartition(0, SessionStore(tmp_path / "p0"))
-    partition.put(0, "silent", state(1_000, 0), None)
-    partition.put(0, "living", state(1_000, 1), None)
+    put(partition, 0, "silent", state(1_000, 0), None)
+    put(partition, 0, "living", state(1_000, 1), None)
     seal(partition, 0, [0, 1], 2, 1_000)
-    partition.put(1, "living", state(9_000, 1, 2), 1)
+    put(partition, 1, "living", state(9_000, 1, 2), 1)
     seal(partition, 1, [2], 3, 9_000)
     assert partition.expire(2, silence_ms=5_000) == 1
     seal(partition, 2, [], 3, 9_000)
@@ -109,7 +121,7 @@ def test_silent_sessions_expire_and_living_ones_stay(tmp_path: Path) -> None:
     assert living is not None
     assert partition.sessions == 1
     # The index entry of the living one has moved to its newest time.
-    assert [time_ms for _, time_ms, _ in partition.store.due(10**12, 10)] == [9_000]
+    assert [time_ms for _, time_ms, _ in partition.store.due(10**12, 10)[0]] == [9_000]
     assert partition.expire(3, silence_ms=0) == 0, "not before some waves later"
     seal(partition, 3, [], 3, 20_000)
     assert partition.expire(3 + WAVES_BETWEEN_EXPIRIES, silence_ms=5_000) == 1
@@ -118,11 +130,89 @@ def test_silent_sessions_expire_and_living_ones_stay(tmp_path: Path) -> None:
 
 def test_a_stepped_state_is_read_from_memory_until_it_is_written(tmp_path: Path) -> None:
     partition = OpenPartition(0, SessionStore(tmp_path / "p0"))
-    partition.put(0, "s", state(1, 0), None)
-    batch, fence = partition.seal(0, [0], 1, 1)
+    put(partition, 0, "s", state(1, 0), None)
+    batch, fence = partition.seal(0, [0], 1, Watermark(1))
     assert partition.store.load(["s"]) == [None]
     assert partition.load(["s"]) == [state(1, 0)]
     partition.write(batch, fence)
     partition.forget_written(0)
     assert partition.load(["s"]) == [state(1, 0)]
     partition.store.close()
+
+
+def test_recovery_begins_with_the_watermark_before_its_first_record(tmp_path: Path) -> None:
+    partition = OpenPartition(0, SessionStore(tmp_path / "p0"))
+    first = 3 * BUCKET_OFFSETS
+    put(partition, 0, "a", state(1, first, first + 1), None)
+    put(partition, 0, "b", state(1, 5 * BUCKET_OFFSETS), None)
+    fence = seal(partition, 0, [], 5 * BUCKET_OFFSETS + 1, 10**9)
+    assert (fence.recover_from, fence.recover_watermark) == (first, Watermark(first))
+    partition.store.close()
+    again = OpenPartition(0, SessionStore(tmp_path / "p0"))
+    put(again, 1, "a", state(1, 5 * BUCKET_OFFSETS + 2), first)
+    fence = seal(again, 1, [], 5 * BUCKET_OFFSETS + 3, 10**9)
+    assert (fence.recover_from, fence.recover_watermark) == (
+        5 * BUCKET_OFFSETS,
+        Watermark(5 * BUCKET_OFFSETS),
+    )
+    assert set(again.store.buckets()) == {5}
+    again.store.close()
+
+
+def test_a_session_indexed_behind_what_expiry_went_through_expires_too(tmp_path: Path) -> None:
+    partition = OpenPartition(0, SessionStore(tmp_path / "p0"))
+    put(partition, 0, "early", state(1_000, 0), None)
+    seal(partition, 0, [0], 1, 50_000)
+    assert partition.expire(1, silence_ms=5_000) == 1
+    put(partition, 1, "late", state(500, 1), None)
+    seal(partition, 1, [1], 2, 50_000)
+    assert partition.expire(1 + WAVES_BETWEEN_EXPIRIES, silence_ms=5_000) == 1
+    seal(partition, 2, [], 2, 50_000)
+    assert partition.sessions == 0
+    partition.store.close()
+
+
+def damage_a_table(path: Path) -> None:
+    table = max(path.glob("*.sst"), key=lambda file: file.stat().st_size)
+    content = bytearray(table.read_bytes())
+    content[60_000:60_100] = bytes(100)
+    table.write_bytes(content)
+
+
+def test_a_table_found_damaged_while_reading_is_refused_at_the_next_opening(tmp_path: Path) -> None:
+    path = tmp_path / "p0"
+    store = SessionStore(path)
+    batch = Batch()
+    for number in range(100):
+        batch.put_state(f"s{number}", random.Random(number).randbytes(1_000))
+    batch.put_fence(Fence(3))
+    store.write(batch)
+    store.close()
+    damage_a_table(path)
+    store = SessionStore(path)
+    with pytest.raises(CorruptStoreError):
+        store.load([f"s{number}" for number in range(100)])
+    store.close()
+    assert (path / CORRUPT_MARK).exists()
+    with pytest.raises(CorruptStoreError, match="Corruption"):
+        SessionStore(path)
+
+
+def test_a_truncated_table_is_found_at_opening(tmp_path: Path) -> None:
+    path = tmp_path / "p0"
+    store = SessionStore(path)
+    batch = Batch()
+    batch.put_fence(Fence(3))
+    store.write(batch)
+    store.close()
+    table = next(path.glob("*.sst"))
+    table.write_bytes(table.read_bytes()[:-50])
+    with pytest.raises(CorruptStoreError):
+        SessionStore(path)
+
+
+def test_a_folder_without_rights_is_an_error_and_no_corruption(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(NextclickError, match="cannot be used") as raised:
+        SessionStore(tmp_path / "file" / "p0")
+    assert not isinstance(raised.value, CorruptStoreError)

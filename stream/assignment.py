@@ -1,0 +1,144 @@
+"""The partitions that this worker has now, and how far each has been read.
+
+Asks Kafka what it must know of a partition, again and again while the brokers are away;
+holds no session and decodes nothing. Used by the source's thread alone.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeVar
+
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
+
+from model.errors import NextclickError
+from stream.partition import OpenPartition
+from stream.watermark import Watermark
+
+ANSWER_TIMEOUT_S = 10.0
+PATIENCE_S = 120.0
+T = TypeVar("T")
+logger = logging.getLogger(__name__)
+
+# What says that the brokers are away or busy, and passes.
+PASSING = frozenset(
+    {
+        KafkaError._ALL_BROKERS_DOWN,  # noqa: SLF001
+        KafkaError._TRANSPORT,  # noqa: SLF001
+        KafkaError._RESOLVE,  # noqa: SLF001
+        KafkaError._TIMED_OUT,  # noqa: SLF001
+        KafkaError._WAIT_COORD,  # noqa: SLF001
+        KafkaError.REQUEST_TIMED_OUT,
+        KafkaError.NETWORK_EXCEPTION,
+        KafkaError.LEADER_NOT_AVAILABLE,
+        KafkaError.NOT_LEADER_FOR_PARTITION,
+        KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
+        KafkaError.COORDINATOR_NOT_AVAILABLE,
+        KafkaError.NOT_COORDINATOR,
+        KafkaError.REBALANCE_IN_PROGRESS,
+    }
+)
+
+
+@dataclass(slots=True)
+class Reading:
+    """One partition on its way: `position` is the next offset to be read, `end` the log's end as known."""
+
+    position: int
+    watermark: Watermark
+    end: int
+    newest_s: float
+
+    @property
+    def lag(self) -> int:
+        """Records not read yet."""
+        return max(0, self.end - self.position)
+
+
+def patiently(ask: Callable[[], T], what: str, *, sleep: Callable[[float], None] = time.sleep) -> T:
+    """The answer of `ask`, asked again while Kafka is away, for PATIENCE_S at most; then NextclickError."""
+    deadline = time.monotonic() + PATIENCE_S
+    while True:
+        try:
+            return ask()
+        except KafkaException as error:
+            problem: KafkaError = error.args[0]
+            if problem.code() not in PASSING or time.monotonic() > deadline:
+                raise NextclickError(
+                    f"{what} failed: {problem.str()}",
+                    "Nothing is lost: what was not written is read again after a restart.",
+                    "Look at the brokers, then start the worker again.",
+                ) from None
+            logger.warning("%s: %s; asking again", what, problem.str())
+            sleep(0.2)
+
+
+class Assignment:
+    """Partition number → how far it is read."""
+
+    def __init__(self, topic: str, consumer: Consumer) -> None:
+        self._topic = topic
+        self._consumer = consumer
+        self.readings: dict[int, Reading] = {}
+
+    def committed(self, partitions: list[TopicPartition]) -> dict[int, TopicPartition]:
+        """The group's committed offsets with their metadata."""
+
+        def ask() -> list[TopicPartition]:
+            answers = self._consumer.committed(partitions, timeout=ANSWER_TIMEOUT_S)
+            for tp in answers:
+                if tp.error is not None:
+                    raise KafkaException(tp.error)
+            return answers
+
+        return {tp.partition: tp for tp in patiently(ask, "asking for the committed offsets")}
+
+    def add(self, partition: OpenPartition) -> TopicPartition:
+        """Take a recovered partition in; → where to read on. Raises NextclickError on a shorter log."""
+        number = partition.number
+        tp = TopicPartition(self._topic, number)
+        low, high = patiently(
+            lambda: self._consumer.get_watermark_offsets(tp, timeout=ANSWER_TIMEOUT_S, cached=False),
+            f"asking for the offsets of partition {number}",
+        )
+        if partition.position > high:
+            raise NextclickError(
+                f"the store of partition {number} is at offset {partition.position}, the log ends at {high}",
+                "The topic was emptied or made anew, or the broker lost records.",
+                "Move the state folder away (or name another --state-dir) and start again.",
+            )
+        if 0 < partition.position < low:
+            logger.warning(
+                "partition %d: events %d to %d are no longer in the log", number, partition.position, low
+            )
+        start = max(low, partition.position)
+        self.readings[number] = Reading(start, partition.watermark, high, time.monotonic())
+        return TopicPartition(self._topic, number, start)
+
+    def remove(self, number: int) -> None:
+        """Forget a partition that was given up."""
+        del self.readings[number]
+
+    def measure_lag(self) -> int:
+        """Records of all partitions that are not read yet, as of the newest fetch."""
+        for number, reading in self.readings.items():
+            tp = TopicPartition(self._topic, number)
+            _, newest = self._consumer.get_watermark_offsets(tp, cached=True)
+            # Until the first fetch the newest offset is not known here, but from the assignment.
+            reading.end = max(reading.end, newest)
+        return sum(reading.lag for reading in self.readings.values())
+
+    def move_idle_watermarks(self, idle_s: float) -> dict[int, tuple[int, Watermark]]:
+        """Where nothing came for `idle_s`, event time goes on with the wall: → (position, watermark)."""
+        now_s = time.monotonic()
+        moved: dict[int, tuple[int, Watermark]] = {}
+        for number, reading in self.readings.items():
+            silent_s = now_s - reading.newest_s
+            if silent_s >= idle_s and reading.watermark.ms and not reading.lag:
+                reading.watermark = Watermark(reading.watermark.ms + int(silent_s * 1000))
+                reading.newest_s = now_s
+                moved[number] = (reading.position, reading.watermark)
+        return moved

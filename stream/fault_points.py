@@ -1,0 +1,48 @@
+"""Points of a wave at which a test kills the worker; without NEXTCLICK_FAULT they do nothing.
+
+NEXTCLICK_FAULT=POINT:N kills the process (SIGKILL) when it reaches POINT for the N-th time.
+The number in a name tells their order in a wave.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable
+
+VARIABLE = "NEXTCLICK_FAULT"
+POINTS = (
+    "1-decoded",
+    "2-cut",
+    "3-loaded",
+    "4-ruled",
+    "5-rebuilt",
+    "6-scored",
+    "7-stepped",
+    "8-produced",
+    "8-acknowledged",
+    "9-written",
+    "9-committed",
+)
+
+
+def armed(specification: str | None) -> Callable[[str], None]:
+    """The function that is told of each point reached. Raises ValueError on an unknown point."""
+    if specification is None:
+        return lambda point: None
+    chosen, _, count = specification.partition(":")
+    if chosen not in POINTS:
+        raise ValueError(f"{VARIABLE}={specification!r}: the points are {', '.join(POINTS)}")
+    left = int(count or 1)
+
+    def count_down(point: str) -> None:
+        nonlocal left
+        if point == chosen:
+            left -= 1
+            if not left:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+    return count_down
+
+
+reach = armed(os.environ.get(VARIABLE))
