@@ -97,6 +97,11 @@ class Source:
         return len(self._cutter)
 
     @property
+    def partitions(self) -> list[int]:
+        """The partitions that are read now."""
+        return list(self._assignment.readings)
+
+    @property
     def level(self) -> int:
         """The ladder's level."""
         return self._ladder.level

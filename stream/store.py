@@ -124,8 +124,8 @@ class SessionStore:
             if (path / CORRUPT_MARK).exists():
                 raise CorruptStoreError(path, (path / CORRUPT_MARK).read_text())
             fresh = not (path / "CURRENT").exists()
-            if fresh and path.exists() and any(path.glob("*.sst")):
-                raise CorruptStoreError(path, "it has tables but no CURRENT file")
+            if fresh and any(path.glob("MANIFEST-*")):
+                raise CorruptStoreError(path, "it has a MANIFEST but no CURRENT file")
         except OSError as error:
             raise _unusable(path, error) from error
         options = _options(block_cache_bytes, write_buffer_bytes)

@@ -49,6 +49,7 @@ def add_views(app: faust.App, pipeline: Pipeline) -> None:
                 "lists": telemetry.lists,
                 "lag": pipeline.source.lag,
                 "level": pipeline.source.level,
+                "partitions": sorted(pipeline.source.partitions),
                 "accounting": telemetry.accounting(pipeline.in_flight),
                 "quality": quality,
             }

@@ -20,7 +20,7 @@ from stream.settings import Settings
 from stream.subscriber import recommendations
 from stream.worker_process import WorkerProcess, free_port
 from tests.conftest import ROOT, train_small
-from tests.integration.test_worker import served, worker
+from tests.serving import served, worker
 
 pytestmark = pytest.mark.kafka
 

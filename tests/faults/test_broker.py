@@ -1,0 +1,100 @@
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from model.registry import Registry
+from replay.run import replay_frames
+from replay.synthetic import markov_shoppers
+from stream.settings import Settings
+from stream.topics import ensure_topics
+from stream.worker_process import WorkerProcess, free_port
+from tests.conftest import ROOT, train_small
+from tests.serving import all_committed, assert_equal_to_offline, some_lists, worker
+
+pytestmark = [pytest.mark.kafka, pytest.mark.timeout(600)]
+UNREACHABLE_S = 60
+
+
+class Broker:
+    """A broker of this test's own, which it may kill."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.address = self.command("start")
+
+    def command(self, name: str) -> str:
+        script = [str(ROOT / "deploy" / "kafka.sh"), name, "--dir", str(self.folder)]
+        return subprocess.run(script, check=True, stdout=subprocess.PIPE, text=True).stdout.strip()
+
+    def signal(self, number: signal.Signals) -> None:
+        os.kill(int((self.folder / "pid").read_text()), number)
+
+
+@pytest.fixture(scope="module")
+def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
+    made = Broker(tmp_path_factory.mktemp("broker") / "kafka")
+    yield made
+    made.signal(signal.SIGCONT)
+    made.command("kill")
+
+
+def settings_for(broker: Broker, tmp_path: Path, name: str) -> Settings:
+    settings = Settings(
+        bootstrap_servers=broker.address,
+        events_topic=f"events-{name}",
+        recommendations_topic=f"recommendations-{name}",
+        models_topic=f"models-{name}",
+        dlq_topic=f"dlq-{name}",
+        group_id=f"group-{name}",
+        worker_id=f"worker-{name}",
+        state_dir=tmp_path / "state",
+        registry_dir=tmp_path / "registry",
+        web_port=free_port(),
+        partitions=2,
+        torch_threads=1,
+        deterministic=True,
+        wave_size=4,
+        commit_interval_ms=20,
+    )
+    ensure_topics(settings)
+    return settings
+
+
+def away(broker: Broker) -> None:
+    """Nobody answers for a minute; connections stay as they are."""
+    broker.signal(signal.SIGSTOP)
+    time.sleep(UNREACHABLE_S)
+    broker.signal(signal.SIGCONT)
+
+
+def killed(broker: Broker) -> None:
+    broker.command("kill")
+    broker.command("start")
+
+
+@pytest.mark.parametrize("harm", [killed, away])
+def test_without_its_broker_the_worker_waits_and_goes_on_where_it_was(
+    broker: Broker, tmp_path: Path, harm: Callable[[Broker], None]
+) -> None:
+    settings = settings_for(broker, tmp_path, harm.__name__)
+    log = markov_shoppers(sessions=2_500, items=120, seed=9)
+    model = train_small(log, Registry(settings.registry_dir))
+    replay_frames(settings, [log.frame])
+    with worker(settings, tmp_path) as process:
+        process.wait_until(some_lists(300), "some lists")
+        harm(broker)
+        status = finish(process, settings)
+        assert process.stop() == 0, process.log()
+    assert status["accounting"]["holds"]
+    assert status["accounting"]["read"] == len(log.frame), "the worker did not live through it"
+    assert_equal_to_offline(settings, model, log.frame)
+
+
+def finish(process: WorkerProcess, settings: Settings) -> dict[str, Any]:
+    return process.wait_until(all_committed(settings), "the rest", timeout_s=180)

@@ -1,0 +1,132 @@
+"""A worker under test: started, awaited, and its lists held against the offline ones."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import pandas as pd
+from confluent_kafka import Consumer, Message, TopicPartition
+
+from model.bundle import Model
+from model.evaluate import event_lists
+from model.stepper import Stepper
+from replay.producer import LagLimit
+from stream.events import Event, Recommendation, RejectedEvent, decode_event
+from stream.settings import Settings
+from stream.subscriber import Received, recommendations
+from stream.worker_process import WorkerProcess
+
+MakeSettings = Callable[..., Settings]
+
+
+@contextmanager
+def worker(settings: Settings, tmp_path: Path) -> Iterator[WorkerProcess]:
+    """A worker that is ready; its log is named after it, and is killed in the end."""
+    process = WorkerProcess(settings, tmp_path / f"{settings.worker_id}.log")
+    try:
+        process.wait_ready()
+        yield process
+    finally:
+        process.kill()
+
+
+def run_to_the_end(settings: Settings, tmp_path: Path) -> dict[str, Any]:
+    """Serve until everything is committed, and stop; → the last status, whose accounting holds."""
+    with worker(settings, tmp_path) as process:
+        status = process.wait_until(all_committed(settings), "the rest")
+        assert process.stop() == 0, process.log()
+    assert status["accounting"]["holds"]
+    return status
+
+
+def served(count: int) -> Callable[[dict[str, Any]], bool]:
+    """Whether the worker, which has started anew maybe, has nothing left and has read `count` records."""
+    return lambda s: s["accounting"]["read"] >= count and not s["accounting"]["in_flight"]
+
+
+def some_lists(count: int) -> Callable[[dict[str, Any]], bool]:
+    return lambda s: s["lists"] >= count
+
+
+def all_committed(settings: Settings) -> Callable[[dict[str, Any]], bool]:
+    """Whether the group has committed every record of the events topic."""
+
+    def condition(_: dict[str, Any]) -> bool:
+        group = LagLimit(settings, 0)
+        try:
+            return group.lag() == 0
+        finally:
+            group.close()
+
+    return condition
+
+
+def all_lists(settings: Settings) -> list[Received]:
+    return list(recommendations(settings, from_start=True, idle_s=1.5))
+
+
+def by_event(lists: list[Received]) -> dict[str, Recommendation]:
+    """The list of each event id; lists that stand twice must be equal byte for byte."""
+    found: dict[str, Recommendation] = {}
+    for received in lists:
+        shown = received.recommendation
+        before = found.setdefault(shown.event_id, shown)
+        assert msgspec.json.encode(before) == msgspec.json.encode(shown), shown.event_id
+    return found
+
+
+def read_event(message: Message) -> Event | None:
+    """The event of a record, None where it is to be rejected."""
+    try:
+        return decode_event(message.value(), message.key())
+    except RejectedEvent:
+        return None
+
+
+def events_by_id(settings: Settings) -> dict[str, Event]:
+    """The events topic as it is, without what is to be rejected: event id → event."""
+    consumer = Consumer({**settings.kafka_config(), "group.id": "reader", "enable.auto.commit": False})
+    found: dict[str, Event | None] = {}
+    for number in range(settings.partitions):
+        _, high = consumer.get_watermark_offsets(TopicPartition(settings.events_topic, number), timeout=10)
+        consumer.assign([TopicPartition(settings.events_topic, number, 0)])
+        while high and f"{number}-{high - 1}" not in found:
+            for message in consumer.consume(1000, timeout=1.0):
+                found[f"{number}-{message.offset()}"] = read_event(message)
+    consumer.close()
+    return {event_id: event for event_id, event in found.items() if event is not None}
+
+
+def assert_equal_to_offline(settings: Settings, model: Model, frame: pd.DataFrame) -> None:
+    """Every event has a list, equal to the offline one: ids and scores."""
+    stepper = Stepper(model, device="cpu", wave_size=settings.wave_size, deterministic=True)
+    offline = event_lists(model, frame, stepper=stepper)
+    expected: dict[tuple[str, int, str], list[int]] = {}
+    columns = (frame["session_id"], frame["event_time_ms"], frame["item_id"])
+    for row, key in enumerate(zip(*columns, strict=True)):
+        expected.setdefault(key, []).append(row)
+    lists = by_event(all_lists(settings))
+    events = events_by_id(settings)
+    assert sorted(events.keys() - lists.keys())[:5] == []
+    assert lists.keys() <= events.keys()
+    for event_id in sorted(events, key=lambda name: int(name.split("-")[1])):
+        event = events[event_id]
+        row = expected[(event.session_id, event.event_time_ms, event.item_id)].pop(0)
+        items = [item for item in offline.items[row] if item is not None]
+        assert lists[event_id].items == items, event_id
+        np.testing.assert_array_equal(
+            np.array(lists[event_id].scores, np.float32), offline.scores[row][: len(items)]
+        )
+    assert not any(expected.values())
+
+
+def with_unknown_items(frame: pd.DataFrame) -> pd.DataFrame:
+    """A log some of whose items the model never saw."""
+    frame = frame.copy()
+    frame.loc[frame.index % 17 == 3, "item_id"] = "never-seen"
+    return frame
