@@ -231,6 +231,14 @@ def bench_train(context: typer.Context) -> None:
     run_benchmark("train", context.args)
 
 
+@bench.command(
+    name="scoring", epilog="Example: nextclick bench scoring --items 46033", context_settings=BENCH
+)
+def bench_scoring(context: typer.Context) -> None:
+    """Events/s of stepping by size of vocabulary, wave and scoring, beside the machine's limit."""
+    run_benchmark("scoring", context.args)
+
+
 def main() -> None:
     """Run the command line; a NextclickError is printed in three parts and exits with 2."""
     try:

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from model.batches import Batch
 from model.config import ModelConfig
 from model.recency import PopularityPrior
+from model.scoring import score_all
 from model.sessions import Sessions
 from model.vocabulary import Vocabulary
 
@@ -116,12 +117,13 @@ class SampledNetwork(Network):
         """Look the items' rows up and run."""
         return self.run(self.get_parameter(self.input_table)[inputs["item"]], state)
 
-    def score(self, output_BH: Tensor) -> Tensor:
-        """r_v = h · e_v + b_v + prior_v for all items, B×V."""
-        bias_V: Tensor = self.get_parameter(self.bias_table)
-        if self.prior is not None:
-            bias_V = bias_V + self.prior.bias()
-        return torch.addmm(bias_V, output_BH, self.get_parameter(self.output_table).t())
+    def score(self, output_BH: Tensor, bias_V: Tensor | None = None) -> Tensor:
+        """r_v = h · e_v + b_v + prior_v for all items, B×V; `bias_V` is b_v + prior_v where it is known."""
+        if bias_V is None:
+            bias_V = self.get_parameter(self.bias_table)
+            if self.prior is not None:
+                bias_V = bias_V + self.prior.bias()
+        return score_all(output_BH, self.get_parameter(self.output_table), bias_V)
 
     def item_dimension(self, name: str) -> int | None:
         """Which dimension of the tensor `name` counts items, None when none does."""

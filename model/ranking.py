@@ -1,6 +1,6 @@
 """Ranking of scored items: the top-k list and the rank of a target.
 
-Shapes: B sessions, V items, k list length, M masked items.
+Shapes: B sessions, V items, G blocks of BLOCK items, k list length, M masked items.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ def top_k(scores_BV: Tensor, k: int, exclude_BM: Tensor | None = None) -> tuple[
 
     Two stages, exact: an item of the top k lies in one of the k blocks with the largest
     maxima, so the blocks' maxima are ranked first and then only the items of those blocks.
+    Items v, v + G, v + 2G … are one of the G blocks, so that maxima are taken of whole rows.
     """
     items = scores_BV.shape[1]
     if exclude_BM is not None:
@@ -31,15 +32,13 @@ def top_k(scores_BV: Tensor, k: int, exclude_BM: Tensor | None = None) -> tuple[
         scores_Bk, ids_Bk = scores_BV.topk(min(k, items))
     else:
         whole = blocks * BLOCK
-        blocked = scores_BV[:, :whole].reshape(-1, blocks, BLOCK)
-        best_Bk = blocked.amax(2).topk(k, sorted=False).indices
-        candidates = blocked.gather(1, best_Bk[:, :, None].expand(-1, -1, BLOCK)).flatten(1)
-        names = (best_Bk[:, :, None] * BLOCK + torch.arange(BLOCK, device=scores_BV.device)).flatten(1)
+        best_Bk = _block_maxima(scores_BV, blocks).topk(k, sorted=False).indices
+        places = torch.arange(BLOCK, device=scores_BV.device)[:, None] * blocks
+        names = (best_Bk[:, None, :] + places).flatten(1)
         if whole < items:
-            candidates = torch.cat([candidates, scores_BV[:, whole:]], 1)
             rest = torch.arange(whole, items, device=scores_BV.device).expand(len(scores_BV), -1)
             names = torch.cat([names, rest], 1)
-        scores_Bk, places_Bk = candidates.topk(k)
+        scores_Bk, places_Bk = scores_BV.gather(1, names).topk(k)
         ids_Bk = names.gather(1, places_Bk)
     ids_Bk = ids_Bk.masked_fill(scores_Bk == -torch.inf, -1)
     if items < k:
@@ -79,6 +78,14 @@ def rank_of(scores: Scores, target_B: Tensor, exclude_BM: Tensor | None = None) 
     is_target_BN = (ids_BN == target_B[:, None]) & (scores_BN > -torch.inf)
     target_score_B1 = scores_BN.masked_fill(~is_target_BN, -torch.inf).amax(1, keepdim=True)
     return (scores_BN >= target_score_B1).sum(1).masked_fill(~is_target_BN.any(1), 0)
+
+
+def _block_maxima(scores_BV: Tensor, blocks: int) -> Tensor:
+    """The maximum of each block, B×G, of scores that lie by rows or by columns."""
+    scores_VB = scores_BV.t()
+    if scores_VB.is_contiguous():
+        return scores_VB[: blocks * BLOCK].reshape(BLOCK, -1).amax(0).view(blocks, -1).t()
+    return scores_BV[:, : blocks * BLOCK].reshape(-1, BLOCK, blocks).amax(1)
 
 
 def _exclude(scores_BV: Tensor, exclude_BM: Tensor) -> None:

@@ -27,7 +27,8 @@ class PopularityPrior(nn.Module):
     """bias_v = Σ_k w_k log(c_kv + .1), c_kv the count of item v, halved every `half_lives_s[k]`.
 
     The counts are those at `now_ms`, event time, and stand still until `advance`: training
-    walks them along, a version that serves has those of the end of its training.
+    walks them along, a version that serves has those of the end of its training. `moves` is how
+    often they were changed.
     """
 
     counts_KV: Tensor
@@ -40,6 +41,7 @@ class PopularityPrior(nn.Module):
         self.weight_K = nn.Parameter(torch.full((count,), 1 / count))
         self.register_buffer("counts_KV", torch.zeros(count, items))
         self.register_buffer("now_ms", torch.tensor(0))
+        self.moves = 0
 
     def bias(self, candidates_C: Tensor | None = None) -> Tensor:
         """The bias of the candidates, or of all items."""
@@ -50,6 +52,7 @@ class PopularityPrior(nn.Module):
         """Forget all events; the clock stands at `now_ms`."""
         self.counts_KV.zero_()
         self.now_ms.fill_(now_ms)
+        self.moves += 1
 
     def advance(self, items_N: npt.NDArray[np.int64], times_ms_N: npt.NDArray[np.int64], now_ms: int) -> None:
         """Let time pass until `now_ms`, with these events in between. Time does not run back."""
@@ -62,6 +65,24 @@ class PopularityPrior(nn.Module):
             left_N = np.exp2((times_ms_N - now_ms) / half_life_ms).astype(np.float32)
             counts_V.index_add_(0, items, torch.from_numpy(left_N))
         self.now_ms.fill_(now_ms)
+        self.moves += 1
+
+
+class StandingBias:
+    """b_v + prior_v of a network whose weights stand still: summed anew only when its prior has moved."""
+
+    def __init__(self, bias_V: Tensor, prior: PopularityPrior | None) -> None:
+        self._bias_V = bias_V.detach()
+        self._prior = prior
+        self._moves = -1
+        self._sum_V = self._bias_V
+
+    def now(self) -> Tensor:
+        """The bias of all items; the same tensor as before when it has not changed."""
+        if self._prior is not None and self._prior.moves != self._moves:
+            self._sum_V = self._bias_V + self._prior.bias().detach()
+            self._moves = self._prior.moves
+        return self._sum_V
 
 
 class EventClock:

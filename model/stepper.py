@@ -15,9 +15,14 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from model.approximate import ApproximateShortlist
 from model.bundle import Model
-from model.network import Network, State
+from model.config import Scoring
+from model.errors import NextclickError
+from model.network import Network, SampledNetwork, State
 from model.ranking import top_of
+from model.recency import StandingBias
+from model.shortlist import Bfloat16Shortlist, Shortlist
 
 NumpyColumns = Mapping[str, npt.NDArray[Any]]
 Rows = npt.NDArray[np.uint8]
@@ -63,8 +68,29 @@ def choose_device(device: str) -> torch.device:
     return torch.device(device)
 
 
+def make_shortlist(scoring: Scoring, network: Network, device: torch.device) -> Shortlist | None:
+    """What chooses the items to score, None for all of them.
+
+    "bfloat16" is for a CPU and a network with an item table; without these all items are scored.
+    Raises NextclickError when "approximate" cannot be had.
+    """
+    if scoring == "exact":
+        return None
+    if isinstance(network, SampledNetwork) and device.type == "cpu":
+        return ApproximateShortlist(network) if scoring == "approximate" else Bfloat16Shortlist(network)
+    if scoring == "approximate":
+        raise NextclickError(
+            f"scoring is `approximate`, and the model is a {type(network).__name__} on {device.type}",
+            "Only a network that scores items by an output table can be searched, and on a CPU.",
+            "Set scoring to `exact`, or device to `cpu`, or serve another version.",
+        )
+    return None
+
+
 class Stepper:
-    """Steps waves of sessions with one model on one device.
+    """Steps waves of sessions with one model on one device; the model's weights stand still.
+
+    `scoring` says how the items to be scored are found, or is a shortlist itself.
 
     `deterministic` runs every wave padded to `wave_size` rows (larger ones in parts), so
     that a session's numbers do not depend on how many others are in the wave.
@@ -78,6 +104,7 @@ class Stepper:
         k: int = 20,
         wave_size: int = 64,
         deterministic: bool = False,
+        scoring: Scoring | Shortlist = "exact",
     ) -> None:
         self.k = k
         self.wave_size = wave_size
@@ -85,6 +112,13 @@ class Stepper:
         self.device = choose_device(device)
         self.network = model.network.to(self.device).eval()
         self.layout = StateLayout(self.network)
+        self.shortlist = (
+            scoring if isinstance(scoring, Shortlist) else make_shortlist(scoring, self.network, self.device)
+        )
+        self._bias = None
+        if isinstance(self.network, SampledNetwork):
+            bias_V = self.network.get_parameter(self.network.bias_table)
+            self._bias = StandingBias(bias_V, self.network.prior)
 
     def initial_rows(self, sessions: int) -> Rows:
         """Packed states of sessions without events."""
@@ -103,9 +137,9 @@ class Stepper:
         if self.deterministic and sessions != self.wave_size:
             return self._step_padded(columns, rows, exclude)
         state = self._to_device(self.layout.unpack(rows))
-        scores, state = self.network.step(self._inputs(columns), state)
         masked = None if exclude is None else torch.from_numpy(exclude).to(self.device)
-        ids_Bk, scores_Bk = top_of(scores, self.k, masked)
+        output_BH, state = self.network.advance(self._inputs(columns), state)
+        ids_Bk, scores_Bk = self._list(output_BH, masked)
         return ids_Bk.cpu().numpy(), scores_Bk.float().cpu().numpy(), self.layout.pack(state, sessions)
 
     @torch.inference_mode()
@@ -126,6 +160,14 @@ class Stepper:
         for start in range(0, sessions, self.wave_size):
             chosen = np.minimum(np.arange(start, start + self.wave_size), sessions - 1)
             yield chosen, min(self.wave_size, sessions - start)
+
+    def _list(self, output_BH: Tensor, exclude_BM: Tensor | None) -> tuple[Tensor, Tensor]:
+        """The k best listable items and their scores."""
+        if self.shortlist is not None:
+            return top_of(self.shortlist.score(output_BH, self.k, exclude_BM), self.k)
+        if isinstance(self.network, SampledNetwork) and self._bias is not None:
+            return top_of(self.network.score(output_BH, self._bias.now()), self.k, exclude_BM)
+        return top_of(self.network.score(output_BH), self.k, exclude_BM)
 
     def _step_padded(
         self, columns: NumpyColumns, rows: Rows, exclude: npt.NDArray[np.int64] | None

@@ -112,6 +112,7 @@ class LiveModel:
             k=LIST_LENGTH,
             wave_size=settings.wave_size,
             deterministic=settings.deterministic,
+            scoring=settings.scoring,
         )
         stepper.warm_up()
         serving = Serving(

@@ -20,6 +20,7 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from model.config import Scoring
 from model.errors import NextclickError
 from stream.fault_points import VARIABLE as FAULT_VARIABLE
 
@@ -52,6 +53,10 @@ class Settings(BaseSettings):
     state_dir: Path = Field(Path("state"), description="folder of the session stores, one per partition")
     registry_dir: Path = Field(Path("registry"), description="folder of the model versions")
     device: str = Field("auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$")
+    scoring: Scoring = Field(
+        "exact",
+        description="on a CPU; bfloat16: the same lists, sooner; approximate: with faiss, above 500k items",
+    )
     torch_threads: int | None = Field(None, ge=1, le=1024, description="default: torch's own choice")
 
     allowed_lateness_s: float = Field(60, ge=0, description="an event later than this counts as late")

@@ -1,0 +1,80 @@
+"""A shortlist for vocabularies too large to be read whole: faiss looks into a few clusters of items.
+
+Needs faiss-cpu, which nextclick does not depend on. Worth it above some 500,000 items: below,
+`Bfloat16Shortlist` is as fast and leaves nothing out. Which items are candidates is approximate,
+what they score is exact.
+
+Shapes: B sessions in the wave, V items, H units of the output, N candidates, M masked items,
+k list length.
+"""
+
+from __future__ import annotations
+
+from types import ModuleType
+
+import torch
+from torch import Tensor
+from torch.nn.functional import pad
+
+from model.errors import NextclickError
+from model.network import SampledNetwork
+from model.shortlist import ROWS, Shortlist
+
+CANDIDATES = 100
+# Of about 4 sqrt(V) clusters of items, how many are looked into.
+PROBES = 128
+TRAINING_ROWS_PER_CLUSTER = 40
+TRAINING_ROUNDS = 8
+
+
+class ApproximateShortlist(Shortlist):
+    """The items with the largest inner products in the clusters nearest to the output.
+
+    An item is its row and its bias, an output itself and a one. M masked items can use up M of the
+    N = 100 + M candidates, so 100 stay. The index holds the bias of the time it was made; when a
+    prior moves, the candidates' scores follow at once, their choice does not.
+
+    Raises NextclickError when faiss is not installed.
+    """
+
+    def __init__(
+        self, network: SampledNetwork, *, probes: int = PROBES, candidates: int = CANDIDATES
+    ) -> None:
+        super().__init__(network)
+        faiss = _faiss()
+        items, units = self.table_VH.shape
+        clusters = max(1, min(int(4 * items**0.5), items // TRAINING_ROWS_PER_CLUSTER))
+        self._candidates = candidates
+        self._quantizer = faiss.IndexFlatIP(units + 1)
+        self._index = faiss.IndexIVFFlat(self._quantizer, units + 1, clusters, faiss.METRIC_INNER_PRODUCT)
+        self._index.cp.niter = TRAINING_ROUNDS
+        self._index.nprobe = min(probes, clusters)
+        rows_T = torch.randperm(items, generator=torch.Generator().manual_seed(0))
+        self._index.train(self._vectors(rows_T[: clusters * TRAINING_ROWS_PER_CLUSTER]).numpy())
+        for begin in range(0, items, ROWS):
+            self._index.add(self._vectors(torch.arange(begin, min(begin + ROWS, items))).numpy())
+
+    def candidates(self, output_BH: Tensor, k: int, exclude_BM: Tensor | None = None) -> Tensor:
+        """What the index finds; of sessions of which it finds fewer than k, the exact list."""
+        count = max(self._candidates, k) + (0 if exclude_BM is None else exclude_BM.shape[1])
+        query_BH = pad(output_BH, (0, 1), value=1).contiguous()
+        ids_BN = torch.from_numpy(self._index.search(query_BH.numpy(), count)[1])
+        if exclude_BM is not None:
+            ids_BN.masked_fill_((ids_BN[:, :, None] == exclude_BM[:, None]).any(2), -1)
+        return self.complete(ids_BN, (ids_BN >= 0).sum(1) < k, output_BH, k, exclude_BM)
+
+    def _vectors(self, ids_R: Tensor) -> Tensor:
+        return torch.cat([self.table_VH[ids_R], self.bias.now()[ids_R, None]], 1)
+
+
+def _faiss() -> ModuleType:
+    try:
+        import faiss
+    except ImportError:
+        raise NextclickError(
+            "scoring is `approximate`, and faiss is not installed",
+            "Without it there is no index of the items to look into; nothing was started.",
+            "Run `pip install faiss-cpu==1.15.1`, or set scoring to `bfloat16` or `exact`.",
+        ) from None
+    module: ModuleType = faiss
+    return module
