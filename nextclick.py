@@ -217,12 +217,32 @@ def run_benchmark(name: str, arguments: list[str]) -> None:
 
 @bench.command(
     name="stream",
-    epilog="Example: nextclick bench stream clicks.csv.xz --events 300000",
+    epilog="Example: nextclick bench stream clicks.csv.xz --events 300000 --peer quix",
     context_settings=BENCH,
 )
 def bench_stream(context: typer.Context) -> None:
     """The worker's events/s on a backlog in real Kafka, beside the model-only limit of the same run."""
     run_benchmark("stream", context.args)
+
+
+@bench.command(
+    name="latency",
+    epilog="Example: nextclick bench latency clicks.csv.xz --rate 500 --seconds 60",
+    context_settings=BENCH,
+)
+def bench_latency(context: typer.Context) -> None:
+    """Event to list at a fixed rate, Kafka both ways, beside a bare echo of the same run."""
+    run_benchmark("latency", context.args)
+
+
+@bench.command(
+    name="recovery",
+    epilog="Example: nextclick bench recovery --sessions 1000000",
+    context_settings=BENCH,
+)
+def bench_recovery(context: typer.Context) -> None:
+    """Restart with many open sessions, and after a lost disk, beside plain reading of the same run."""
+    run_benchmark("recovery", context.args)
 
 
 @bench.command(name="train", epilog="Example: nextclick bench train --items 37483", context_settings=BENCH)

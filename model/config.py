@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 LossName = Literal["cross-entropy", "full-cross-entropy", "bpr", "top1", "bpr-max", "top1-max"]
 EmbeddingName = Literal["tied", "separate", "one-hot"]
-Scoring = Literal["exact", "bfloat16", "approximate"]
+Scoring = Literal["auto", "exact", "bfloat16", "approximate"]
 OptimizerName = Literal["adagrad", "adam", "momentum"]
 
 

@@ -24,6 +24,8 @@ from model.ranking import top_of
 from model.recency import StandingBias
 from model.shortlist import Bfloat16Shortlist, Shortlist
 
+# Below as many items the product is too small a part of a step.
+LARGE_VOCABULARY = 20_000
 NumpyColumns = Mapping[str, npt.NDArray[Any]]
 Rows = npt.NDArray[np.uint8]
 
@@ -72,8 +74,12 @@ def make_shortlist(scoring: Scoring, network: Network, device: torch.device) -> 
     """What chooses the items to score, None for all of them.
 
     "bfloat16" is for a CPU and a network with an item table; without these all items are scored.
-    Raises NextclickError when "approximate" cannot be had.
+    "auto" is "bfloat16" where the processor has instructions for it and the vocabulary is large
+    enough to gain by it. Raises NextclickError when "approximate" cannot be had.
     """
+    if scoring == "auto":
+        large = network.items >= LARGE_VOCABULARY
+        scoring = "bfloat16" if large and torch.cpu._is_avx512_bf16_supported() else "exact"  # noqa: SLF001
     if scoring == "exact":
         return None
     if isinstance(network, SampledNetwork) and device.type == "cpu":
@@ -104,7 +110,7 @@ class Stepper:
         k: int = 20,
         wave_size: int = 64,
         deterministic: bool = False,
-        scoring: Scoring | Shortlist = "exact",
+        scoring: Scoring | Shortlist = "auto",
     ) -> None:
         self.k = k
         self.wave_size = wave_size

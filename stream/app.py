@@ -181,4 +181,6 @@ def run_worker(settings: Settings) -> None:
     app = WorkerApp(settings, live)
     worker = _Worker(app.faust, loglevel=settings.log_level, quiet=True, redirect_stdouts=False)
     worker.pipeline = app.pipeline
+    # It would write control characters into the log.
+    worker.spinner = None
     worker.execute_from_commandline()

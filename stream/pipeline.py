@@ -118,7 +118,7 @@ class Pipeline:
         partition = recovery.open(number, committed)
         self.recovering.pop(number, None)
         self._processor.partitions[number] = partition
-        self.telemetry.open_partition(number)
+        self.telemetry.open_partition(partition)
         return partition
 
     def _close_partition(self, number: int) -> Fence:

@@ -165,7 +165,7 @@ class Recovery:
         """One batch of events with their offsets, and the next position."""
         latest_ms = int((time.time() + self._settings.max_future_s) * 1000)
         events: list[tuple[int, Event]] = []
-        for message in consumer.consume(BATCH_RECORDS, timeout=0.5):
+        for message in consumer.consume(min(BATCH_RECORDS, end - position), timeout=0.5):
             error = message.error()
             if error is not None and error.code() in PASSING:
                 logger.warning("Kafka is away: %s; recovery goes on when it is back", error.str())

@@ -54,8 +54,8 @@ class Settings(BaseSettings):
     registry_dir: Path = Field(Path("registry"), description="folder of the model versions")
     device: str = Field("auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$")
     scoring: Scoring = Field(
-        "exact",
-        description="on a CPU; bfloat16: the same lists, sooner; approximate: with faiss, above 500k items",
+        "auto",
+        description="bfloat16: the exact lists, sooner; auto: where it helps; approximate: by faiss",
     )
     torch_threads: int | None = Field(None, ge=1, le=1024, description="default: torch's own choice")
 

@@ -222,11 +222,12 @@ class Source:
         if not error.fatal() and error.code() in PASSING:
             logger.warning("Kafka is away: %s; reading goes on when it is back", error.str())
             return
-        if error.code() == KafkaError.FENCED_INSTANCE_ID:
+        if "fenced" in error.str():
             raise NextclickError(
                 f"another worker has joined with the id {self._settings.worker_id}",
-                "Two workers of one name take each other's partitions; this one gives way.",
-                "Give each worker its own --worker-id.",
+                "Two workers of one name take each other's partitions, and this one gives way; "
+                "or the brokers were away for longer than session_timeout_ms.",
+                "Give each worker its own --worker-id; then start this one again.",
             )
         raise NextclickError(
             f"reading {self._settings.events_topic} failed: {error.str()}",
@@ -292,9 +293,10 @@ class Source:
         logger.info("revoked: %s", ", ".join(map(str, sorted(numbers))))
 
     def _lost(self, _: Consumer, partitions: list[TopicPartition]) -> None:
-        """Somebody else has them: what is in flight here must not be written any more."""
+        """The group has given them to others, or will: a restart joins it anew."""
         raise NextclickError(
-            f"partitions {sorted(tp.partition for tp in partitions)} were lost to another worker",
-            "This worker was silent for too long, or another one has the same worker id.",
-            "Restart it; give each worker its own --worker-id.",
+            f"partitions {sorted(tp.partition for tp in partitions)} were taken from this worker",
+            f"It heard nothing from the brokers for {self._settings.session_timeout_ms} ms, "
+            "or another worker has its id. What was not committed is read again.",
+            "Start it again; give each worker its own --worker-id.",
         )

@@ -13,6 +13,8 @@ import time
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
 
 from stream.events import REASONS
+from stream.fence import Fence
+from stream.partition import OpenPartition
 from stream.prequential import SYSTEMS, Prequential
 from stream.processor import FALLBACKS, OUTCOMES, SteppedWave
 
@@ -98,13 +100,21 @@ class Telemetry:
             self._fallback.labels(reason)
         self._open: set[int] = set()
 
-    def open_partition(self, number: int) -> None:
-        """Start the series of a partition at zero."""
+    def open_partition(self, partition: OpenPartition) -> None:
+        """Start the series of a partition: counts at zero, gauges at what its store has."""
+        number = partition.number
         self.read.setdefault(number, 0)
         self.outcomes.setdefault(number, dict.fromkeys(OUTCOMES, 0))
         self._read.labels(number)
         for outcome in OUTCOMES:
             self._outcome.labels(number, outcome)
+        self._measure(partition, partition.durable)
+        self.store_bytes.labels(number).set(partition.store.size_bytes())
+
+    def _measure(self, partition: OpenPartition, fence: Fence) -> None:
+        self._open.add(partition.number)
+        self.sessions.labels(partition.number).set(fence.sessions)
+        self.watermark.labels(partition.number).set(fence.watermark.ms / 1000)
 
     def close_partition(self, number: int) -> None:
         """Drop the gauges of a partition that went elsewhere; its counters stay, as counters do."""
@@ -149,9 +159,7 @@ class Telemetry:
             self._delay.observe((now_ns - received_ns) / 1e9)
         self._score(stepped.ranks)
         for number, (partition, _, fence) in stepped.writes.items():
-            self._open.add(number)
-            self.sessions.labels(number).set(fence.sessions)
-            self.watermark.labels(number).set(fence.watermark.ms / 1000)
+            self._measure(partition, fence)
             if stepped.number % 256 == 0:
                 self.store_bytes.labels(number).set(partition.store.size_bytes())
 

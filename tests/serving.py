@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -38,8 +39,28 @@ def worker(settings: Settings, tmp_path: Path) -> Iterator[WorkerProcess]:
 def run_to_the_end(settings: Settings, tmp_path: Path) -> dict[str, Any]:
     """Serve until everything is committed, and stop; → the last status, whose accounting holds."""
     with worker(settings, tmp_path) as process:
-        status = process.wait_until(all_committed(settings), "the rest")
-        assert process.stop() == 0, process.log()
+        process.wait_until(all_committed(settings), "the rest", timeout_s=120)
+        return stop(process)
+
+
+def supervise(settings: Settings, tmp_path: Path, timeout_s: float = 240) -> dict[str, Any]:
+    """Start the worker again whenever it ends by itself, until everything is committed; then stop it."""
+    deadline = time.monotonic() + timeout_s
+    while True:
+        with worker(settings, tmp_path) as process:
+            done = all_committed(settings)
+            while process.process.poll() is None and time.monotonic() < deadline:
+                if done({}):
+                    return stop(process)
+                time.sleep(0.1)
+            assert process.process.returncode == 1, process.log()
+
+
+def stop(process: WorkerProcess) -> dict[str, Any]:
+    """End a worker in peace; → its last status, whose accounting holds."""
+    status = process.status()
+    assert process.stop() == 0, process.log()
+    assert status is not None
     assert status["accounting"]["holds"]
     return status
 

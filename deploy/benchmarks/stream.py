@@ -1,8 +1,12 @@
 """The worker's events/s on a backlog in real Kafka, beside the model-only limit of the same run.
 
-The model-only limit steps the same waves with the same model, and does nothing else. The
-worker is a process of its own; its rate is taken between its first and its last list, so
-start-up is not counted. Weights are random: speed does not depend on what they know.
+The model-only limit steps the same waves with the same model, and does nothing else; it is the
+best of all thread counts of torch, each measured before and after the worker. The worker is a
+process of its own; its rate is taken between its first and its last list, so start-up is not
+counted. CPU seconds over that span give the core-microseconds that an event costs the worker and
+the broker. With `--peer quix` a Quix Streams application serves the same topic after it, one
+event at a time and in windows of the wave size. Weights are random: speed does not depend on
+what they know.
 """
 
 from __future__ import annotations
@@ -10,22 +14,31 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
-import subprocess
 import sys
 import tempfile
-import threading
 import time
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+sys.path.insert(0, str(Path(__file__).parents[2]))
+
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 import torch
 
+from deploy.benchmarks.observation import (
+    Observation,
+    broker,
+    follow_worker,
+    machine,
+    settings_of_run,
+    show,
+)
+from deploy.benchmarks.quix_process import peer_python, run_quix
 from model.bundle import Model
 from model.config import ModelConfig
+from model.errors import NextclickError
 from model.networks import build
 from model.registry import Registry
 from model.stepper import Stepper
@@ -35,78 +48,148 @@ from replay.run import replay_frames
 from stream.settings import Settings
 from stream.worker_process import WorkerProcess, free_port
 
-ROOT = Path(__file__).parent.parent.parent
-LIMIT_WAVES = 300
+LIMIT_STEPS = 300
+Rates = dict[int, float]
 
 
-def model_only(model: Model, settings: Settings, items: np.ndarray[Any, np.dtype[np.int64]]) -> float:
+def model_only(
+    model: Model, device: str, wave_size: int, items: npt.NDArray[np.int64], torch_threads: int
+) -> float:
     """Events/s of stepping alone: full waves, states carried in memory."""
-    stepper = Stepper(model, device=settings.device, wave_size=settings.wave_size)
+    torch.set_num_threads(torch_threads)
+    stepper = Stepper(model, device=device, wave_size=wave_size)
     stepper.warm_up()
-    size = settings.wave_size
-    rows = stepper.initial_rows(size)
+    rows = stepper.initial_rows(wave_size)
     started = time.perf_counter()
-    for wave in range(LIMIT_WAVES):
-        at = wave * size % (len(items) - size)
-        _, _, rows = stepper.step({"item": items[at : at + size]}, rows)
-    return LIMIT_WAVES * size / (time.perf_counter() - started)
+    for wave in range(LIMIT_STEPS):
+        at = wave * wave_size % max(1, len(items) - wave_size)
+        _, _, rows = stepper.step({"item": items[at : at + wave_size]}, rows)
+    return LIMIT_STEPS * wave_size / (time.perf_counter() - started)
 
 
-class Observation(threading.Thread):
-    """Follows the worker: when each count of lists was seen, and its resident memory."""
-
-    def __init__(self, worker: WorkerProcess, events: int) -> None:
-        super().__init__(daemon=True)
-        self._worker = worker
-        self._events = events
-        self.points: list[tuple[float, int]] = []
-        self.peak_rss_bytes = 0
-        self.status: dict[str, Any] = {}
-
-    def run(self) -> None:
-        """Until every event has its list."""
-        while self._worker.process.poll() is None:
-            status = self._worker.status()
-            now = time.perf_counter()
-            if status:
-                self.status = status
-                self.points.append((now, status["lists"]))
-                statm = Path(f"/proc/{self._worker.process.pid}/statm").read_text().split()
-                self.peak_rss_bytes = max(self.peak_rss_bytes, int(statm[1]) * os.sysconf("SC_PAGE_SIZE"))
-                if status["accounting"]["read"] >= self._events and not status["accounting"]["in_flight"]:
-                    return
-            time.sleep(0.2)
-
-    def rate(self) -> float:
-        """Lists/s between the first and the last point at which the count moved."""
-        moving = [b for a, b in pairwise(self.points) if b[1] > a[1]]
-        (first_s, first), (last_s, last) = moving[0], moving[-1]
-        return (last - first) / (last_s - first_s)
+def limits(model: Model, settings: Settings, wave_size: int, items: npt.NDArray[np.int64]) -> Rates:
+    """The model-only limit by thread count of torch, 1 to all cores."""
+    counts = range(1, (os.cpu_count() or 1) + 1)
+    return {threads: model_only(model, settings.device, wave_size, items, threads) for threads in counts}
 
 
-def machine() -> str:
-    """Processor, cores and versions, in one line."""
-    name = next(
-        (
-            line.split(":")[1].strip()
-            for line in Path("/proc/cpuinfo").read_text().splitlines()
-            if "model name" in line
-        ),
-        platform.processor(),
+def best(rates: list[Rates]) -> tuple[int, float]:
+    """Of repeated measurements by thread count: the count with the highest mean, and that mean."""
+    means = {threads: sum(r[threads] for r in rates) / len(rates) for threads in rates[0]}
+    threads = max(means, key=means.__getitem__)
+    return threads, means[threads]
+
+
+def serve(
+    settings: Settings, log_path: Path, events: int, broker_pid: int | None
+) -> tuple[Observation, dict[str, Any]]:
+    """Let a worker serve the backlog; → what was observed, and its accounting with its exit code."""
+    worker = WorkerProcess(settings, log_path)
+    try:
+        observation = Observation(worker.process.pid, broker_pid)
+        status = follow_worker(worker, events, observation)
+    finally:
+        exit_code = worker.stop()
+    accounting = {k: v for k, v in status["accounting"].items() if k != "partitions"}
+    return observation, {"accounting": accounting, "exit_code": exit_code}
+
+
+def costs(name: str, observation: Observation) -> dict[str, Any]:
+    """An application's rate, and what an event cost it and the broker."""
+    first, last = observation.span
+    broker_us = observation.broker_core_us_per_event
+    broker_s = (
+        None
+        if first.broker_cpu_s is None or last.broker_cpu_s is None
+        else round(last.broker_cpu_s - first.broker_cpu_s, 1)
     )
-    return f"{name}, {os.cpu_count()} cores, Python {platform.python_version()}, torch {torch.__version__}"
+    return {
+        f"{name}_events_per_s": round(observation.rate),
+        f"{name}_core_us_per_event": round(observation.core_us_per_event, 1),
+        f"{name}_broker_core_us_per_event": None if broker_us is None else round(broker_us, 1),
+        f"{name}_cpu_s": round(last.cpu_s - first.cpu_s, 1),
+        f"{name}_broker_cpu_s": broker_s,
+        f"{name}_peak_rss_mib": observation.peak_rss_bytes >> 20,
+    }
 
 
-def main() -> int:
-    """Fill a topic, measure the limit, run the worker, print the comparison."""
-    parser = argparse.ArgumentParser(prog="nextclick bench stream", description=__doc__.split("\n\n")[0])
+def against_quix(
+    settings: Settings,
+    folder: Path,
+    model: Model,
+    items: npt.NDArray[np.int64],
+    *,
+    one_by_one: int,
+    torch_threads: int | None,
+    broker_pid: int | None,
+    worker_rate: float,
+) -> dict[str, Any]:
+    """Serve the topic with the peer, both ways; the ratio is to its faster one.
+
+    One by one it serves the first `one_by_one` events only; in windows, all. A peer that fails
+    is reported so, with what the worker did.
+    """
+    threads, limit = best([limits(model, settings, 1, items)])
+    result: dict[str, Any] = {
+        "one_by_one_model_only_events_per_s": round(limit),
+        "one_by_one_model_only_torch_threads": threads,
+    }
+    rates: list[float] = []
+    for name, wave, default_threads, events in (
+        # A second thread has nothing to do in a single step but to wait for the broker's core.
+        ("quix_one_by_one", 1, 1, min(one_by_one, len(items))),
+        ("quix_windows", settings.wave_size, settings.torch_threads, len(items)),
+    ):
+        try:
+            observation = run_quix(
+                settings,
+                folder,
+                events=events,
+                wave=wave,
+                torch_threads=torch_threads or default_threads,
+                broker_pid=broker_pid,
+            )
+            rates.append(observation.rate)
+            result |= costs(name, observation)
+        except NextclickError as error:
+            print(f"error: {error.what}\n{error.meaning}", file=sys.stderr)
+            result[f"{name}_failed"] = error.what
+    return {**result, "ratio_to_quix": round(worker_rate / max(rates), 2) if rates else None}
+
+
+def parse() -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        prog="nextclick bench stream",
+        description=__doc__.split("\n\n")[0],
+        epilog="example: nextclick bench stream clicks.csv.xz --events 300000 --peer quix --series out.json",
+    )
     parser.add_argument("files", type=Path, nargs="+", help="event files")
     parser.add_argument("--events", type=int, default=300_000, help="size of the backlog; 0: the whole log")
     parser.add_argument("--hidden-size", type=int, default=100)
     parser.add_argument("--wave-size", type=int, default=64)
+    parser.add_argument("--torch-threads", type=int, help="of the worker; default: torch's own choice")
+    parser.add_argument("--peer", choices=["quix"], help="serve the topic with it too, after the worker")
+    parser.add_argument(
+        "--peer-events",
+        type=int,
+        default=30_000,
+        help="where the peer steps one by one, it stops after so many",
+    )
+    parser.add_argument(
+        "--peer-torch-threads", type=int, help="default: 1 where it steps one by one, else as the worker"
+    )
+    parser.add_argument("--series", type=Path, help="save events read, memory, sessions, ... by wall second")
     parser.add_argument("--bootstrap-servers", help="default: a broker of its own, by deploy/kafka.sh")
     parser.add_argument("--json", action="store_true")
-    arguments = parser.parse_args()
+    return parser.parse_args()
+
+
+def main() -> int:
+    """Fill a topic, measure the limit, run the worker and its peer, print the comparison."""
+    arguments = parse()
+    if arguments.peer:
+        peer_python()
     frame = datasets.load(arguments.files)
     config = ModelConfig(hidden_size=arguments.hidden_size)
     vocabulary = Vocabulary.from_frame(frame)
@@ -116,68 +199,53 @@ def main() -> int:
     items = vocabulary.encode(backlog["item_id"])
     with tempfile.TemporaryDirectory(prefix="nextclick-bench-") as temporary:
         folder = Path(temporary)
-        address = arguments.bootstrap_servers or kafka("start", folder)
-        try:
-            settings = Settings(
-                bootstrap_servers=address,
-                events_topic=f"bench-events-{os.getpid()}",
-                recommendations_topic=f"bench-recommendations-{os.getpid()}",
-                models_topic=f"bench-models-{os.getpid()}",
-                dlq_topic=f"bench-dlq-{os.getpid()}",
-                group_id=f"bench-{os.getpid()}",
-                registry_dir=folder / "registry",
-                state_dir=folder / "state",
+        with broker(arguments.bootstrap_servers, folder) as (address, broker_pid):
+            settings = settings_of_run(
+                "stream",
+                address,
+                folder,
                 web_port=free_port(),
                 wave_size=arguments.wave_size,
+                torch_threads=arguments.torch_threads,
             )
             registry = Registry(settings.registry_dir)
             model = registry.save(network, config, vocabulary, scores={}, data={"events": len(frame)})
             registry.promote(model.version)
             sent = replay_frames(settings, [backlog])
             print(f"{sent.sure:,} events in Kafka at {sent.rate:,.0f} events/s", file=sys.stderr)
-            limit_before = model_only(model, settings, items)
-            worker = WorkerProcess(settings, folder / "worker.log")
-            try:
-                observation = Observation(worker, len(backlog))
-                observation.start()
-                observation.join()
-                worker.check()
-            finally:
-                exit_code = worker.stop()
-            limit = (limit_before + model_only(model, settings, items)) / 2
+            before = limits(model, settings, settings.wave_size, items)
+            observation, ended = serve(settings, folder / "worker.log", len(backlog), broker_pid)
+            after = limits(model, settings, settings.wave_size, items)
+            threads, limit = best([before, after])
             result = {
                 "machine": machine(),
                 "events": len(backlog),
                 "items": len(vocabulary),
                 "hidden_size": config.hidden_size,
                 "wave_size": settings.wave_size,
-                "worker_events_per_s": round(observation.rate()),
+                "torch_threads": settings.torch_threads,
+                **costs("worker", observation),
                 "model_only_events_per_s": round(limit),
-                "ratio": round(observation.rate() / limit, 3),
-                "peak_rss_mib": observation.peak_rss_bytes >> 20,
-                "accounting": {
-                    k: v for k, v in observation.status["accounting"].items() if k != "partitions"
-                },
-                "exit_code": exit_code,
+                "model_only_torch_threads": threads,
+                "ratio": round(observation.rate / limit, 3),
+                **ended,
             }
-        finally:
-            if not arguments.bootstrap_servers:
-                kafka("kill", folder)
-    if arguments.json:
-        print(json.dumps(result))
-    else:
-        for name, value in result.items():
-            print(f"{name}: {value}")
+            if arguments.peer:
+                result |= against_quix(
+                    settings,
+                    folder,
+                    model,
+                    items,
+                    one_by_one=arguments.peer_events,
+                    torch_threads=arguments.peer_torch_threads,
+                    broker_pid=broker_pid,
+                    worker_rate=observation.rate,
+                )
+    if arguments.series:
+        series = {"machine": result["machine"], "events": len(backlog), "series": observation.series}
+        arguments.series.write_text(json.dumps(series))
+    show(result, arguments.json, json.dumps)
     return 0
-
-
-def kafka(command: str, folder: Path) -> str:
-    """Run deploy/kafka.sh; → what it printed."""
-    script = ROOT / "deploy" / "kafka.sh"
-    done = subprocess.run(
-        [str(script), command, "--dir", str(folder / "kafka")], check=True, stdout=subprocess.PIPE, text=True
-    )
-    return done.stdout.strip()
 
 
 if __name__ == "__main__":

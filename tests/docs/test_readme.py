@@ -43,7 +43,7 @@ def test_every_command_has_help_with_an_example() -> None:
         shown = run(name, "--help")
         assert shown.returncode == 0, shown.stderr
         assert "Example: " in shown.stdout, name
-    for name in ("stream", "train"):
+    for name in ("stream", "latency", "recovery", "train"):
         shown = run("bench", name, "--help")
         assert shown.returncode == 0
         assert f"usage: nextclick bench {name}" in shown.stdout
@@ -56,7 +56,9 @@ def test_the_readme_names_every_command_and_no_other() -> None:
 
 def test_every_option_that_the_readme_uses_exists() -> None:
     for line in LINES:
-        found = re.match(r"(?:NEXTCLICK_\w+=\S+ )*nextclick ([a-z]+(?: stream| train)?)(.*)", line)
+        found = re.match(
+            r"(?:NEXTCLICK_\w+=\S+ )*nextclick ([a-z]+(?: stream| latency| recovery| train)?)(.*)", line
+        )
         if not found:
             continue
         shown = run(*found[1].split(), "--help").stdout
