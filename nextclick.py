@@ -206,57 +206,56 @@ def settings(as_json: Json = False) -> None:
     out.print(table)
 
 
-BENCH = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
+# Programs of deploy/benchmarks, which have options of their own: what each measures, and an example.
+BENCHMARKS = {
+    "stream": (
+        "The worker's events/s on a backlog in real Kafka, beside the model-only limit of the same run.",
+        "clicks.csv.xz --events 300000 --peer quix",
+    ),
+    "workers": (
+        "Events/s of one worker and of several on the same backlog, each held to one core.",
+        "clicks.csv.xz --workers 1 2 --network pop",
+    ),
+    "latency": (
+        "Event to list at a fixed rate, Kafka both ways, beside a bare echo of the same run.",
+        "clicks.csv.xz --rate 500 --seconds 60",
+    ),
+    "recovery": (
+        "Restart with many open sessions, and after a lost disk, beside plain reading of the same run.",
+        "--sessions 1000000",
+    ),
+    "scoring": (
+        "Events/s of stepping by size of vocabulary, wave and scoring, beside the machine's limit.",
+        "--items 46033",
+    ),
+    "train": (
+        "Training events/s and FLOP/s of GRU4Rec, beside the machine's matmul peak of the same run.",
+        "--items 37483",
+    ),
+}
 
 
-def run_benchmark(name: str, arguments: list[str]) -> None:
-    """Run deploy/benchmarks/NAME.py with these arguments."""
-    sys.argv = [f"nextclick bench {name}", *arguments]
-    runpy.run_path(str(Path(__file__).parent / "deploy" / "benchmarks" / f"{name}.py"), run_name="__main__")
+def add_benchmark(name: str, summary: str, example: str) -> None:
+    """Make deploy/benchmarks/NAME.py the command `bench NAME`."""
+
+    @bench.command(
+        name=name,
+        help=summary,
+        epilog=f"Example: nextclick bench {name} {example}",
+        context_settings={
+            "allow_extra_args": True,
+            "ignore_unknown_options": True,
+            "help_option_names": [],
+        },
+    )
+    def run_benchmark(context: typer.Context) -> None:
+        sys.argv = [f"nextclick bench {name}", *context.args]
+        folder = Path(__file__).parent / "deploy" / "benchmarks"
+        runpy.run_path(str(folder / f"{name}.py"), run_name="__main__")
 
 
-@bench.command(
-    name="stream",
-    epilog="Example: nextclick bench stream clicks.csv.xz --events 300000 --peer quix",
-    context_settings=BENCH,
-)
-def bench_stream(context: typer.Context) -> None:
-    """The worker's events/s on a backlog in real Kafka, beside the model-only limit of the same run."""
-    run_benchmark("stream", context.args)
-
-
-@bench.command(
-    name="latency",
-    epilog="Example: nextclick bench latency clicks.csv.xz --rate 500 --seconds 60",
-    context_settings=BENCH,
-)
-def bench_latency(context: typer.Context) -> None:
-    """Event to list at a fixed rate, Kafka both ways, beside a bare echo of the same run."""
-    run_benchmark("latency", context.args)
-
-
-@bench.command(
-    name="recovery",
-    epilog="Example: nextclick bench recovery --sessions 1000000",
-    context_settings=BENCH,
-)
-def bench_recovery(context: typer.Context) -> None:
-    """Restart with many open sessions, and after a lost disk, beside plain reading of the same run."""
-    run_benchmark("recovery", context.args)
-
-
-@bench.command(name="train", epilog="Example: nextclick bench train --items 37483", context_settings=BENCH)
-def bench_train(context: typer.Context) -> None:
-    """Training events/s and FLOP/s of GRU4Rec, beside the machine's matmul peak of the same run."""
-    run_benchmark("train", context.args)
-
-
-@bench.command(
-    name="scoring", epilog="Example: nextclick bench scoring --items 46033", context_settings=BENCH
-)
-def bench_scoring(context: typer.Context) -> None:
-    """Events/s of stepping by size of vocabulary, wave and scoring, beside the machine's limit."""
-    run_benchmark("scoring", context.args)
+for benchmark, (summary, example) in BENCHMARKS.items():
+    add_benchmark(benchmark, summary, example)
 
 
 def main() -> None:

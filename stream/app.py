@@ -88,25 +88,25 @@ class WorkerApp:
         self._add_topology()
         add_views(self.faust, self.pipeline)
 
-    def _emit(self, wave: Wave) -> None:
-        """Called in the source's thread: waits for space, then puts the wave on the channel."""
+    def _emit(self, waves: list[Wave]) -> None:
+        """Called in the source's thread: waits for space, then puts the waves on the channel."""
         assert self._loop is not None
         self._space.acquire()
-        asyncio.run_coroutine_threadsafe(self._put(wave), self._loop)
+        asyncio.run_coroutine_threadsafe(self._put(waves), self._loop)
 
-    async def _put(self, wave: Any) -> None:
-        await self._channel.put(wave)
+    async def _put(self, waves: Any) -> None:
+        await self._channel.put(waves)
 
     def _add_topology(self) -> None:
         @self.faust.agent(self._channel, name="waves")
         async def waves(stream: Any) -> None:
             loop = asyncio.get_running_loop()
             before: asyncio.Future[None] | None = None
-            async for wave in stream:
+            async for several in stream:
                 self._space.release()
-                # One wave is handed over while the one before it is stepped, so that the step thread
-                # never waits for this loop; it takes them in order.
-                stepping = loop.run_in_executor(self._steps, self._step, wave)
+                # Handed over while those before them are stepped, so that the step thread never
+                # waits for this loop; it takes them in order.
+                stepping = loop.run_in_executor(self._steps, self._step, several)
                 if before is not None:
                     await before
                 before = stepping
@@ -130,9 +130,9 @@ class WorkerApp:
             self.telemetry.in_flight.set(self.pipeline.in_flight)
             self.telemetry.level.set(self.pipeline.source.level)
 
-    def _step(self, wave: Wave) -> None:
+    def _step(self, waves: list[Wave]) -> None:
         try:
-            self.pipeline.step(wave)
+            self.pipeline.step(waves)
         except BaseException as error:  # noqa: BLE001 - crash-only: whatever it is ends the process
             crash(error)
 
@@ -171,8 +171,7 @@ def run_worker(settings: Settings) -> None:
 
     Raises NextclickError before anything is consumed.
     """
-    if settings.torch_threads:
-        torch.set_num_threads(settings.torch_threads)
+    torch.set_num_threads(settings.torch_threads)
     # RocksDB and librdkafka give the GIL up at each call; at the default of 5 ms they would wait long.
     sys.setswitchinterval(GIL_SWITCH_S)
     ensure_topics(settings)

@@ -26,7 +26,7 @@ from stream.waves import Wave
 class Pipeline:
     """Source, processor and sink of one worker.
 
-    `emit` hands a wave to whoever calls `step` with it, in order, from one thread; it blocks
+    `emit` hands waves to whoever calls `step` with them, in order, from one thread; it blocks
     while that queue is full.
     """
 
@@ -36,14 +36,14 @@ class Pipeline:
         live: LiveModel,
         telemetry: Telemetry,
         *,
-        emit: Callable[[Wave], None],
+        emit: Callable[[list[Wave]], None],
         on_failure: Callable[[BaseException], None],
     ) -> None:
         self.live = live
         self.telemetry = telemetry
         self.recovering: dict[int, tuple[int, int]] = {}
         self._settings = settings
-        self._emit_wave = emit
+        self._emit_waves = emit
         self._processor = Processor(live, settings.recent_items)
         self._started = False
         self._under_way = 0
@@ -86,15 +86,16 @@ class Pipeline:
         self.source.stop()
         self._sink.stop()
 
-    def step(self, wave: Wave) -> None:
-        """Step one wave and hand it to the sink; blocks while the sink is full."""
-        self._sink.submit(self._processor.process(wave))
+    def step(self, waves: list[Wave]) -> None:
+        """Step waves one after the other and hand each to the sink; blocks while the sink is full."""
+        for wave in waves:
+            self._sink.submit(self._processor.process(wave))
 
-    def _emit(self, wave: Wave) -> None:
+    def _emit(self, waves: list[Wave]) -> None:
         with self._changed:
-            self._under_way += 1
-            self._events_under_way += len(wave.arrivals)
-        self._emit_wave(wave)
+            self._under_way += len(waves)
+            self._events_under_way += sum(len(wave.arrivals) for wave in waves)
+        self._emit_waves(waves)
 
     def _written(self, stepped: SteppedWave) -> None:
         self._processor.written = stepped.number

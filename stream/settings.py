@@ -57,7 +57,7 @@ class Settings(BaseSettings):
         "auto",
         description="bfloat16: the exact lists, sooner; auto: where it helps; approximate: by faiss",
     )
-    torch_threads: int | None = Field(None, ge=1, le=1024, description="default: torch's own choice")
+    torch_threads: int = Field(1, ge=1, le=1024, description="more help where cores stand idle")
 
     allowed_lateness_s: float = Field(60, ge=0, description="an event later than this counts as late")
     max_future_s: float = Field(86_400, ge=0, description="an event further ahead of the wall is rejected")

@@ -28,6 +28,8 @@ from stream.waves import Arrival, Wave, WaveCutter
 
 # Records read ahead, in waves: what one busy session holds up, the others need not wait for.
 LOOKAHEAD_WAVES = 8
+# Handed over together on a backlog: fewer changes of threads for each.
+WAVES_AT_ONCE = 4
 IDLE_POLL_S = 0.05
 logger = logging.getLogger(__name__)
 
@@ -35,7 +37,7 @@ logger = logging.getLogger(__name__)
 class Source:
     """The reading thread.
 
-    `emit` takes a wave and blocks while the pipeline is full; `wait_idle` returns when every
+    `emit` takes waves and blocks while the pipeline is full; `wait_idle` returns when every
     emitted wave is written; `busy` says whether one is not; `open_partition` recovers one,
     `close_partition` closes it and returns its durable fence; `on_read` takes records by partition.
     """
@@ -44,7 +46,7 @@ class Source:
         self,
         settings: Settings,
         *,
-        emit: Callable[[Wave], None],
+        emit: Callable[[list[Wave]], None],
         wait_idle: Callable[[], None],
         busy: Callable[[], bool],
         open_partition: Callable[[int, TopicPartition | None], OpenPartition],
@@ -148,11 +150,7 @@ class Source:
         if messages:
             self._take(messages)
             reach("1-decoded")
-        wave = self._cutter.cut()
-        if wave is not None:
-            wave.level = self._ladder.level
-            reach("2-cut")
-            self._emit(wave)
+        self._emit_waves(WAVES_AT_ONCE)
 
     def _read(self) -> list[Message]:
         """At most as many records as the look-ahead has room for.
@@ -160,18 +158,30 @@ class Source:
         Waits for a first one while there is nothing to do, and for a full wave while the one
         before it is under way; an idle worker steps what it has at once.
         """
-        size = self._settings.wave_size
-        waiting = len(self._cutter)
-        room = min(size, LOOKAHEAD_WAVES * size - waiting)
-        if room <= 0:
-            return []
-        if waiting or self._busy():
-            wait_s = 0.0 if waiting >= size else self._settings.wave_wait_ms / 1000
-            return self._consumer.consume(room, timeout=wait_s)
-        messages = self._consumer.consume(1, timeout=IDLE_POLL_S)
-        if messages and room > 1:
-            messages += self._consumer.consume(room - 1, timeout=0)
+        size, waiting = self._settings.wave_size, len(self._cutter)
+        if waiting >= size:
+            messages = []
+        elif waiting or self._busy():
+            messages = self._consumer.consume(size - waiting, timeout=self._settings.wave_wait_ms / 1000)
+        else:
+            messages = self._consumer.consume(1, timeout=IDLE_POLL_S)
+        room = min(WAVES_AT_ONCE * size, LOOKAHEAD_WAVES * size - waiting) - len(messages)
+        if room > 0 and (messages or waiting):
+            messages += self._consumer.consume(room, timeout=0)
         return messages
+
+    def _emit_waves(self, most: int) -> None:
+        """Hand over a wave of what waits, and more of them while they are full."""
+        waves: list[Wave] = []
+        while len(waves) < most and (not waves or len(self._cutter) >= self._settings.wave_size):
+            wave = self._cutter.cut()
+            if wave is None:
+                break
+            wave.level = self._ladder.level
+            waves.append(wave)
+            reach("2-cut")
+        if waves:
+            self._emit(waves)
 
     def _take(self, messages: list[Message]) -> None:
         """Decode the records and queue them in the cutter."""
@@ -215,7 +225,7 @@ class Source:
         if self._settings.idle_expiry_s is not None and not len(self._cutter):
             positions = self._assignment.move_idle_watermarks(self._settings.idle_expiry_s)
             if positions:
-                self._emit(Wave([], positions))
+                self._emit([Wave([], positions)])
 
     def _refuse(self, error: KafkaError) -> None:
         """Go on while the brokers are away; whatever else is wrong ends the worker."""
@@ -270,7 +280,7 @@ class Source:
     def _give_up(self, numbers: set[int]) -> None:
         """Finish every event that was read, commit, and close the stores of `numbers`."""
         while (wave := self._cutter.cut()) is not None:
-            self._emit(wave)
+            self._emit([wave])
         self._wait_idle()
         numbers &= self._assignment.readings.keys()
         fences = {number: self._close_partition(number) for number in numbers}

@@ -8,6 +8,7 @@ import pytest
 from typer.main import get_command
 
 import nextclick
+from nextclick import BENCHMARKS
 
 ROOT = Path(__file__).parent.parent.parent
 README = (ROOT / "README.md").read_text()
@@ -43,7 +44,7 @@ def test_every_command_has_help_with_an_example() -> None:
         shown = run(name, "--help")
         assert shown.returncode == 0, shown.stderr
         assert "Example: " in shown.stdout, name
-    for name in ("stream", "latency", "recovery", "train"):
+    for name in BENCHMARKS:
         shown = run("bench", name, "--help")
         assert shown.returncode == 0
         assert f"usage: nextclick bench {name}" in shown.stdout
@@ -57,7 +58,7 @@ def test_the_readme_names_every_command_and_no_other() -> None:
 def test_every_option_that_the_readme_uses_exists() -> None:
     for line in LINES:
         found = re.match(
-            r"(?:NEXTCLICK_\w+=\S+ )*nextclick ([a-z]+(?: stream| latency| recovery| train)?)(.*)", line
+            rf"(?:NEXTCLICK_\w+=\S+ )*nextclick ([a-z]+(?: (?:{'|'.join(BENCHMARKS)})\b)?)(.*)", line
         )
         if not found:
             continue

@@ -1,0 +1,107 @@
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from model.registry import Registry
+from replay.producer import events_of
+from replay.synthetic import markov_shoppers
+from stream.ladder import FULL, NEWEST_ONLY, POPULAR
+from stream.live_model import LiveModel
+from stream.partition import OpenPartition
+from stream.processor import EMPTY_SESSION, LAG, UNKNOWN_ITEM, List, Processor
+from stream.settings import Settings
+from stream.state import SessionState
+from stream.store import SessionStore
+from stream.watermark import NO_WATERMARK
+from stream.waves import Arrival, WaveCutter
+from tests.conftest import train_small
+
+LOG = markov_shoppers(sessions=120, items=60, seed=1)
+MakeRun = Callable[[Callable[[int], int]], tuple[dict[int, List], dict[str, SessionState]]]
+
+
+@pytest.fixture(scope="module")
+def live(tmp_path_factory: pytest.TempPathFactory) -> LiveModel:
+    settings = Settings(registry_dir=tmp_path_factory.mktemp("registry"), wave_size=8, deterministic=True)
+    train_small(LOG, Registry(settings.registry_dir))
+    live = LiveModel(settings)
+    live.offer(live.prepare())
+    return live
+
+
+@pytest.fixture
+def run(live: LiveModel, tmp_path: Path) -> Iterator[MakeRun]:
+    """Steps the log at the level of each wave; → lists by offset, states by session."""
+    stores: list[SessionStore] = []
+
+    def make(level_of: Callable[[int], int]) -> tuple[dict[int, List], dict[str, SessionState]]:
+        stores.append(SessionStore(tmp_path / f"p{len(stores)}"))
+        processor = Processor(live, recent_items=50)
+        processor.partitions[0] = partition = OpenPartition(0, stores[-1])
+        cutter = WaveCutter(8)
+        watermark = NO_WATERMARK
+        frame = LOG.frame.copy()
+        frame.loc[frame.index % 11 == 5, "item_id"] = "never-seen"
+        events = list(events_of(frame))
+        lists: dict[int, List] = {}
+        place = wave_number = 0
+        while place < len(events) or len(cutter):
+            for event in events[place : place + 60 - len(cutter)]:
+                arrival = Arrival(0, place, event, watermark, 0)
+                watermark = watermark.after(event.session_id, event.event_time_ms)
+                cutter.add(arrival, watermark)
+                place += 1
+            wave = cutter.cut()
+            assert wave is not None
+            wave.level = level_of(wave_number)
+            wave_number += 1
+            stepped = processor.process(wave)
+            lists.update({shown.arrival.offset: shown for shown in stepped.lists})
+            assert len(stepped.lists) + stepped.unlisted == stepped.size
+            for written, batch, fence in stepped.writes.values():
+                written.write(batch, fence)
+            processor.written = stepped.number
+        ids = sorted({event.session_id for event in events})
+        states = {i: s for i, s in zip(ids, partition.load(ids), strict=True) if s is not None}
+        return lists, states
+
+    yield make
+    for store in stores:
+        store.close()
+
+
+def test_the_hidden_states_are_the_same_at_every_level(run: MakeRun) -> None:
+    _, full = run(lambda wave: FULL)
+    for level in (NEWEST_ONLY, POPULAR):
+        _, states = run(lambda wave, level=level: level)  # type: ignore[misc]
+        assert states.keys() == full.keys()
+        for session_id, state in states.items():
+            assert state.hidden == full[session_id].hidden
+            assert state.recent_items == full[session_id].recent_items
+            assert state.position == full[session_id].position
+
+
+def test_the_newest_event_of_a_session_gets_the_list_that_it_gets_without_lag(run: MakeRun) -> None:
+    full, _ = run(lambda wave: FULL)
+    some, _ = run(lambda wave: NEWEST_ONLY if wave % 3 else FULL)
+    assert len(full) == len(LOG.frame)
+    assert 0 < len(some) < len(full)
+    for offset, shown in some.items():
+        assert shown.items == full[offset].items, offset
+        assert shown.scores.tobytes() == full[offset].scores.tobytes()
+        assert shown.fallback == full[offset].fallback
+    assert {shown.fallback for shown in some.values()} == {"", UNKNOWN_ITEM, EMPTY_SESSION}
+
+
+def test_beyond_the_second_budget_lists_are_popular_and_afterwards_the_sessions_own(run: MakeRun) -> None:
+    full, _ = run(lambda wave: FULL)
+    some, _ = run(lambda wave: POPULAR if wave < 20 else FULL)
+    popular = {offset: shown for offset, shown in some.items() if shown.fallback == LAG}
+    assert popular
+    assert len({tuple(shown.items) for shown in popular.values()}) == 1
+    own = some.keys() - popular.keys()
+    assert len(own) > 100
+    for offset in own:
+        assert some[offset].items == full[offset].items, offset
+        assert some[offset].fallback == full[offset].fallback

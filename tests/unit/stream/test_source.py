@@ -1,0 +1,116 @@
+from collections.abc import Iterator
+
+import pytest
+from confluent_kafka import KafkaError, KafkaException
+
+from model.errors import NextclickError
+from stream.assignment import Reading, patiently
+from stream.events import Event, encode_event
+from stream.settings import Settings
+from stream.source import Source
+from stream.watermark import Watermark
+
+DAY_S = 86_400
+NOW_S = 1_700_000_000
+
+
+class Record:
+    """A message as confluent-kafka gives it."""
+
+    def __init__(self, offset: int, event_time_s: float) -> None:
+        self._offset = offset
+        self._value = encode_event(Event(f"s{offset}", int(event_time_s * 1000), "i"))
+
+    def error(self) -> KafkaError | None:
+        return None
+
+    def partition(self) -> int:
+        return 0
+
+    def offset(self) -> int:
+        return self._offset
+
+    def key(self) -> bytes | None:
+        return None
+
+    def value(self) -> bytes:
+        return self._value
+
+
+@pytest.fixture
+def wall() -> list[float]:
+    return [NOW_S]
+
+
+@pytest.fixture
+def source(wall: list[float]) -> Iterator[Source]:
+    def never(*_: object) -> None:
+        raise AssertionError
+
+    made = Source(
+        Settings(bootstrap_servers="127.0.0.1:9", max_future_s=60),
+        emit=never,
+        wait_idle=never,
+        busy=lambda: False,
+        open_partition=never,  # type: ignore[arg-type]
+        close_partition=never,  # type: ignore[arg-type]
+        on_read=lambda counts: None,
+        on_failure=never,
+        wall_s=lambda: wall[0],
+    )
+    made._assignment.readings[0] = Reading(0, Watermark(), 100, 0.0)
+    yield made
+    made._consumer.close()
+
+
+def reasons(source: Source, *event_times_s: float) -> list[str]:
+    start = source._assignment.readings[0].position
+    source._take([Record(start + n, time_s) for n, time_s in enumerate(event_times_s)])  # type: ignore[misc]
+    found: list[str] = []
+    while (wave := source._cutter.cut()) is not None:
+        found += [arrival.reason for arrival in wave.arrivals]
+    return found
+
+
+def test_an_event_ahead_of_the_wall_is_rejected(source: Source) -> None:
+    assert reasons(source, NOW_S, NOW_S + 59, NOW_S + 61) == ["", "", "future"]
+
+
+def test_a_wall_clock_that_is_set_back_rejects_nothing_of_the_present(
+    source: Source, wall: list[float]
+) -> None:
+    assert reasons(source, NOW_S, NOW_S + 1) == ["", ""]
+    wall[0] -= 365 * DAY_S
+    assert reasons(source, NOW_S + 2, NOW_S + 3, NOW_S + 300) == ["", "", "future"]
+
+
+def test_a_wall_clock_that_starts_behind_rejects_nothing_near_the_watermark(
+    source: Source, wall: list[float]
+) -> None:
+    wall[0] = NOW_S - 365 * DAY_S
+    source._assignment.readings[0].watermark = Watermark(NOW_S * 1000)
+    assert reasons(source, NOW_S + 1, NOW_S + 61 + DAY_S) == ["", "future"]
+
+
+def test_a_wall_clock_that_leaps_ahead_rejects_nothing(source: Source, wall: list[float]) -> None:
+    wall[0] += 365 * DAY_S
+    assert reasons(source, NOW_S, NOW_S + 1) == ["", ""]
+
+
+def test_kafka_is_asked_again_while_it_is_away_and_not_when_it_refuses() -> None:
+    answers = [
+        KafkaException(KafkaError(KafkaError._TRANSPORT)),
+        KafkaException(KafkaError(KafkaError._TIMED_OUT)),
+    ]
+    waits: list[float] = []
+
+    def ask() -> int:
+        if answers:
+            raise answers.pop()
+        return 7
+
+    assert patiently(ask, "asking", sleep=waits.append) == 7
+    assert len(waits) == 2
+    answers.append(KafkaException(KafkaError(KafkaError.TOPIC_AUTHORIZATION_FAILED)))
+    with pytest.raises(NextclickError, match="asking failed"):
+        patiently(ask, "asking", sleep=waits.append)
