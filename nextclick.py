@@ -228,6 +228,10 @@ BENCHMARKS = {
         "Events/s of stepping by size of vocabulary, wave and scoring, beside the machine's limit.",
         "--items 46033",
     ),
+    "scale": (
+        "What a target rate needs, calculated from measured figures, beside a simulation that checks it.",
+        "--events-per-s 1000000 --clicks clicks.csv.xz",
+    ),
     "train": (
         "Training events/s and FLOP/s of GRU4Rec, beside the machine's matmul peak of the same run.",
         "--items 37483",

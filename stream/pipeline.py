@@ -46,6 +46,7 @@ class Pipeline:
         self._emit_waves = emit
         self._processor = Processor(live, settings.recent_items)
         self._started = False
+        self._to_step = 0
         self._under_way = 0
         self._events_under_way = 0
         self._changed = threading.Condition()
@@ -53,7 +54,7 @@ class Pipeline:
             settings,
             emit=self._emit,
             wait_idle=self._wait_idle,
-            busy=lambda: self._under_way > 0,
+            busy=lambda: self._to_step > 0,
             open_partition=self._open_partition,
             close_partition=self._close_partition,
             on_read=telemetry.add_read,
@@ -73,6 +74,11 @@ class Pipeline:
         """Events read and not yet durable."""
         return self._events_under_way + self.source.waiting
 
+    @property
+    def sessions(self) -> int:
+        """Open sessions, in all partitions; durable ones."""
+        return sum(partition.durable.sessions for partition in list(self._processor.partitions.values()))
+
     def start(self) -> None:
         """Start publishing, then reading."""
         self._started = True
@@ -89,10 +95,14 @@ class Pipeline:
     def step(self, waves: list[Wave]) -> None:
         """Step waves one after the other and hand each to the sink; blocks while the sink is full."""
         for wave in waves:
-            self._sink.submit(self._processor.process(wave))
+            stepped = self._processor.process(wave)
+            with self._changed:
+                self._to_step -= 1
+            self._sink.submit(stepped)
 
     def _emit(self, waves: list[Wave]) -> None:
         with self._changed:
+            self._to_step += len(waves)
             self._under_way += len(waves)
             self._events_under_way += sum(len(wave.arrivals) for wave in waves)
         self._emit_waves(waves)

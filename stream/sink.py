@@ -62,7 +62,7 @@ class Sink:
     ) -> None:
         self._settings = settings
         self._producer = Producer(
-            {**settings.producer_config(), "linger.ms": 2, "batch.num.messages": 10_000}
+            {**settings.producer_config(), "linger.ms": 1, "batch.num.messages": 10_000}
         )
         self._commit = commit
         self._on_written = on_written

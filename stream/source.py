@@ -31,6 +31,7 @@ LOOKAHEAD_WAVES = 8
 # Handed over together on a backlog: fewer changes of threads for each.
 WAVES_AT_ONCE = 4
 IDLE_POLL_S = 0.05
+BUSY_POLL_S = 0.001
 logger = logging.getLogger(__name__)
 
 
@@ -38,7 +39,7 @@ class Source:
     """The reading thread.
 
     `emit` takes waves and blocks while the pipeline is full; `wait_idle` returns when every
-    emitted wave is written; `busy` says whether one is not; `open_partition` recovers one,
+    emitted wave is written; `busy` says whether one is not stepped; `open_partition` recovers one,
     `close_partition` closes it and returns its durable fence; `on_read` takes records by partition.
     """
 
@@ -155,16 +156,16 @@ class Source:
     def _read(self) -> list[Message]:
         """At most as many records as the look-ahead has room for.
 
-        Waits for a first one while there is nothing to do, and for a full wave while the one
-        before it is under way; an idle worker steps what it has at once.
+        Waits for a first one while there is nothing to do, and for a full wave while others are
+        stepped; an idle worker steps what it has at once.
         """
         size, waiting = self._settings.wave_size, len(self._cutter)
-        if waiting >= size:
-            messages = []
-        elif waiting or self._busy():
-            messages = self._consumer.consume(size - waiting, timeout=self._settings.wave_wait_ms / 1000)
-        else:
+        messages: list[Message] = []
+        if not waiting and not self._busy():
             messages = self._consumer.consume(1, timeout=IDLE_POLL_S)
+        full_by_s = time.monotonic() + self._settings.wave_wait_ms / 1000
+        while (room := size - waiting - len(messages)) > 0 and self._busy() and time.monotonic() < full_by_s:
+            messages += self._consumer.consume(room, timeout=BUSY_POLL_S)
         room = min(WAVES_AT_ONCE * size, LOOKAHEAD_WAVES * size - waiting) - len(messages)
         if room > 0 and (messages or waiting):
             messages += self._consumer.consume(room, timeout=0)

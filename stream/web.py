@@ -50,6 +50,7 @@ def add_views(app: faust.App, pipeline: Pipeline) -> None:
                 "lag": pipeline.source.lag,
                 "level": pipeline.source.level,
                 "partitions": sorted(pipeline.source.partitions),
+                "sessions": pipeline.sessions,
                 "accounting": telemetry.accounting(pipeline.in_flight),
                 "quality": quality,
             }

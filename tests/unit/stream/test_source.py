@@ -1,3 +1,4 @@
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -114,3 +115,20 @@ def test_kafka_is_asked_again_while_it_is_away_and_not_when_it_refuses() -> None
     answers.append(KafkaException(KafkaError(KafkaError.TOPIC_AUTHORIZATION_FAILED)))
     with pytest.raises(NextclickError, match="asking failed"):
         patiently(ask, "asking", sleep=waits.append)
+
+
+def test_without_traffic_event_time_goes_on_with_the_wall_and_not_while_records_wait(source: Source) -> None:
+    assignment = source._assignment
+    silent_since_s = time.monotonic() - 100
+    assignment.readings = {
+        0: Reading(5, Watermark(1_000), 5, silent_since_s),
+        1: Reading(5, Watermark(1_000), 6, silent_since_s),
+        2: Reading(5, Watermark(), 5, silent_since_s),
+        3: Reading(5, Watermark(1_000), 5, time.monotonic()),
+    }
+    moved = assignment.move_idle_watermarks(60)
+    assert moved.keys() == {0}
+    position, watermark = moved[0]
+    assert position == 5
+    assert 101_000 <= watermark.ms < 111_000
+    assert assignment.move_idle_watermarks(60) == {}
