@@ -8,6 +8,7 @@ announced versions. A failure anywhere ends the process: the restart recovers.
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import os
 import sys
@@ -80,6 +81,7 @@ class WorkerApp:
             broker_heartbeat_interval=3.0,
         )
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._is_up = threading.Event()
         self._steps = ThreadPoolExecutor(1, thread_name_prefix="step")
         self._models = ThreadPoolExecutor(1, thread_name_prefix="models")
         self._channel = self.faust.channel(maxsize=CHANNEL_WAVES)
@@ -89,7 +91,8 @@ class WorkerApp:
         add_views(self.faust, self.pipeline)
 
     def _emit(self, waves: list[Wave]) -> None:
-        """Called in the source's thread: waits for space, then puts the waves on the channel."""
+        """Called in the source's thread: waits for Faust and for space, then puts the waves there."""
+        self._is_up.wait()
         assert self._loop is not None
         self._space.acquire()
         asyncio.run_coroutine_threadsafe(self._put(waves), self._loop)
@@ -120,9 +123,9 @@ class WorkerApp:
                 await loop.run_in_executor(self._models, self._take_up, value)
 
         @self.faust.task
-        async def start_pipeline() -> None:
+        async def open_channel() -> None:
             self._loop = asyncio.get_running_loop()
-            self.pipeline.start()
+            self._is_up.set()
 
         @self.faust.timer(interval=1.0)
         async def refresh() -> None:
@@ -182,4 +185,9 @@ def run_worker(settings: Settings) -> None:
     worker.pipeline = app.pipeline
     # It would write control characters into the log.
     worker.spinner = None
+    # What is there now stays: the collector need not go through it again and again.
+    gc.collect()
+    gc.freeze()
+    # Recovery goes on while Faust starts.
+    app.pipeline.start()
     worker.execute_from_commandline()

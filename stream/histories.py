@@ -12,7 +12,7 @@ from stream.events import Event
 from stream.partition import OpenPartition
 from stream.state import NO_VERSION, SessionState, new_state
 
-SESSIONS_PER_WRITE = 50_000
+SESSIONS_PER_WRITE = 250_000
 
 
 class Histories:

@@ -136,10 +136,9 @@ def assert_equal_to_offline(
     lists = {i: shown for i, shown in by_event(all_lists(settings)).items() if i not in without}
     # Of a future time are those that the worker rejects by the wall.
     latest_ms = int(1000 * (time.time() + settings.max_future_s))
+    all_events = events_by_id(settings)
     events = {
-        i: event
-        for i, event in events_by_id(settings).items()
-        if i not in without and event.event_time_ms <= latest_ms
+        i: event for i, event in all_events.items() if i not in without and event.event_time_ms <= latest_ms
     }
     assert sorted(events.keys() - lists.keys())[:5] == []
     assert lists.keys() <= events.keys()
@@ -151,7 +150,10 @@ def assert_equal_to_offline(
         np.testing.assert_array_equal(
             np.array(lists[event_id].scores, np.float32), offline.scores[row][: len(items)]
         )
-    assert not any(expected.values())
+    left_out = [all_events[i] for i in without]
+    assert sum(map(len, expected.values())) == sum(
+        (event.session_id, event.event_time_ms, event.item_id) in expected for event in left_out
+    )
 
 
 def with_unknown_items(frame: pd.DataFrame) -> pd.DataFrame:
