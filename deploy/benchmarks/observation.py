@@ -26,6 +26,7 @@ from confluent_kafka import Consumer, TopicPartition
 from prometheus_client.parser import text_string_to_metric_families
 
 from model.errors import NextclickError
+from stream.assignment import patiently
 from stream.settings import Settings
 from stream.worker_process import WorkerProcess
 
@@ -161,8 +162,13 @@ class TopicEnd:
 
     def records(self) -> int:
         """Records now, of all partitions."""
-        ends = (self._consumer.get_watermark_offsets(tp, timeout=ANSWER_TIMEOUT_S) for tp in self._partitions)
-        return sum(high for _, high in ends)
+        return sum(self._end(place) for place in self._partitions)
+
+    def _end(self, place: TopicPartition) -> int:
+        def ask() -> int:
+            return int(self._consumer.get_watermark_offsets(place, timeout=ANSWER_TIMEOUT_S)[1])
+
+        return patiently(ask, f"asking for the end of {place.topic}")
 
     def close(self) -> None:
         """Leave the broker."""
