@@ -16,6 +16,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from model.errors import NextclickError
 from stream.partition import OpenPartition
+from stream.settings import Settings
 from stream.watermark import Watermark
 
 ANSWER_TIMEOUT_S = 10.0
@@ -74,6 +75,25 @@ def patiently(ask: Callable[[], T], what: str, *, sleep: Callable[[float], None]
                 ) from None
             logger.warning("%s: %s; asking again", what, problem.str())
             sleep(0.2)
+
+
+def pass_or_raise(error: KafkaError, settings: Settings) -> None:
+    """Go on while the brokers are away; raises NextclickError for whatever else is wrong."""
+    if not error.fatal() and error.code() in PASSING:
+        logger.warning("Kafka is away: %s; reading goes on when it is back", error.str())
+        return
+    if "fenced" in error.str():
+        raise NextclickError(
+            f"another worker has joined with the id {settings.worker_id}",
+            "Two workers of one name take each other's partitions, and this one gives way; "
+            "or the brokers were away for longer than session_timeout_ms.",
+            "Give each worker its own --worker-id; then start this one again.",
+        )
+    raise NextclickError(
+        f"reading {settings.events_topic} failed: {error.str()}",
+        "Nothing is lost: what was not written is read again after a restart.",
+        "Look at the brokers, then start the worker again.",
+    )
 
 
 class Assignment:

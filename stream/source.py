@@ -13,10 +13,10 @@ import threading
 import time
 from collections.abc import Callable
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 
 from model.errors import NextclickError
-from stream.assignment import PASSING, Assignment
+from stream.assignment import Assignment, pass_or_raise
 from stream.events import RejectedEvent, decode_event
 from stream.fault_points import reach
 from stream.fence import Fence
@@ -195,7 +195,7 @@ class Source:
         for message in messages:
             error = message.error()
             if error is not None:
-                self._refuse(error)
+                pass_or_raise(error, self._settings)
                 continue
             number, offset = message.partition() or 0, message.offset() or 0
             reading = readings.get(number)
@@ -228,24 +228,6 @@ class Source:
             if positions:
                 self._emit([Wave([], positions)])
 
-    def _refuse(self, error: KafkaError) -> None:
-        """Go on while the brokers are away; whatever else is wrong ends the worker."""
-        if not error.fatal() and error.code() in PASSING:
-            logger.warning("Kafka is away: %s; reading goes on when it is back", error.str())
-            return
-        if "fenced" in error.str():
-            raise NextclickError(
-                f"another worker has joined with the id {self._settings.worker_id}",
-                "Two workers of one name take each other's partitions, and this one gives way; "
-                "or the brokers were away for longer than session_timeout_ms.",
-                "Give each worker its own --worker-id; then start this one again.",
-            )
-        raise NextclickError(
-            f"reading {self._settings.events_topic} failed: {error.str()}",
-            "Nothing is lost: what was not written is read again after a restart.",
-            "Look at the brokers, then start the worker again.",
-        )
-
     def _offsets(self, fences: dict[int, Fence]) -> list[TopicPartition]:
         return [
             TopicPartition(self._settings.events_topic, number, fence.position, encode_metadata(fence))
@@ -261,7 +243,7 @@ class Source:
         try:
             self._consumer.commit(offsets=self._offsets(owned), asynchronous=True)
         except KafkaException as error:
-            self._refuse(error.args[0])
+            pass_or_raise(error.args[0], self._settings)
         reach("9-committed")
 
     def _assigned(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:

@@ -6,10 +6,11 @@ import pytest
 from model.registry import Registry
 from replay.producer import events_of
 from replay.synthetic import markov_shoppers
+from stream.events import Event
 from stream.ladder import FULL, NEWEST_ONLY, POPULAR
 from stream.live_model import LiveModel
 from stream.partition import OpenPartition
-from stream.processor import EMPTY_SESSION, LAG, UNKNOWN_ITEM, List, Processor
+from stream.processor import EMPTY_SESSION, LAG, UNKNOWN_ITEM, List, Processor, SteppedWave
 from stream.settings import Settings
 from stream.state import SessionState
 from stream.store import SessionStore
@@ -105,3 +106,54 @@ def test_beyond_the_second_budget_lists_are_popular_and_afterwards_the_sessions_
     for offset in own:
         assert some[offset].items == full[offset].items, offset
         assert some[offset].fallback == full[offset].fallback
+
+
+def step_all(processor: Processor, events: list[Event], first_offset: int) -> list[SteppedWave]:
+    """Step events in order, wave by wave, each wave written; → the waves."""
+    cutter = WaveCutter(8)
+    for offset, event in enumerate(events, first_offset):
+        cutter.add(Arrival(0, offset, event, NO_WATERMARK, 0), NO_WATERMARK)
+    waves: list[SteppedWave] = []
+    while (wave := cutter.cut()) is not None:
+        waves.append(processor.process(wave))
+        for written, batch, fence in waves[-1].writes.values():
+            written.write(batch, fence)
+        processor.written = waves[-1].number
+    return waves
+
+
+def test_a_rebuilt_session_is_exact_up_to_fifty_events_and_beyond_it_is_counted(
+    live: LiveModel, tmp_path: Path
+) -> None:
+    lengths = {"short": 3, "fifty": 50, "long": 80}
+    start_ms = 1_700_000_000_000
+    past = [
+        Event(session_id, start_ms + 1_000 * n, f"i{7 * n % 60}")
+        for n in range(80)
+        for session_id, length in lengths.items()
+        if n < length
+    ]
+    last = [Event(session_id, start_ms + 90_000, "i5") for session_id in lengths]
+    shown: dict[bool, dict[str, List]] = {}
+    for lost in (False, True):
+        store = SessionStore(tmp_path / f"lost-{lost}")
+        processor = Processor(live, recent_items=50)
+        processor.partitions[0] = partition = OpenPartition(0, store)
+        step_all(processor, past, 0)
+        if lost:
+            # What recovery leaves: histories only.
+            for session_id, state in zip(lengths, partition.load(list(lengths)), strict=True):
+                assert state is not None
+                oldest = state.recent_offsets[0]
+                state.model_version, state.hidden, state.list_items, state.list_scores = "", b"", [], b""
+                partition.put(10_000, session_id, state, oldest)
+        waves = step_all(processor, last, len(past))
+        shown[lost] = {one.session_id: one for wave in waves for one in wave.lists}
+        assert [wave.rebuilt for wave in waves] == [3 * lost]
+        # Of a session that has all that is kept, nobody knows whether it had more.
+        assert [wave.rebuilt_inexact for wave in waves] == [2 * lost]
+        store.close()
+    for session_id in ("short", "fifty"):
+        assert shown[True][session_id].items == shown[False][session_id].items
+        assert shown[True][session_id].scores.tobytes() == shown[False][session_id].scores.tobytes()
+    assert len(set(shown[True]["long"].items) & set(shown[False]["long"].items)) >= 18
