@@ -119,7 +119,12 @@ class Stepper:
         self.network = model.network.to(self.device).eval()
         self.layout = StateLayout(self.network)
         self.shortlist = (
-            scoring if isinstance(scoring, Shortlist) else make_shortlist(scoring, self.network, self.device)
+            scoring
+            if isinstance(scoring, Shortlist)
+            # Not by the processor that happens to be there, where every byte counts.
+            else make_shortlist(
+                "exact" if deterministic and scoring == "auto" else scoring, self.network, self.device
+            )
         )
         self._bias = None
         if isinstance(self.network, SampledNetwork):

@@ -13,6 +13,7 @@ import logging
 import os
 import sys
 import threading
+import time
 import traceback
 import uuid
 from concurrent.futures import ThreadPoolExecutor
@@ -22,6 +23,7 @@ import faust
 import msgspec
 import torch
 from faust.worker import Worker as FaustWorker
+from mode.utils.queues import FlowControlEvent, ThrowableQueue
 
 from model.errors import NextclickError
 from stream.live_model import LiveModel
@@ -34,6 +36,7 @@ from stream.web import add_views
 
 EXIT_FAILURE = 1
 CHANNEL_WAVES = 2
+CLOCK_SLACK_S = 60.0
 GIL_SWITCH_S = 0.0005
 logger = logging.getLogger(__name__)
 
@@ -55,10 +58,26 @@ def crash(error: BaseException) -> None:
     os._exit(EXIT_FAILURE)
 
 
+class WaveChannel(faust.Channel):
+    """A channel that only its agent empties.
+
+    Faust clears its own queues when its group is rebalanced, since it would read their records
+    again; waves it would lose.
+    """
+
+    @property
+    def queue(self) -> ThrowableQueue:
+        """The queue, with a flow control that nobody suspends."""
+        if self._queue is None:
+            flow = FlowControlEvent(initially_suspended=False)
+            self._queue = ThrowableQueue(self.maxsize or 0, flow_control=flow)
+        return self._queue
+
+
 class WorkerApp:
     """One worker: the Faust app and the pipeline behind it."""
 
-    def __init__(self, settings: Settings, live: LiveModel) -> None:
+    def __init__(self, settings: Settings, live: LiveModel, prepared_s: float) -> None:
         self.settings = settings
         self.live = live
         settings.state_dir.mkdir(parents=True, exist_ok=True)
@@ -75,20 +94,26 @@ class WorkerApp:
             web_host=settings.web_host,
             topic_disable_leader=True,
             topic_allow_declare=False,
-            consumer_auto_offset_reset="latest",
+            consumer_auto_offset_reset="earliest",
             # Faust's own timeouts, so that it leaves its group soon after a crash.
             broker_session_timeout=10.0,
             broker_heartbeat_interval=3.0,
         )
         self._loop: asyncio.AbstractEventLoop | None = None
         self._is_up = threading.Event()
+        self._prepared_s = prepared_s
         self._steps = ThreadPoolExecutor(1, thread_name_prefix="step")
         self._models = ThreadPoolExecutor(1, thread_name_prefix="models")
-        self._channel = self.faust.channel(maxsize=CHANNEL_WAVES)
+        self._channel = WaveChannel(self.faust, maxsize=CHANNEL_WAVES)
         self._space = threading.Semaphore(CHANNEL_WAVES)
         self.pipeline = Pipeline(settings, live, self.telemetry, emit=self._emit, on_failure=crash)
         self._add_topology()
         add_views(self.faust, self.pipeline)
+
+    @property
+    def can_finish(self) -> bool:
+        """Whether waves move and no partition is in recovery, so that a stop need not wait for either."""
+        return self._is_up.is_set() and not self.pipeline.recovering
 
     def _emit(self, waves: list[Wave]) -> None:
         """Called in the source's thread: waits for Faust and for space, then puts the waves there."""
@@ -119,8 +144,11 @@ class WorkerApp:
         @self.faust.agent(topic, name="models")
         async def models(stream: Any) -> None:
             loop = asyncio.get_running_loop()
-            async for value in stream:
-                await loop.run_in_executor(self._models, self._take_up, value)
+            async for event in stream.events():
+                # The champion of the start is newer than what was announced before; what was announced
+                # while Faust started is not to be missed.
+                if event.message.timestamp >= self._prepared_s - CLOCK_SLACK_S:
+                    await loop.run_in_executor(self._models, self._take_up, event.value)
 
         @self.faust.task
         async def open_channel() -> None:
@@ -158,10 +186,17 @@ class _Worker(FaustWorker):
     """Faust's worker, which finishes the pipeline before Faust stops its agents."""
 
     pipeline: Pipeline
+    worker_app: WorkerApp
 
     async def stop(self) -> None:
-        """Called once, by SIGTERM or SIGINT."""
+        """Called once, by SIGTERM or SIGINT, or when Faust itself has failed."""
         if not self._stopped.is_set():
+            reason = self.crash_reason or self.app.crash_reason
+            if reason is not None:
+                crash(reason)
+            if not self.worker_app.can_finish:
+                logger.info("ended while it started or recovered; the next start goes on")
+                os._exit(0)
             await asyncio.get_running_loop().run_in_executor(None, self.pipeline.stop)
         await super().stop()
 
@@ -178,11 +213,13 @@ def run_worker(settings: Settings) -> None:
     # RocksDB and librdkafka give the GIL up at each call; at the default of 5 ms they would wait long.
     sys.setswitchinterval(GIL_SWITCH_S)
     ensure_topics(settings)
+    prepared_s = time.time()
     live = LiveModel(settings)
     live.offer(live.prepare())
-    app = WorkerApp(settings, live)
+    app = WorkerApp(settings, live, prepared_s)
     worker = _Worker(app.faust, loglevel=settings.log_level, quiet=True, redirect_stdouts=False)
     worker.pipeline = app.pipeline
+    worker.worker_app = app
     # It would write control characters into the log.
     worker.spinner = None
     # What is there now stays: the collector need not go through it again and again.

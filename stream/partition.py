@@ -10,6 +10,8 @@ from __future__ import annotations
 
 from collections import deque
 
+import msgspec
+
 from stream.fence import Bucket, Fence
 from stream.state import SessionState, pack_state, unpack_state
 from stream.store import EXPIRY_PREFIX, Batch, SessionStore, expiry_key
@@ -37,12 +39,13 @@ class OpenPartition:
         self._oldest_bucket = 0
         self._oldest_is_known = False
         self._overlay: dict[str, tuple[int, SessionState | None]] = {}
-        self._unwritten: deque[tuple[int, list[str]]] = deque()
+        self._unwritten: deque[tuple[int, list[str], bytes | None]] = deque()
         self._changed: list[str] = []
         self._batch = Batch()
         self._next_expiry_wave = 0
         # Behind what expiry has gone through: from the prefix on, it would wade through deleted keys.
         self._expiry_start = EXPIRY_PREFIX
+        self._first_indexed: bytes | None = None
 
     def is_duplicate(self, offset: int) -> bool:
         """Whether the event at `offset` is in the states already."""
@@ -72,8 +75,14 @@ class OpenPartition:
                 states.append(kept[1])
             else:
                 value = stored[session_id]
-                states.append(None if value is None else unpack_state(value))
+                states.append(None if value is None else self._unpack(value))
         return states
+
+    def _unpack(self, value: bytes) -> SessionState:
+        try:
+            return unpack_state(value)
+        except msgspec.DecodeError as error:
+            raise self.store.failed(error) from error
 
     def put(self, wave: int, session_id: str, state: SessionState, oldest_before: int | None) -> None:
         """Keep a stepped state; `oldest_before` is the oldest kept offset it had, None when it is new."""
@@ -106,18 +115,29 @@ class OpenPartition:
 
     def _index(self, last_event_time_ms: int, session_id: str) -> None:
         self._batch.put_expiry(last_event_time_ms, session_id)
-        self._expiry_start = min(self._expiry_start, expiry_key(last_event_time_ms, session_id))
+        key = expiry_key(last_event_time_ms, session_id)
+        self._first_indexed = key if self._first_indexed is None else min(key, self._first_indexed)
 
-    def expire(self, wave: int, silence_ms: int) -> int:
+    def expire(self, wave: int, silence_ms: int, events: int) -> int:
         """Drop sessions silent for more than `silence_ms` before the watermark; returns how many.
 
-        Some at a time, so that no wave waits long for it.
+        Some at a time, more than a wave of `events` events can open, so that none waits long for it.
         """
         before_ms = self.watermark.ms - silence_ms
         if wave < self._next_expiry_wave or before_ms <= 0:
             return 0
         self._next_expiry_wave = wave + WAVES_BETWEEN_EXPIRIES
-        entries, self._expiry_start = self.store.due(before_ms, EXPIRIES_PER_PASS, self._expiry_start)
+        most = max(EXPIRIES_PER_PASS, 2 * WAVES_BETWEEN_EXPIRIES * events)
+        return self._expire_until(wave, before_ms, most)
+
+    def expire_idle(self, wave: int, silence_ms: int, watermark: Watermark) -> int:
+        """Move the watermark, no event having come for long, and drop all that it leaves behind."""
+        self.watermark = max(self.watermark, watermark, key=lambda w: w.ms)
+        return self._expire_until(wave, self.watermark.ms - silence_ms, self.sessions)
+
+    def _expire_until(self, wave: int, before_ms: int, most: int) -> int:
+        """Drop at most `most` sessions that are silent since before `before_ms`; → how many."""
+        entries, self._expiry_start = self.store.due(before_ms, most, self._expiry_start)
         states = self.load([session_id for _, _, session_id in entries])
         expired = 0
         gone: set[str] = set()
@@ -146,8 +166,8 @@ class OpenPartition:
         batch = self._batch
         fence = self._fence(batch)
         self._batch = Batch()
-        self._unwritten.append((wave, self._changed))
-        self._changed = []
+        self._unwritten.append((wave, self._changed, self._first_indexed))
+        self._changed, self._first_indexed = [], None
         return batch, fence
 
     def _fence(self, batch: Batch) -> Fence:
@@ -191,7 +211,10 @@ class OpenPartition:
     def forget_written(self, wave: int) -> None:
         """Leave to the store what waves up to `wave` have written."""
         while self._unwritten and self._unwritten[0][0] <= wave:
-            number, session_ids = self._unwritten.popleft()
+            number, session_ids, first_indexed = self._unwritten.popleft()
+            # Not before: what is not written yet, expiry would not find, and leave behind.
+            if first_indexed is not None:
+                self._expiry_start = min(self._expiry_start, first_indexed)
             for session_id in session_ids:
                 kept = self._overlay.get(session_id)
                 if kept is not None and kept[0] <= number:

@@ -46,6 +46,8 @@ class Pipeline:
         self._emit_waves = emit
         self._processor = Processor(live, settings.recent_items)
         self._started = False
+        self._emitted = 0
+        self._next = 0
         self._to_step = 0
         self._under_way = 0
         self._events_under_way = 0
@@ -95,12 +97,18 @@ class Pipeline:
     def step(self, waves: list[Wave]) -> None:
         """Step waves one after the other and hand each to the sink; blocks while the sink is full."""
         for wave in waves:
+            if wave.number != self._next:
+                raise RuntimeError(f"wave {wave.number} came where {self._next} was due: one was lost")
+            self._next += 1
             stepped = self._processor.process(wave)
             with self._changed:
                 self._to_step -= 1
             self._sink.submit(stepped)
 
     def _emit(self, waves: list[Wave]) -> None:
+        for wave in waves:
+            wave.number = self._emitted
+            self._emitted += 1
         with self._changed:
             self._to_step += len(waves)
             self._under_way += len(waves)

@@ -1,7 +1,7 @@
 """The heart of the worker: one wave in, its lists and its state changes out.
 
-Runs in the step thread, one wave at a time, in the order of the design: fence, session
-rule, rebuild what is stale, score the past, step once, lists. It publishes and writes
+Runs in the step thread, one wave at a time: fence, session rule, rebuild what is stale,
+score the past, step once, lists. It publishes and writes
 nothing itself: what it returns is to be published first and written after.
 """
 
@@ -95,9 +95,10 @@ class Processor:
         reach("3-loaded")
         self._apply_rule(visits, serving, out)
         reach("4-ruled")
+        shown = [visit.state.list_items for visit in visits]
         out.rebuilt, out.rebuilt_inexact = model_part.rebuild(visits, serving)
         reach("5-rebuilt")
-        self._score(visits, serving, out)
+        self._score(visits, shown, serving, out)
         reach("6-scored")
         model_part.step(visits, serving)
         reach("7-stepped")
@@ -147,10 +148,13 @@ class Processor:
             visits.append(Visit(arrival, event, state or new_state(), oldest, item, not quiet))
         return visits
 
-    def _score(self, visits: list[Visit], serving: Serving, out: SteppedWave) -> None:
-        """Look each event's item up in the list that its session was shown last, and in POP's."""
-        for visit in visits:
-            items, item_id = visit.state.list_items, visit.event.item_id
+    def _score(self, visits: list[Visit], shown: list[list[str]], serving: Serving, out: SteppedWave) -> None:
+        """Look each event's item up in the list that its session was shown last, and in POP's.
+
+        Of a recovered session the list was lost; the one that is computed again is that list.
+        """
+        for visit, last in zip(visits, shown, strict=True):
+            items, item_id = last or visit.state.list_items, visit.event.item_id
             if items:
                 rank = items.index(item_id) + 1 if item_id in items else None
                 out.ranks.append((rank, serving.popular_rank(item_id, visit.state.recent_items)))
@@ -214,7 +218,9 @@ class Processor:
         silence_ms = serving.rule.silence_before_expiry_ms
         for number, (position, watermark) in wave.positions.items():
             partition = self.partitions[number]
-            if silence_ms is not None:
-                out.expired += partition.expire(out.number, silence_ms)
+            if silence_ms is not None and wave.arrivals:
+                out.expired += partition.expire(out.number, silence_ms, len(wave.arrivals))
+            elif silence_ms is not None:
+                out.expired += partition.expire_idle(out.number, silence_ms, watermark)
             batch, fence = partition.seal(out.number, taken[number], position, watermark)
             out.writes[number] = (partition, batch, fence)

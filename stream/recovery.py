@@ -69,6 +69,7 @@ class Recovery:
         self._rule = rule
         self._columns = columns
         self._progress = progress
+        self._newest_ms = 0
 
     def open(self, number: int, committed: TopicPartition | None) -> OpenPartition:
         """Open partition `number`; its `position` is where reading goes on.
@@ -87,6 +88,7 @@ class Recovery:
             )
             return partition
         metadata = decode_metadata(committed.metadata)
+        self._newest_ms = metadata.watermark.ms if metadata else 0
         if partition.store.fence is not None and metadata and partition.position < metadata.recover_from:
             logger.info(
                 "partition %d: the local store, at offset %d, is older than every open session",
@@ -132,12 +134,13 @@ class Recovery:
             }
         )
         try:
-            low, _ = patiently(
-                lambda: consumer.get_watermark_offsets(
-                    TopicPartition(topic, number), timeout=ANSWER_TIMEOUT_S, cached=False
-                ),
-                f"asking for the offsets of partition {number}",
-            )
+            low, high = self._log(consumer, number)
+            if high < end:
+                raise NextclickError(
+                    f"{end} is committed for partition {number} of {topic}, its log ends at {high}",
+                    "The topic was emptied or made anew, or the brokers lost records.",
+                    "Name another group (NEXTCLICK_GROUP_ID), or reset this one's offsets.",
+                )
             if first < low:
                 logger.warning("partition %d: events %d to %d are no longer in the log", number, first, low)
             start = max(first, low)
@@ -159,11 +162,24 @@ class Recovery:
         finally:
             consumer.close()
 
+    def _log(self, consumer: Consumer, number: int) -> tuple[int, int]:
+        """The first and the last offset of the partition's log."""
+        place = TopicPartition(self._settings.events_topic, number)
+        return patiently(
+            lambda: consumer.get_watermark_offsets(place, timeout=ANSWER_TIMEOUT_S, cached=False),
+            f"asking for the offsets of partition {number}",
+        )
+
+    def _log_end(self, consumer: Consumer, number: int) -> int:
+        return self._log(consumer, number)[1]
+
     def _read(
         self, partition: OpenPartition, consumer: Consumer, position: int, end: int
     ) -> tuple[list[tuple[int, Event]], int]:
         """One batch of events with their offsets, and the next position."""
-        latest_ms = int((time.time() + self._settings.max_future_s) * 1000)
+        # As the source does it: a clock that is behind must not make the past look like the future.
+        newest_ms = max(int(time.time() * 1000), self._newest_ms, partition.watermark.ms)
+        latest_ms = newest_ms + int(self._settings.max_future_s * 1000)
         events: list[tuple[int, Event]] = []
         for message in consumer.consume(min(BATCH_RECORDS, end - position), timeout=0.5):
             error = message.error()
@@ -173,6 +189,9 @@ class Recovery:
             if error is not None and error.code() != KafkaError._PARTITION_EOF:  # noqa: SLF001
                 raise KafkaException(error)
             offset = message.offset()
+            if error is not None and self._log_end(consumer, partition.number) < end:
+                # A new leader does not know yet how far its log is sure.
+                continue
             # The end of the log before `end`: the offsets between hold no records (aborted or compacted).
             if offset is None or offset >= end or error is not None:
                 return events, end

@@ -26,7 +26,7 @@ from stream.fault_points import VARIABLE as FAULT_VARIABLE
 
 PREFIX = "NEXTCLICK_"
 CONFIG_VARIABLE = "NEXTCLICK_CONFIG"
-# Read by the project's scripts, not by its processes.
+# No settings: read by the project's scripts, and before there are settings.
 SCRIPT_VARIABLES = frozenset({CONFIG_VARIABLE, FAULT_VARIABLE, "NEXTCLICK_VENV", "NEXTCLICK_TEST_KAFKA"})
 
 TopicName = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,249}$")]
@@ -68,7 +68,9 @@ class Settings(BaseSettings):
 
     wave_size: int = Field(64, ge=1, le=4096, description="events stepped together, one per session")
     wave_wait_ms: float = Field(5, ge=0, le=1000, description="longest wait for a wave to fill")
-    waves_in_flight: int = Field(8, ge=2, le=64, description="bound on stepped, not yet written waves")
+    waves_in_flight: int = Field(
+        8, ge=2, le=64, description="bound on published, not yet written waves, and on those that wait for it"
+    )
     deterministic: bool = Field(False, description="pad waves, so that lists are equal byte for byte")
     commit_interval_ms: float = Field(200, ge=0, le=60_000)
     newest_only_lag: int | None = Field(

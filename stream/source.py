@@ -13,16 +13,16 @@ import threading
 import time
 from collections.abc import Callable
 
-from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from model.errors import NextclickError
 from stream.assignment import Assignment, pass_or_raise
+from stream.commits import Commits
 from stream.events import RejectedEvent, decode_event
 from stream.fault_points import reach
 from stream.fence import Fence
 from stream.ladder import Ladder
 from stream.partition import OpenPartition
-from stream.recovery import encode_metadata
 from stream.settings import Settings
 from stream.waves import Arrival, Wave, WaveCutter
 
@@ -68,8 +68,7 @@ class Source:
         self._newest_wall_ms = 0
         self._cutter = WaveCutter(settings.wave_size)
         self._ladder = Ladder(settings.newest_only_lag, settings.popular_lag)
-        self._fences: dict[int, Fence] = {}
-        self._fences_lock = threading.Lock()
+        self._commits = Commits(settings.events_topic)
         self._next_commit_s = 0.0
         self._stopping = threading.Event()
         self.lag = 0
@@ -81,6 +80,7 @@ class Source:
                 "group.instance.id": settings.worker_id,
                 "partition.assignment.strategy": "cooperative-sticky",
                 "enable.auto.commit": False,
+                "on_commit": self._on_commit,
                 "enable.auto.offset.store": False,
                 "auto.offset.reset": "earliest",
                 "session.timeout.ms": settings.session_timeout_ms,
@@ -125,9 +125,8 @@ class Source:
         self._thread.join()
 
     def commit(self, fences: dict[int, Fence]) -> None:
-        """Have written fences committed, with watermark and `recover_from` as metadata; from any thread."""
-        with self._fences_lock:
-            self._fences.update(fences)
+        """Have written fences committed; from any thread."""
+        self._commits.add(fences)
 
     def _run(self) -> None:
         try:
@@ -139,7 +138,7 @@ class Source:
             self._on_failure(error)
 
     def _turn(self) -> None:
-        """Read what there is and emit one wave; commit, measure and expire now and then."""
+        """Read what there is and emit waves of it; commit, measure and expire now and then."""
         now_s = time.monotonic()
         if now_s >= self._next_commit_s:
             self._next_commit_s = now_s + self._settings.commit_interval_ms / 1000
@@ -228,23 +227,23 @@ class Source:
             if positions:
                 self._emit([Wave([], positions)])
 
-    def _offsets(self, fences: dict[int, Fence]) -> list[TopicPartition]:
-        return [
-            TopicPartition(self._settings.events_topic, number, fence.position, encode_metadata(fence))
-            for number, fence in fences.items()
-        ]
-
     def _commit_written(self) -> None:
-        with self._fences_lock:
-            fences, self._fences = self._fences, {}
-        owned = {number: f for number, f in fences.items() if number in self._assignment.readings}
-        if not owned:
+        offsets = self._commits.take(self._assignment.readings)
+        if not offsets:
             return
         try:
-            self._consumer.commit(offsets=self._offsets(owned), asynchronous=True)
+            self._consumer.commit(offsets=offsets, asynchronous=True)
         except KafkaException as error:
-            pass_or_raise(error.args[0], self._settings)
+            self._on_commit(error.args[0], offsets)
         reach("9-committed")
+
+    def _on_commit(self, error: KafkaError | None, partitions: list[TopicPartition]) -> None:
+        if error is None:
+            return
+        if error.fatal():
+            pass_or_raise(error, self._settings)
+        logger.warning("a commit was refused: %s; it is repeated", error.str())
+        self._commits.refused(partitions)
 
     def _assigned(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         """Recover the new partitions, then read each from its store's position."""
@@ -269,7 +268,7 @@ class Source:
         fences = {number: self._close_partition(number) for number in numbers}
         for number in numbers:
             self._assignment.remove(number)
-        offsets = self._offsets({number: fence for number, fence in fences.items() if fence.position})
+        offsets = self._commits.offsets({number: fence for number, fence in fences.items() if fence.position})
         if not offsets:
             return
         try:

@@ -158,15 +158,15 @@ class SessionStore:
                 for key, value in self._entries(BUCKET_PREFIX, BUCKET_PREFIX)
             }
         except msgspec.DecodeError as error:
-            raise self._failed(error) from error
+            raise self.failed(error) from error
 
     def _get(self, key: Any) -> Any:
         try:
             return self._db.get(key)
         except Exception as error:
-            raise self._failed(error) from error
+            raise self.failed(error) from error
 
-    def _failed(self, error: Exception) -> Exception:
+    def failed(self, error: Exception) -> Exception:
         """What to raise for an error of the open store, which is marked when it is corrupt."""
         explained = _explained(self.path, error)
         if isinstance(explained, CorruptStoreError) and self.path.is_dir():
@@ -184,7 +184,7 @@ class SessionStore:
         try:
             self._db.write(batch.release())
         except Exception as error:
-            raise self._failed(error) from error
+            raise self.failed(error) from error
 
     def _entries(self, start: bytes, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
         """The entries from `start` on whose key begins with `prefix`."""
@@ -199,7 +199,7 @@ class SessionStore:
                 iterator.next()
             iterator.status()
         except Exception as error:
-            raise self._failed(error) from error
+            raise self.failed(error) from error
 
     def due(
         self, before_ms: int, limit: int, start: bytes = EXPIRY_PREFIX

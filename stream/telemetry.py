@@ -184,12 +184,12 @@ class Telemetry:
 
     def accounting(self, in_flight: int) -> dict[str, object]:
         """The identity: totals by outcome; `holds` when they and `in_flight` make up what was read."""
-        totals = {name: sum(o[name] for o in self.outcomes.values()) for name in OUTCOMES}
+        totals = {name: sum(o[name] for o in list(self.outcomes.values())) for name in OUTCOMES}
         partitions = {
             str(number): {"read": self.read[number], **outcomes}
             for number, outcomes in sorted(self.outcomes.items())
         }
-        read = sum(self.read.values())
+        read = sum(list(self.read.values()))
         return {
             "read": read,
             **totals,

@@ -46,6 +46,8 @@ def rebuild(visits: Sequence[Visit], serving: Serving) -> tuple[int, int]:
     stale = [v for v in visits if _is_stale(v, serving)]
     if not stale:
         return 0, 0
+    # These lack a list only: their hidden states are exact, and stay.
+    exact = [(v.state, v.state.hidden) for v in stale if v.state.model_version == serving.version]
     inexact = 0
     histories: list[list[int]] = []
     for visit in stale:
@@ -76,6 +78,8 @@ def rebuild(visits: Sequence[Visit], serving: Serving) -> tuple[int, int]:
         columns = [_columns_of(visit.state, [last], serving) for visit, last in again]
         merged = {name: np.concatenate([c[name] for c in columns]) for name in columns[0]}
         _step([visit.state for visit, _ in again], merged, serving, None)
+    for kept_state, hidden in exact:
+        kept_state.hidden = hidden
     return len(stale), inexact
 
 

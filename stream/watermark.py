@@ -3,7 +3,7 @@
 The largest event time so far, but for leaps: a time far ahead of it counts only when the
 very next event, of another session, leaps too. One wrong stamp (a clock that is years
 ahead) therefore ends nobody's session. A function of the records below an offset, so that
-reading them again gives the same watermark.
+reading them again gives the same watermark (but where it was moved by the wall, for want of records).
 """
 
 from __future__ import annotations

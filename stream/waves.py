@@ -65,11 +65,13 @@ class Wave:
 
     `positions` maps each touched partition to (position, watermark): every record below the
     position is in this wave or an earlier one, the watermark is that of those records.
+    `number` counts the waves of a worker.
     """
 
     arrivals: list[Arrival]
     positions: dict[int, tuple[int, Watermark]] = field(default_factory=dict)
     level: int = 0
+    number: int = -1
 
 
 class WaveCutter:

@@ -27,9 +27,10 @@ def add_views(app: faust.App, pipeline: Pipeline) -> None:
     @app.page("/ready")
     async def ready(web: Any, request: Any) -> Any:
         """Ready: a warm model, and every assigned partition recovered."""
+        recovering = list(pipeline.recovering.items())
         body = {
             "ready": pipeline.ready,
-            "recovering": {str(n): {"done": d, "total": t} for n, (d, t) in pipeline.recovering.items()},
+            "recovering": {str(n): {"done": done, "total": total} for n, (done, total) in recovering},
         }
         return web.json(body, status=200 if pipeline.ready else 503)
 

@@ -127,7 +127,9 @@ def assert_equal_to_offline(
     settings: Settings, model: Model, frame: pd.DataFrame, without: Collection[str] = ()
 ) -> None:
     """Every event has a list, equal to the offline one: ids and scores; but those `without`."""
-    stepper = Stepper(model, device="cpu", wave_size=settings.wave_size, deterministic=True)
+    stepper = Stepper(
+        model, device="cpu", wave_size=settings.wave_size, deterministic=True, scoring=settings.scoring
+    )
     offline = event_lists(model, frame, stepper=stepper)
     expected: dict[tuple[str, int, str], list[int]] = {}
     columns = (frame["session_id"], frame["event_time_ms"], frame["item_id"])

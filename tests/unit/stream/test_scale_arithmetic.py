@@ -110,7 +110,7 @@ def test_recover_from_is_simulated_as_a_partition_computes_it(
         # As the next wave finds it: the watermark of this one has been sealed.
         batch, fence = partition.seal(offset, [offset], offset + 1, watermark)
         partition.write(batch, fence)
-        partition.expire(offset, silence_s * 1000)
+        partition.expire(offset, silence_s * 1000, events=1)
         if offset % 97 == 0:
             batch, fence = partition.seal(offset, [], offset + 1, watermark)
             partition.write(batch, fence)

@@ -114,7 +114,7 @@ def test_silent_sessions_expire_and_living_ones_stay(tmp_path: Path) -> None:
     seal(partition, 0, [0, 1], 2, 1_000)
     put(partition, 1, "living", state(9_000, 1, 2), 1)
     seal(partition, 1, [2], 3, 9_000)
-    assert partition.expire(2, silence_ms=5_000) == 1
+    assert partition.expire(2, silence_ms=5_000, events=1) == 1
     seal(partition, 2, [], 3, 9_000)
     silent, living = partition.load(["silent", "living"])
     assert silent is None
@@ -122,9 +122,9 @@ def test_silent_sessions_expire_and_living_ones_stay(tmp_path: Path) -> None:
     assert partition.sessions == 1
     # The index entry of the living one has moved to its newest time.
     assert [time_ms for _, time_ms, _ in partition.store.due(10**12, 10)[0]] == [9_000]
-    assert partition.expire(3, silence_ms=0) == 0, "not before some waves later"
+    assert partition.expire(3, silence_ms=0, events=1) == 0, "not before some waves later"
     seal(partition, 3, [], 3, 20_000)
-    assert partition.expire(3 + WAVES_BETWEEN_EXPIRIES, silence_ms=5_000) == 1
+    assert partition.expire(3 + WAVES_BETWEEN_EXPIRIES, silence_ms=5_000, events=1) == 1
     partition.store.close()
 
 
@@ -163,10 +163,10 @@ def test_a_session_indexed_behind_what_expiry_went_through_expires_too(tmp_path:
     partition = OpenPartition(0, SessionStore(tmp_path / "p0"))
     put(partition, 0, "early", state(1_000, 0), None)
     seal(partition, 0, [0], 1, 50_000)
-    assert partition.expire(1, silence_ms=5_000) == 1
+    assert partition.expire(1, silence_ms=5_000, events=1) == 1
     put(partition, 1, "late", state(500, 1), None)
     seal(partition, 1, [1], 2, 50_000)
-    assert partition.expire(1 + WAVES_BETWEEN_EXPIRIES, silence_ms=5_000) == 1
+    assert partition.expire(1 + WAVES_BETWEEN_EXPIRIES, silence_ms=5_000, events=1) == 1
     seal(partition, 2, [], 2, 50_000)
     assert partition.sessions == 0
     partition.store.close()
@@ -216,3 +216,37 @@ def test_a_folder_without_rights_is_an_error_and_no_corruption(tmp_path: Path) -
     with pytest.raises(NextclickError, match="cannot be used") as raised:
         SessionStore(tmp_path / "file" / "p0")
     assert not isinstance(raised.value, CorruptStoreError)
+
+
+def test_a_session_indexed_in_a_wave_that_is_not_written_yet_is_not_left_behind(tmp_path: Path) -> None:
+    partition = OpenPartition(0, SessionStore(tmp_path / "p0"))
+    put(partition, 0, "old", state(1_000, 0), None)
+    seal(partition, 0, [0], 1, 50_000)
+    put(partition, 1, "slow-clock", state(500, 1), None)
+    assert partition.expire(1, silence_ms=5_000, events=1) == 1, "the old one; the other is not written"
+    seal(partition, 1, [1], 2, 50_000)
+    assert partition.expire(1 + WAVES_BETWEEN_EXPIRIES, silence_ms=5_000, events=1) == 1
+    seal(partition, 2, [], 2, 50_000)
+    assert partition.sessions == 0
+    partition.store.close()
+
+
+def test_without_events_everything_that_the_wall_leaves_behind_expires_at_once(tmp_path: Path) -> None:
+    partition = OpenPartition(0, SessionStore(tmp_path / "p0"))
+    for number in range(3_000):
+        put(partition, 0, f"s{number}", state(1_000, number), None)
+    seal(partition, 0, [], 3_000, 2_000)
+    assert partition.expire_idle(1, 5_000, Watermark(9_000)) == 3_000
+    assert seal(partition, 1, [], 3_000, 9_000).watermark == Watermark(9_000)
+    partition.store.close()
+
+
+def test_a_state_that_cannot_be_read_marks_its_store(tmp_path: Path) -> None:
+    partition = OpenPartition(0, SessionStore(tmp_path / "p0"))
+    batch = Batch()
+    batch.put_state("s", b"rubbish")
+    partition.store.write(batch)
+    with pytest.raises(CorruptStoreError):
+        partition.load(["s"])
+    partition.store.close()
+    assert (tmp_path / "p0" / CORRUPT_MARK).exists()
