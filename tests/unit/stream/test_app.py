@@ -1,0 +1,31 @@
+import asyncio
+
+import faust
+import pytest
+
+from stream.app import WaveChannel
+from stream.pipeline import Pipeline
+from stream.waves import Wave
+
+
+def test_waves_on_their_channel_survive_a_rebalance_of_fausts_own_group() -> None:
+    async def run() -> list[int]:
+        app = faust.App("nextclick-test", broker="kafka://127.0.0.1:9", autodiscover=False)
+        channel = WaveChannel(app, maxsize=4)
+        stream = channel.clone(is_iterator=True)
+        for number in range(3):
+            await channel.put(number)  # type: ignore[arg-type]
+        # What Faust does when its group takes partitions away and gives them back.
+        app.flow_control.suspend()
+        app.flow_control.clear()
+        app.flow_control.resume()
+        return [await stream.queue.get() for _ in range(stream.queue.qsize())]
+
+    assert asyncio.run(run()) == [0, 1, 2]
+
+
+def test_a_wave_that_was_lost_on_its_way_stops_the_pipeline_before_the_next_is_stepped() -> None:
+    pipeline = Pipeline.__new__(Pipeline)
+    pipeline._next = 1
+    with pytest.raises(RuntimeError, match="wave 2 came where 1 was due"):
+        pipeline.step([Wave([], number=2)])
