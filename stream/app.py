@@ -185,7 +185,6 @@ class WorkerApp:
 class _Worker(FaustWorker):
     """Faust's worker, which finishes the pipeline before Faust stops its agents."""
 
-    pipeline: Pipeline
     worker_app: WorkerApp
 
     async def stop(self) -> None:
@@ -197,7 +196,7 @@ class _Worker(FaustWorker):
             if not self.worker_app.can_finish:
                 logger.info("ended while it started or recovered; the next start goes on")
                 os._exit(0)
-            await asyncio.get_running_loop().run_in_executor(None, self.pipeline.stop)
+            await asyncio.get_running_loop().run_in_executor(None, self.worker_app.pipeline.stop)
         await super().stop()
 
     def _setup_logging(self) -> None:
@@ -218,7 +217,6 @@ def run_worker(settings: Settings) -> None:
     live.offer(live.prepare())
     app = WorkerApp(settings, live, prepared_s)
     worker = _Worker(app.faust, loglevel=settings.log_level, quiet=True, redirect_stdouts=False)
-    worker.pipeline = app.pipeline
     worker.worker_app = app
     # It would write control characters into the log.
     worker.spinner = None
