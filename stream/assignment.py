@@ -77,6 +77,14 @@ def patiently(ask: Callable[[], T], what: str, *, sleep: Callable[[float], None]
             sleep(0.2)
 
 
+def log_offsets(consumer: Consumer, place: TopicPartition) -> tuple[int, int]:
+    """The first offset of a partition's log, and the one behind its last; asked of its leader, patiently."""
+    return patiently(
+        lambda: consumer.get_watermark_offsets(place, timeout=ANSWER_TIMEOUT_S, cached=False),
+        f"asking for the offsets of partition {place.partition} of {place.topic}",
+    )
+
+
 def pass_or_raise(error: KafkaError, settings: Settings) -> None:
     """Go on while the brokers are away; raises NextclickError for whatever else is wrong."""
     if not error.fatal() and error.code() in PASSING:
@@ -119,11 +127,7 @@ class Assignment:
     def add(self, partition: OpenPartition) -> TopicPartition:
         """Take a recovered partition in; → where to read on. Raises NextclickError on a shorter log."""
         number = partition.number
-        tp = TopicPartition(self._topic, number)
-        low, high = patiently(
-            lambda: self._consumer.get_watermark_offsets(tp, timeout=ANSWER_TIMEOUT_S, cached=False),
-            f"asking for the offsets of partition {number}",
-        )
+        low, high = log_offsets(self._consumer, TopicPartition(self._topic, number))
         if partition.position > high:
             raise NextclickError(
                 f"the store of partition {number} is at offset {partition.position}, the log ends at {high}",

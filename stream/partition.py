@@ -139,7 +139,6 @@ class OpenPartition:
         """Drop at most `most` sessions that are silent since before `before_ms`; → how many."""
         entries, self._expiry_start = self.store.due(before_ms, most, self._expiry_start)
         states = self.load([session_id for _, _, session_id in entries])
-        expired = 0
         gone: set[str] = set()
         for (key, _, session_id), state in zip(entries, states, strict=True):
             self._batch.delete_key(key)
@@ -150,8 +149,7 @@ class OpenPartition:
                 continue
             gone.add(session_id)
             self.delete(wave, session_id, state.recent_offsets[0])
-            expired += 1
-        return expired
+        return len(gone)
 
     def seal(self, wave: int, taken: list[int], position: int, watermark: Watermark) -> tuple[Batch, Fence]:
         """Close the wave here: move the fence and hand out the batch to be written.

@@ -1,8 +1,8 @@
 """The heart of the worker: one wave in, its lists and its state changes out.
 
 Runs in the step thread, one wave at a time: fence, session rule, rebuild what is stale,
-score the past, step once, lists. It publishes and writes
-nothing itself: what it returns is to be published first and written after.
+score the past, step once, lists. It publishes and writes nothing itself: what it returns is
+to be published first and written after.
 """
 
 from __future__ import annotations
@@ -80,13 +80,11 @@ class Processor:
         self._live = live
         self._recent_items = recent_items
         self._now_ns = now_ns
-        self._wave = 0
 
     def process(self, wave: Wave) -> SteppedWave:
         """Step one wave. The states change in memory at once; nothing is durable yet."""
         serving = self._live.current
-        out = SteppedWave(self._wave, self._now_ns(), len(wave.arrivals), wave.level)
-        self._wave += 1
+        out = SteppedWave(wave.number, self._now_ns(), len(wave.arrivals), wave.level)
         for number in wave.positions:
             self.partitions[number].forget_written(self.written)
             out.outcomes[number] = dict.fromkeys(OUTCOMES, 0)

@@ -18,7 +18,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from model.errors import NextclickError
 from model.sessions import SessionRule
-from stream.assignment import ANSWER_TIMEOUT_S, PASSING, patiently
+from stream.assignment import PASSING, log_offsets
 from stream.events import Event, RejectedEvent, decode_event
 from stream.fence import Fence
 from stream.histories import Histories
@@ -123,6 +123,7 @@ class Recovery:
     def _replay_histories(self, partition: OpenPartition, first: int, end: int) -> None:
         """Apply the events in [first, end) to the histories, and write them."""
         number, topic = partition.number, self._settings.events_topic
+        place = TopicPartition(topic, number)
         consumer = Consumer(
             {
                 **self._settings.kafka_config(),
@@ -134,7 +135,7 @@ class Recovery:
             }
         )
         try:
-            low, high = self._log(consumer, number)
+            low, high = log_offsets(consumer, place)
             if high < end:
                 raise NextclickError(
                     f"{end} is committed for partition {number} of {topic}, its log ends at {high}",
@@ -149,7 +150,7 @@ class Recovery:
             histories = Histories(partition, self._rule, self._columns, self._settings.recent_items)
             position = start
             while position < end:
-                events, position = self._read(partition, consumer, position, end)
+                events, position = self._read(partition, consumer, place, position, end)
                 histories.add(events, position)
                 self._progress(number, position - start, end - start)
             histories.write(position)
@@ -162,19 +163,8 @@ class Recovery:
         finally:
             consumer.close()
 
-    def _log(self, consumer: Consumer, number: int) -> tuple[int, int]:
-        """The first and the last offset of the partition's log."""
-        place = TopicPartition(self._settings.events_topic, number)
-        return patiently(
-            lambda: consumer.get_watermark_offsets(place, timeout=ANSWER_TIMEOUT_S, cached=False),
-            f"asking for the offsets of partition {number}",
-        )
-
-    def _log_end(self, consumer: Consumer, number: int) -> int:
-        return self._log(consumer, number)[1]
-
     def _read(
-        self, partition: OpenPartition, consumer: Consumer, position: int, end: int
+        self, partition: OpenPartition, consumer: Consumer, place: TopicPartition, position: int, end: int
     ) -> tuple[list[tuple[int, Event]], int]:
         """One batch of events with their offsets, and the next position."""
         # As the source does it: a clock that is behind must not make the past look like the future.
@@ -189,7 +179,7 @@ class Recovery:
             if error is not None and error.code() != KafkaError._PARTITION_EOF:  # noqa: SLF001
                 raise KafkaException(error)
             offset = message.offset()
-            if error is not None and self._log_end(consumer, partition.number) < end:
+            if error is not None and log_offsets(consumer, place)[1] < end:
                 # A new leader does not know yet how far its log is sure.
                 continue
             # The end of the log before `end`: the offsets between hold no records (aborted or compacted).

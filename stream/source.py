@@ -150,7 +150,7 @@ class Source:
         if messages:
             self._take(messages)
             reach("1-decoded")
-        self._emit_waves(WAVES_AT_ONCE)
+        self._emit_waves()
 
     def _read(self) -> list[Message]:
         """At most as many records as the look-ahead has room for.
@@ -170,10 +170,10 @@ class Source:
             messages += self._consumer.consume(room, timeout=0)
         return messages
 
-    def _emit_waves(self, most: int) -> None:
+    def _emit_waves(self) -> None:
         """Hand over a wave of what waits, and more of them while they are full."""
         waves: list[Wave] = []
-        while len(waves) < most and (not waves or len(self._cutter) >= self._settings.wave_size):
+        while len(waves) < WAVES_AT_ONCE and (not waves or len(self._cutter) >= self._settings.wave_size):
             wave = self._cutter.cut()
             if wave is None:
                 break

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -43,33 +44,46 @@ def shared_data() -> Path:
     return folder
 
 
+def settings_of_its_own(address: str, folder: Path, **changes: Any) -> Settings:
+    """Settings with topics, group and folders that nobody else has; the topics are made."""
+    name = uuid.uuid4().hex[:8]
+    settings = Settings(
+        **{
+            "bootstrap_servers": address,
+            "events_topic": f"events-{name}",
+            "recommendations_topic": f"recommendations-{name}",
+            "models_topic": f"models-{name}",
+            "dlq_topic": f"events-dlq-{name}",
+            "group_id": f"group-{name}",
+            "worker_id": f"worker-{name}",
+            "state_dir": folder / "state",
+            "registry_dir": folder / "registry",
+            "web_port": free_port(),
+            "partitions": 2,
+            "torch_threads": 1,
+            **changes,
+        }
+    )
+    ensure_topics(settings)
+    return settings
+
+
+def kafka_sh(command: str, folder: Path, check: bool = True) -> subprocess.CompletedProcess[str]:
+    """Run deploy/kafka.sh for the broker in `folder`."""
+    script = [str(ROOT / "deploy" / "kafka.sh"), command, "--dir", str(folder)]
+    ended = subprocess.run(script, capture_output=True, text=True, timeout=120, check=False)
+    assert ended.returncode == 0 or not check, ended.stderr
+    return ended
+
+
 @pytest.fixture
 def make_settings(kafka: str, tmp_path: Path) -> Iterator[Callable[..., Settings]]:
     """Settings with topics, group and folders of this test's own; the topics are made."""
     made: list[Settings] = []
 
     def make(**changes: Any) -> Settings:
-        name = uuid.uuid4().hex[:8]
-        settings = Settings(
-            **{
-                "bootstrap_servers": kafka,
-                "events_topic": f"events-{name}",
-                "recommendations_topic": f"recommendations-{name}",
-                "models_topic": f"models-{name}",
-                "dlq_topic": f"events-dlq-{name}",
-                "group_id": f"group-{name}",
-                "worker_id": f"worker-{name}",
-                "state_dir": tmp_path / "state",
-                "registry_dir": tmp_path / "registry",
-                "web_port": free_port(),
-                "partitions": 2,
-                "torch_threads": 1,
-                **changes,
-            }
-        )
-        ensure_topics(settings)
-        made.append(settings)
-        return settings
+        made.append(settings_of_its_own(kafka, tmp_path, **changes))
+        return made[-1]
 
     yield make
     for settings in made:

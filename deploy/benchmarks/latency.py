@@ -212,7 +212,7 @@ def main() -> int:
     parser.add_argument("--warm-up-s", type=float, default=5, help="sent before, and left out")
     parser.add_argument("--hidden-size", type=int, default=100)
     parser.add_argument("--wave-wait-ms", type=float, help="the worker's; default: its own")
-    parser.add_argument("--torch-threads", type=int, help="of the worker; default: torch's own choice")
+    parser.add_argument("--torch-threads", type=int, help="of the worker; default: 1")
     parser.add_argument("--bootstrap-servers", help="default: a broker of its own, by deploy/kafka.sh")
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()

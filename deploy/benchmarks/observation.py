@@ -26,7 +26,7 @@ from confluent_kafka import Consumer, TopicPartition
 from prometheus_client.parser import text_string_to_metric_families
 
 from model.errors import NextclickError
-from stream.assignment import patiently
+from stream.assignment import log_offsets
 from stream.settings import Settings
 from stream.worker_process import WorkerProcess
 
@@ -162,13 +162,7 @@ class TopicEnd:
 
     def records(self) -> int:
         """Records now, of all partitions."""
-        return sum(self._end(place) for place in self._partitions)
-
-    def _end(self, place: TopicPartition) -> int:
-        def ask() -> int:
-            return int(self._consumer.get_watermark_offsets(place, timeout=ANSWER_TIMEOUT_S)[1])
-
-        return patiently(ask, f"asking for the end of {place.topic}")
+        return sum(log_offsets(self._consumer, place)[1] for place in self._partitions)
 
     def close(self) -> None:
         """Leave the broker."""

@@ -167,7 +167,7 @@ def parse() -> argparse.Namespace:
         "--network", default="pop", choices=sorted(NETWORKS), help="pop is cheap and stateless"
     )
     parser.add_argument("--hidden-size", type=int, default=100)
-    parser.add_argument("--torch-threads", type=int, help="of the worker; default: torch's own choice")
+    parser.add_argument("--torch-threads", type=int, help="of the worker; default: 1")
     parser.add_argument("--bootstrap-servers", help="default: a broker of its own, by deploy/kafka.sh")
     parser.add_argument("--json", action="store_true")
     return parser.parse_args()

@@ -178,7 +178,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--events", type=int, default=300_000, help="size of the backlog; 0: the whole log")
     parser.add_argument("--hidden-size", type=int, default=100)
     parser.add_argument("--wave-size", type=int, default=64)
-    parser.add_argument("--torch-threads", type=int, help="of the worker; default: torch's own choice")
+    parser.add_argument("--torch-threads", type=int, help="of the worker; default: 1")
     parser.add_argument("--peer", choices=["quix"], help="serve the topic with it too, after the worker")
     parser.add_argument(
         "--peer-events",

@@ -1,6 +1,5 @@
 import os
 import signal
-import subprocess
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -10,10 +9,7 @@ import pytest
 from model.registry import Registry
 from replay.run import replay_frames
 from replay.synthetic import markov_shoppers
-from stream.settings import Settings
-from stream.topics import ensure_topics
-from stream.worker_process import free_port
-from tests.conftest import ROOT, train_small
+from tests.conftest import kafka_sh, settings_of_its_own, train_small
 from tests.serving import all_committed, assert_equal_to_offline, some_lists, stop, supervise, worker
 
 pytestmark = [pytest.mark.kafka, pytest.mark.timeout(600)]
@@ -30,8 +26,7 @@ class Broker:
         self.address = self.command("start")
 
     def command(self, name: str) -> str:
-        script = [str(ROOT / "deploy" / "kafka.sh"), name, "--dir", str(self.folder)]
-        return subprocess.run(script, check=True, stdout=subprocess.PIPE, text=True).stdout.strip()
+        return kafka_sh(name, self.folder).stdout.strip()
 
     def signal(self, number: signal.Signals) -> None:
         os.kill(int((self.folder / "pid").read_text()), number)
@@ -43,28 +38,6 @@ def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
     yield made
     made.signal(signal.SIGCONT)
     made.command("kill")
-
-
-def settings_for(broker: Broker, tmp_path: Path, name: str) -> Settings:
-    settings = Settings(
-        bootstrap_servers=broker.address,
-        events_topic=f"events-{name}",
-        recommendations_topic=f"recommendations-{name}",
-        models_topic=f"models-{name}",
-        dlq_topic=f"dlq-{name}",
-        group_id=f"group-{name}",
-        worker_id=f"worker-{name}",
-        state_dir=tmp_path / "state",
-        registry_dir=tmp_path / "registry",
-        web_port=free_port(),
-        partitions=2,
-        torch_threads=1,
-        deterministic=True,
-        wave_size=4,
-        commit_interval_ms=20,
-    )
-    ensure_topics(settings)
-    return settings
 
 
 def away(broker: Broker) -> None:
@@ -90,7 +63,9 @@ def killed(broker: Broker) -> None:
 def test_without_its_broker_the_worker_loses_nothing_and_steps_nothing_twice(
     broker: Broker, tmp_path: Path, harm: Callable[[Broker], None]
 ) -> None:
-    settings = settings_for(broker, tmp_path, harm.__name__)
+    settings = settings_of_its_own(
+        broker.address, tmp_path, deterministic=True, wave_size=4, commit_interval_ms=20
+    )
     log = markov_shoppers(sessions=2_500, items=120, seed=9)
     model = train_small(log, Registry(settings.registry_dir))
     replay_frames(settings, [log.frame])

@@ -7,16 +7,10 @@ import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]
 
+from tests.conftest import ROOT, kafka_sh
+
 pytestmark = pytest.mark.kafka
-SCRIPT = Path(__file__).parent.parent.parent / "deploy" / "kafka.sh"
-
-
-def kafka_sh(command: str, folder: Path, check: bool = True) -> subprocess.CompletedProcess[str]:
-    ended = subprocess.run(
-        [str(SCRIPT), command, "--dir", str(folder)], capture_output=True, text=True, timeout=120, check=False
-    )
-    assert ended.returncode == 0 or not check, ended.stderr
-    return ended
+SCRIPT = ROOT / "deploy" / "kafka.sh"
 
 
 def test_the_broker_keeps_its_records_over_stop_and_kill(tmp_path: Path) -> None:

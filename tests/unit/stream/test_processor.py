@@ -15,7 +15,7 @@ from stream.settings import Settings
 from stream.state import SessionState
 from stream.store import SessionStore
 from stream.watermark import NO_WATERMARK
-from stream.waves import Arrival, WaveCutter
+from stream.waves import Arrival, Wave, WaveCutter
 from tests.conftest import train_small
 
 LOG = markov_shoppers(sessions=120, items=60, seed=1)
@@ -55,14 +55,11 @@ def run(live: LiveModel, tmp_path: Path) -> Iterator[MakeRun]:
                 place += 1
             wave = cutter.cut()
             assert wave is not None
-            wave.level = level_of(wave_number)
+            wave.number, wave.level = wave_number, level_of(wave_number)
             wave_number += 1
-            stepped = processor.process(wave)
+            stepped = step_wave(processor, wave)
             lists.update({shown.arrival.offset: shown for shown in stepped.lists})
             assert len(stepped.lists) + stepped.unlisted == stepped.size
-            for written, batch, fence in stepped.writes.values():
-                written.write(batch, fence)
-            processor.written = stepped.number
         ids = sorted({event.session_id for event in events})
         states = {i: s for i, s in zip(ids, partition.load(ids), strict=True) if s is not None}
         return lists, states
@@ -108,17 +105,24 @@ def test_beyond_the_second_budget_lists_are_popular_and_afterwards_the_sessions_
         assert some[offset].fallback == full[offset].fallback
 
 
+def step_wave(processor: Processor, wave: Wave) -> SteppedWave:
+    """Step a wave and write what it leaves."""
+    stepped = processor.process(wave)
+    for written, batch, fence in stepped.writes.values():
+        written.write(batch, fence)
+    processor.written = stepped.number
+    return stepped
+
+
 def step_all(processor: Processor, events: list[Event], first_offset: int) -> list[SteppedWave]:
-    """Step events in order, wave by wave, each wave written; → the waves."""
+    """Step events in order, wave by wave; → the waves."""
     cutter = WaveCutter(8)
     for offset, event in enumerate(events, first_offset):
         cutter.add(Arrival(0, offset, event, NO_WATERMARK, 0), NO_WATERMARK)
     waves: list[SteppedWave] = []
     while (wave := cutter.cut()) is not None:
-        waves.append(processor.process(wave))
-        for written, batch, fence in waves[-1].writes.values():
-            written.write(batch, fence)
-        processor.written = waves[-1].number
+        wave.number = first_offset + len(waves)
+        waves.append(step_wave(processor, wave))
     return waves
 
 
