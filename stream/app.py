@@ -1,6 +1,6 @@
 """The Faust app of one worker: topology, timers, web; librdkafka carries the bulk.
 
-A channel of waves feeds one agent, which steps them in a thread of their own, so that
+A channel of waves feeds one agent, which has them stepped in threads of their own, so that
 Faust's heartbeats and web views never wait for the model. The `models` agent takes up
 announced versions. A failure anywhere ends the process: the restart recovers.
 """
@@ -102,10 +102,11 @@ class WorkerApp:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._is_up = threading.Event()
         self._prepared_s = prepared_s
-        self._steps = ThreadPoolExecutor(1, thread_name_prefix="step")
+        lanes = range(settings.step_threads)
+        self._steps = [ThreadPoolExecutor(1, thread_name_prefix=f"step-{lane}") for lane in lanes]
         self._models = ThreadPoolExecutor(1, thread_name_prefix="models")
-        self._channel = WaveChannel(self.faust, maxsize=CHANNEL_WAVES)
-        self._space = threading.Semaphore(CHANNEL_WAVES)
+        self._channel = WaveChannel(self.faust, maxsize=CHANNEL_WAVES * len(lanes))
+        self._space = [threading.Semaphore(CHANNEL_WAVES) for _ in lanes]
         self.pipeline = Pipeline(settings, live, self.telemetry, emit=self._emit, on_failure=crash)
         self._add_topology()
         add_views(self.faust, self.pipeline)
@@ -116,10 +117,10 @@ class WorkerApp:
         return self._is_up.is_set() and not self.pipeline.recovering
 
     def _emit(self, waves: list[Wave]) -> None:
-        """Called in the source's thread: waits for Faust and for space, then puts the waves there."""
+        """Called in the source's thread: waits for Faust and for the lane, then puts the waves there."""
         self._is_up.wait()
         assert self._loop is not None
-        self._space.acquire()
+        self._space[waves[0].lane].acquire()
         asyncio.run_coroutine_threadsafe(self._put(waves), self._loop)
 
     async def _put(self, waves: Any) -> None:
@@ -129,15 +130,10 @@ class WorkerApp:
         @self.faust.agent(self._channel, name="waves")
         async def waves(stream: Any) -> None:
             loop = asyncio.get_running_loop()
-            before: asyncio.Future[None] | None = None
             async for several in stream:
-                self._space.release()
-                # Handed over while those before them are stepped, so that the step thread never
-                # waits for this loop; it takes them in order.
-                stepping = loop.run_in_executor(self._steps, self._step, several)
-                if before is not None:
-                    await before
-                before = stepping
+                # Not awaited: a lane takes its waves in order and never waits for this loop, and no
+                # lane for another. How many are under way is bounded, and a failure ends the process.
+                loop.run_in_executor(self._steps[several[0].lane], self._step, several)
 
         topic = self.faust.topic(self.settings.models_topic, value_serializer="raw", key_serializer="raw")
 
@@ -162,6 +158,7 @@ class WorkerApp:
             self.telemetry.level.set(self.pipeline.source.level)
 
     def _step(self, waves: list[Wave]) -> None:
+        self._space[waves[0].lane].release()
         try:
             self.pipeline.step(waves)
         except BaseException as error:  # noqa: BLE001 - crash-only: whatever it is ends the process

@@ -15,6 +15,7 @@ from typing import TypeVar
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from model.errors import NextclickError
+from stream.frontier import Frontier
 from stream.partition import OpenPartition
 from stream.settings import Settings
 from stream.watermark import Watermark
@@ -48,6 +49,7 @@ PASSING = frozenset(
 class Reading:
     """One partition on its way: `position` is the next offset to be read, `end` the log's end as known."""
 
+    frontier: Frontier
     position: int
     watermark: Watermark
     end: int
@@ -139,7 +141,9 @@ class Assignment:
                 "partition %d: events %d to %d are no longer in the log", number, partition.position, low
             )
         start = max(low, partition.position)
-        self.readings[number] = Reading(start, partition.watermark, high, time.monotonic())
+        self.readings[number] = Reading(
+            partition.frontier, start, partition.watermark, high, time.monotonic()
+        )
         return TopicPartition(self._topic, number, start)
 
     def remove(self, number: int) -> None:
@@ -155,14 +159,15 @@ class Assignment:
             reading.end = max(reading.end, newest)
         return sum(reading.lag for reading in self.readings.values())
 
-    def move_idle_watermarks(self, idle_s: float) -> dict[int, tuple[int, Watermark]]:
-        """Where nothing came for `idle_s`, event time goes on with the wall: → (position, watermark)."""
+    def move_idle_watermarks(self, idle_s: float) -> set[int]:
+        """Where nothing came for `idle_s`, event time goes on with the wall; → these partitions."""
         now_s = time.monotonic()
-        moved: dict[int, tuple[int, Watermark]] = {}
+        moved: set[int] = set()
         for number, reading in self.readings.items():
             silent_s = now_s - reading.newest_s
             if silent_s >= idle_s and reading.watermark.ms and not reading.lag:
                 reading.watermark = Watermark(reading.watermark.ms + int(silent_s * 1000))
                 reading.newest_s = now_s
-                moved[number] = (reading.position, reading.watermark)
+                reading.frontier.move(reading.position, reading.watermark)
+                moved.add(number)
         return moved

@@ -1,8 +1,8 @@
 """One assigned partition: its store, its fence, and the states of waves in flight.
 
-Used by the step thread alone, but for `write`, which the publishing thread calls. States
-that are stepped and not yet written are read from the overlay, so that wave n+1 need not
-wait for the write of wave n. Where recovery would begin is kept as counts of open sessions
+Used by step threads, one at a time, but for `write`, which the publishing thread calls, and for
+the frontier. States that are stepped and not yet written are read from the overlay, so that wave
+n+1 need not wait for the write of wave n. Where recovery would begin is kept as counts of open sessions
 per bucket of offsets.
 """
 
@@ -13,6 +13,7 @@ from collections import deque
 import msgspec
 
 from stream.fence import Bucket, Fence
+from stream.frontier import Frontier
 from stream.state import SessionState, pack_state, unpack_state
 from stream.store import EXPIRY_PREFIX, Batch, SessionStore, expiry_key
 from stream.watermark import Watermark
@@ -28,6 +29,7 @@ class OpenPartition:
     def __init__(self, number: int, store: SessionStore) -> None:
         self.number = number
         self.store = store
+        self.frontier = Frontier()
         fence = store.fence or Fence()
         self.durable = fence
         self.position = fence.position
@@ -39,6 +41,7 @@ class OpenPartition:
         self._oldest_bucket = 0
         self._oldest_is_known = False
         self._overlay: dict[str, tuple[int, SessionState | None]] = {}
+        self._in_step: set[str] = set()
         self._unwritten: deque[tuple[int, list[str], bytes | None]] = deque()
         self._changed: list[str] = []
         self._batch = Batch()
@@ -62,6 +65,11 @@ class OpenPartition:
         else:
             return
         self._changed_buckets.add(number)
+
+    def take(self, session_ids: list[str]) -> list[SessionState | None]:
+        """The states of sessions that are to be stepped; each is `put` or deleted afterwards."""
+        self._in_step.update(session_ids)
+        return self.load(session_ids)
 
     def load(self, session_ids: list[str]) -> list[SessionState | None]:
         """The states of the sessions, None where there is none."""
@@ -95,11 +103,15 @@ class OpenPartition:
             self._count(oldest_before // BUCKET_OFFSETS, -1)
             self._count(bucket, 1)
         self._overlay[session_id] = (wave, state)
+        self._in_step.discard(session_id)
         self._changed.append(session_id)
         self._batch.put_state(session_id, pack_state(state))
 
-    def delete(self, wave: int, session_id: str, oldest_before: int) -> None:
-        """Drop an ended or expired session, whose oldest kept offset is `oldest_before`."""
+    def delete(self, wave: int, session_id: str, oldest_before: int | None) -> None:
+        """Drop an ended or expired session, whose oldest kept offset is `oldest_before`, None without one."""
+        self._in_step.discard(session_id)
+        if oldest_before is None:
+            return
         self.sessions -= 1
         self._count(oldest_before // BUCKET_OFFSETS, -1)
         self._overlay[session_id] = (wave, None)
@@ -144,7 +156,8 @@ class OpenPartition:
             self._batch.delete_key(key)
             if state is None or session_id in gone:
                 continue
-            if state.last_event_time_ms >= before_ms:
+            # What is in a step now begins anew there, and comes back as another session's state.
+            if state.last_event_time_ms >= before_ms or session_id in self._in_step:
                 self._index(state.last_event_time_ms, session_id)
                 continue
             gone.add(session_id)

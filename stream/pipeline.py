@@ -1,4 +1,4 @@
-"""The way of a wave: source → step thread → sink, with every queue bounded.
+"""The way of a wave: source → step threads → sink, with every queue bounded.
 
 Counts what is under way, so that a revoked partition or a shutdown can wait until all of
 it is durable. Crash-only: a failure in any thread ends the process through `on_failure`.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from operator import lt
 
 from confluent_kafka import TopicPartition
 
@@ -26,8 +27,8 @@ from stream.waves import Wave
 class Pipeline:
     """Source, processor and sink of one worker.
 
-    `emit` hands waves to whoever calls `step` with them, in order, from one thread; it blocks
-    while that queue is full.
+    `emit` hands waves of one lane to whoever calls `step` with them, each lane's in order and from
+    one thread; it blocks while that queue is full.
     """
 
     def __init__(
@@ -46,9 +47,8 @@ class Pipeline:
         self._emit_waves = emit
         self._processor = Processor(live, settings.recent_items)
         self._started = False
-        self._emitted = 0
-        self._next = 0
-        self._to_step = 0
+        self._emitted = [0] * settings.step_threads
+        self._next = [0] * settings.step_threads
         self._under_way = 0
         self._events_under_way = 0
         self._changed = threading.Condition()
@@ -56,7 +56,7 @@ class Pipeline:
             settings,
             emit=self._emit,
             wait_idle=self._wait_idle,
-            busy=lambda: self._to_step > 0,
+            busy=self._is_busy,
             open_partition=self._open_partition,
             close_partition=self._close_partition,
             on_read=telemetry.add_read,
@@ -97,20 +97,21 @@ class Pipeline:
     def step(self, waves: list[Wave]) -> None:
         """Step waves one after the other and hand each to the sink; blocks while the sink is full."""
         for wave in waves:
-            if wave.number != self._next:
-                raise RuntimeError(f"wave {wave.number} came where {self._next} was due: one was lost")
-            self._next += 1
-            stepped = self._processor.process(wave)
-            with self._changed:
-                self._to_step -= 1
-            self._sink.submit(stepped)
+            due = self._next[wave.lane]
+            if wave.number != due:
+                raise RuntimeError(f"wave {wave.number} came where {due} was due: one was lost")
+            self._processor.process(wave, self._sink.submit)
+            self._next[wave.lane] += 1
+
+    def _is_busy(self) -> bool:
+        """Whether every lane has a wave to step."""
+        return all(map(lt, self._next, self._emitted))
 
     def _emit(self, waves: list[Wave]) -> None:
         for wave in waves:
-            wave.number = self._emitted
-            self._emitted += 1
+            wave.number = self._emitted[wave.lane]
+            self._emitted[wave.lane] += 1
         with self._changed:
-            self._to_step += len(waves)
             self._under_way += len(waves)
             self._events_under_way += sum(len(wave.arrivals) for wave in waves)
         self._emit_waves(waves)

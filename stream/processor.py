@@ -1,12 +1,14 @@
 """The heart of the worker: one wave in, its lists and its state changes out.
 
-Runs in the step thread, one wave at a time: fence, session rule, rebuild what is stale,
-score the past, step once, lists. It publishes and writes nothing itself: what it returns is
-to be published first and written after.
+Fence, session rule, rebuild what is stale, score the past, step once, lists. Several threads
+may step, each with sessions of its own: side by side where the model works, one at a time
+where the partitions change. It publishes and writes nothing itself: what it hands over is to
+be published first and written after, in that order.
 """
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -49,7 +51,10 @@ class List:
 
 @dataclass(slots=True)
 class SteppedWave:
-    """What one wave leaves: lists, dead letters, batches to write, counts to add once written."""
+    """What one wave leaves: lists, dead letters, batches to write, counts to add once written.
+
+    `number` counts the waves of a worker in the order in which they are to be written.
+    """
 
     number: int
     started_ns: int
@@ -78,20 +83,26 @@ class Processor:
         self.partitions: dict[int, OpenPartition] = {}
         self.written = -1
         self._live = live
+        self._serving: Serving | None = None
+        self._sealed = 0
+        self._stepping = 0
+        self._changed = threading.Condition()
         self._recent_items = recent_items
         self._now_ns = now_ns
 
-    def process(self, wave: Wave) -> SteppedWave:
+    def process(self, wave: Wave, hand_over: Callable[[SteppedWave], None]) -> None:
         """Step one wave. The states change in memory at once; nothing is durable yet."""
-        serving = self._live.current
-        out = SteppedWave(wave.number, self._now_ns(), len(wave.arrivals), wave.level)
-        for number in wave.positions:
-            self.partitions[number].forget_written(self.written)
-            out.outcomes[number] = dict.fromkeys(OUTCOMES, 0)
-        fresh = self._fence(wave, out)
-        visits = self._load(fresh, serving, out)
-        reach("3-loaded")
-        self._apply_rule(visits, serving, out)
+        out = SteppedWave(-1, self._now_ns(), len(wave.arrivals), wave.level)
+        with self._changed:
+            serving = self._version()
+            self._stepping += 1
+            for number in wave.partitions:
+                self.partitions[number].forget_written(self.written)
+                out.outcomes[number] = dict.fromkeys(OUTCOMES, 0)
+            fresh = self._fence(wave, out)
+            visits, ended = self._load(fresh, out, serving)
+            reach("3-loaded")
+            self._apply_rule(visits, serving, out)
         reach("4-ruled")
         shown = [visit.state.list_items for visit in visits]
         out.rebuilt, out.rebuilt_inexact = model_part.rebuild(visits, serving)
@@ -100,10 +111,27 @@ class Processor:
         reach("6-scored")
         model_part.step(visits, serving)
         reach("7-stepped")
-        self._list(visits, serving, out)
-        self._seal(wave, serving, out)
-        out.stepped_us = (self._now_ns() - out.started_ns) // 1000
-        return out
+        with self._changed:
+            out.number = self._sealed
+            self._sealed += 1
+            for number, session_id, oldest in ended:
+                self.partitions[number].delete(out.number, session_id, oldest)
+            self._list(visits, serving, out)
+            self._seal(wave, serving, out)
+            out.stepped_us = (self._now_ns() - out.started_ns) // 1000
+            hand_over(out)
+            self._stepping -= 1
+            self._changed.notify_all()
+
+    def _version(self) -> Serving:
+        """The version in service; another one than before only when no wave of that is under way.
+
+        So the lists of a partition change over to it once, and not to and fro.
+        """
+        while (serving := self._live.current) is not self._serving and self._stepping:
+            self._changed.wait()
+        self._serving = serving
+        return serving
 
     def _fence(self, wave: Wave, out: SteppedWave) -> list[tuple[Arrival, Event]]:
         """The arrivals that are events and not in the states yet."""
@@ -121,30 +149,34 @@ class Processor:
                 fresh.append((arrival, arrival.event))
         return fresh
 
-    def _load(self, fresh: list[tuple[Arrival, Event]], serving: Serving, out: SteppedWave) -> list[Visit]:
-        """Each event with its session's state, new where there is none; ended sessions leave here."""
+    def _load(
+        self, fresh: list[tuple[Arrival, Event]], out: SteppedWave, serving: Serving
+    ) -> tuple[list[Visit], list[tuple[int, str, int | None]]]:
+        """Each event with its session's state, new where there is none.
+
+        → these, and of the sessions that end partition, id and oldest kept offset.
+        """
         by_partition: dict[int, list[str]] = {}
         for arrival, event in fresh:
             by_partition.setdefault(arrival.partition, []).append(event.session_id)
         loaded = {
-            number: iter(self.partitions[number].load(session_ids))
+            number: iter(self.partitions[number].take(session_ids))
             for number, session_ids in by_partition.items()
         }
         index = serving.vocabulary.index
         visits: list[Visit] = []
+        ended: list[tuple[int, str, int | None]] = []
         for arrival, event in fresh:
-            partition = self.partitions[arrival.partition]
             state = next(loaded[arrival.partition])
+            oldest = None if state is None else state.recent_offsets[0]
             if event.kind == "session_end":
                 out.outcomes[arrival.partition]["ended"] += 1
-                if state is not None:
-                    partition.delete(out.number, event.session_id, state.recent_offsets[0])
+                ended.append((arrival.partition, event.session_id, oldest))
                 continue
-            oldest = None if state is None else state.recent_offsets[0]
             quiet = out.level >= POPULAR or (out.level > FULL and arrival.superseded)
             item = index.get(event.item_id, -1)
             visits.append(Visit(arrival, event, state or new_state(), oldest, item, not quiet))
-        return visits
+        return visits, ended
 
     def _score(self, visits: list[Visit], shown: list[list[str]], serving: Serving, out: SteppedWave) -> None:
         """Look each event's item up in the list that its session was shown last, and in POP's.
@@ -210,12 +242,14 @@ class Processor:
 
     def _seal(self, wave: Wave, serving: Serving, out: SteppedWave) -> None:
         """Expire what the watermark has left behind, and close each partition's batch."""
-        taken: dict[int, list[int]] = {number: [] for number in wave.positions}
+        taken: dict[int, list[int]] = {number: [] for number in wave.partitions}
         for arrival in wave.arrivals:
+            arrival.taken = True
             taken[arrival.partition].append(arrival.offset)
         silence_ms = serving.rule.silence_before_expiry_ms
-        for number, (position, watermark) in wave.positions.items():
+        for number in wave.partitions:
             partition = self.partitions[number]
+            position, watermark = partition.frontier.now()
             if silence_ms is not None and wave.arrivals:
                 out.expired += partition.expire(out.number, silence_ms, len(wave.arrivals))
             elif silence_ms is not None:

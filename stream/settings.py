@@ -32,6 +32,13 @@ SCRIPT_VARIABLES = frozenset({CONFIG_VARIABLE, FAULT_VARIABLE, "NEXTCLICK_VENV",
 TopicName = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,249}$")]
 
 
+def cores() -> int:
+    """How many processors this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
 class Settings(BaseSettings):
     """What a process needs to know before it starts."""
 
@@ -57,7 +64,15 @@ class Settings(BaseSettings):
         "auto",
         description="bfloat16: the exact lists, sooner; auto: where it helps; approximate: by faiss",
     )
-    torch_threads: int = Field(1, ge=1, le=1024, description="more help where cores stand idle")
+    step_threads: int = Field(
+        default_factory=lambda: min(2, cores()),
+        ge=1,
+        le=64,
+        description="step waves side by side; up to the cores",
+    )
+    torch_threads: int = Field(
+        1, ge=1, le=1024, description="of each step thread; more help where cores stand idle"
+    )
 
     allowed_lateness_s: float = Field(60, ge=0, description="an event later than this counts as late")
     max_future_s: float = Field(86_400, ge=0, description="an event further ahead of the wall is rejected")

@@ -24,9 +24,9 @@ from stream.fence import Fence
 from stream.ladder import Ladder
 from stream.partition import OpenPartition
 from stream.settings import Settings
-from stream.waves import Arrival, Wave, WaveCutter
+from stream.waves import Arrival, Lanes, Wave
 
-# Records read ahead, in waves: what one busy session holds up, the others need not wait for.
+# Records read ahead for each lane, in waves: what one busy session holds up, the others need not wait for.
 LOOKAHEAD_WAVES = 8
 # Handed over together on a backlog: fewer changes of threads for each.
 WAVES_AT_ONCE = 4
@@ -38,8 +38,8 @@ logger = logging.getLogger(__name__)
 class Source:
     """The reading thread.
 
-    `emit` takes waves and blocks while the pipeline is full; `wait_idle` returns when every
-    emitted wave is written; `busy` says whether one is not stepped; `open_partition` recovers one,
+    `emit` takes waves of a lane and blocks while it is full; `wait_idle` returns when every emitted
+    wave is written; `busy` says whether every lane has one to step; `open_partition` recovers one,
     `close_partition` closes it and returns its durable fence; `on_read` takes records by partition.
     """
 
@@ -66,7 +66,7 @@ class Source:
         self._on_failure = on_failure
         self._wall_s = wall_s
         self._newest_wall_ms = 0
-        self._cutter = WaveCutter(settings.wave_size)
+        self._lanes = Lanes(settings.step_threads, settings.wave_size)
         self._ladder = Ladder(settings.newest_only_lag, settings.popular_lag)
         self._commits = Commits(settings.events_topic)
         self._next_commit_s = 0.0
@@ -97,7 +97,7 @@ class Source:
     @property
     def waiting(self) -> int:
         """Records read that no wave has taken yet."""
-        return len(self._cutter)
+        return len(self._lanes)
 
     @property
     def partitions(self) -> list[int]:
@@ -158,7 +158,7 @@ class Source:
         Waits for a first one while there is nothing to do, and for a full wave while others are
         stepped; an idle worker steps what it has at once.
         """
-        size, waiting = self._settings.wave_size, len(self._cutter)
+        size, waiting = self._settings.wave_size * self._settings.step_threads, len(self._lanes)
         messages: list[Message] = []
         if not waiting and not self._busy():
             messages = self._consumer.consume(1, timeout=IDLE_POLL_S)
@@ -171,17 +171,14 @@ class Source:
         return messages
 
     def _emit_waves(self) -> None:
-        """Hand over a wave of what waits, and more of them while they are full."""
-        waves: list[Wave] = []
-        while len(waves) < WAVES_AT_ONCE and (not waves or len(self._cutter) >= self._settings.wave_size):
-            wave = self._cutter.cut()
-            if wave is None:
-                break
-            wave.level = self._ladder.level
-            waves.append(wave)
-            reach("2-cut")
-        if waves:
-            self._emit(waves)
+        """Hand over a wave of what waits in each lane, and more of them while they are full."""
+        for lane in range(self._settings.step_threads):
+            waves = self._lanes.cut(lane, WAVES_AT_ONCE)
+            for wave in waves:
+                wave.level = self._ladder.level
+                reach("2-cut")
+            if waves:
+                self._emit(waves)
 
     def _take(self, messages: list[Message]) -> None:
         """Decode the records and queue them in the cutter."""
@@ -189,7 +186,7 @@ class Source:
         # Never backwards: a clock that is set back must not make the present look like the future.
         self._newest_wall_ms = max(self._newest_wall_ms, int(self._wall_s() * 1000))
         newest_ms, ahead_ms = self._newest_wall_ms, int(self._settings.max_future_s * 1000)
-        readings, cutter = self._assignment.readings, self._cutter
+        readings, lanes = self._assignment.readings, self._lanes
         read: dict[int, int] = {}
         for message in messages:
             error = message.error()
@@ -214,7 +211,8 @@ class Source:
                 arrival = Arrival(number, offset, event, before, received_ns)
                 reading.watermark = before.after(event.session_id, event.event_time_ms)
             reading.position = offset + 1
-            cutter.add(arrival, reading.watermark)
+            reading.frontier.add(arrival, reading.watermark)
+            lanes.add(arrival)
         now_s = time.monotonic()
         for number in read:
             readings[number].newest_s = now_s
@@ -222,10 +220,10 @@ class Source:
 
     def _expire_idle(self) -> None:
         """Have sessions of partitions without traffic expire by the wall, where that is wanted."""
-        if self._settings.idle_expiry_s is not None and not len(self._cutter):
-            positions = self._assignment.move_idle_watermarks(self._settings.idle_expiry_s)
-            if positions:
-                self._emit([Wave([], positions)])
+        if self._settings.idle_expiry_s is not None and not len(self._lanes):
+            moved = self._assignment.move_idle_watermarks(self._settings.idle_expiry_s)
+            if moved:
+                self._emit([Wave([], moved)])
 
     def _commit_written(self) -> None:
         offsets = self._commits.take(self._assignment.readings)
@@ -261,8 +259,8 @@ class Source:
 
     def _give_up(self, numbers: set[int]) -> None:
         """Finish every event that was read, commit, and close the stores of `numbers`."""
-        while (wave := self._cutter.cut()) is not None:
-            self._emit([wave])
+        while len(self._lanes):
+            self._emit_waves()
         self._wait_idle()
         numbers &= self._assignment.readings.keys()
         fences = {number: self._close_partition(number) for number in numbers}

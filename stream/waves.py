@@ -2,12 +2,13 @@
 
 Takes arrivals in offset order and cuts waves from them: order within a session is kept,
 an event whose session has an earlier one waiting waits behind it, and holds nobody else
-up. Knows neither Kafka nor the model. Each wave says, per partition, up to where
-everything has been taken.
+up. Cutters lie side by side, one for each step thread: a session's events are all in the same
+one. Knows neither Kafka nor the model.
 """
 
 from __future__ import annotations
 
+import zlib
 from collections import deque
 from dataclasses import dataclass, field
 
@@ -20,7 +21,7 @@ class Arrival:
 
     `event` is None where the record was rejected, with its `reason`. `watermark` is the
     partition's before this record; `received_ns` is monotonic. `superseded`: when its wave
-    was cut, a newer event of its session was there.
+    was cut, a newer event of its session was there. `taken`: it is in the states.
     """
 
     __slots__ = (
@@ -61,15 +62,14 @@ class Arrival:
 
 @dataclass(slots=True)
 class Wave:
-    """Arrivals to be stepped together, at a level of the ladder.
+    """Arrivals of `partitions` to be stepped together, at a level of the ladder.
 
-    `positions` maps each touched partition to (position, watermark): every record below the
-    position is in this wave or an earlier one, the watermark is that of those records.
-    `number` counts the waves of a worker.
+    `lane` is the cutter it comes from; `number` counts a lane's waves.
     """
 
     arrivals: list[Arrival]
-    positions: dict[int, tuple[int, Watermark]] = field(default_factory=dict)
+    partitions: set[int] = field(default_factory=set)
+    lane: int = 0
     level: int = 0
     number: int = -1
 
@@ -81,21 +81,14 @@ class WaveCutter:
         self._size = size
         self._ready: deque[Arrival] = deque()
         self._behind: dict[str, deque[Arrival] | None] = {}
-        self._in_order: dict[int, deque[Arrival]] = {}
-        self._read: dict[int, tuple[int, Watermark]] = {}
         self._waiting = 0
 
     def __len__(self) -> int:
         return self._waiting
 
-    def add(self, arrival: Arrival, after: Watermark) -> None:
-        """Queue an arrival, `after` which the watermark is that; one partition's come in offset order."""
+    def add(self, arrival: Arrival) -> None:
+        """Queue an arrival; one session's come in offset order."""
         self._waiting += 1
-        number = arrival.partition
-        if number not in self._in_order:
-            self._in_order[number] = deque()
-        self._in_order[number].append(arrival)
-        self._read[number] = (arrival.offset + 1, after)
         if arrival.event is None:
             self._ready.append(arrival)
             return
@@ -118,7 +111,6 @@ class WaveCutter:
         taken = [ready.popleft() for _ in range(min(self._size, len(ready)))]
         following: list[Arrival] = []
         for arrival in taken:
-            arrival.taken = True
             if arrival.event is None:
                 continue
             session = arrival.event.session_id
@@ -131,10 +123,33 @@ class WaveCutter:
         # They are older than what is ready, and the position waits for them.
         ready.extendleft(reversed(following))
         self._waiting -= len(taken)
-        return Wave(taken, {number: self._position(number) for number in {a.partition for a in taken}})
+        return Wave(taken, {arrival.partition for arrival in taken})
 
-    def _position(self, number: int) -> tuple[int, Watermark]:
-        in_order = self._in_order[number]
-        while in_order and in_order[0].taken:
-            in_order.popleft()
-        return (in_order[0].offset, in_order[0].watermark) if in_order else self._read[number]
+
+class Lanes:
+    """Cutters side by side: each has sessions of its own, and they wait for no other's."""
+
+    def __init__(self, count: int, wave_size: int) -> None:
+        self._wave_size = wave_size
+        self._cutters = [WaveCutter(wave_size) for _ in range(count)]
+
+    def __len__(self) -> int:
+        return sum(len(cutter) for cutter in self._cutters)
+
+    def add(self, arrival: Arrival) -> None:
+        """Queue an arrival in its session's lane; the rejected of a partition stay in order."""
+        event = arrival.event
+        place = arrival.partition if event is None else zlib.crc32(event.session_id.encode())
+        self._cutters[place % len(self._cutters)].add(arrival)
+
+    def cut(self, lane: int, most: int) -> list[Wave]:
+        """A wave of what waits in a lane, and more of them, `most` in all, while they are full."""
+        cutter = self._cutters[lane]
+        waves: list[Wave] = []
+        while len(waves) < most and (not waves or len(cutter) >= self._wave_size):
+            wave = cutter.cut()
+            if wave is None:
+                break
+            wave.lane = lane
+            waves.append(wave)
+        return waves

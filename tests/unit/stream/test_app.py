@@ -26,6 +26,6 @@ def test_waves_on_their_channel_survive_a_rebalance_of_fausts_own_group() -> Non
 
 def test_a_wave_that_was_lost_on_its_way_stops_the_pipeline_before_the_next_is_stepped() -> None:
     pipeline = Pipeline.__new__(Pipeline)
-    pipeline._next = 1
+    pipeline._next = [5, 1]
     with pytest.raises(RuntimeError, match="wave 2 came where 1 was due"):
-        pipeline.step([Wave([], number=2)])
+        pipeline.step([Wave([], lane=1, number=2)])

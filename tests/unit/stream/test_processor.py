@@ -1,4 +1,7 @@
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -15,7 +18,7 @@ from stream.settings import Settings
 from stream.state import SessionState
 from stream.store import SessionStore
 from stream.watermark import NO_WATERMARK
-from stream.waves import Arrival, Wave, WaveCutter
+from stream.waves import Arrival, Lanes, Wave, WaveCutter
 from tests.conftest import train_small
 
 LOG = markov_shoppers(sessions=120, items=60, seed=1)
@@ -51,11 +54,12 @@ def run(live: LiveModel, tmp_path: Path) -> Iterator[MakeRun]:
             for event in events[place : place + 60 - len(cutter)]:
                 arrival = Arrival(0, place, event, watermark, 0)
                 watermark = watermark.after(event.session_id, event.event_time_ms)
-                cutter.add(arrival, watermark)
+                cutter.add(arrival)
+                partition.frontier.add(arrival, watermark)
                 place += 1
             wave = cutter.cut()
             assert wave is not None
-            wave.number, wave.level = wave_number, level_of(wave_number)
+            wave.level = level_of(wave_number)
             wave_number += 1
             stepped = step_wave(processor, wave)
             lists.update({shown.arrival.offset: shown for shown in stepped.lists})
@@ -107,21 +111,29 @@ def test_beyond_the_second_budget_lists_are_popular_and_afterwards_the_sessions_
 
 def step_wave(processor: Processor, wave: Wave) -> SteppedWave:
     """Step a wave and write what it leaves."""
-    stepped = processor.process(wave)
-    for written, batch, fence in stepped.writes.values():
-        written.write(batch, fence)
-    processor.written = stepped.number
-    return stepped
+    handed: list[SteppedWave] = []
+    processor.process(wave, handed.append)
+    write(processor, handed)
+    return handed[0]
+
+
+def write(processor: Processor, handed: list[SteppedWave]) -> None:
+    """Write waves in the order in which they were handed over."""
+    for stepped in handed:
+        for written, batch, fence in stepped.writes.values():
+            written.write(batch, fence)
+        processor.written = stepped.number
 
 
 def step_all(processor: Processor, events: list[Event], first_offset: int) -> list[SteppedWave]:
     """Step events in order, wave by wave; → the waves."""
     cutter = WaveCutter(8)
     for offset, event in enumerate(events, first_offset):
-        cutter.add(Arrival(0, offset, event, NO_WATERMARK, 0), NO_WATERMARK)
+        arrival = Arrival(0, offset, event, NO_WATERMARK, 0)
+        cutter.add(arrival)
+        processor.partitions[0].frontier.add(arrival, NO_WATERMARK)
     waves: list[SteppedWave] = []
     while (wave := cutter.cut()) is not None:
-        wave.number = first_offset + len(waves)
         waves.append(step_wave(processor, wave))
     return waves
 
@@ -161,3 +173,86 @@ def test_a_rebuilt_session_is_exact_up_to_fifty_events_and_beyond_it_is_counted(
         assert shown[True][session_id].items == shown[False][session_id].items
         assert shown[True][session_id].scores.tobytes() == shown[False][session_id].scores.tobytes()
     assert len(set(shown[True]["long"].items) & set(shown[False]["long"].items)) >= 18
+
+
+def test_step_threads_side_by_side_leave_what_one_alone_leaves(live: LiveModel, tmp_path: Path) -> None:
+    events = list(events_of(LOG.frame))
+    last = events[-1]
+    ends = [Event(event.session_id, last.event_time_ms, "", "session_end") for event in events[-40::20]]
+    left = []
+    for threads in (1, 3):
+        store = SessionStore(tmp_path / f"threads-{threads}")
+        processor = Processor(live, recent_items=50)
+        processor.partitions[0] = partition = OpenPartition(0, store)
+        lanes = Lanes(threads, 8)
+        watermark = NO_WATERMARK
+        for offset, event in enumerate(events + ends):
+            arrival = Arrival(0, offset, event, watermark, 0)
+            watermark = watermark.after(event.session_id, event.event_time_ms)
+            partition.frontier.add(arrival, watermark)
+            lanes.add(arrival)
+        handed: list[SteppedWave] = []
+
+        def hand_over(stepped: SteppedWave) -> None:
+            handed.append(stepped)  # noqa: B023
+            write(processor, [stepped])  # noqa: B023
+
+        def step(lane: int) -> None:
+            while waves := lanes.cut(lane, 1):  # noqa: B023
+                processor.process(waves[0], hand_over)  # noqa: B023
+
+        with ThreadPoolExecutor(threads) as pool:
+            list(pool.map(step, range(threads)))
+        numbers = [stepped.number for stepped in handed]
+        assert numbers == list(range(len(handed)))
+        fences = [stepped.writes[0][2] for stepped in handed]
+        assert [f.position for f in fences] == sorted(f.position for f in fences)
+        done: set[int] = set()
+        for stepped, fence in zip(handed, fences, strict=True):
+            done |= {shown.arrival.offset for shown in stepped.lists}
+            in_states = set(range(fence.position)) | set(fence.beyond)
+            # Those that ended have no list.
+            assert {o for o in in_states if o < len(events)} == done
+        ids = sorted({event.session_id for event in events})
+        lists = {s.arrival.offset: (s.items, s.scores.tobytes()) for w in handed for s in w.lists}
+        expired = sum(stepped.expired for stepped in handed)
+        assert partition.sessions == sum(state is not None for state in partition.load(ids))
+        left.append((lists, partition.position, partition.watermark))
+        assert expired
+        store.close()
+    assert left[0] == left[1]
+
+
+def test_a_new_version_serves_when_no_wave_of_the_old_one_is_under_way(
+    live: LiveModel, tmp_path: Path
+) -> None:
+    old = live.current
+    new = replace(old, version="the-next-one")
+    store = SessionStore(tmp_path / "swap")
+    processor = Processor(live, recent_items=50)
+    processor.partitions[0] = partition = OpenPartition(0, store)
+    lanes = Lanes(2, 4)
+    for offset, event in enumerate(events_of(LOG.frame)):
+        arrival = Arrival(0, offset, event, NO_WATERMARK, 0)
+        partition.frontier.add(arrival, NO_WATERMARK)
+        lanes.add(arrival)
+    handed: list[SteppedWave] = []
+
+    def hand_over(stepped: SteppedWave) -> None:
+        handed.append(stepped)
+        if len(handed) == 9:
+            live.offer(new)
+
+    def step(lane: int) -> None:
+        while waves := lanes.cut(lane, 1):
+            processor.process(waves[0], hand_over)
+
+    try:
+        with ThreadPoolExecutor(2) as pool:
+            list(pool.map(step, range(2)))
+    finally:
+        live.offer(old)
+    versions = [shown.model_version for stepped in handed for shown in stepped.lists]
+    assert set(versions) == {old.version, new.version}
+    assert sum(a != b for a, b in pairwise(versions)) == 1
+    store.close()

@@ -7,6 +7,7 @@ from confluent_kafka import KafkaError, KafkaException
 from model.errors import NextclickError
 from stream.assignment import Reading, patiently
 from stream.events import Event, encode_event
+from stream.frontier import Frontier
 from stream.settings import Settings
 from stream.source import Source
 from stream.watermark import Watermark
@@ -38,6 +39,10 @@ class Record:
         return self._value
 
 
+def reading(position: int, watermark: Watermark, end: int, newest_s: float) -> Reading:
+    return Reading(Frontier(), position, watermark, end, newest_s)
+
+
 @pytest.fixture
 def wall() -> list[float]:
     return [NOW_S]
@@ -49,7 +54,7 @@ def source(wall: list[float]) -> Iterator[Source]:
         raise AssertionError
 
     made = Source(
-        Settings(bootstrap_servers="127.0.0.1:9", max_future_s=60),
+        Settings(bootstrap_servers="127.0.0.1:9", max_future_s=60, step_threads=2),
         emit=never,
         wait_idle=never,
         busy=lambda: False,
@@ -59,7 +64,7 @@ def source(wall: list[float]) -> Iterator[Source]:
         on_failure=never,
         wall_s=lambda: wall[0],
     )
-    made._assignment.readings[0] = Reading(0, Watermark(), 100, 0.0)
+    made._assignment.readings[0] = reading(0, Watermark(), 100, 0.0)
     yield made
     made._consumer.close()
 
@@ -67,10 +72,11 @@ def source(wall: list[float]) -> Iterator[Source]:
 def reasons(source: Source, *event_times_s: float) -> list[str]:
     start = source._assignment.readings[0].position
     source._take([Record(start + n, time_s) for n, time_s in enumerate(event_times_s)])  # type: ignore[misc]
-    found: list[str] = []
-    while (wave := source._cutter.cut()) is not None:
-        found += [arrival.reason for arrival in wave.arrivals]
-    return found
+    found: list[tuple[int, str]] = []
+    for lane in range(2):
+        while waves := source._lanes.cut(lane, 1):
+            found += [(arrival.offset, arrival.reason) for arrival in waves[0].arrivals]
+    return [reason for _, reason in sorted(found)]
 
 
 def test_an_event_ahead_of_the_wall_is_rejected(source: Source) -> None:
@@ -121,14 +127,14 @@ def test_without_traffic_event_time_goes_on_with_the_wall_and_not_while_records_
     assignment = source._assignment
     silent_since_s = time.monotonic() - 100
     assignment.readings = {
-        0: Reading(5, Watermark(1_000), 5, silent_since_s),
-        1: Reading(5, Watermark(1_000), 6, silent_since_s),
-        2: Reading(5, Watermark(), 5, silent_since_s),
-        3: Reading(5, Watermark(1_000), 5, time.monotonic()),
+        0: reading(5, Watermark(1_000), 5, silent_since_s),
+        1: reading(5, Watermark(1_000), 6, silent_since_s),
+        2: reading(5, Watermark(), 5, silent_since_s),
+        3: reading(5, Watermark(1_000), 5, time.monotonic()),
     }
     moved = assignment.move_idle_watermarks(60)
-    assert moved.keys() == {0}
-    position, watermark = moved[0]
+    assert moved == {0}
+    position, watermark = assignment.readings[0].frontier.now()
     assert position == 5
     assert 101_000 <= watermark.ms < 111_000
-    assert assignment.move_idle_watermarks(60) == {}
+    assert assignment.move_idle_watermarks(60) == set()

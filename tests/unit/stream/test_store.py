@@ -231,6 +231,22 @@ def test_a_session_indexed_in_a_wave_that_is_not_written_yet_is_not_left_behind(
     partition.store.close()
 
 
+def test_a_session_that_is_in_a_step_now_does_not_expire_under_it(tmp_path: Path) -> None:
+    partition = OpenPartition(0, SessionStore(tmp_path / "p0"))
+    put(partition, 0, "old", state(1_000, 0), None)
+    put(partition, 0, "stepped", state(1_000, 1), None)
+    seal(partition, 0, [0, 1], 2, 50_000)
+    assert partition.take(["stepped"])[0] is not None
+    assert partition.expire(0, silence_ms=5_000, events=1) == 1
+    seal(partition, 1, [], 2, 50_000)
+    put(partition, 2, "stepped", state(1_000, 2), 1)
+    seal(partition, 2, [2], 3, 50_000)
+    assert partition.sessions == 1
+    assert partition.expire(WAVES_BETWEEN_EXPIRIES, silence_ms=5_000, events=1) == 1, "its entry was kept"
+    assert seal(partition, 3, [], 3, 50_000).sessions == 0
+    partition.store.close()
+
+
 def test_without_events_everything_that_the_wall_leaves_behind_expires_at_once(tmp_path: Path) -> None:
     partition = OpenPartition(0, SessionStore(tmp_path / "p0"))
     for number in range(3_000):

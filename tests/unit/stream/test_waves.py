@@ -1,9 +1,12 @@
+from random import Random
+
 from hypothesis import given
 from hypothesis import strategies as st
 
 from stream.events import Event
+from stream.frontier import Frontier
 from stream.watermark import NO_WATERMARK, Watermark
-from stream.waves import Arrival, WaveCutter
+from stream.waves import Arrival, Lanes, Wave, WaveCutter
 
 
 def arrival(partition: int, offset: int, session: str | None, time_ms: int = 0) -> Arrival:
@@ -15,11 +18,14 @@ def arrival(partition: int, offset: int, session: str | None, time_ms: int = 0) 
     st.lists(st.tuples(st.integers(0, 2), st.sampled_from([None, "a", "b", "c"])), max_size=60),
     st.integers(1, 8),
     st.integers(1, 9),
+    st.randoms(use_true_random=False),
 )
 def test_waves_hold_a_session_once_keep_its_order_and_lose_nothing(
-    log: list[tuple[int, str | None]], size: int, read_at_once: int
+    log: list[tuple[int, str | None]], size: int, read_at_once: int, random: Random
 ) -> None:
     cutter = WaveCutter(size)
+    frontiers = {number: Frontier() for number in range(3)}
+    under_way: list[Wave] = []
     offsets = {0: 0, 1: 0, 2: 0}
     arrivals = []
     for partition, session in log:
@@ -30,51 +36,83 @@ def test_waves_hold_a_session_once_keep_its_order_and_lose_nothing(
     taken: list[Arrival] = []
     while left or len(cutter):
         for one in left[:read_at_once]:
-            cutter.add(one, NO_WATERMARK)
+            cutter.add(one)
+            frontiers[one.partition].add(one, NO_WATERMARK)
         del left[:read_at_once]
         wave = cutter.cut()
         assert wave is not None
         assert 0 < len(wave.arrivals) <= size
-        waiting = {
-            a.event.session_id for a in arrivals[: len(arrivals) - len(left)] if a.event and not a.taken
-        }
+        taken += wave.arrivals
+        offered = arrivals[: len(arrivals) - len(left)]
+        waiting = {a.event.session_id for a in offered if a.event and a not in taken}
         assert all(a.superseded == (a.event.session_id in waiting) for a in wave.arrivals if a.event)
         sessions = [a.event.session_id for a in wave.arrivals if a.event]
         assert len(sessions) == len(set(sessions))
-        taken += wave.arrivals
-        for partition, (position, _) in wave.positions.items():
-            done = {a.offset for a in taken if a.partition == partition}
-            assert done >= set(range(position))
-            assert position not in done
+        assert wave.partitions == {a.partition for a in wave.arrivals}
+        under_way.append(wave)
+        # Of waves that are stepped side by side any may be done first.
+        for done in [w for w in under_way if random.random() < 0.5]:
+            under_way.remove(done)
+            for one in done.arrivals:
+                one.taken = True
+        for partition, frontier in frontiers.items():
+            in_states = {a.offset for a in arrivals if a.taken and a.partition == partition}
+            position, _ = frontier.now()
+            assert in_states >= set(range(position))
+            assert position not in in_states
     assert len(taken) == len(arrivals)
     for session in {a.event.session_id for a in arrivals if a.event}:
         order = [a.offset for a in taken if a.event and a.event.session_id == session]
         assert order == sorted(order)
 
 
-def test_the_watermark_of_a_wave_is_that_of_the_records_below_its_position() -> None:
-    cutter = WaveCutter(8)
+def test_the_watermark_at_the_frontier_is_that_of_the_records_below_it() -> None:
+    frontier = Frontier()
+    log = []
     for offset, (session, time_ms, before_ms) in enumerate([("a", 100, 0), ("a", 50, 100), ("b", 900, 100)]):
         one = arrival(0, offset, session, time_ms)
         one.watermark = Watermark(before_ms)
-        cutter.add(one, Watermark(max(before_ms, time_ms)))
-    first, second = cutter.cut(), cutter.cut()
-    assert first is not None
-    assert second is not None
-    assert [a.offset for a in first.arrivals] == [0, 2]
-    assert first.positions == {0: (1, Watermark(100))}
-    assert second.positions == {0: (3, Watermark(900))}
+        frontier.add(one, Watermark(max(before_ms, time_ms)))
+        log.append(one)
+    assert frontier.now() == (0, NO_WATERMARK)
+    log[0].taken = log[2].taken = True
+    assert frontier.now() == (1, Watermark(100))
+    log[1].taken = True
+    assert frontier.now() == (3, Watermark(900))
+    frontier.move(3, Watermark(1_000))
+    assert frontier.now() == (3, Watermark(1_000))
+
+
+@given(st.lists(st.sampled_from([None, *"abcdefgh"]), max_size=80), st.integers(1, 3), st.integers(1, 4))
+def test_lanes_lose_nothing_and_keep_each_session_to_one_of_them(
+    log: list[str | None], count: int, size: int
+) -> None:
+    lanes = Lanes(count, size)
+    for offset, session in enumerate(log):
+        lanes.add(arrival(0, offset, session))
+    assert len(lanes) == len(log)
+    lane_of: dict[str, int] = {}
+    seen: list[int] = []
+    for lane in range(count):
+        while waves := lanes.cut(lane, 3):
+            assert len(waves) <= 3
+            for one in [a for wave in waves for a in wave.arrivals]:
+                seen.append(one.offset)
+                if one.event is not None:
+                    assert lane_of.setdefault(one.event.session_id, lane) == lane
+            assert {wave.lane for wave in waves} == {lane}
+    assert sorted(seen) == list(range(len(log)))
+    assert not len(lanes)
 
 
 def test_a_busy_session_holds_nobody_else_up() -> None:
     cutter = WaveCutter(4)
     for offset in range(40):
-        cutter.add(arrival(0, offset, "busy"), NO_WATERMARK)
+        cutter.add(arrival(0, offset, "busy"))
     for offset in range(40, 46):
-        cutter.add(arrival(0, offset, f"other{offset}"), NO_WATERMARK)
+        cutter.add(arrival(0, offset, f"other{offset}"))
     first, second = cutter.cut(), cutter.cut()
     assert first is not None
     assert second is not None
     assert [a.offset for a in first.arrivals] == [0, 40, 41, 42]
     assert [a.offset for a in second.arrivals] == [1, 43, 44, 45]
-    assert first.positions[0][0] == 1
