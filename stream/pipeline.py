@@ -20,6 +20,7 @@ from stream.recovery import Recovery
 from stream.settings import Settings
 from stream.sink import Sink
 from stream.source import Source
+from stream.store import make_block_cache
 from stream.telemetry import Telemetry
 from stream.waves import Wave
 
@@ -45,6 +46,7 @@ class Pipeline:
         self.recovering: dict[int, tuple[int, int]] = {}
         self._settings = settings
         self._emit_waves = emit
+        self._block_cache = make_block_cache(settings.block_cache_bytes)
         self._processor = Processor(live, settings.recent_items)
         self._started = False
         self._emitted = [0] * settings.step_threads
@@ -134,7 +136,7 @@ class Pipeline:
         def progress(partition: int, done: int, total: int) -> None:
             self.recovering[partition] = (done, total)
 
-        recovery = Recovery(self._settings, serving.rule, serving.columns, progress)
+        recovery = Recovery(self._settings, serving.rule, serving.columns, self._block_cache, progress)
         partition = recovery.open(number, committed)
         self.recovering.pop(number, None)
         self._processor.partitions[number] = partition

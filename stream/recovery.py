@@ -15,6 +15,7 @@ from pathlib import Path
 
 import msgspec
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
+from rocksdict import Cache
 
 from model.errors import NextclickError
 from model.sessions import SessionRule
@@ -63,9 +64,11 @@ class Recovery:
         settings: Settings,
         rule: SessionRule,
         columns: tuple[str, ...],
+        block_cache: Cache,
         progress: Callable[[int, int, int], None] = lambda partition, done, total: None,
     ) -> None:
         self._settings = settings
+        self._block_cache = block_cache
         self._rule = rule
         self._columns = columns
         self._progress = progress
@@ -109,16 +112,13 @@ class Recovery:
         return partition
 
     def _open_store(self, path: Path) -> SessionStore:
-        sizes = {
-            "block_cache_bytes": self._settings.block_cache_bytes,
-            "write_buffer_bytes": self._settings.write_buffer_bytes,
-        }
+        cache, buffer_bytes = self._block_cache, self._settings.write_buffer_bytes
         try:
-            return SessionStore(path, **sizes)
+            return SessionStore(path, block_cache=cache, write_buffer_bytes=buffer_bytes)
         except CorruptStoreError as error:
             aside = move_aside(path)
             logger.warning("%s; kept as %s, sessions are recovered from the log", error.what, aside)
-            return SessionStore(path, **sizes)
+            return SessionStore(path, block_cache=cache, write_buffer_bytes=buffer_bytes)
 
     def _replay_histories(self, partition: OpenPartition, first: int, end: int) -> None:
         """Apply the events in [first, end) to the histories, and write them."""

@@ -96,7 +96,9 @@ class Settings(BaseSettings):
         45_000, ge=6_000, le=1_800_000, description="a silent worker's partitions go to others after it"
     )
     quality_window: int = Field(10_000, ge=100, description="events in rolling Recall@20 and MRR@20")
-    block_cache_bytes: int = Field(64 << 20, ge=1 << 20, description="RocksDB cache of one partition")
+    block_cache_bytes: int = Field(
+        64 << 20, ge=1 << 20, description="RocksDB cache of all partitions together"
+    )
     write_buffer_bytes: int = Field(16 << 20, ge=1 << 20, description="RocksDB memtable of one partition")
 
     web_host: str = "127.0.0.1"

@@ -35,6 +35,7 @@ FENCE_KEY = b"m"
 BUCKET_PREFIX = b"b"
 STATE_PREFIX = b"s"
 EXPIRY_PREFIX = b"x"
+DEFAULT_CACHE_BYTES = 64 << 20
 # What RocksDB says of damaged or missing files; of a full disk it says something else.
 DAMAGE = ("Corruption", "No such file", "does not exist")
 # A store that has it failed while it was open, and is not to be trusted at the next opening.
@@ -65,6 +66,11 @@ def state_key(session_id: str) -> bytes:
 def bucket_key(number: int) -> bytes:
     """The key of a bucket: in their order."""
     return BUCKET_PREFIX + number.to_bytes(8, "big")
+
+
+def make_block_cache(size_bytes: int) -> Cache:
+    """A cache of blocks of at most so many bytes, for all stores that it is given to."""
+    return Cache(size_bytes)
 
 
 class Batch:
@@ -112,11 +118,11 @@ class SessionStore:
     Opening raises CorruptStoreError when its files are damaged, NextclickError when they
     cannot be used now (another process has them, the disk is full, no rights). Reading and
     writing raise the same; a store found corrupt while open is marked, so that the next
-    opening finds it.
+    opening finds it. Stores of one process share a `block_cache`, so that together they are bounded.
     """
 
     def __init__(
-        self, path: Path, *, block_cache_bytes: int = 64 << 20, write_buffer_bytes: int = 16 << 20
+        self, path: Path, *, block_cache: Cache | None = None, write_buffer_bytes: int = 16 << 20
     ) -> None:
         self.path = path
         try:
@@ -128,7 +134,7 @@ class SessionStore:
                 raise CorruptStoreError(path, "it has a MANIFEST but no CURRENT file")
         except OSError as error:
             raise _unusable(path, error) from error
-        options = _options(block_cache_bytes, write_buffer_bytes)
+        options = _options(block_cache or make_block_cache(DEFAULT_CACHE_BYTES), write_buffer_bytes)
         try:
             # Reopening without naming the family would fall back to default options (8 MiB cache).
             families = None if fresh else {"default": options}
@@ -256,7 +262,7 @@ def move_aside(path: Path) -> Path:
     return aside
 
 
-def _options(block_cache_bytes: int, write_buffer_bytes: int) -> Options:
+def _options(block_cache: Cache, write_buffer_bytes: int) -> Options:
     options = Options(raw_mode=True)
     options.create_if_missing(True)
     options.set_write_buffer_size(write_buffer_bytes)
@@ -267,7 +273,7 @@ def _options(block_cache_bytes: int, write_buffer_bytes: int) -> Options:
     options.set_keep_log_file_num(2)
     options.set_max_log_file_size(4 << 20)
     table = BlockBasedOptions()
-    table.set_block_cache(Cache(block_cache_bytes))
+    table.set_block_cache(block_cache)
     table.set_cache_index_and_filter_blocks(True)
     table.set_bloom_filter(10, False)
     options.set_block_based_table_factory(table)

@@ -1,7 +1,8 @@
 """The worker's events/s on a backlog in real Kafka, beside the model-only limit of the same run.
 
 The model-only limit steps the same waves with the same model, and does nothing else; it is the
-best of all thread counts of torch, each measured before and after the worker. The worker is a
+best of several ways to use the cores (torch's threads, or waves side by side), each measured before
+and after the worker. The worker is a
 process of its own; its rate is taken between its first and its last list, so start-up is not
 counted. CPU seconds over that span give the core-microseconds that an event costs the worker and
 the broker. With `--peer quix` a Quix Streams application serves the same topic after it, one
@@ -17,6 +18,7 @@ import os
 import sys
 import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -52,22 +54,34 @@ from stream.worker_process import WorkerProcess, free_port
 
 LIMIT_STEPS = 300
 TRAINING_EVENTS = 300_000
-Rates = dict[int, float]
+Threads = tuple[int, int]
+Rates = dict[Threads, float]
 
 
 def model_only(
-    model: Model, device: str, wave_size: int, items: npt.NDArray[np.int64], torch_threads: int
+    model: Model, device: str, wave_size: int, items: npt.NDArray[np.int64], threads: Threads
 ) -> float:
-    """Events/s of stepping alone: full waves, states carried in memory."""
+    """Events/s of stepping alone: full waves, states carried in memory.
+
+    `threads`: so many that step side by side, each with so many of torch.
+    """
+    step_threads, torch_threads = threads
     torch.set_num_threads(torch_threads)
     stepper = Stepper(model, device=device, wave_size=wave_size)
     stepper.warm_up()
-    rows = stepper.initial_rows(wave_size)
-    started = time.perf_counter()
-    for wave in range(LIMIT_STEPS):
-        at = wave * wave_size % max(1, len(items) - wave_size)
-        _, _, rows = stepper.step({"item": items[at : at + wave_size]}, rows)
-    return LIMIT_STEPS * wave_size / (time.perf_counter() - started)
+
+    def step(first: int) -> None:
+        rows = stepper.initial_rows(wave_size)
+        for wave in range(first, first + LIMIT_STEPS):
+            at = wave * wave_size % max(1, len(items) - wave_size)
+            _, _, rows = stepper.step({"item": items[at : at + wave_size]}, rows)
+
+    with ThreadPoolExecutor(
+        step_threads, initializer=torch.set_num_threads, initargs=(torch_threads,)
+    ) as pool:
+        started = time.perf_counter()
+        list(pool.map(step, range(0, step_threads * LIMIT_STEPS, LIMIT_STEPS)))
+        return step_threads * LIMIT_STEPS * wave_size / (time.perf_counter() - started)
 
 
 def trained(frame: pd.DataFrame, vocabulary: Vocabulary, config: ModelConfig) -> Network:
@@ -78,13 +92,16 @@ def trained(frame: pd.DataFrame, vocabulary: Vocabulary, config: ModelConfig) ->
 
 
 def limits(model: Model, settings: Settings, wave_size: int, items: npt.NDArray[np.int64]) -> Rates:
-    """The model-only limit by thread count of torch, 1 to all cores."""
-    counts = range(1, (os.cpu_count() or 1) + 1)
-    return {threads: model_only(model, settings.device, wave_size, items, threads) for threads in counts}
+    """The model-only limit by threads: one step thread with 1 to all cores, and as many as cores with one."""
+    cores = os.cpu_count() or 1
+    counts = {(1, threads) for threads in range(1, cores + 1)} | {(cores, 1)}
+    return {
+        threads: model_only(model, settings.device, wave_size, items, threads) for threads in sorted(counts)
+    }
 
 
-def best(rates: list[Rates]) -> tuple[int, float]:
-    """Of repeated measurements by thread count: the count with the highest mean, and that mean."""
+def best(rates: list[Rates]) -> tuple[Threads, float]:
+    """Of repeated measurements by threads: those with the highest mean, and that mean."""
     means = {threads: sum(r[threads] for r in rates) / len(rates) for threads in rates[0]}
     threads = max(means, key=means.__getitem__)
     return threads, means[threads]
@@ -142,7 +159,7 @@ def against_quix(
     threads, limit = best([limits(model, settings, 1, items)])
     result: dict[str, Any] = {
         "one_by_one_model_only_events_per_s": round(limit),
-        "one_by_one_model_only_torch_threads": threads,
+        "one_by_one_model_only_threads": threads,
     }
     rates: list[float] = []
     for name, wave, default_threads, events in (
@@ -232,10 +249,11 @@ def main() -> int:
                 "items": len(vocabulary),
                 "hidden_size": config.hidden_size,
                 "wave_size": settings.wave_size,
+                "step_threads": settings.step_threads,
                 "torch_threads": settings.torch_threads,
                 **costs("worker", observation),
                 "model_only_events_per_s": round(limit),
-                "model_only_torch_threads": threads,
+                "model_only_threads": threads,
                 "ratio": round(observation.rate / limit, 3),
                 **ended,
             }
