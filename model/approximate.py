@@ -45,6 +45,7 @@ class ApproximateShortlist(Shortlist):
         items, units = self.table_VH.shape
         clusters = max(1, min(int(4 * items**0.5), items // TRAINING_ROWS_PER_CLUSTER))
         self._candidates = candidates
+        self._faiss = faiss
         self._quantizer = faiss.IndexFlatIP(units + 1)
         self._index = faiss.IndexIVFFlat(self._quantizer, units + 1, clusters, faiss.METRIC_INNER_PRODUCT)
         self._index.cp.niter = TRAINING_ROUNDS
@@ -57,6 +58,8 @@ class ApproximateShortlist(Shortlist):
     def candidates(self, output_BH: Tensor, k: int, exclude_BM: Tensor | None = None) -> Tensor:
         """What the index finds; of sessions of which it finds fewer than k, the exact list."""
         count = max(self._candidates, k) + (0 if exclude_BM is None else exclude_BM.shape[1])
+        # It counts its threads for itself, anew in each thread that calls it.
+        self._faiss.omp_set_num_threads(torch.get_num_threads())
         query_BH = pad(output_BH, (0, 1), value=1).contiguous()
         ids_BN = torch.from_numpy(self._index.search(query_BH.numpy(), count)[1])
         if exclude_BM is not None:

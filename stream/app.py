@@ -106,7 +106,6 @@ class WorkerApp:
         self._steps = [ThreadPoolExecutor(1, thread_name_prefix=f"step-{lane}") for lane in lanes]
         self._models = ThreadPoolExecutor(1, thread_name_prefix="models")
         self._channel = WaveChannel(self.faust, maxsize=CHANNEL_WAVES * len(lanes))
-        self._space = [threading.Semaphore(CHANNEL_WAVES) for _ in lanes]
         self.pipeline = Pipeline(settings, live, self.telemetry, emit=self._emit, on_failure=crash)
         self._add_topology()
         add_views(self.faust, self.pipeline)
@@ -117,10 +116,9 @@ class WorkerApp:
         return self._is_up.is_set() and not self.pipeline.recovering
 
     def _emit(self, waves: list[Wave]) -> None:
-        """Called in the source's thread: waits for Faust and for the lane, then puts the waves there."""
+        """Called in the source's thread, which bounds what a lane is given: puts waves on the channel."""
         self._is_up.wait()
         assert self._loop is not None
-        self._space[waves[0].lane].acquire()
         asyncio.run_coroutine_threadsafe(self._put(waves), self._loop)
 
     async def _put(self, waves: Any) -> None:
@@ -158,7 +156,6 @@ class WorkerApp:
             self.telemetry.level.set(self.pipeline.source.level)
 
     def _step(self, waves: list[Wave]) -> None:
-        self._space[waves[0].lane].release()
         try:
             self.pipeline.step(waves)
         except BaseException as error:  # noqa: BLE001 - crash-only: whatever it is ends the process

@@ -79,6 +79,30 @@ def patiently(ask: Callable[[], T], what: str, *, sleep: Callable[[float], None]
             sleep(0.2)
 
 
+def make_consumer(
+    settings: Settings, on_commit: Callable[[KafkaError | None, list[TopicPartition]], None]
+) -> Consumer:
+    """A member of the group that shares `events`; what it commits, and where it reads, it is told."""
+    return Consumer(
+        {
+            **settings.kafka_config(),
+            "group.id": settings.group_id,
+            "group.instance.id": settings.worker_id,
+            "partition.assignment.strategy": "cooperative-sticky",
+            "enable.auto.commit": False,
+            "on_commit": on_commit,
+            "enable.auto.offset.store": False,
+            "auto.offset.reset": "earliest",
+            "session.timeout.ms": settings.session_timeout_ms,
+            "heartbeat.interval.ms": min(3_000, settings.session_timeout_ms // 3),
+            "max.poll.interval.ms": 900_000,
+            "queued.max.messages.kbytes": 32_768,
+            "queued.min.messages": 20_000,
+            "fetch.wait.max.ms": 50,
+        }
+    )
+
+
 def log_offsets(consumer: Consumer, place: TopicPartition) -> tuple[int, int]:
     """The first offset of a partition's log, and the one behind its last; asked of its leader, patiently."""
     return patiently(

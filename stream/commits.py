@@ -7,7 +7,7 @@ the next turn: without further events nothing else would commit it.
 from __future__ import annotations
 
 import threading
-from collections.abc import Container
+from collections.abc import Container, Iterable
 
 from confluent_kafka import TopicPartition
 
@@ -36,6 +36,11 @@ class Commits:
         asked = {number: fence for number, fence in waiting.items() if number in owned}
         self._asked.update(asked)
         return self.offsets(asked)
+
+    def forget(self, numbers: Iterable[int]) -> None:
+        """Ask no more for partitions that were given up: they are others' to commit."""
+        for number in numbers:
+            self._asked.pop(number, None)
 
     def refused(self, partitions: list[TopicPartition]) -> None:
         """Keep what was asked for in vain, where nothing newer waits."""

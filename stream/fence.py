@@ -15,8 +15,8 @@ from stream.watermark import NO_WATERMARK, Watermark
 class Fence(msgspec.Struct, array_like=True):
     """How far the partition's events are in the states, and where recovery would begin.
 
-    Every event below `position` is in; of those at or above it, only the offsets in
-    `beyond` (a wave may take an event past one that waits for its session's turn).
+    Every event below `position` is in, and of those between it and `top` every one whose offset
+    is not in `untaken` (a wave may take an event past one that waits for its session's turn).
     `watermark` is that of the records below `position`. To re-read `events` from
     `recover_from`, where the watermark was `recover_watermark`, gives every kept recent
     item of the `sessions` that are open.
@@ -24,7 +24,8 @@ class Fence(msgspec.Struct, array_like=True):
 
     position: int = 0
     watermark: Watermark = NO_WATERMARK
-    beyond: list[int] = []
+    top: int = 0
+    untaken: list[int] = []
     sessions: int = 0
     recover_from: int = 0
     recover_watermark: Watermark = NO_WATERMARK
@@ -33,11 +34,12 @@ class Fence(msgspec.Struct, array_like=True):
 class Bucket(msgspec.Struct, array_like=True):
     """A range of offsets: `sessions` open ones have their oldest kept item in it.
 
-    `watermark` is that before the range's first record.
+    `watermark` is that before its record at `first`, the first one known.
     """
 
     sessions: int
     watermark: Watermark
+    first: int
 
 
 _encoder = msgspec.msgpack.Encoder()

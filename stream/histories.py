@@ -31,13 +31,18 @@ class Histories:
         self._oldest_stored: dict[str, int | None] = {}
 
     def add(self, events: list[tuple[int, Event]], position: int) -> None:
-        """Apply events with their offsets; every record below `position` is applied then."""
+        """Apply events with their offsets; every record below `position` is applied then.
+
+        Those that the store has already move the watermark only.
+        """
         self._load({event.session_id for _, event in events} - self._states.keys())
         states, partition = self._states, self._partition
         watermark = self._watermark
         for offset, event in events:
-            partition.note(offset, watermark)
-            states[event.session_id] = self._remember(states[event.session_id], event, offset, watermark.ms)
+            if not partition.is_duplicate(offset):
+                partition.note(offset, watermark)
+                state = states[event.session_id]
+                states[event.session_id] = self._remember(state, event, offset, watermark.ms)
             watermark = watermark.after(event.session_id, event.event_time_ms)
         self._watermark = watermark
         if len(states) >= SESSIONS_PER_WRITE:
@@ -73,7 +78,8 @@ class Histories:
                 partition.put(0, session_id, state, oldest)
             elif oldest is not None:
                 partition.delete(0, session_id, oldest)
-        partition.write(*partition.seal(0, [], position, self._watermark))
+        partition.frontier.move(position, self._watermark)
+        partition.write(*partition.seal(0, []))
         partition.forget_written(0)
         self._states.clear()
         self._oldest_stored.clear()

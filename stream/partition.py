@@ -9,6 +9,7 @@ per bucket of offsets.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
 
 import msgspec
 
@@ -35,7 +36,8 @@ class OpenPartition:
         self.position = fence.position
         self.watermark = fence.watermark
         self.sessions = fence.sessions
-        self._beyond = set(fence.beyond)
+        self._top = self._opened_top = fence.top
+        self._opened_untaken = set(fence.untaken)
         self._buckets = store.buckets()
         self._changed_buckets: set[int] = set()
         self._oldest_bucket = 0
@@ -46,22 +48,25 @@ class OpenPartition:
         self._changed: list[str] = []
         self._batch = Batch()
         self._next_expiry_wave = 0
+        self._events_since_expiry = 0
         # Behind what expiry has gone through: from the prefix on, it would wade through deleted keys.
         self._expiry_start = EXPIRY_PREFIX
         self._first_indexed: bytes | None = None
 
     def is_duplicate(self, offset: int) -> bool:
         """Whether the event at `offset` is in the states already."""
-        return offset < self.position or offset in self._beyond
+        if offset < self.position:
+            return True
+        return offset < self._opened_top and offset not in self._opened_untaken
 
     def note(self, offset: int, before: Watermark) -> None:
         """Take notice of a record that is no duplicate, and of the watermark before it."""
         number = offset // BUCKET_OFFSETS
         bucket = self._buckets.get(number)
         if bucket is None:
-            self._buckets[number] = Bucket(0, before)
-        elif before.ms < bucket.watermark.ms:
-            bucket.watermark = before
+            self._buckets[number] = Bucket(0, before, offset)
+        elif offset < bucket.first:
+            bucket.watermark, bucket.first = before, offset
         else:
             return
         self._changed_buckets.add(number)
@@ -133,22 +138,30 @@ class OpenPartition:
     def expire(self, wave: int, silence_ms: int, events: int) -> int:
         """Drop sessions silent for more than `silence_ms` before the watermark; returns how many.
 
-        Some at a time, more than a wave of `events` events can open, so that none waits long for it.
+        `events` more have been stepped. Some at a time, more than these can have opened, so that no
+        wave waits long for it.
         """
+        self._events_since_expiry += events
         before_ms = self.watermark.ms - silence_ms
         if wave < self._next_expiry_wave or before_ms <= 0:
             return 0
         self._next_expiry_wave = wave + WAVES_BETWEEN_EXPIRIES
-        most = max(EXPIRIES_PER_PASS, 2 * WAVES_BETWEEN_EXPIRIES * events)
-        return self._expire_until(wave, before_ms, most)
+        most = max(EXPIRIES_PER_PASS, 2 * self._events_since_expiry)
+        self._events_since_expiry = 0
+        return self._expire_until(wave, before_ms, most)[0]
 
-    def expire_idle(self, wave: int, silence_ms: int, watermark: Watermark) -> int:
-        """Move the watermark, no event having come for long, and drop all that it leaves behind."""
-        self.watermark = max(self.watermark, watermark, key=lambda w: w.ms)
-        return self._expire_until(wave, self.watermark.ms - silence_ms, self.sessions)
+    def expire_idle(self, wave: int, silence_ms: int) -> int:
+        """Follow the watermark that moved without an event, and drop all that it leaves behind."""
+        self.watermark = max(self.watermark, self.frontier.take(())[1], key=lambda w: w.ms)
+        expired = 0
+        while True:
+            dropped, entries = self._expire_until(wave, self.watermark.ms - silence_ms, EXPIRIES_PER_PASS)
+            expired += dropped
+            if entries < EXPIRIES_PER_PASS:
+                return expired
 
-    def _expire_until(self, wave: int, before_ms: int, most: int) -> int:
-        """Drop at most `most` sessions that are silent since before `before_ms`; → how many."""
+    def _expire_until(self, wave: int, before_ms: int, most: int) -> tuple[int, int]:
+        """Drop sessions silent since before `before_ms`, of `most` index entries; → how many, of how many."""
         entries, self._expiry_start = self.store.due(before_ms, most, self._expiry_start)
         states = self.load([session_id for _, _, session_id in entries])
         gone: set[str] = set()
@@ -162,16 +175,14 @@ class OpenPartition:
                 continue
             gone.add(session_id)
             self.delete(wave, session_id, state.recent_offsets[0])
-        return len(gone)
+        return len(gone), len(entries)
 
-    def seal(self, wave: int, taken: list[int], position: int, watermark: Watermark) -> tuple[Batch, Fence]:
-        """Close the wave here: move the fence and hand out the batch to be written.
-
-        `taken` are the offsets in the wave; every record below `position` is taken.
-        """
+    def seal(self, wave: int, taken: Sequence[int]) -> tuple[Batch, Fence]:
+        """Close the wave here: take its offsets in, move the fence, hand out the batch to be written."""
+        position, watermark = self.frontier.take(taken)
         self.position = max(self.position, position)
-        self._beyond.update(taken)
-        self._beyond = {offset for offset in self._beyond if offset >= self.position}
+        self._top = max(self._top, self.position, max(taken, default=-1) + 1)
+        self._opened_untaken.difference_update(taken)
         if watermark.ms >= self.watermark.ms:
             self.watermark = watermark
         batch = self._batch
@@ -195,13 +206,23 @@ class OpenPartition:
         fence = Fence(
             self.position,
             self.watermark,
-            sorted(self._beyond),
+            self._top,
+            self._untaken(),
             self.sessions,
             recover_from,
             recover_watermark,
         )
         batch.put_fence(fence)
         return fence
+
+    def _untaken(self) -> list[int]:
+        """The offsets between position and top that are in no sealed wave."""
+        untaken = self.frontier.untaken_below(self._top)
+        if self.position >= self._opened_top:
+            return untaken
+        # What the store had when it was opened comes again, and is in; what it lacked may not be read yet.
+        missing = {offset for offset in untaken if not self.is_duplicate(offset)}
+        return sorted(missing | {offset for offset in self._opened_untaken if offset >= self.position})
 
     def _find_oldest_bucket(self, batch: Batch) -> None:
         """The first bucket with sessions, and where there is none the one that is being read."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from operator import lt
+from operator import sub
 
 from confluent_kafka import TopicPartition
 
@@ -29,7 +29,7 @@ class Pipeline:
     """Source, processor and sink of one worker.
 
     `emit` hands waves of one lane to whoever calls `step` with them, each lane's in order and from
-    one thread; it blocks while that queue is full.
+    one thread.
     """
 
     def __init__(
@@ -58,7 +58,8 @@ class Pipeline:
             settings,
             emit=self._emit,
             wait_idle=self._wait_idle,
-            busy=self._is_busy,
+            to_step=self._to_step,
+            wait_for_lane=self._wait_for_lane,
             open_partition=self._open_partition,
             close_partition=self._close_partition,
             on_read=telemetry.add_read,
@@ -103,11 +104,19 @@ class Pipeline:
             if wave.number != due:
                 raise RuntimeError(f"wave {wave.number} came where {due} was due: one was lost")
             self._processor.process(wave, self._sink.submit)
-            self._next[wave.lane] += 1
+            with self._changed:
+                self._next[wave.lane] += 1
+                self._changed.notify_all()
 
-    def _is_busy(self) -> bool:
-        """Whether every lane has a wave to step."""
-        return all(map(lt, self._next, self._emitted))
+    def _to_step(self) -> list[int]:
+        """How many waves each lane has to step."""
+        return list(map(sub, self._emitted, self._next))
+
+    def _wait_for_lane(self, timeout_s: float) -> None:
+        """Wait until some lane has no more than one wave to step, or has stepped another."""
+        with self._changed:
+            if min(self._to_step()) > 1:
+                self._changed.wait(timeout_s)
 
     def _emit(self, waves: list[Wave]) -> None:
         for wave in waves:

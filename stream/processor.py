@@ -92,9 +92,9 @@ class Processor:
 
     def process(self, wave: Wave, hand_over: Callable[[SteppedWave], None]) -> None:
         """Step one wave. The states change in memory at once; nothing is durable yet."""
-        out = SteppedWave(-1, self._now_ns(), len(wave.arrivals), wave.level)
         with self._changed:
             serving = self._version()
+            out = SteppedWave(-1, self._now_ns(), len(wave.arrivals), wave.level)
             self._stepping += 1
             for number in wave.partitions:
                 self.partitions[number].forget_written(self.written)
@@ -111,6 +111,7 @@ class Processor:
         reach("6-scored")
         model_part.step(visits, serving)
         reach("7-stepped")
+        out.stepped_us = (self._now_ns() - out.started_ns) // 1000
         with self._changed:
             out.number = self._sealed
             self._sealed += 1
@@ -118,7 +119,6 @@ class Processor:
                 self.partitions[number].delete(out.number, session_id, oldest)
             self._list(visits, serving, out)
             self._seal(wave, serving, out)
-            out.stepped_us = (self._now_ns() - out.started_ns) // 1000
             hand_over(out)
             self._stepping -= 1
             self._changed.notify_all()
@@ -244,15 +244,13 @@ class Processor:
         """Expire what the watermark has left behind, and close each partition's batch."""
         taken: dict[int, list[int]] = {number: [] for number in wave.partitions}
         for arrival in wave.arrivals:
-            arrival.taken = True
             taken[arrival.partition].append(arrival.offset)
         silence_ms = serving.rule.silence_before_expiry_ms
         for number in wave.partitions:
             partition = self.partitions[number]
-            position, watermark = partition.frontier.now()
             if silence_ms is not None and wave.arrivals:
-                out.expired += partition.expire(out.number, silence_ms, len(wave.arrivals))
+                out.expired += partition.expire(out.number, silence_ms, len(taken[number]))
             elif silence_ms is not None:
-                out.expired += partition.expire_idle(out.number, silence_ms, watermark)
-            batch, fence = partition.seal(out.number, taken[number], position, watermark)
+                out.expired += partition.expire_idle(out.number, silence_ms)
+            batch, fence = partition.seal(out.number, taken[number])
             out.writes[number] = (partition, batch, fence)

@@ -186,8 +186,6 @@ class Recovery:
             if offset is None or offset >= end or error is not None:
                 return events, end
             position = offset + 1
-            if partition.is_duplicate(offset):
-                continue
             try:
                 event = decode_event(message.value(), message.key())
             except RejectedEvent:

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from model.errors import NextclickError
-from stream.assignment import Assignment, pass_or_raise
+from stream.assignment import Assignment, make_consumer, pass_or_raise
 from stream.commits import Commits
 from stream.events import RejectedEvent, decode_event
 from stream.fault_points import reach
@@ -38,9 +38,10 @@ logger = logging.getLogger(__name__)
 class Source:
     """The reading thread.
 
-    `emit` takes waves of a lane and blocks while it is full; `wait_idle` returns when every emitted
-    wave is written; `busy` says whether every lane has one to step; `open_partition` recovers one,
-    `close_partition` closes it and returns its durable fence; `on_read` takes records by partition.
+    `emit` takes waves of a lane; `to_step` says how many each lane has; `wait_for_lane` returns when
+    one has stepped, or after some seconds; `wait_idle` when every emitted wave is written;
+    `open_partition` recovers one, `close_partition` closes it and returns its durable fence;
+    `on_read` takes records by partition.
     """
 
     def __init__(
@@ -48,8 +49,9 @@ class Source:
         settings: Settings,
         *,
         emit: Callable[[list[Wave]], None],
+        to_step: Callable[[], list[int]],
+        wait_for_lane: Callable[[float], None],
         wait_idle: Callable[[], None],
-        busy: Callable[[], bool],
         open_partition: Callable[[int, TopicPartition | None], OpenPartition],
         close_partition: Callable[[int], Fence],
         on_read: Callable[[dict[int, int]], None],
@@ -59,7 +61,8 @@ class Source:
         self._settings = settings
         self._emit = emit
         self._wait_idle = wait_idle
-        self._busy = busy
+        self._to_step = to_step
+        self._wait_for_lane = wait_for_lane
         self._open_partition = open_partition
         self._close_partition = close_partition
         self._on_read = on_read
@@ -73,24 +76,7 @@ class Source:
         self._stopping = threading.Event()
         self.lag = 0
         self.assigned = threading.Event()
-        self._consumer = Consumer(
-            {
-                **settings.kafka_config(),
-                "group.id": settings.group_id,
-                "group.instance.id": settings.worker_id,
-                "partition.assignment.strategy": "cooperative-sticky",
-                "enable.auto.commit": False,
-                "on_commit": self._on_commit,
-                "enable.auto.offset.store": False,
-                "auto.offset.reset": "earliest",
-                "session.timeout.ms": settings.session_timeout_ms,
-                "heartbeat.interval.ms": min(3_000, settings.session_timeout_ms // 3),
-                "max.poll.interval.ms": 900_000,
-                "queued.max.messages.kbytes": 32_768,
-                "queued.min.messages": 20_000,
-                "fetch.wait.max.ms": 50,
-            }
-        )
+        self._consumer = make_consumer(settings, self._on_commit)
         self._assignment = Assignment(settings.events_topic, self._consumer)
         self._thread = threading.Thread(target=self._run, name="source", daemon=True)
 
@@ -155,30 +141,42 @@ class Source:
     def _read(self) -> list[Message]:
         """At most as many records as the look-ahead has room for.
 
-        Waits for a first one while there is nothing to do, and for a full wave while others are
-        stepped; an idle worker steps what it has at once.
+        Waits for a first one while there is nothing to do, and for full waves while every lane has
+        others to step; an idle lane steps what it has at once.
         """
         size, waiting = self._settings.wave_size * self._settings.step_threads, len(self._lanes)
+        most = min(WAVES_AT_ONCE * size, LOOKAHEAD_WAVES * size - waiting)
+        if most <= 0:
+            self._wait_for_lane(IDLE_POLL_S)
+            return []
         messages: list[Message] = []
-        if not waiting and not self._busy():
-            messages = self._consumer.consume(1, timeout=IDLE_POLL_S)
+        if not self._ready():
+            messages = self._consumer.consume(1, timeout=BUSY_POLL_S if waiting else IDLE_POLL_S)
         full_by_s = time.monotonic() + self._settings.wave_wait_ms / 1000
-        while (room := size - waiting - len(messages)) > 0 and self._busy() and time.monotonic() < full_by_s:
+        while (room := size - waiting - len(messages)) > 0 and time.monotonic() < full_by_s:
+            if not all(self._to_step()):
+                break
             messages += self._consumer.consume(room, timeout=BUSY_POLL_S)
-        room = min(WAVES_AT_ONCE * size, LOOKAHEAD_WAVES * size - waiting) - len(messages)
-        if room > 0 and (messages or waiting):
-            messages += self._consumer.consume(room, timeout=0)
+        if most > len(messages) and (messages or waiting):
+            messages += self._consumer.consume(most - len(messages), timeout=0)
         return messages
 
+    def _ready(self) -> list[int]:
+        """The lanes that have something to cut, and room for it."""
+        to_step = self._to_step()
+        return [lane for lane, waves in enumerate(to_step) if waves <= 1 and self._lanes.waiting(lane)]
+
     def _emit_waves(self) -> None:
-        """Hand over a wave of what waits in each lane, and more of them while they are full."""
-        for lane in range(self._settings.step_threads):
+        """Hand each lane that has room a wave of what waits for it, and more of them while they are full.
+
+        The others' arrivals wait here, so that no lane holds up reading for another.
+        """
+        for lane in self._ready():
             waves = self._lanes.cut(lane, WAVES_AT_ONCE)
             for wave in waves:
                 wave.level = self._ladder.level
                 reach("2-cut")
-            if waves:
-                self._emit(waves)
+            self._emit(waves)
 
     def _take(self, messages: list[Message]) -> None:
         """Decode the records and queue them in the cutter."""
@@ -211,7 +209,7 @@ class Source:
                 arrival = Arrival(number, offset, event, before, received_ns)
                 reading.watermark = before.after(event.session_id, event.event_time_ms)
             reading.position = offset + 1
-            reading.frontier.add(arrival, reading.watermark)
+            reading.frontier.add(offset, before, reading.watermark)
             lanes.add(arrival)
         now_s = time.monotonic()
         for number in read:
@@ -220,7 +218,7 @@ class Source:
 
     def _expire_idle(self) -> None:
         """Have sessions of partitions without traffic expire by the wall, where that is wanted."""
-        if self._settings.idle_expiry_s is not None and not len(self._lanes):
+        if self._settings.idle_expiry_s is not None and not len(self._lanes) and not any(self._to_step()):
             moved = self._assignment.move_idle_watermarks(self._settings.idle_expiry_s)
             if moved:
                 self._emit([Wave([], moved)])
@@ -261,8 +259,10 @@ class Source:
         """Finish every event that was read, commit, and close the stores of `numbers`."""
         while len(self._lanes):
             self._emit_waves()
+            self._wait_for_lane(BUSY_POLL_S)
         self._wait_idle()
         numbers &= self._assignment.readings.keys()
+        self._commits.forget(numbers)
         fences = {number: self._close_partition(number) for number in numbers}
         for number in numbers:
             self._assignment.remove(number)

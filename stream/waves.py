@@ -21,7 +21,7 @@ class Arrival:
 
     `event` is None where the record was rejected, with its `reason`. `watermark` is the
     partition's before this record; `received_ns` is monotonic. `superseded`: when its wave
-    was cut, a newer event of its session was there. `taken`: it is in the states.
+    was cut, a newer event of its session was there.
     """
 
     __slots__ = (
@@ -32,7 +32,6 @@ class Arrival:
         "reason",
         "received_ns",
         "superseded",
-        "taken",
         "value",
         "watermark",
     )
@@ -56,7 +55,6 @@ class Arrival:
         self.reason = reason
         self.key = key
         self.value = value
-        self.taken = False
         self.superseded = False
 
 
@@ -139,8 +137,13 @@ class Lanes:
     def add(self, arrival: Arrival) -> None:
         """Queue an arrival in its session's lane; the rejected of a partition stay in order."""
         event = arrival.event
-        place = arrival.partition if event is None else zlib.crc32(event.session_id.encode())
+        # The upper half: by the lower one a producer may have chosen the partition.
+        place = arrival.partition if event is None else zlib.crc32(event.session_id.encode()) >> 16
         self._cutters[place % len(self._cutters)].add(arrival)
+
+    def waiting(self, lane: int) -> int:
+        """Arrivals that wait in a lane."""
+        return len(self._cutters[lane])
 
     def cut(self, lane: int, most: int) -> list[Wave]:
         """A wave of what waits in a lane, and more of them, `most` in all, while they are full."""

@@ -55,7 +55,7 @@ def run(live: LiveModel, tmp_path: Path) -> Iterator[MakeRun]:
                 arrival = Arrival(0, place, event, watermark, 0)
                 watermark = watermark.after(event.session_id, event.event_time_ms)
                 cutter.add(arrival)
-                partition.frontier.add(arrival, watermark)
+                partition.frontier.add(place, arrival.watermark, watermark)
                 place += 1
             wave = cutter.cut()
             assert wave is not None
@@ -131,7 +131,7 @@ def step_all(processor: Processor, events: list[Event], first_offset: int) -> li
     for offset, event in enumerate(events, first_offset):
         arrival = Arrival(0, offset, event, NO_WATERMARK, 0)
         cutter.add(arrival)
-        processor.partitions[0].frontier.add(arrival, NO_WATERMARK)
+        processor.partitions[0].frontier.add(offset, NO_WATERMARK, NO_WATERMARK)
     waves: list[SteppedWave] = []
     while (wave := cutter.cut()) is not None:
         waves.append(step_wave(processor, wave))
@@ -189,7 +189,7 @@ def test_step_threads_side_by_side_leave_what_one_alone_leaves(live: LiveModel, 
         for offset, event in enumerate(events + ends):
             arrival = Arrival(0, offset, event, watermark, 0)
             watermark = watermark.after(event.session_id, event.event_time_ms)
-            partition.frontier.add(arrival, watermark)
+            partition.frontier.add(offset, arrival.watermark, watermark)
             lanes.add(arrival)
         handed: list[SteppedWave] = []
 
@@ -210,7 +210,7 @@ def test_step_threads_side_by_side_leave_what_one_alone_leaves(live: LiveModel, 
         done: set[int] = set()
         for stepped, fence in zip(handed, fences, strict=True):
             done |= {shown.arrival.offset for shown in stepped.lists}
-            in_states = set(range(fence.position)) | set(fence.beyond)
+            in_states = set(range(fence.top)) - set(fence.untaken)
             # Those that ended have no list.
             assert {o for o in in_states if o < len(events)} == done
         ids = sorted({event.session_id for event in events})
@@ -234,7 +234,7 @@ def test_a_new_version_serves_when_no_wave_of_the_old_one_is_under_way(
     lanes = Lanes(2, 4)
     for offset, event in enumerate(events_of(LOG.frame)):
         arrival = Arrival(0, offset, event, NO_WATERMARK, 0)
-        partition.frontier.add(arrival, NO_WATERMARK)
+        partition.frontier.add(offset, NO_WATERMARK, NO_WATERMARK)
         lanes.add(arrival)
     handed: list[SteppedWave] = []
 

@@ -101,18 +101,19 @@ def test_recover_from_is_simulated_as_a_partition_computes_it(
         now_s, name = float(stream.times_E[event]), f"s{owner[event]}"
         now_ms = round(now_s * 1000)
         partition.note(offset, watermark)
-        watermark = watermark.after(name, now_ms)
+        earlier, watermark = watermark, watermark.after(name, now_ms)
+        partition.frontier.add(offset, earlier, watermark)
         before = states.get(name)
         oldest = before.recent_offsets[0] if before else None
         state = states.setdefault(name, new_state())
         state.remember(Event(name, now_ms, "i"), offset, (), recent_items)
         partition.put(offset, name, state, oldest)
         # As the next wave finds it: the watermark of this one has been sealed.
-        batch, fence = partition.seal(offset, [offset], offset + 1, watermark)
+        batch, fence = partition.seal(offset, [offset])
         partition.write(batch, fence)
         partition.expire(offset, silence_s * 1000, events=1)
         if offset % 97 == 0:
-            batch, fence = partition.seal(offset, [], offset + 1, watermark)
+            batch, fence = partition.seal(offset, [])
             partition.write(batch, fence)
             expected = stream.recovery(now_s, silence_s, recent_items)
             assert (fence.sessions, fence.position, fence.recover_from) == expected

@@ -9,8 +9,9 @@ from stream.assignment import Reading, patiently
 from stream.events import Event, encode_event
 from stream.frontier import Frontier
 from stream.settings import Settings
-from stream.source import Source
+from stream.source import IDLE_POLL_S, WAVES_AT_ONCE, Source
 from stream.watermark import Watermark
+from stream.waves import Wave
 
 DAY_S = 86_400
 NOW_S = 1_700_000_000
@@ -57,7 +58,8 @@ def source(wall: list[float]) -> Iterator[Source]:
         Settings(bootstrap_servers="127.0.0.1:9", max_future_s=60, step_threads=2),
         emit=never,
         wait_idle=never,
-        busy=lambda: False,
+        to_step=lambda: [0, 0],
+        wait_for_lane=never,
         open_partition=never,  # type: ignore[arg-type]
         close_partition=never,  # type: ignore[arg-type]
         on_read=lambda counts: None,
@@ -134,7 +136,28 @@ def test_without_traffic_event_time_goes_on_with_the_wall_and_not_while_records_
     }
     moved = assignment.move_idle_watermarks(60)
     assert moved == {0}
-    position, watermark = assignment.readings[0].frontier.now()
+    position, watermark = assignment.readings[0].frontier.take([])
     assert position == 5
     assert 101_000 <= watermark.ms < 111_000
     assert assignment.move_idle_watermarks(60) == set()
+
+
+def test_a_lane_with_enough_to_step_holds_up_no_other(
+    source: Source, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    emitted: list[Wave] = []
+    waited: list[float] = []
+    monkeypatch.setattr(source, "_emit", emitted.extend)
+    monkeypatch.setattr(source, "_to_step", lambda: [2, 1])
+    monkeypatch.setattr(source, "_wait_for_lane", waited.append)
+    source._take([Record(offset, NOW_S) for offset in range(1_500)])  # type: ignore[misc]
+    waiting = source._lanes.waiting(0)
+    assert waiting > 500
+    source._emit_waves()
+    assert {wave.lane for wave in emitted} == {1}
+    assert len(emitted) == WAVES_AT_ONCE
+    assert source._lanes.waiting(0) == waiting
+    assert source.waiting == 1_500 - WAVES_AT_ONCE * 64
+    # As much is read ahead as there may be: before more is read, a lane has to step.
+    assert source._read() == []
+    assert waited == [IDLE_POLL_S]

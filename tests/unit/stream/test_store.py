@@ -4,11 +4,14 @@ from pathlib import Path
 import pytest
 
 from model.errors import NextclickError
+from stream.events import Event
 from stream.fence import Bucket, Fence
-from stream.partition import BUCKET_OFFSETS, WAVES_BETWEEN_EXPIRIES, OpenPartition
+from stream.frontier import Frontier
+from stream.partition import BUCKET_OFFSETS, EXPIRIES_PER_PASS, WAVES_BETWEEN_EXPIRIES, OpenPartition
 from stream.state import SessionState, new_state, pack_state, unpack_state
 from stream.store import CORRUPT_MARK, Batch, CorruptStoreError, SessionStore, move_aside
-from stream.watermark import Watermark
+from stream.watermark import NO_WATERMARK, Watermark
+from stream.waves import Arrival, Lanes
 
 
 def state(last_ms: int, *offsets: int) -> SessionState:
@@ -25,14 +28,14 @@ def test_states_and_fence_survive_closing(tmp_path: Path) -> None:
     assert store.fence is None
     batch = Batch()
     batch.put_state("s1", pack_state(state(5, 1, 2)))
-    fence = Fence(3, Watermark(5, 9, "ahead"), [7], 1, 0, Watermark(2))
+    fence = Fence(3, Watermark(5, 9, "ahead"), 9, [3, 7], 1, 0, Watermark(2))
     batch.put_fence(fence)
-    batch.put_bucket(300, Bucket(4, Watermark(1)))
+    batch.put_bucket(300, Bucket(4, Watermark(1), 3_000_007))
     store.write(batch)
     store.close()
     again = SessionStore(tmp_path / "p0")
     assert again.fence == fence
-    assert again.buckets() == {300: Bucket(4, Watermark(1))}
+    assert again.buckets() == {300: Bucket(4, Watermark(1), 3_000_007)}
     first, second = again.load(["s1", "s2"])
     assert first is not None
     assert unpack_state(first) == state(5, 1, 2)
@@ -74,7 +77,15 @@ def put(partition: OpenPartition, wave: int, session_id: str, kept: SessionState
 
 
 def seal(partition: OpenPartition, wave: int, taken: list[int], position: int, watermark_ms: int) -> Fence:
-    batch, fence = partition.seal(wave, taken, position, Watermark(watermark_ms))
+    """Seal a wave with `taken`; the record at `position` waits if one behind it is taken."""
+    partition.frontier = frontier = Frontier()
+    watermark = Watermark(watermark_ms)
+    is_waiting = any(offset > position for offset in taken)
+    for offset in sorted({*taken, position} if is_waiting else taken):
+        frontier.add(offset, watermark, watermark)
+    if not is_waiting:
+        frontier.move(position, watermark)
+    batch, fence = partition.seal(wave, taken)
     partition.write(batch, fence)
     partition.forget_written(wave)
     return fence
@@ -83,11 +94,19 @@ def seal(partition: OpenPartition, wave: int, taken: list[int], position: int, w
 def test_the_fence_knows_what_was_taken_past_a_waiting_event(tmp_path: Path) -> None:
     partition = OpenPartition(0, SessionStore(tmp_path / "p0"))
     fence = seal(partition, 0, [0, 1, 3, 4], 2, 10)
-    assert fence.beyond == [3, 4]
+    assert (fence.top, fence.untaken) == (5, [2])
     partition.store.close()
     again = OpenPartition(0, SessionStore(tmp_path / "p0"))
     assert [again.is_duplicate(offset) for offset in range(6)] == [True, True, False, True, True, False]
-    assert seal(again, 1, [2], 5, 10).beyond == []
+    for offset in range(2, 5):
+        again.frontier.add(offset, Watermark(10), Watermark(10))
+    # Offsets 3 and 4 come again, and are in the states although no wave has taken them now.
+    assert again.seal(1, [])[1].untaken == [2]
+    _, fence = again.seal(2, [2])
+    assert (fence.position, fence.top, fence.untaken) == (3, 5, [])
+    assert (again.is_duplicate(2), again.is_duplicate(4), again.is_duplicate(5)) == (True, True, False)
+    _, fence = again.seal(3, [3, 4])
+    assert (fence.position, fence.top, fence.untaken) == (5, 5, [])
     again.store.close()
 
 
@@ -131,7 +150,8 @@ def test_silent_sessions_expire_and_living_ones_stay(tmp_path: Path) -> None:
 def test_a_stepped_state_is_read_from_memory_until_it_is_written(tmp_path: Path) -> None:
     partition = OpenPartition(0, SessionStore(tmp_path / "p0"))
     put(partition, 0, "s", state(1, 0), None)
-    batch, fence = partition.seal(0, [0], 1, Watermark(1))
+    partition.frontier.add(0, NO_WATERMARK, Watermark(1))
+    batch, fence = partition.seal(0, [0])
     assert partition.store.load(["s"]) == [None]
     assert partition.load(["s"]) == [state(1, 0)]
     partition.write(batch, fence)
@@ -252,8 +272,56 @@ def test_without_events_everything_that_the_wall_leaves_behind_expires_at_once(t
     for number in range(3_000):
         put(partition, 0, f"s{number}", state(1_000, number), None)
     seal(partition, 0, [], 3_000, 2_000)
-    assert partition.expire_idle(1, 5_000, Watermark(9_000)) == 3_000
+    partition.frontier.move(3_000, Watermark(9_000))
+    assert partition.expire_idle(1, 5_000) == 3_000
     assert seal(partition, 1, [], 3_000, 9_000).watermark == Watermark(9_000)
+    partition.store.close()
+
+
+def test_entries_of_sessions_that_ended_do_not_keep_a_silent_one_open(tmp_path: Path) -> None:
+    partition = OpenPartition(0, SessionStore(tmp_path / "p0"))
+    ended = EXPIRIES_PER_PASS + 5
+    for number in range(ended):
+        put(partition, 0, f"s{number}", state(1_000, number), None)
+    put(partition, 0, "silent", state(1_500, ended), None)
+    seal(partition, 0, [], ended + 1, 2_000)
+    for number in range(ended):
+        partition.delete(1, f"s{number}", number)
+    seal(partition, 1, [], ended + 1, 2_000)
+    partition.frontier.move(ended + 1, Watermark(9_000))
+    assert partition.expire_idle(2, 5_000) == 1
+    assert partition.sessions == 0
+    partition.store.close()
+
+
+def test_a_bucket_keeps_the_watermark_before_its_first_record_whichever_comes_first(tmp_path: Path) -> None:
+    partition = OpenPartition(0, SessionStore(tmp_path / "p0"))
+    later, first = Watermark(50, 900, "b"), Watermark(50, 400, "a")
+    for offset, before in ((7, later), (3, first), (5, later)):
+        partition.note(offset, before)
+    partition.put(0, "s", state(60, 3), None)
+    partition.frontier.move(8, Watermark(60))
+    assert partition.seal(0, [])[1].recover_watermark == first
+    partition.store.close()
+
+
+def test_a_session_with_much_of_the_traffic_does_not_make_the_fence_long(tmp_path: Path) -> None:
+    """It waits far behind the others: the fence names what waits, not what is done."""
+    partition = OpenPartition(0, SessionStore(tmp_path / "p0"))
+    lanes = Lanes(2, 64)
+    offset = longest = 0
+    for wave in range(600):
+        while len(lanes) < 8 * 2 * 64:
+            session = "busy" if offset % 20 == 0 else f"s{offset}"
+            lanes.add(Arrival(0, offset, Event(session, 1, "i"), NO_WATERMARK, 0))
+            partition.frontier.add(offset, NO_WATERMARK, NO_WATERMARK)
+            offset += 1
+        for cut in lanes.cut(wave % 2, 1):
+            _, fence = partition.seal(wave, [arrival.offset for arrival in cut.arrivals])
+            partition.forget_written(wave)
+            longest = max(longest, len(fence.untaken))
+    assert fence.top - fence.position > 5_000
+    assert longest <= len(lanes) + 64
     partition.store.close()
 
 

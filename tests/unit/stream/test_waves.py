@@ -1,3 +1,4 @@
+import zlib
 from random import Random
 
 from hypothesis import given
@@ -25,6 +26,7 @@ def test_waves_hold_a_session_once_keep_its_order_and_lose_nothing(
 ) -> None:
     cutter = WaveCutter(size)
     frontiers = {number: Frontier() for number in range(3)}
+    in_states: dict[int, set[int]] = {number: set() for number in range(3)}
     under_way: list[Wave] = []
     offsets = {0: 0, 1: 0, 2: 0}
     arrivals = []
@@ -37,7 +39,7 @@ def test_waves_hold_a_session_once_keep_its_order_and_lose_nothing(
     while left or len(cutter):
         for one in left[:read_at_once]:
             cutter.add(one)
-            frontiers[one.partition].add(one, NO_WATERMARK)
+            frontiers[one.partition].add(one.offset, NO_WATERMARK, NO_WATERMARK)
         del left[:read_at_once]
         wave = cutter.cut()
         assert wave is not None
@@ -54,12 +56,14 @@ def test_waves_hold_a_session_once_keep_its_order_and_lose_nothing(
         for done in [w for w in under_way if random.random() < 0.5]:
             under_way.remove(done)
             for one in done.arrivals:
-                one.taken = True
+                in_states[one.partition].add(one.offset)
+                frontiers[one.partition].take([one.offset])
         for partition, frontier in frontiers.items():
-            in_states = {a.offset for a in arrivals if a.taken and a.partition == partition}
-            position, _ = frontier.now()
-            assert in_states >= set(range(position))
-            assert position not in in_states
+            position, _ = frontier.take([])
+            assert in_states[partition] >= set(range(position))
+            assert position not in in_states[partition]
+            top = max(in_states[partition], default=-1) + 1
+            assert set(frontier.untaken_below(top)) == set(range(top)) - in_states[partition]
     assert len(taken) == len(arrivals)
     for session in {a.event.session_id for a in arrivals if a.event}:
         order = [a.offset for a in taken if a.event and a.event.session_id == session]
@@ -68,19 +72,21 @@ def test_waves_hold_a_session_once_keep_its_order_and_lose_nothing(
 
 def test_the_watermark_at_the_frontier_is_that_of_the_records_below_it() -> None:
     frontier = Frontier()
-    log = []
-    for offset, (session, time_ms, before_ms) in enumerate([("a", 100, 0), ("a", 50, 100), ("b", 900, 100)]):
-        one = arrival(0, offset, session, time_ms)
-        one.watermark = Watermark(before_ms)
-        frontier.add(one, Watermark(max(before_ms, time_ms)))
-        log.append(one)
-    assert frontier.now() == (0, NO_WATERMARK)
-    log[0].taken = log[2].taken = True
-    assert frontier.now() == (1, Watermark(100))
-    log[1].taken = True
-    assert frontier.now() == (3, Watermark(900))
+    for offset, (before_ms, after_ms) in enumerate([(0, 100), (100, 100), (100, 900)]):
+        frontier.add(offset, Watermark(before_ms), Watermark(after_ms))
+    assert frontier.take([]) == (0, NO_WATERMARK)
+    assert frontier.take([0, 2]) == (1, Watermark(100))
+    assert frontier.take([1]) == (3, Watermark(900))
     frontier.move(3, Watermark(1_000))
-    assert frontier.now() == (3, Watermark(1_000))
+    assert frontier.take([]) == (3, Watermark(1_000))
+
+
+def test_a_partition_of_a_producer_with_crc32_is_spread_over_the_lanes() -> None:
+    lanes = Lanes(2, 64)
+    sessions = [f"s{n}" for n in range(2_000)]
+    for offset, session in enumerate(s for s in sessions if zlib.crc32(s.encode()) % 4 == 2):
+        lanes.add(arrival(2, offset, session))
+    assert min(lanes.waiting(0), lanes.waiting(1)) > 0.4 * len(lanes)
 
 
 @given(st.lists(st.sampled_from([None, *"abcdefgh"]), max_size=80), st.integers(1, 3), st.integers(1, 4))
