@@ -15,6 +15,7 @@ from rich.table import Table
 
 from model.errors import NextclickError
 from model.registry import Registry
+from replay.archive_command import archive
 from replay.compare_command import compare, tune
 from replay.console import check_on_error, log, moment, out, parse_moment, progress_bar
 from replay.offline import Files, Format, Json, OnError, RegistryDir
@@ -45,6 +46,7 @@ app.command(
     epilog="Example: nextclick compare clicks.csv.xz --models 'gru4rec gru4rec:loss=bpr-max v-sknn pop'"
 )(compare)
 app.command(epilog="Example: nextclick tune clicks.csv.xz --trials 30 --output params.toml")(tune)
+app.command(epilog="Example: nextclick archive --folder ./archive --until-end")(archive)
 
 
 @app.command(epilog="Example: nextclick models --registry ./registry")

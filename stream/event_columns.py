@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+import msgspec
 import pyarrow as pa
 
 from stream.events import Event, RejectedEvent, decode_event, encode_event
@@ -27,15 +28,19 @@ COLUMNS = pa.schema(
         pa.field("reason", TEXT),
     ]
 )
-# With these a row is the whole record. The raw ones are set where the bytes do not follow from the event.
+# With these a row is the whole record: its bytes follow from the event, or else the raw ones are set.
 RECORD_COLUMNS = pa.schema(
     [
         *COLUMNS,
         pa.field("timestamp_ms", pa.int64()),
+        # Whether the JSON names the kind, which may be left out of a view.
+        pa.field("names_kind", pa.bool_()),
         pa.field("raw_key", pa.large_binary()),
         pa.field("raw_value", pa.large_binary()),
     ]
 )
+
+_encoder = msgspec.json.Encoder()
 
 
 class Record(NamedTuple):
@@ -56,22 +61,64 @@ def record_columns(partition: int, records: Sequence[Record]) -> pa.Table:
     """Records of one partition → rows of RECORD_COLUMNS, from which they come back byte for byte."""
     events, reasons = _decode(records)
     columns = _columns(partition, records, events, reasons)
-    raw = [
-        event is None or record.key != event.session_id.encode() or record.value != encode_event(event)
+    encoded = [
+        event is not None
+        and record.key == event.session_id.encode()
+        and record.value == (_with_kind if _names_kind(record) else encode_event)(event)
         for event, record in zip(events, records, strict=True)
     ]
     columns["timestamp_ms"] = [record.timestamp_ms for record in records]
-    columns["raw_key"] = [record.key if kept else None for record, kept in zip(records, raw, strict=True)]
-    columns["raw_value"] = [record.value if kept else None for record, kept in zip(records, raw, strict=True)]
+    pairs = list(zip(records, encoded, strict=True))
+    columns["names_kind"] = [_names_kind(record) if follows else None for record, follows in pairs]
+    columns["raw_key"] = [None if follows else record.key for record, follows in pairs]
+    columns["raw_value"] = [None if follows else record.value for record, follows in pairs]
     return pa.table(columns, schema=RECORD_COLUMNS)
 
 
 def record_of(row: dict[str, Any]) -> Record:
     """The record of a row of RECORD_COLUMNS, byte for byte."""
-    if row["reason"] is not None or row["raw_value"] is not None:
+    if row["names_kind"] is None:
         return Record(row["offset"], row["raw_key"], row["raw_value"], row["timestamp_ms"])
-    event = Event(**{name: row[name] for name in EVENT})
-    return Record(row["offset"], event.session_id.encode(), encode_event(event), row["timestamp_ms"])
+    # A default is left out of the JSON when it is the default itself, not one that equals it.
+    absent = {"item_id": ""} if row["names_kind"] else {"item_id": "", "kind": "view"}
+    given = {name: row[name] for name in EVENT if row[name] is not None and row[name] != absent.get(name)}
+    event = Event(**given)
+    value = _with_kind(event) if row["names_kind"] else encode_event(event)
+    return Record(row["offset"], event.session_id.encode(), value, row["timestamp_ms"])
+
+
+class _EventWithKind(msgspec.Struct, omit_defaults=True, kw_only=True, gc=False):
+    """An event whose JSON always names the kind."""
+
+    session_id: str
+    event_time_ms: int
+    item_id: str = ""
+    kind: str
+    user_id: str | None = None
+    price: float | None = None
+    brand: str | None = None
+    category: str | None = None
+    title: str | None = None
+
+
+def _with_kind(event: Event) -> bytes:
+    return _encoder.encode(
+        _EventWithKind(
+            session_id=event.session_id,
+            event_time_ms=event.event_time_ms,
+            item_id=event.item_id,
+            kind=event.kind,
+            user_id=event.user_id,
+            price=event.price,
+            brand=event.brand,
+            category=event.category,
+            title=event.title,
+        )
+    )
+
+
+def _names_kind(record: Record) -> bool:
+    return b'"kind":"' in (record.value or b"")
 
 
 def _decode(records: Sequence[Record]) -> tuple[list[Event | None], list[str | None]]:

@@ -16,11 +16,13 @@ from pathlib import Path
 from typing import Protocol
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from model.errors import NextclickError
+from stream.archive_reader import ArchivedEvents
 from stream.event_columns import COLUMNS, EVENT, OPTIONAL
 from stream.event_reader import KafkaEvents, Ranges
 from stream.settings import Settings
@@ -89,9 +91,13 @@ def read_window(
     if from_ms is not None and until_ms is not None and from_ms >= until_ms:
         raise ValueError(f"the window ends at {until_ms}, not after its begin at {from_ms}")
     latest_ms = int((time.time() + settings.max_future_s) * 1000)
-    with closing(_open(settings, archive)) as source:
+    times = _Times(from_ms, until_ms, latest_ms)
+    source: EventSource = (
+        KafkaEvents(settings) if archive is None else ArchivedEvents(archive, times.expression())
+    )
+    with closing(source):
         ranges = _chosen(source.bounds(), offsets, archive or settings.events_topic)
-        window = _Reading(source, from_ms, until_ms, latest_ms)
+        window = _Reading(source, times)
         if from_ms is not None:
             first = source.first_at(from_ms, ranges)
             ranges = {number: (first[number], end) for number, (_, end) in ranges.items()}
@@ -100,12 +106,6 @@ def read_window(
         else:
             window.read(ranges)
     return window.result(ranges, newest_events)
-
-
-def _open(settings: Settings, archive: Path | None) -> EventSource:
-    if archive is None:
-        return KafkaEvents(settings)
-    raise NotImplementedError
 
 
 def _chosen(
@@ -128,38 +128,44 @@ def _chosen(
     return chosen
 
 
+@dataclass(frozen=True)
+class _Times:
+    """The times of a window, `latest_ms` being the last that is not rejected as future."""
+
+    from_ms: int | None
+    until_ms: int | None
+    latest_ms: int
+
+    def expression(self) -> pc.Expression:
+        """Which rows belong to the window, or are rejected."""
+        time_ms = pc.field("event_time_ms")
+        inside = time_ms >= (self.from_ms or 0)
+        if self.until_ms is not None:
+            inside &= time_ms < self.until_ms
+        return inside | pc.is_valid(pc.field("reason")) | (time_ms > self.latest_ms)
+
+    def keep(self, table: pa.Table) -> pa.Table:
+        """The rows of the window, and the rejected ones; what is ahead of the wall is rejected."""
+        table = table.filter(self.expression())
+        future = pc.fill_null(pc.greater(table["event_time_ms"], self.latest_ms), False)
+        if not pc.any(future).as_py():
+            return table
+        reasons = pc.if_else(future, pa.scalar("future", pa.large_string()), table["reason"])
+        column = table.schema.get_field_index("reason")
+        return table.set_column(column, COLUMNS.field("reason"), reasons)
+
+
 class _Reading:
     """The rows of a window as they come: events within its times, and what was rejected."""
 
-    def __init__(
-        self, source: EventSource, from_ms: int | None, until_ms: int | None, latest_ms: int
-    ) -> None:
+    def __init__(self, source: EventSource, times: _Times) -> None:
         self._source = source
-        self._until_ms = until_ms
-        self._latest_ms = latest_ms
-        self._from_ms = from_ms
+        self._times = times
         self._tables = [COLUMNS.empty_table()]
-
-    def keep(self, table: pa.Table) -> pa.Table:
-        """The rows of the window's times, and the rejected ones; what is ahead of the wall is rejected."""
-        times = table["event_time_ms"]
-        future = pc.fill_null(pc.greater(times, self._latest_ms), False)
-        if pc.any(future).as_py():
-            column = table.schema.get_field_index("reason")
-            reasons = pc.if_else(future, pa.scalar("future", pa.large_string()), table["reason"])
-            table = table.set_column(column, COLUMNS.field("reason"), reasons)
-        rejected = pc.is_valid(table["reason"])
-        inside = pc.is_valid(times)
-        if self._from_ms is not None:
-            inside = pc.and_(inside, pc.greater_equal(times, self._from_ms))
-        if self._until_ms is not None:
-            inside = pc.and_(inside, pc.less(times, self._until_ms))
-        kept = pc.or_(rejected, pc.fill_null(inside, False))
-        return table if pc.all(kept).as_py() else table.filter(kept)
 
     def read(self, ranges: Ranges) -> None:
         """Take the rows of more ranges in."""
-        self._tables += self._source.read(ranges, self.keep)
+        self._tables += self._source.read(ranges, self._times.keep)
 
     def read_back(self, wanted: int, ranges: dict[int, tuple[int, int]]) -> dict[int, tuple[int, int]]:
         """Take in what holds the newest `wanted` events of the ranges; → the ranges that do.
@@ -168,18 +174,20 @@ class _Reading:
         newest is then the time from which on the log has to be read.
         """
         begins = {number: end for number, (_, end) in ranges.items()}
-        if self._until_ms is not None:
-            begins = self._source.first_at(self._until_ms, ranges)
+        if self._times.until_ms is not None:
+            begins = self._source.first_at(self._times.until_ms, ranges)
         self.read({number: (begins[number], end) for number, (_, end) in ranges.items()})
         step = max(LEAST_BACK, -(-wanted // max(1, len(ranges))))
-        while len(times := self._times()) < wanted and any(begins[n] > low for n, (low, _) in ranges.items()):
+        while len(times := self._event_times()) < wanted and any(
+            begins[n] > low for n, (low, _) in ranges.items()
+        ):
             begins = self._read_from({n: begin - step for n, begin in begins.items()}, begins, ranges)
             step *= 2
         if len(times) < wanted:
             return ranges
-        oldest_ms = int(np.partition(times, len(times) - wanted)[len(times) - wanted])
-        first = self._source.first_at(oldest_ms, ranges)
-        self._read_from(first, begins, ranges)
+        self._read_from(self._source.first_at(_oldest(times, wanted), ranges), begins, ranges)
+        # Late events that were read by now may have made the newest ones newer.
+        first = self._source.first_at(_oldest(self._event_times(), wanted), ranges)
         return {number: (first[number], end) for number, (_, end) in ranges.items()}
 
     def _read_from(
@@ -190,7 +198,7 @@ class _Reading:
         self.read({number: (now[number], begins[number]) for number in ranges})
         return now
 
-    def _times(self) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+    def _event_times(self) -> npt.NDArray[np.int64]:
         """The event times so far."""
         parts = [t["event_time_ms"].filter(pc.is_null(t["reason"])).to_numpy() for t in self._tables]
         return np.concatenate(parts)
@@ -213,6 +221,11 @@ class _Reading:
         table = table.take(order if newest is None else order[-newest:])
         rejected = Counter({row["values"]: row["counts"] for row in counts})
         return EventWindow(table.to_pandas(split_blocks=True, self_destruct=True), dict(ranges), rejected)
+
+
+def _oldest(times_ms: npt.NDArray[np.int64], wanted: int) -> int:
+    """The time of the oldest of the newest `wanted`."""
+    return int(np.partition(times_ms, -wanted)[-wanted])
 
 
 def _within(table: pa.Table, ranges: Ranges) -> pa.Array:

@@ -1,7 +1,7 @@
-"""Points of a wave at which a test kills the worker; without NEXTCLICK_FAULT they do nothing.
+"""Points at which a test kills a worker or an archiver; without NEXTCLICK_FAULT they do nothing.
 
 NEXTCLICK_FAULT=POINT:N kills the process (SIGKILL) when it reaches POINT for the N-th time.
-The number in a name tells their order in a wave.
+The number in a name tells their order in a wave, or in a part of an archive.
 """
 
 from __future__ import annotations
@@ -24,6 +24,13 @@ POINTS = (
     "9-written",
     "9-committed",
 )
+ARCHIVE_POINTS = (
+    "archive-1-buffered",
+    "archive-2-written",
+    "archive-3-durable",
+    "archive-4-named",
+    "archive-5-committed",
+)
 
 
 def armed(specification: str | None) -> Callable[[str], None]:
@@ -31,8 +38,9 @@ def armed(specification: str | None) -> Callable[[str], None]:
     if specification is None:
         return lambda point: None
     chosen, _, count = specification.partition(":")
-    if chosen not in POINTS:
-        raise ValueError(f"{VARIABLE}={specification!r}: the points are {', '.join(POINTS)}")
+    points = (*POINTS, *ARCHIVE_POINTS)
+    if chosen not in points:
+        raise ValueError(f"{VARIABLE}={specification!r}: the points are {', '.join(points)}")
     left = int(count or 1)
 
     def count_down(point: str) -> None:

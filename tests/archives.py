@@ -1,0 +1,122 @@
+"""Logs with everything that a log can hold, plainly read: what windows and archives are held against."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from confluent_kafka import Consumer, Producer, TopicPartition
+
+from stream.archive_folder import ArchiveFolder
+from stream.archive_part import OpenPart
+from stream.archive_reader import records
+from stream.event_columns import Record
+from stream.event_log import EventWindow
+from stream.events import RejectedEvent, decode_event
+from stream.settings import Settings
+
+Log = dict[int, list[Record]]
+
+
+@dataclass
+class PlainWindow:
+    """A window, read the slow way: rows of (time, partition, offset, session, item, kind, price)."""
+
+    rows: list[tuple[object, ...]] = field(default_factory=list)
+    rejected: Counter[str] = field(default_factory=Counter)
+
+
+def plain_window(
+    log: Log, ranges: dict[int, tuple[int, int]], from_ms: int, until_ms: int, latest_ms: int
+) -> PlainWindow:
+    """The rule, one record at a time."""
+    window = PlainWindow()
+    for number, kept in log.items():
+        first, end = ranges.get(number, (0, 0))
+        for record in kept:
+            if not first <= record.offset < end:
+                continue
+            try:
+                event = decode_event(record.value, record.key)
+                if event.event_time_ms > latest_ms:
+                    raise RejectedEvent("future")
+            except RejectedEvent as rejected:
+                window.rejected[rejected.reason] += 1
+                continue
+            if from_ms <= event.event_time_ms < until_ms:
+                place = (event.event_time_ms, number, record.offset)
+                window.rows.append((*place, event.session_id, event.item_id, event.kind, event.price))
+    window.rows.sort(key=lambda row: row[:3])
+    return window
+
+
+def rows_of(window: EventWindow) -> list[tuple[object, ...]]:
+    """A window's rows in the form of PlainWindow's."""
+    frame = window.frame
+    prices = frame["price"].astype(object).where(frame["price"].notna(), None) if "price" in frame else None
+    columns = ("event_time_ms", "partition", "offset", "session_id", "item_id", "kind")
+    rows = zip(*(frame[name].tolist() for name in columns), strict=True)
+    return [(*row, None if prices is None else prices.iloc[i]) for i, row in enumerate(rows)]
+
+
+def first_at(log: Log, time_ms: int) -> dict[int, int]:
+    """Partition → the first offset with a message time from `time_ms` on, else the end."""
+    found = {}
+    for number, kept in log.items():
+        young = [r.offset for r in kept if r.timestamp_ms is not None and r.timestamp_ms >= time_ms]
+        found[number] = young[0] if young else (kept[-1].offset + 1 if kept else 0)
+    return found
+
+
+def write_archive(folder: Path, log: Log, rotate: int, group: int) -> None:
+    """An archive of `log` without Kafka: parts of `rotate` records, row groups of `group`."""
+    archive = ArchiveFolder(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    for number, kept in log.items():
+        archive.open_partition(number)
+        for start in range(0, len(kept), rotate):
+            chosen = kept[start : start + rotate]
+            part = OpenPart(archive, number, archive.end(number) or 0, 0.0)
+            for i, record in enumerate(chosen):
+                part.add(record)
+                if i % group == group - 1:
+                    part.write_group()
+            part.publish()
+
+
+def archived(folder: Path) -> Log:
+    """Every record of an archive, byte for byte."""
+    archive = ArchiveFolder(folder)
+    return {
+        number: [record for part in archive.parts(number) for record in records(part)]
+        for number in archive.partitions()
+    }
+
+
+def produce(settings: Settings, log: list[tuple[int, bytes | None, bytes | None, int]]) -> None:
+    """Put (partition, key, value, message time) into the events topic, as they are."""
+    producer = Producer({**settings.producer_config(), "linger.ms": 5})
+    for number, key, value, timestamp_ms in log:
+        producer.produce(settings.events_topic, value, key, partition=number, timestamp=timestamp_ms)
+        producer.poll(0)
+    assert producer.flush(60) == 0
+
+
+def logged(settings: Settings) -> Log:
+    """Every record of the events topic, plainly read."""
+    consumer = Consumer({**settings.kafka_config(), "group.id": "reader", "enable.auto.commit": False})
+    found: Log = {}
+    for number in range(settings.partitions):
+        place = TopicPartition(settings.events_topic, number)
+        low, high = consumer.get_watermark_offsets(place, timeout=10)
+        kept = found.setdefault(number, [])
+        consumer.assign([TopicPartition(settings.events_topic, number, low)])
+        while high > low and (not kept or kept[-1].offset + 1 < high):
+            for message in consumer.consume(1_000, timeout=1.0):
+                assert message.error() is None, message.error()
+                offset = message.offset()
+                assert offset is not None
+                kept.append(Record(offset, message.key(), message.value(), message.timestamp()[1]))
+    consumer.close()
+    return found
