@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from confluent_kafka import Consumer, Producer, TopicPartition
+from confluent_kafka import Consumer, KafkaError, Message, Producer, TopicPartition
 
 from stream.archive_folder import ArchiveFolder
 from stream.archive_part import OpenPart
@@ -97,10 +97,19 @@ def archived(folder: Path) -> Log:
 def produce(settings: Settings, log: list[tuple[int, bytes | None, bytes | None, int]]) -> None:
     """Put (partition, key, value, message time) into the events topic, as they are."""
     producer = Producer({**settings.producer_config(), "linger.ms": 5})
+    refused: list[KafkaError] = []
+
+    def delivered(error: KafkaError | None, _: Message) -> None:
+        if error is not None:
+            refused.append(error)
+
     for number, key, value, timestamp_ms in log:
-        producer.produce(settings.events_topic, value, key, partition=number, timestamp=timestamp_ms)
+        producer.produce(
+            settings.events_topic, value, key, partition=number, timestamp=timestamp_ms, on_delivery=delivered
+        )
         producer.poll(0)
     assert producer.flush(60) == 0
+    assert not refused, refused[0]
 
 
 def logged(settings: Settings) -> Log:
