@@ -2,21 +2,33 @@
 
 from __future__ import annotations
 
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from threading import Event as Flag
+from typing import Any
 
 from confluent_kafka import Consumer, KafkaError, Message, Producer, TopicPartition
+from confluent_kafka.admin import AdminClient
 
+from stream.archive import Archiver, ArchiveReport
 from stream.archive_folder import ArchiveFolder
 from stream.archive_part import OpenPart
 from stream.archive_reader import records
 from stream.event_columns import Record
 from stream.event_log import EventWindow
-from stream.events import RejectedEvent, decode_event
-from stream.settings import Settings
+from stream.events import Event, RejectedEvent, decode_event, encode_event
+from stream.settings import PREFIX, Settings
 
 Log = dict[int, list[Record]]
+START_MS = 1_506_826_800_000
 
 
 @dataclass
@@ -129,3 +141,89 @@ def logged(settings: Settings) -> Log:
                 kept.append(Record(offset, message.key(), message.value(), message.timestamp()[1]))
     consumer.close()
     return found
+
+
+def a_log_with_everything(records: int, seed: int = 3) -> list[tuple[int, bytes | None, bytes | None, int]]:
+    """Late events, equal times, session ends, columns, poison, foreign keys, a wrong clock."""
+    chance = random.Random(seed)
+    log: list[tuple[int, bytes | None, bytes | None, int]] = []
+    for n in range(records):
+        number = n % 2
+        time_ms = START_MS + n // 3 * 1_000 - chance.choice([0, 0, 0, 0, 90_000])
+        session = f"session-{n % 40}"
+        kind: Any = chance.choice(["view", "view", "cart", "session_end"])
+        event = Event(
+            session, max(time_ms, START_MS), f"item-{n % 13}", kind, price=n / 4 if n % 5 == 0 else None
+        )
+        key: bytes | None = session.encode()
+        value: bytes | None = encode_event(event)
+        if n % 97 == 5:
+            key = b"another"
+        elif n % 97 == 6:
+            value = chance.choice([None, b"", b"{", b"\xff\xfe", b'{"item_id": 4}'])
+        elif n % 97 == 7:
+            wrong = Event(session, int((time.time() + 10 * 86_400) * 1000) + n, "item")
+            # Brokers refuse a message time that is ahead of theirs.
+            value = encode_event(wrong)
+        elif n % 97 == 8:
+            value, key = encode_event(event) + b" ", None
+        log.append((number, key, value, event.event_time_ms))
+    return log
+
+
+def archive_all(settings: Settings, folder: Path, **options: Any) -> ArchiveReport:
+    """What `nextclick archive --until-end` does."""
+    options = {"rotate_events": 700, "rotate_s": 1_000.0, **options}
+    return Archiver(settings, ArchiveFolder(folder), **options).run(Flag(), until_end=True)
+
+
+def remove_before(settings: Settings, offsets: dict[int, int]) -> None:
+    """Have retention pass."""
+    admin = AdminClient(settings.kafka_config())
+    places = [TopicPartition(settings.events_topic, number, offset) for number, offset in offsets.items()]
+    for future in admin.delete_records(places).values():
+        future.result(timeout=30)
+
+
+class ArchiverProcess:
+    """`nextclick archive` as a process of its own, its log in a file."""
+
+    def __init__(self, settings: Settings, folder: Path, *arguments: str, **environment: str) -> None:
+        self._log = folder.parent / f"{settings.worker_id}-archiver.log"
+        given = {f"{PREFIX}{n.upper()}": str(getattr(settings, n)) for n in settings.model_fields_set}
+        with self._log.open("ab") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "nextclick", "archive", "--folder", str(folder), *arguments],
+                env={**os.environ, **given, **environment},
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                stdin=subprocess.DEVNULL,
+            )
+
+    def __enter__(self) -> ArchiverProcess:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.process.kill()
+        self.process.wait()
+
+    def send(self, number: signal.Signals) -> None:
+        """Signal it."""
+        self.process.send_signal(number)
+
+    def ended(self, timeout_s: float = 120) -> int:
+        """Its exit code, when it has ended."""
+        return self.process.wait(timeout_s)
+
+    def log(self) -> str:
+        """What it and those of its name before it have written."""
+        return self._log.read_text(errors="replace")
+
+
+def wait_for(condition: Callable[[], bool], process: ArchiverProcess, timeout_s: float = 120) -> None:
+    """Return when `condition` holds; the process must live until then."""
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        assert process.process.poll() is None, process.log()
+        assert time.monotonic() < deadline, process.log()
+        time.sleep(0.01)

@@ -1,7 +1,7 @@
 import random
 import shutil
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -54,20 +54,6 @@ def test_a_damaged_store_is_recovered_from_the_log_and_kept_aside(
     aside = list(settings.state_dir.glob("*.corrupt-*"))
     assert len(aside) == (settings.partitions if damage in (corrupt_the_manifest, remove_current) else 0)
     assert_equal_to_offline(settings, model, shoppers.frame)
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 1 MiB."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(folder)], check=False, capture_output=True
-    )
-    if mounted.returncode:
-        pytest.skip(f"no right to mount a small disk: {mounted.stderr.decode().strip()}")
-    yield folder
-    subprocess.run(["umount", str(folder)], check=True)
 
 
 def test_a_full_disk_ends_the_worker_and_space_lets_it_go_on_where_it_was(

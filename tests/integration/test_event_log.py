@@ -1,60 +1,29 @@
-import random
 import time
 from pathlib import Path
-from threading import Event as Flag
 from typing import Any
 
 import pytest
-from confluent_kafka import TopicPartition
-from confluent_kafka.admin import AdminClient
 
 from model.errors import NextclickError
-from stream.archive import Archiver, ArchiveReport
-from stream.archive_folder import ArchiveFolder
 from stream.event_log import LOG_END, read_window
-from stream.events import Event, encode_event
 from stream.settings import Settings
-from tests.archives import archived, first_at, logged, plain_window, produce, rows_of
+from tests.archives import (
+    START_MS,
+    a_log_with_everything,
+    archive_all,
+    archived,
+    first_at,
+    logged,
+    plain_window,
+    produce,
+    remove_before,
+    rows_of,
+)
 from tests.serving import MakeSettings
 
 pytestmark = pytest.mark.kafka
 
-START_MS = 1_506_826_800_000
 FOREVER_MS = 1 << 60
-
-
-def a_log_with_everything(records: int, seed: int = 3) -> list[tuple[int, bytes | None, bytes | None, int]]:
-    """Late events, equal times, session ends, columns, poison, foreign keys, a wrong clock."""
-    chance = random.Random(seed)
-    log: list[tuple[int, bytes | None, bytes | None, int]] = []
-    for n in range(records):
-        number = n % 2
-        time_ms = START_MS + n // 3 * 1_000 - chance.choice([0, 0, 0, 0, 90_000])
-        session = f"session-{n % 40}"
-        kind: Any = chance.choice(["view", "view", "cart", "session_end"])
-        event = Event(
-            session, max(time_ms, START_MS), f"item-{n % 13}", kind, price=n / 4 if n % 5 == 0 else None
-        )
-        key: bytes | None = session.encode()
-        value: bytes | None = encode_event(event)
-        if n % 97 == 5:
-            key = b"another"
-        elif n % 97 == 6:
-            value = chance.choice([None, b"", b"{", b"\xff\xfe", b'{"item_id": 4}'])
-        elif n % 97 == 7:
-            wrong = Event(session, int((time.time() + 10 * 86_400) * 1000) + n, "item")
-            # Brokers refuse a message time that is ahead of theirs.
-            value = encode_event(wrong)
-        elif n % 97 == 8:
-            value, key = encode_event(event) + b" ", None
-        log.append((number, key, value, event.event_time_ms))
-    return log
-
-
-def archive_all(settings: Settings, folder: Path, **options: Any) -> ArchiveReport:
-    """What `nextclick archive --until-end` does."""
-    options = {"rotate_events": 700, "rotate_s": 1_000.0, **options}
-    return Archiver(settings, ArchiveFolder(folder), **options).run(Flag(), until_end=True)
 
 
 def test_windows_of_kafka_of_its_archive_and_of_a_plain_reading_are_equal(
@@ -144,11 +113,3 @@ def test_offsets_that_retention_removed_are_an_error_in_kafka_and_there_in_the_a
 def test_a_topic_that_is_not_there_is_an_error(kafka: str) -> None:
     with pytest.raises(NextclickError, match="no-such-topic"):
         read_window(Settings(bootstrap_servers=kafka, events_topic="no-such-topic"))
-
-
-def remove_before(settings: Settings, offsets: dict[int, int]) -> None:
-    """Have retention pass."""
-    admin = AdminClient(settings.kafka_config())
-    places = [TopicPartition(settings.events_topic, number, offset) for number, offset in offsets.items()]
-    for future in admin.delete_records(places).values():
-        future.result(timeout=30)
