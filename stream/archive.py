@@ -260,9 +260,7 @@ class Archiver:
     def _lost(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         """Others have them already, and go on from the newest part: what is unfinished is theirs."""
         self._discard({tp.partition for tp in partitions})
-        logger.warning(
-            "lost, for want of an answer: partitions %s", sorted(tp.partition for tp in partitions)
-        )
+        logger.warning("partitions lost after a silence: %s", sorted(tp.partition for tp in partitions))
         self._forget(consumer, partitions)
 
     def _forget(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
