@@ -11,6 +11,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass
 
 from confluent_kafka import (
@@ -118,13 +119,11 @@ class Archiver:
 
     def _look_at_the_log(self) -> dict[int, tuple[int, int]]:
         """The log's bounds by partition, to all of which the archive must be able to go on."""
-        log = KafkaEvents(self._settings)
-        try:
-            bounds = log.bounds()
-        finally:
-            log.close()
+        with closing(KafkaEvents(self._settings)) as log:
+            bounds, topic_id = log.bounds(), log.topic_id()
         try:
             self._folder.root.mkdir(parents=True, exist_ok=True)
+            self._folder.belong_to(self._topic, topic_id)
         except OSError as error:
             raise unwritable(self._folder.root, error) from None
         for number, (low, high) in bounds.items():
@@ -189,6 +188,10 @@ class Archiver:
             part.end = offset
         else:
             kind, timestamp_ms = message.timestamp()
+            if offset > self._positions[number]:
+                logger.info(
+                    "partition %d: offsets %d to %d hold no records", number, self._positions[number], offset
+                )
             known_ms = None if kind == TIMESTAMP_NOT_AVAILABLE else timestamp_ms
             part.add(Record(offset, message.key(), message.value(), known_ms))
             reach("archive-1-buffered")

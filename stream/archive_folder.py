@@ -9,6 +9,7 @@ where the newest one ends. Knows no Kafka.
 from __future__ import annotations
 
 import fcntl
+import json
 import os
 import re
 import time
@@ -25,6 +26,7 @@ NAME = re.compile(r"(\d{20})-(\d{20})\.parquet")
 PARTITION = re.compile(r"partition=(\d+)")
 UNFINISHED = ".unfinished"
 LOCK = ".lock"
+TOPIC = "topic.json"
 # The lock is held for as long as it takes to give a name; longer, its holder hangs.
 LOCK_TIMEOUT_S = 60.0
 LOCK_POLL_S = 0.02
@@ -84,10 +86,33 @@ class ArchiveFolder:
         folder = self._folder(partition)
         folder.mkdir(parents=True, exist_ok=True)
         synchronise(self.root)
-        with self._lock(partition):
+        with self._lock(folder):
             for path in folder.glob(f"*{UNFINISHED}"):
                 path.unlink()
         return self.end(partition)
+
+    def belong_to(self, topic: str, topic_id: str) -> None:
+        """Make the folder that topic's. Raises NextclickError when it is another's.
+
+        Offsets of a topic that was made anew mean other records.
+        """
+        path = self.root / TOPIC
+        with self._lock(self.root):
+            if not path.exists():
+                written = path.with_suffix(UNFINISHED)
+                with written.open("w") as file:
+                    json.dump({"topic": topic, "id": topic_id}, file)
+                    file.flush()
+                    os.fsync(file.fileno())
+                written.rename(path)
+                synchronise(self.root)
+            known = json.loads(path.read_text())
+        if known != {"topic": topic, "id": topic_id}:
+            raise NextclickError(
+                f"{self.root} is the archive of {known['topic']} {known['id']}, not of {topic} {topic_id}",
+                "The topic was made anew or is another one: its offsets mean other records.",
+                "Archive it into a folder of its own: --folder.",
+            )
 
     def unfinished(self, partition: int) -> Path:
         """A path for a part that is being written."""
@@ -100,7 +125,7 @@ class ArchiveFolder:
         """
         folder = self._folder(partition)
         part = Part(partition, first, end, folder / f"{first:020}-{end:020}.parquet")
-        with self._lock(partition):
+        with self._lock(folder):
             newest = self.end(partition)
             if not unfinished.exists() or newest not in (None, first):
                 unfinished.unlink(missing_ok=True)
@@ -118,10 +143,10 @@ class ArchiveFolder:
         return self.root / f"partition={partition}"
 
     @contextmanager
-    def _lock(self, partition: int) -> Iterator[None]:
-        """Alone in the partition's folder. Raises NextclickError when another one does not leave it."""
+    def _lock(self, folder: Path) -> Iterator[None]:
+        """Alone in a folder. Raises NextclickError when another process does not leave it."""
         deadline = time.monotonic() + LOCK_TIMEOUT_S
-        with (self._folder(partition) / LOCK).open("ab") as file:
+        with (folder / LOCK).open("ab") as file:
             while True:
                 try:
                     fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

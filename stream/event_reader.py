@@ -11,7 +11,8 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 
 import pyarrow as pa
-from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicCollection, TopicPartition
+from confluent_kafka.admin import AdminClient
 
 from model.errors import NextclickError
 from stream.assignment import ANSWER_TIMEOUT_S, PASSING, PATIENCE_S, log_offsets, patiently
@@ -28,10 +29,10 @@ class KafkaEvents:
 
     def __init__(self, settings: Settings) -> None:
         self._topic = settings.events_topic
-        self._address = settings.bootstrap_servers
+        self._config = settings.kafka_config()
         self._consumer = Consumer(
             {
-                **settings.kafka_config(),
+                **self._config,
                 # Never joined and never committed to; librdkafka wants a name.
                 "group.id": f"{settings.group_id}-window",
                 "enable.auto.commit": False,
@@ -56,7 +57,7 @@ class KafkaEvents:
             topic = self._consumer.list_topics(self._topic, timeout=ANSWER_TIMEOUT_S).topics[self._topic]
         except KafkaException as error:
             raise NextclickError(
-                f"no Kafka broker answered at {self._address}: {error.args[0].str()}",
+                f"no Kafka broker answered at {self._config['bootstrap.servers']}: {error.args[0].str()}",
                 "No event was read.",
                 "Start Kafka (`deploy/kafka.sh start`) or name its address: "
                 "--bootstrap-servers or NEXTCLICK_BOOTSTRAP_SERVERS.",
@@ -71,6 +72,17 @@ class KafkaEvents:
             number: log_offsets(self._consumer, TopicPartition(self._topic, number))
             for number in sorted(topic.partitions)
         }
+
+    def topic_id(self) -> str:
+        """What tells this topic from an earlier or later one of its name."""
+
+        def ask() -> str:
+            # Held until it has answered.
+            admin = AdminClient(self._config)
+            answer = admin.describe_topics(TopicCollection([self._topic]))
+            return str(answer[self._topic].result(timeout=ANSWER_TIMEOUT_S).topic_id)
+
+        return patiently(ask, f"asking for the id of the topic {self._topic}")
 
     def first_at(self, time_ms: int, ranges: Ranges) -> dict[int, int]:
         """Partition → the first offset of its range with a message time of `time_ms` or later, else the end.

@@ -2,18 +2,21 @@ import json
 import random
 import signal
 import subprocess
+import time
 from itertools import pairwise
 from pathlib import Path
 from threading import Event as Flag
 
 import pytest
 from confluent_kafka import Consumer, TopicPartition
+from confluent_kafka.admin import AdminClient
 
 from model.errors import NextclickError
 from stream.archive import Archiver
 from stream.archive_folder import ArchiveFolder
 from stream.fault_points import ARCHIVE_POINTS, VARIABLE
 from stream.settings import Settings
+from stream.topics import ensure_topics
 from tests.archives import (
     ArchiverProcess,
     a_log_with_everything,
@@ -201,11 +204,31 @@ def test_the_archive_of_a_log_that_was_made_anew_is_an_error(
     make_settings: MakeSettings, tmp_path: Path
 ) -> None:
     settings, folder = make_settings(), tmp_path / "archive"
+    log = a_log_with_everything(1_000)
+    produce(settings, log[:500])
+    archive_all(settings, folder)
+    admin = AdminClient(settings.kafka_config())
+    for future in admin.delete_topics([settings.events_topic]).values():
+        future.result(timeout=30)
+    deadline = time.monotonic() + 30
+    while settings.events_topic in admin.list_topics(timeout=10).topics and time.monotonic() < deadline:
+        admin.poll(0.05)
+    ensure_topics(settings)
+    # Longer than the archive: only the topic's id tells.
+    produce(settings, log)
+    with pytest.raises(NextclickError, match="made anew"):
+        archive_all(settings, folder)
+    assert [part.end for part in ArchiveFolder(folder).parts(1)] == [250]
+
+
+def test_a_log_that_ends_before_its_archive_is_an_error(make_settings: MakeSettings, tmp_path: Path) -> None:
+    settings, folder = make_settings(), tmp_path / "archive"
     produce(settings, a_log_with_everything(500))
     archive_all(settings, folder)
-    anew = make_settings()
-    with pytest.raises(NextclickError, match="ends at offset 250, the log of"):
-        archive_all(anew, folder)
+    (part,) = ArchiveFolder(folder).parts(1)
+    part.path.with_name(f"{250:020}-{260:020}.parquet").write_bytes(part.path.read_bytes())
+    with pytest.raises(NextclickError, match="ends at offset 260, the log of"):
+        archive_all(settings, folder)
 
 
 def test_a_full_disk_ends_the_archiver_and_space_lets_it_go_on(
