@@ -68,7 +68,9 @@ class ArchivedEvents:
             dataset = ds.dataset([str(part.path) for part in parts], schema=COLUMNS, format="parquet")
             inside = (pc.field("offset") >= first) & (pc.field("offset") < end) & self._inside
             try:
-                for batch in dataset.to_batches(filter=inside, batch_size=BATCH_ROWS, use_threads=False):
+                for batch in dataset.to_batches(
+                    filter=inside, batch_size=BATCH_ROWS, batch_readahead=2, fragment_readahead=1
+                ):
                     yield keep(pa.Table.from_batches([batch]))
             except (pa.ArrowInvalid, OSError) as error:
                 raise _unreadable(parts[0].path.parent, error) from None
