@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
+from typing import Any
 
 from confluent_kafka import (
     TIMESTAMP_NOT_AVAILABLE,
@@ -75,24 +76,6 @@ class Archiver:
         self._archived: dict[int, int] = {}
         self._parts: dict[int, OpenPart] = {}
         self.report = ArchiveReport()
-        self._consumer = Consumer(
-            {
-                **settings.kafka_config(),
-                "group.id": f"{settings.group_id}-archive",
-                "group.instance.id": f"{settings.worker_id}-archive",
-                "partition.assignment.strategy": "cooperative-sticky",
-                "enable.auto.commit": False,
-                "enable.auto.offset.store": False,
-                "on_commit": _on_commit,
-                # The folder says where to go on: an offset that the log lacks is an error, not a leap.
-                "auto.offset.reset": "error",
-                "enable.partition.eof": True,
-                "session.timeout.ms": settings.session_timeout_ms,
-                "heartbeat.interval.ms": min(3_000, settings.session_timeout_ms // 3),
-                "queued.max.messages.kbytes": 32_768,
-                "queued.min.messages": 20_000,
-            }
-        )
 
     def run(self, stopping: threading.Event, *, until_end: bool = False) -> ArchiveReport:
         """Archive until `stopping`, or until the archive holds what the log holds now.
@@ -101,6 +84,8 @@ class Archiver:
         log no longer has what the archive lacks, or the disk does not take it.
         """
         log = self._look_at_the_log()
+        # Not before a broker has answered: it would complain until then.
+        self._consumer = Consumer(_consumer_config(self._settings))
         try:
             self._consumer.subscribe(
                 [self._topic], on_assign=self._assigned, on_revoke=self._revoked, on_lost=self._lost
@@ -110,11 +95,11 @@ class Archiver:
                 if until_end and self._reached(log):
                     break
             self._finish(set(self._parts))
+            self._measure()
         finally:
             # After an error nothing unfinished is to be named by the revocation that closing brings.
             self._discard(set(self._parts))
             self._consumer.close()
-        self._measure()
         return self.report
 
     def _look_at_the_log(self) -> dict[int, tuple[int, int]]:
@@ -276,3 +261,22 @@ class Archiver:
 def _on_commit(error: KafkaError | None, partitions: list[TopicPartition]) -> None:
     if error is not None:
         logger.warning("a commit of the lag was refused: %s; the archive is not affected", error.str())
+
+
+def _consumer_config(settings: Settings) -> dict[str, Any]:
+    return {
+        **settings.kafka_config(),
+        "group.id": f"{settings.group_id}-archive",
+        "group.instance.id": f"{settings.worker_id}-archive",
+        "partition.assignment.strategy": "cooperative-sticky",
+        "enable.auto.commit": False,
+        "enable.auto.offset.store": False,
+        "on_commit": _on_commit,
+        # The folder says where to go on: an offset that the log lacks is an error, not a leap.
+        "auto.offset.reset": "error",
+        "enable.partition.eof": True,
+        "session.timeout.ms": settings.session_timeout_ms,
+        "heartbeat.interval.ms": min(3_000, settings.session_timeout_ms // 3),
+        "queued.max.messages.kbytes": 32_768,
+        "queued.min.messages": 20_000,
+    }

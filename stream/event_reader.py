@@ -35,6 +35,8 @@ class KafkaEvents:
                 **self._config,
                 # Never joined and never committed to; librdkafka wants a name.
                 "group.id": f"{settings.group_id}-window",
+                # What goes wrong is raised.
+                "log_level": 0,
                 "enable.auto.commit": False,
                 "enable.auto.offset.store": False,
                 "auto.offset.reset": "error",
@@ -78,7 +80,7 @@ class KafkaEvents:
 
         def ask() -> str:
             # Held until it has answered.
-            admin = AdminClient(self._config)
+            admin = AdminClient({**self._config, "log_level": 0})
             answer = admin.describe_topics(TopicCollection([self._topic]))
             return str(answer[self._topic].result(timeout=ANSWER_TIMEOUT_S).topic_id)
 
@@ -93,7 +95,7 @@ class KafkaEvents:
         found = self._ask_for_time(time_ms, ranges)
         missing = {number: ranges[number] for number, offset in found.items() if offset < 0}
         # Some brokers (librdkafka's own) never know: the range is then to be read from its start.
-        knows = self._ask_for_time(0, missing) if missing else {}
+        knows = self._ask_for_time(0, missing)
         return {
             number: min(max(found[number], low), high)
             if found[number] >= 0
@@ -110,7 +112,7 @@ class KafkaEvents:
                     raise KafkaException(answer.error)
             return {answer.partition: answer.offset for answer in answers}
 
-        return patiently(ask, f"asking {self._topic} for the offsets of a time")
+        return patiently(ask, f"asking {self._topic} for the offsets of a time") if numbers else {}
 
     def read(self, ranges: Ranges, keep: Callable[[pa.Table], pa.Table]) -> Iterator[pa.Table]:
         """The records in [first, end) of each partition, each once, in chunks that went through `keep`.

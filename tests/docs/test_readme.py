@@ -101,6 +101,7 @@ def test_commands_without_a_broker_run_as_the_readme_shows(tmp_path: Path) -> No
         (["replay", "README.md", "--speed", "fast"], "above 0 or max"),
         (["replay", "README.md", "--from", "yesterday"], "no ISO time"),
         (["worker", "--bootstrap-servers", "127.0.0.1:9"], "no Kafka broker answered"),
+        (["archive", "--bootstrap-servers", "127.0.0.1:9"], "no Kafka broker answered"),
     ],
 )
 def test_misuse_ends_with_code_2_and_says_why(arguments: list[str], words: str, tmp_path: Path) -> None:

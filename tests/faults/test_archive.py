@@ -12,7 +12,7 @@ from confluent_kafka import Consumer, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from model.errors import NextclickError
-from stream.archive import Archiver
+from stream.archive import Archiver, ArchiveReport
 from stream.archive_folder import ArchiveFolder
 from stream.fault_points import ARCHIVE_POINTS, VARIABLE
 from stream.settings import Settings
@@ -167,8 +167,11 @@ def test_parts_are_rotated_by_events_and_by_time(make_settings: MakeSettings, tm
     produce(settings, a_log_with_everything(200))
     turns = Flag()
 
-    def tick(_: object) -> None:
+    lags: list[int] = []
+
+    def tick(report: ArchiveReport) -> None:
         """Time stands still until everything is read, then passes."""
+        lags.append(report.lag)
         if len(list(folder.rglob("*.unfinished"))) == 2:
             now_s[0] += 60
         if len(archive.parts(0)) + len(archive.parts(1)) == 10:
@@ -179,6 +182,7 @@ def test_parts_are_rotated_by_events_and_by_time(make_settings: MakeSettings, tm
     )
     by_time.run(turns)
     assert by_time.report.parts == 2
+    assert (max(lags), lags[-1]) == (200, 0)
     assert_equal_to_the_log(settings, folder)
 
 

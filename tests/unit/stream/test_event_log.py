@@ -12,11 +12,12 @@ from hypothesis import strategies as st
 from model.errors import NextclickError
 from model.sessions import SessionRule, Sessions
 from model.vocabulary import Vocabulary
+from replay.demo import BROKER_PARTITIONS, EmbeddedBroker
 from stream.event_columns import Record, event_columns, record_columns, record_of
 from stream.event_log import LOG_END, read_window
 from stream.events import Event, encode_event
 from stream.settings import Settings
-from tests.archives import Log, archived, first_at, plain_window, rows_of, write_archive
+from tests.archives import Log, archived, first_at, plain_window, produce, rows_of, write_archive
 
 SETTINGS = Settings()
 FOREVER_MS = 1 << 60
@@ -77,7 +78,7 @@ def test_usual_records_take_no_raw_bytes() -> None:
     assert [record_of(row) for row in table.to_pylist()] == records
 
 
-@examples(deadline=None, max_examples=60)
+@examples(deadline=None, max_examples=40)
 @given(logs, st.integers(1, 9), st.integers(1, 4), st.integers(0, 40), st.integers(1, 40))
 def test_a_window_by_time_is_that_of_a_plain_reading(
     log: Log, rotate: int, group: int, from_ms: int, length_ms: int
@@ -94,7 +95,7 @@ def test_a_window_by_time_is_that_of_a_plain_reading(
     assert {number: first for number, (first, _) in window.offsets.items()} == first_at(log, from_ms)
 
 
-@examples(deadline=None, max_examples=100)
+@examples(deadline=None, max_examples=60)
 @given(logs, st.integers(1, 40), st.none() | st.integers(1, 41))
 def test_the_newest_events_are_those_of_a_plain_reading(log: Log, newest: int, until_ms: int | None) -> None:
     with tempfile.TemporaryDirectory() as name, mock.patch("stream.event_log.LEAST_BACK", 1):
@@ -185,3 +186,16 @@ def test_the_columns_of_a_window_are_those_of_a_record_but_for_its_bytes() -> No
     records = [Record(4, b"s", encode_event(Event("s", 9, "i", "cart", title="T")), 9), Record(5, b"", b"x")]
     names = event_columns(1, records).column_names
     assert event_columns(1, records).to_pylist() == record_columns(1, records).select(names).to_pylist()
+
+
+def test_a_broker_that_finds_no_times_is_read_from_the_start() -> None:
+    broker = EmbeddedBroker()
+    settings = Settings(bootstrap_servers=broker.address, partitions=BROKER_PARTITIONS)
+    broker.make_topics(settings)
+    produce(
+        settings, [(n % 4, b"s", encode_event(Event("s", 1000 + n, f"i{n}")), 1000 + n) for n in range(80)]
+    )
+    assert read_window(settings, from_ms=1070).frame["item_id"].tolist() == [f"i{n}" for n in range(70, 80)]
+    newest = read_window(settings, newest_events=5)
+    assert newest.frame["item_id"].tolist() == [f"i{n}" for n in range(75, 80)]
+    assert newest.offsets == dict.fromkeys(range(4), (0, 20))
