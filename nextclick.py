@@ -19,6 +19,7 @@ from replay.archive_command import archive
 from replay.compare_command import compare, tune
 from replay.console import check_on_error, log, moment, out, parse_moment, progress_bar
 from replay.offline import Files, Format, Json, OnError, RegistryDir
+from replay.quality_command import quality
 from replay.run import ReplayReport, replay_files
 from replay.train_command import evaluate, train
 from stream.app import run_worker
@@ -45,6 +46,7 @@ app.command(epilog="Example: nextclick evaluate clicks-test.csv --model 20260101
 app.command(
     epilog="Example: nextclick compare clicks.csv.xz --models 'gru4rec gru4rec:loss=bpr-max v-sknn pop'"
 )(compare)
+app.command(epilog="Example: nextclick quality --worker http://127.0.0.1:6066 --plot quality.png")(quality)
 app.command(epilog="Example: nextclick tune clicks.csv.xz --trials 30 --output params.toml")(tune)
 app.command(epilog="Example: nextclick archive --folder ./archive --until-end")(archive)
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from io import BytesIO
 
+import numpy as np
+from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 from matplotlib.figure import Figure
 
+from model.bootstrap import Interval
 from model.compare import Comparison, K
 from model.evaluate import Evaluation
 
@@ -75,4 +78,33 @@ def comparison_plot(comparison: Comparison) -> bytes:
         axis.tick_params(left=False)
     axes[0].set_yticks(range(len(rows)), [shortened(row.name) for row in rows])
     axes[0].set_ylim(-0.6, len(rows) - 0.4)
+    return _png(figure)
+
+
+def rolling_recall(points: Mapping[int, Mapping[str, Interval]]) -> bytes:
+    """Recall@20 of systems over event time with 95 % bands: epoch milliseconds → system → interval.
+
+    A time without events leaves a gap.
+    """
+    figure = Figure(figsize=(10, 4), layout="constrained")
+    axes = figure.subplots()
+    names = list(dict.fromkeys(name for systems in points.values() for name in systems))
+    times = np.array(list(points), "datetime64[ms]")
+    nothing = Interval(float("nan"), float("nan"), float("nan"))
+    for name, colour in zip(names, (BLUE, GREY, ORANGE), strict=False):
+        recall = [systems.get(name, nothing) for systems in points.values()]
+        axes.plot(times, [r.mean for r in recall], marker="o", markersize=3, color=colour, label=name)
+        axes.fill_between(
+            times, [r.low for r in recall], [r.high for r in recall], color=colour, alpha=0.2, linewidth=0
+        )
+    if names:
+        locator = AutoDateLocator()  # type: ignore[no-untyped-call]
+        axes.xaxis.set_major_locator(locator)
+        axes.xaxis.set_major_formatter(ConciseDateFormatter(locator))  # type: ignore[no-untyped-call]
+        axes.legend(frameon=False, ncols=len(names), loc="lower left", bbox_to_anchor=(0, 1))
+    else:
+        axes.text(0.5, 0.5, "no events scored yet", ha="center", va="center", color=GREY)
+    axes.set(xlabel="event time, UTC", ylabel=f"Recall@{K}", ylim=(0, None))
+    axes.grid(axis="y", alpha=0.3)
+    axes.spines[["top", "right"]].set_visible(False)
     return _png(figure)

@@ -41,6 +41,7 @@ BROKER_PARTITIONS = 4
 LAG_LIMIT = 3_000
 TRAINING_EVENTS = 250_000
 SHOWN_LISTS = 8
+SYSTEM_NAMES = {"champion": "GRU4Rec", "pop": "POP", "window_pop": "POP of the last hour"}
 SHOWN_ITEMS = 4
 console = Console(soft_wrap=True)
 
@@ -118,7 +119,7 @@ def numbers(status: dict[str, Any], sent: int, total: int) -> Table:
     for system, quality in status["quality"].items():
         rolling = quality["rolling"]
         values = (f"{rolling['recall_at_20']:.3f}", f"{rolling['mrr_at_20']:.3f}", f"{rolling['events']:,}")
-        table.add_row("POP" if system == "pop" else "GRU4Rec", *values)
+        table.add_row(SYSTEM_NAMES[system], *values)
     table.caption = (
         f"{sent:,} of {total:,} events replayed · {status['lists']:,} lists · model {status['model']}"
     )

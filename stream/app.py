@@ -81,7 +81,7 @@ class WorkerApp:
         self.settings = settings
         self.live = live
         settings.state_dir.mkdir(parents=True, exist_ok=True)
-        self.telemetry = Telemetry(settings.quality_window)
+        self.telemetry = Telemetry(settings.quality_window, settings.quality_fading)
         self.faust = faust.App(
             # Its consumer group: every worker hears every announcement, and a restart need not
             # wait until the group has given up the process that was killed.

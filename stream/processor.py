@@ -22,6 +22,7 @@ from stream.fault_points import reach
 from stream.fence import Fence
 from stream.ladder import FULL, POPULAR
 from stream.live_model import LiveModel, Serving
+from stream.observed import ObservedEvent
 from stream.partition import OpenPartition
 from stream.state import new_state
 from stream.store import Batch
@@ -64,7 +65,7 @@ class SteppedWave:
     dead: list[Arrival] = field(default_factory=list)
     writes: dict[int, tuple[OpenPartition, Batch, Fence]] = field(default_factory=dict)
     outcomes: dict[int, dict[str, int]] = field(default_factory=dict)
-    ranks: list[tuple[int | None, int | None]] = field(default_factory=list)
+    observed: list[ObservedEvent] = field(default_factory=list)
     unlisted: int = 0
     resets: int = 0
     late: int = 0
@@ -104,7 +105,7 @@ class Processor:
             reach("3-loaded")
             self._apply_rule(visits, serving, out)
         reach("4-ruled")
-        shown = [visit.state.list_items for visit in visits]
+        shown = [(visit.state.list_items, visit.state.model_version) for visit in visits]
         out.rebuilt, out.rebuilt_inexact = model_part.rebuild(visits, serving)
         reach("5-rebuilt")
         self._score(visits, shown, serving, out)
@@ -178,16 +179,34 @@ class Processor:
             visits.append(Visit(arrival, event, state or new_state(), oldest, item, not quiet))
         return visits, ended
 
-    def _score(self, visits: list[Visit], shown: list[list[str]], serving: Serving, out: SteppedWave) -> None:
+    def _score(
+        self, visits: list[Visit], shown: list[tuple[list[str], str]], serving: Serving, out: SteppedWave
+    ) -> None:
         """Look each event's item up in the list that its session was shown last, and in POP's.
 
         Of a recovered session the list was lost; the one that is computed again is that list.
         """
-        for visit, last in zip(visits, shown, strict=True):
-            items, item_id = last or visit.state.list_items, visit.event.item_id
-            if items:
-                rank = items.index(item_id) + 1 if item_id in items else None
-                out.ranks.append((rank, serving.popular_rank(item_id, visit.state.recent_items)))
+        masks = serving.excludes_session_items
+        for visit, (items, version) in zip(visits, shown, strict=True):
+            state, event, arrival = visit.state, visit.event, visit.arrival
+            if not items:
+                items, version = state.list_items, state.model_version
+            item_id = event.item_id
+            out.observed.append(
+                ObservedEvent(
+                    arrival.partition,
+                    arrival.watermark.ms,
+                    event.event_time_ms,
+                    event.session_id,
+                    item_id,
+                    visit.item >= 0,
+                    state.position if items else 0,
+                    version,
+                    items.index(item_id) + 1 if item_id in items else 0,
+                    serving.popular_rank(item_id, state.recent_items) or 0 if items else 0,
+                    tuple(state.recent_items) if masks else (),
+                )
+            )
 
     def _apply_rule(self, visits: list[Visit], serving: Serving, out: SteppedWave) -> None:
         """Start a session anew after silence, by its own events or by the watermark; count late events."""

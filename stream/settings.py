@@ -95,7 +95,12 @@ class Settings(BaseSettings):
     session_timeout_ms: int = Field(
         45_000, ge=6_000, le=1_800_000, description="a silent worker's partitions go to others after it"
     )
-    quality_window: int = Field(10_000, ge=100, description="events in rolling Recall@20 and MRR@20")
+    quality_window: int = Field(
+        10_000, ge=100, le=10_000_000, description="events in rolling Recall@20 and MRR@20"
+    )
+    quality_fading: float = Field(
+        0.9999, gt=0, lt=1, description="how much an event still counts when the next one comes"
+    )
     block_cache_bytes: int = Field(
         64 << 20, ge=1 << 20, description="RocksDB cache of all partitions together"
     )

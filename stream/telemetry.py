@@ -15,8 +15,9 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disa
 from stream.events import REASONS
 from stream.fence import Fence
 from stream.partition import OpenPartition
-from stream.prequential import SYSTEMS, Prequential
+from stream.prequential import Prequential
 from stream.processor import FALLBACKS, OUTCOMES, SteppedWave
+from stream.quality_metrics import QualityCollector
 
 SECONDS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 60)
 
@@ -24,11 +25,12 @@ SECONDS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5
 class Telemetry:
     """Counters of one worker process."""
 
-    def __init__(self, window: int) -> None:
+    def __init__(self, newest: int, fading: float) -> None:
         # A second series beside each counter, of no use to anybody here.
         disable_created_metrics()  # type: ignore[no-untyped-call]
         self.registry = CollectorRegistry()
-        self.prequential = Prequential(window)
+        self.prequential = Prequential(newest, fading)
+        self.registry.register(QualityCollector(self.prequential))
         self.read: dict[int, int] = {}
         self.outcomes: dict[int, dict[str, int]] = {}
         self.lists = 0
@@ -76,15 +78,6 @@ class Telemetry:
             buckets=SECONDS,
             registry=r,
         )
-        self._scored = Counter(
-            "nextclick_prequential_events", "events scored against the list shown", ["system"], registry=r
-        )
-        self._hits = Counter("nextclick_prequential_hits", "of these, in the list", ["system"], registry=r)
-        self._reciprocal = Counter(
-            "nextclick_prequential_reciprocal_ranks", "sum of 1/rank of the hits", ["system"], registry=r
-        )
-        self._recall = Gauge("nextclick_rolling_recall_at_20", "newest events", ["system"], registry=r)
-        self._mrr = Gauge("nextclick_rolling_mrr_at_20", "newest events", ["system"], registry=r)
         self.sessions = Gauge("nextclick_open_sessions", "in the store", ["partition"], registry=r)
         self.watermark = Gauge(
             "nextclick_watermark_seconds", "event-time watermark, epoch", ["partition"], registry=r
@@ -157,29 +150,16 @@ class Telemetry:
             received_ns = min(shown.arrival.received_ns for shown in stepped.lists)
             self._queued.observe((stepped.started_ns - received_ns) / 1e9)
             self._delay.observe((now_ns - received_ns) / 1e9)
-        self._score(stepped.ranks)
+        self.prequential.add(stepped.observed)
         for number, (partition, _, fence) in stepped.writes.items():
             self._measure(partition, fence)
             if stepped.number % 256 == 0:
                 self.store_bytes.labels(number).set(partition.store.size_bytes())
 
-    def _score(self, ranks: list[tuple[int | None, int | None]]) -> None:
-        for champion_rank, pop_rank in ranks:
-            self.prequential.add(champion_rank, pop_rank)
-        for place, system in enumerate(SYSTEMS):
-            found = [pair[place] for pair in ranks if pair[place] is not None]
-            self._scored.labels(system).inc(len(ranks))
-            self._hits.labels(system).inc(len(found))
-            self._reciprocal.labels(system).inc(sum(1 / rank for rank in found if rank is not None))
-
     def refresh(self, version: str) -> None:
         """Set the gauges that are only worth computing when somebody looks; `version` serves now."""
         self.model.clear()
         self.model.labels(version).set(1)
-        for system, rolling in self.prequential.systems.items():
-            quality = rolling.rolling()
-            self._recall.labels(system).set(quality.recall)
-            self._mrr.labels(system).set(quality.mrr)
         self._rss.set(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
 
     def accounting(self, in_flight: int) -> dict[str, object]:

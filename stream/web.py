@@ -8,6 +8,8 @@ import faust
 from prometheus_client import generate_latest
 
 from stream.pipeline import Pipeline
+from stream.quality_sums import Measured, measured
+from stream.slices import SYSTEMS
 
 
 def add_views(app: faust.App, pipeline: Pipeline) -> None:
@@ -36,12 +38,11 @@ def add_views(app: faust.App, pipeline: Pipeline) -> None:
 
     @app.page("/api/status")
     async def status(web: Any, request: Any) -> Any:
+        overall = telemetry.prequential.overall()
+        rolling, total = measured(overall["newest"]), measured(overall["total"])
         quality = {
-            system: {
-                "rolling": _quality(rolling.rolling()),
-                "total": _quality(rolling.total()),
-            }
-            for system, rolling in telemetry.prequential.systems.items()
+            system: {"rolling": _quality(rolling.get(system)), "total": _quality(total.get(system))}
+            for system in SYSTEMS
         }
         return web.json(
             {
@@ -57,6 +58,17 @@ def add_views(app: faust.App, pipeline: Pipeline) -> None:
             }
         )
 
+    @app.page("/api/quality")
+    async def quality(web: Any, request: Any) -> Any:
+        """Sums to be added to those of other workers; their windows end at `until_ms`, if it is given."""
+        until_ms = request.query.get("until_ms")
+        if until_ms is not None and not (until_ms.isascii() and until_ms.isdigit() and len(until_ms) < 16):
+            return web.json({"error": f"until_ms is epoch milliseconds, not {until_ms!r}"}, status=400)
+        sums = telemetry.prequential.sums(None if until_ms is None else int(until_ms))
+        return web.bytes(sums.to_json(), content_type="application/json")
 
-def _quality(quality: Any) -> dict[str, float]:
-    return {"events": quality.events, "recall_at_20": quality.recall, "mrr_at_20": quality.mrr}
+
+def _quality(found: Measured | None) -> dict[str, float]:
+    if found is None:
+        return {"events": 0, "recall_at_20": 0.0, "mrr_at_20": 0.0}
+    return {"events": found.events, "recall_at_20": found.recall.mean, "mrr_at_20": found.mrr.mean}
