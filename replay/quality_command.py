@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich.console import Console
 from rich.table import Table
 
 from model.bootstrap import Interval
@@ -23,11 +24,13 @@ from stream.settings import load_settings
 from stream.slices import KINDS
 
 TIMEOUT_S = 10.0
-NAMES = {"champion": "champion", "pop": "POP", "window_pop": "POP of the last hour"}
+# Of tables where there is no terminal, whose width they would have to keep to.
+WIDTH = 140
+NAMES = {"champion": "champion", "pop": "POP", "window_pop": "last-hour POP"}
 WINDOW_NAMES = {
-    "newest": "newest {newest:,} events of each worker",
-    "1h": "1 h of event time",
-    "24h": "24 h of event time",
+    "newest": "newest {newest:,} of each worker",
+    "1h": "last hour of event time",
+    "24h": "last 24 h of event time",
     "fading": "fading, α = {fading}",
     "total": "since the workers' start",
 }
@@ -190,18 +193,8 @@ def show(sums: QualitySums, workers: int, window: str) -> None:
 
 
 def _print_table(title: str, first: str, rows: dict[str, Any]) -> None:
-    table = Table(
-        first,
-        "system",
-        "events",
-        "Recall@20",
-        "",
-        "MRR@20",
-        "",
-        "Recall@20 less champion's",
-        title=title or None,
-        title_justify="left",
-    )
+    columns = (first, "system", "events", "Recall@20", "MRR@20", "Recall@20 less champion's")
+    table = Table(*columns, title=title or None, title_justify="left")
     for name, sums in rows.items():
         found = {} if sums is None else measured(sums)
         if not found:
@@ -211,17 +204,15 @@ def _print_table(title: str, first: str, rows: dict[str, Any]) -> None:
                 name if not place else "",
                 NAMES[system],
                 f"{of.events:,.0f}",
-                f"{of.recall.mean:.4f}",
-                _ends(of.recall),
-                f"{of.mrr.mean:.4f}",
-                _ends(of.mrr),
-                f"{of.recall_difference.mean:+.4f} {_ends(of.recall_difference, '+')}" if place else "",
+                _with_ends(of.recall),
+                _with_ends(of.mrr),
+                _with_ends(of.recall_difference, "+") if place else "",
                 end_section=place == len(found) - 1,
             )
-    out.print(table)
+    (out if out.is_terminal else Console(width=WIDTH)).print(table)
 
 
-def _ends(interval: Interval, sign: str = "") -> str:
+def _with_ends(interval: Interval, sign: str = "") -> str:
     if interval.low != interval.low:
-        return "(one group of sessions)"
-    return f"{interval.low:{sign}.4f} – {interval.high:{sign}.4f}"
+        return f"{interval.mean:{sign}.4f}"
+    return f"{interval.mean:{sign}.4f} ({interval.low:{sign}.3f} … {interval.high:{sign}.3f})"

@@ -20,26 +20,26 @@ class ItemAges:
         self._most = most
         self._first_ms: dict[str, int] = {}
 
-    def age(self, item_id: str, time_ms: int, known: bool) -> int:
-        """The place in AGES of an item at `time_ms`; a new one is younger than an hour."""
+    def age(self, item_id: str, time_ms: int, known: bool, learn: bool = True) -> int:
+        """The place in AGES of an event's item; a new one is younger than an hour.
+
+        Unless it is not to `learn`, it takes notice of the event; one that comes late can make its
+        item older for those to come.
+        """
         first_ms = self._first_ms.get(item_id)
         if first_ms is None:
-            return TRAINED if known else HOUR
+            if known:
+                return TRAINED
+            if learn:
+                if len(self._first_ms) >= self._most:
+                    del self._first_ms[next(iter(self._first_ms))]
+                self._first_ms[item_id] = time_ms
+            return HOUR
         age_ms = time_ms - first_ms
         if age_ms < HOUR_MS:
+            if age_ms < 0 and learn:
+                self._first_ms[item_id] = time_ms
             return HOUR
         if age_ms < DAY_MS:
             return DAY
         return WEEK if age_ms < WEEK_MS else OLDER
-
-    def see(self, item_id: str, time_ms: int, known: bool) -> None:
-        """Take notice of an event; one that comes late can make its item older."""
-        first_ms = self._first_ms.get(item_id)
-        if first_ms is None:
-            if known:
-                return
-            if len(self._first_ms) >= self._most:
-                del self._first_ms[next(iter(self._first_ms))]
-            self._first_ms[item_id] = time_ms
-        elif time_ms < first_ms:
-            self._first_ms[item_id] = time_ms

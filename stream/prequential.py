@@ -36,7 +36,7 @@ from stream.watermark import LEAP_MS
 from stream.window_popularity import WindowPopularity
 
 HOUR_BUCKETS = 12
-BATCH = 512
+BATCH = 1024
 MOST_WAITING = 64
 NO_BUCKET = -1
 FIELDS = 9
@@ -80,12 +80,13 @@ class Prequential:
         time_ms, item_id = event.time_ms, event.item_id
         is_ahead = self._follow(event)
         is_inside = not is_ahead and time_ms >= self._oldest_ms
+        age = self._ages.age(item_id, time_ms, event.known, is_inside)
         if event.position:
             row = (
                 slices.group_of(event.session_id),
                 self._versions.get(event.version) or self._new_version(event.version),
                 slices.position_slot(event.position),
-                FIRST_AGE + self._ages.age(item_id, time_ms, event.known),
+                FIRST_AGE + age,
                 event.champion_rank,
                 event.pop_rank,
                 *self._popularity.expected(item_id, event.masked),
@@ -99,7 +100,6 @@ class Prequential:
                 self._sum()
         if is_inside:
             self._popularity.count(item_id, time_ms)
-            self._ages.see(item_id, time_ms, event.known)
 
     def _follow(self, event: ObservedEvent) -> bool:
         """Move the clocks as the partition's watermark moves; → whether the event leaps ahead of it."""
@@ -163,8 +163,9 @@ class Prequential:
         numbers_N, cells_NK, values_NC = _batch_of(self._rows)
         # What the view is of may not grow while the view is there.
         self._rows = array("q")
-        self._total += slices.summed(cells_NK, values_NC).astype(np.int64)
-        self._newest.add(cells_NK, values_NC)
+        sums = slices.summed(cells_NK, values_NC).astype(np.int64)
+        self._total += sums
+        self._newest.add(cells_NK, values_NC, sums)
         self._faded.add(cells_NK, values_NC)
         self._buckets.add(
             np.where(numbers_N * BUCKET_MS >= self._oldest_ms, numbers_N, NO_BUCKET), cells_NK, values_NC

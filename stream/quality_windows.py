@@ -31,11 +31,10 @@ class NewestEvents:
         self._values = np.zeros((size, len(COLUMNS)))
         self._place = 0
 
-    def add(self, cells_NK: Whole, values_NC: Numbers) -> None:
-        """Add a batch, and take the events that are no longer among the newest out."""
+    def add(self, cells_NK: Whole, values_NC: Numbers, sums: Whole) -> None:
+        """Add a batch, whose sums they are, and take out the events that are no longer among the newest."""
         places = (self._place + np.arange(len(cells_NK))) % len(self._cells)
-        change = summed(cells_NK, values_NC) - summed(self._cells[places], self._values[places])
-        self.sums += change.astype(np.int64)
+        self.sums += sums - summed(self._cells[places], self._values[places]).astype(np.int64)
         self._cells[places], self._values[places] = cells_NK, values_NC
         self._place = (self._place + len(cells_NK)) % len(self._cells)
 
