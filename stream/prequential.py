@@ -13,7 +13,6 @@ the champion's list was made an event earlier. The advantage is the baseline's.
 from __future__ import annotations
 
 import threading
-from array import array
 from collections.abc import Iterable
 
 import numpy as np
@@ -61,7 +60,7 @@ class Prequential:
         self._versions: dict[str, int] = {}
         self._batch = min(BATCH, newest)
         # Rows of FIELDS numbers: bucket, group, slots, ranks, and what last-hour POP is expected to hit.
-        self._rows = array("q")
+        self._rows: list[int] = []
         self._waiting: list[tuple[ObservedEvent, tuple[int, ...]]] = []
         self._total = no_sums()
         self._newest = NewestEvents(newest)
@@ -146,7 +145,7 @@ class Prequential:
             return
         self._waiting = [w for w in self._waiting if w[0].time_ms > self._clocks[w[0].partition] + LEAP_MS]
         self._sum()
-        rows = array("q")
+        rows: list[int] = []
         for event, (group, _, *rest) in due:
             if event.time_ms < self._oldest_ms:
                 self._outside += 1
@@ -161,8 +160,7 @@ class Prequential:
         if not self._rows:
             return
         numbers_N, cells_NK, values_NC = _batch_of(self._rows)
-        # What the view is of may not grow while the view is there.
-        self._rows = array("q")
+        self._rows.clear()
         sums = slices.summed(cells_NK, values_NC).astype(np.int64)
         self._total += sums
         self._newest.add(cells_NK, values_NC, sums)
@@ -218,9 +216,9 @@ class Prequential:
         }
 
 
-def _batch_of(rows: array[int]) -> tuple[slices.Whole, slices.Whole, slices.Numbers]:
+def _batch_of(rows: list[int]) -> tuple[slices.Whole, slices.Whole, slices.Numbers]:
     """Rows as bucket numbers, cells and values."""
-    table = np.frombuffer(rows, np.int64).reshape(-1, FIELDS)
+    table = np.array(rows, np.int64).reshape(-1, FIELDS)
     slots_NK = np.column_stack([np.zeros(len(table), np.int64), table[:, 2:5]])
     cells_NK = slices.cells_of(slots_NK, table[:, 1])
-    return table[:, 0].copy(), cells_NK, slices.values_of(table[:, 5:7], table[:, 7:9])
+    return table[:, 0], cells_NK, slices.values_of(table[:, 5:7], table[:, 7:9])
