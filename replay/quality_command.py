@@ -56,25 +56,25 @@ def quality(
     if not worker:
         settings = load_settings()
         worker = [f"http://{settings.web_host}:{settings.web_port}"]
-    sums = collect(worker)
+    workers = list(dict.fromkeys(address.rstrip("/") for address in worker))
+    sums = collect(workers)
     if plot:
         from model.plots import rolling_recall
 
         plot.parent.mkdir(parents=True, exist_ok=True)
         plot.write_bytes(rolling_recall(points_of(sums)))
     if as_json:
-        print(json.dumps(as_dict(sums, len(worker))))
+        print(json.dumps(as_dict(sums, len(workers))))
         return
-    show(sums, len(worker), window)
+    show(sums, len(workers), window)
 
 
 def collect(workers: Sequence[str]) -> QualitySums:
-    """The workers' sums added up, all windows of event time ending with that of the farthest worker.
+    """The sums of workers, no two the same, added up; all windows of event time end with the farthest's.
 
     Raises NextclickError when one does not answer, or answers something else.
     """
-    addresses = list(dict.fromkeys(address.rstrip("/") for address in workers))
-    asked = {address: _ask(address) for address in addresses}
+    asked = {address: _ask(address) for address in workers}
     until_ms = max(sums.until_ms for sums in asked.values())
     for address, sums in asked.items():
         if sums.until_ms != until_ms:
