@@ -102,7 +102,7 @@ def is_confirmed(one: ObservedEvent, log: Sequence[ObservedEvent]) -> bool:
     return one.time_ms <= clock_ms + LEAP_MS
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(logs(), st.integers(1, 30))
 def test_every_window_holds_what_a_naive_recomputation_holds(log: list[ObservedEvent], newest: int) -> None:
     sums = scored(log, newest).sums()
@@ -137,7 +137,7 @@ def test_the_fading_factor_follows_its_recursion_in_every_slice(
         assert quality.recall.mean == pytest.approx(hits / count)
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(logs())
 def test_two_workers_together_have_scored_what_one_would(log: list[ObservedEvent]) -> None:
     # Each has its own last hour and its own ages, so these are compared elsewhere.
