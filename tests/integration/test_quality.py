@@ -141,8 +141,8 @@ def get(process: WorkerProcess, path: str) -> str:
 def test_the_quality_of_two_workers_together_is_what_the_topics_say(
     make_settings: MakeSettings, tmp_path: Path
 ) -> None:
-    # Small waves, so that they keep nearly to the order of the log, as last-hour POP needs.
-    settings = make_settings(partitions=2, wave_size=4)
+    # Small waves, one at a time: they keep nearly to the order of the log, as last-hour POP needs.
+    settings = make_settings(partitions=2, wave_size=4, step_threads=1)
     log = markov_shoppers(sessions=2_000, items=120, seed=7)
     registry = Registry(settings.registry_dir)
     second = train_small(
