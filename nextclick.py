@@ -16,6 +16,7 @@ from rich.table import Table
 from model.errors import NextclickError
 from model.registry import Registry
 from replay.archive_command import archive
+from replay.cadence_command import cadence
 from replay.compare_command import compare, tune
 from replay.console import check_on_error, log, moment, out, parse_moment, progress_bar
 from replay.offline import Files, Format, Json, OnError, RegistryDir
@@ -47,6 +48,9 @@ app.command(
     epilog="Example: nextclick compare clicks.csv.xz --models 'gru4rec gru4rec:loss=bpr-max v-sknn pop'"
 )(compare)
 app.command(epilog="Example: nextclick quality --worker http://127.0.0.1:6066 --plot quality.png")(quality)
+app.command(epilog="Example: nextclick cadence clicks.csv.xz --every never,24h,6h,1h --plot cadence.png")(
+    cadence
+)
 app.command(epilog="Example: nextclick tune clicks.csv.xz --trials 30 --output params.toml")(tune)
 app.command(epilog="Example: nextclick archive --folder ./archive --until-end")(archive)
 

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 LossName = Literal["cross-entropy", "full-cross-entropy", "bpr", "top1", "bpr-max", "top1-max"]
 EmbeddingName = Literal["tied", "separate", "one-hot"]
 Scoring = Literal["auto", "exact", "bfloat16", "approximate"]
+NewItemVectors = Literal["random", "neighbours"]
 OptimizerName = Literal["adagrad", "adam", "momentum"]
 
 
@@ -43,6 +44,9 @@ class ModelConfig(BaseModel):
     optimizer: OptimizerName = "adagrad"
     learning_rate: float = Field(0.05, gt=0, le=10)
     momentum: float = Field(0.0, ge=0, lt=1)
+    new_item_vectors: NewItemVectors = Field(
+        "random", description="where new items begin in a training that goes on from an earlier model"
+    )
     seed: int = Field(42, ge=0, lt=1 << 63)
 
     dwell_threshold_s: float | None = Field(

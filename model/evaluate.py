@@ -121,7 +121,7 @@ def rank_targets(
         rows = torch.from_numpy(batch.rows)
         started = time.perf_counter()
         scores, state = network.step({"item": items[rows].long()}, state)
-        exclude_BM = _session_items(known, batch.rows) if exclude_session_items else None
+        exclude_BM = newest_items(known, batch.rows) if exclude_session_items else None
         if lists:
             listed = top_of(scores, k, exclude_BM)[0].numpy()
             seconds += time.perf_counter() - started
@@ -163,7 +163,7 @@ def _beyond_the_known(
     yield len(ascending) - np.searchsorted(ascending, counts, side="left"), session[first]
 
 
-def _session_items(sessions: Sessions, rows: npt.NDArray[np.int64]) -> torch.Tensor:
+def newest_items(sessions: Sessions, rows: npt.NDArray[np.int64]) -> torch.Tensor:
     """Each session's newest items up to its row in `rows`, B×M, padded with -1."""
     begins = sessions.offsets[np.searchsorted(sessions.offsets, rows, side="right") - 1]
     behind = np.arange(min(RECENT_ITEMS, int((rows - begins).max()) + 1))

@@ -151,7 +151,8 @@ class _Training:
         )
         self._step = GradientStep(network, vocabulary, config, self._sampler, replicas)
         if start is not None:
-            start.put_into(network, self._step.optimizer, vocabulary)
+            neighbours_in = sessions if config.new_item_vectors == "neighbours" else None
+            start.put_into(network, self._step.optimizer, vocabulary, neighbours_in)
         self._items = torch.from_numpy(self._sessions.items)
         prior = network.prior
         self._clock = None if prior is None else EventClock(prior, sessions)

@@ -1,7 +1,8 @@
 """An earlier model to go on from: its weights and its optimizer's sums, moved to a grown vocabulary.
 
 Rows follow their item id. Items that the earlier model did not know begin as in a new
-network. Without the optimizer's sums every step would be as large as the first again.
+network, or where the known items stand that their first sessions clicked beside them.
+Without the optimizer's sums every step would be as large as the first again.
 """
 
 from __future__ import annotations
@@ -14,7 +15,9 @@ from torch import Tensor
 
 from model.errors import NextclickError
 from model.network import SampledNetwork
+from model.new_items import place_new_items
 from model.optimizers import Optimizer
+from model.sessions import Sessions
 from model.vocabulary import Vocabulary
 
 
@@ -26,8 +29,18 @@ class WarmStart:
     optimizer_state: Mapping[str, Tensor]
     vocabulary: Vocabulary
 
-    def put_into(self, network: SampledNetwork, optimizer: Optimizer, vocabulary: Vocabulary) -> None:
-        """Overwrite what `network` and `optimizer` begin with. Raises NextclickError when they do not fit."""
+    def put_into(
+        self,
+        network: SampledNetwork,
+        optimizer: Optimizer,
+        vocabulary: Vocabulary,
+        neighbours_in: Sessions | None = None,
+    ) -> None:
+        """Overwrite what `network` and `optimizer` begin with. Raises NextclickError when they do not fit.
+
+        `neighbours_in` are sessions to be learned from: items that are new in them begin at their
+        neighbours' means. None, or an item without known neighbours: as in a new network.
+        """
         fresh = network.state_dict()
         if fresh.keys() != self.weights.keys():
             differing = sorted(fresh.keys() ^ self.weights.keys())
@@ -43,6 +56,8 @@ class WarmStart:
         for name, tensor in fresh.items():
             weights[name] = _moved(self.weights[name], tensor, network.item_dimension(name), before, now)
         network.load_state_dict(weights)
+        if neighbours_in is not None:
+            place_new_items(network, neighbours_in, (before_V >= 0).numpy())
         for name, tensor in self.optimizer_state.items():
             parameter, _, _ = name.rpartition(".")
             like = torch.zeros_like(fresh[parameter]) if tensor.ndim else tensor

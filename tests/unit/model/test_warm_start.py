@@ -4,6 +4,7 @@ import torch
 
 from model.config import ModelConfig
 from model.errors import NextclickError
+from model.network import SampledNetwork
 from model.networks import build
 from model.optimizers import Adam, build_optimizer
 from model.sessions import SessionRule, Sessions
@@ -16,6 +17,9 @@ CONFIG = ModelConfig(hidden_size=4, epochs=1, negatives=8, optimizer="adam", pri
 OLD = Vocabulary(["a", "b", "c", "d"], np.array([4, 3, 2, 1]))
 # As many items as units: a dimension of that size says nothing of what it counts.
 NEW = Vocabulary(["c", "x", "a", "y", "d"], np.array([1, 1, 1, 1, 1]))
+
+# c, x, a; y beside x only, which is new as well.
+CLICKED = Sessions(np.array([0, 3, 5]), np.array([0, 1, 2, 1, 3]), np.arange(5) * 1000, np.array(["s", "t"]))
 
 
 def test_rows_follow_their_item_and_new_items_begin_anew() -> None:
@@ -42,6 +46,40 @@ def test_rows_follow_their_item_and_new_items_begin_anew() -> None:
     assert torch.equal(optimizer.state["item_VH.first"][[0, 2, 4]], state["item_VH.first"][[2, 0, 3]])
     assert (optimizer.state["bias_V.second"][[1, 3]] == 0).all()
     assert optimizer.state["item_VH.steps"] == 7
+
+
+@pytest.mark.parametrize("embedding", ["tied", "separate"])
+def test_new_items_begin_at_the_mean_of_their_known_neighbours(embedding: str) -> None:
+    torch.manual_seed(0)
+    config = CONFIG.model_copy(update={"embedding": embedding})
+    old, new = build(config, OLD), build(config, NEW)
+    assert isinstance(old, SampledNetwork)
+    assert isinstance(new, SampledNetwork)
+    with torch.no_grad():
+        old.get_parameter("bias_V").normal_()
+    fresh = {name: tensor.clone() for name, tensor in new.state_dict().items()}
+    WarmStart(old.state_dict(), {}, OLD).put_into(new, Adam(0.1), NEW, CLICKED)
+    for name in {new.input_table, new.output_table, new.bias_table}:
+        before, after = old.get_parameter(name), new.get_parameter(name)
+        torch.testing.assert_close(after[1], (before[2] + before[0]) / 2)
+        assert torch.equal(after[3], fresh[name][3]), "without a known neighbour"
+        assert torch.equal(after[[0, 2, 4]], before[[2, 0, 3]])
+
+
+def test_the_setting_decides_where_new_items_begin() -> None:
+    log = markov_shoppers(sessions=200, items=30, seed=4).frame
+    vocabulary = Vocabulary.from_frame(log)
+    sessions = Sessions.from_frame(log, vocabulary, SessionRule(1800))
+    some = Vocabulary([f"i{n}" for n in range(20)], np.ones(20, np.int64))
+    config = CONFIG.model_copy(update={"learning_rate": 1e-9})
+    start = WarmStart(build(config, some).state_dict(), {}, some)
+    unknown = np.flatnonzero(some.encode(vocabulary.item_ids.tolist()) < 0)
+    norms = []
+    for choice in ("random", "neighbours"):
+        chosen = config.model_copy(update={"new_item_vectors": choice})
+        network = train(sessions, vocabulary, chosen, start=start).network
+        norms.append(float(network.get_parameter("item_VH")[unknown].detach().norm(dim=1).mean()))
+    assert norms[1] < 0.8 * norms[0], "a mean of many is shorter than one drawn alone"
 
 
 @pytest.mark.parametrize(
