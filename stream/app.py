@@ -26,6 +26,7 @@ from faust.worker import Worker as FaustWorker
 from mode.utils.queues import FlowControlEvent, ThrowableQueue
 
 from model.errors import NextclickError
+from stream.announcements import decode_announcement
 from stream.live_model import LiveModel
 from stream.pipeline import Pipeline
 from stream.settings import Settings
@@ -39,12 +40,6 @@ CHANNEL_WAVES = 2
 CLOCK_SLACK_S = 60.0
 GIL_SWITCH_S = 0.0005
 logger = logging.getLogger(__name__)
-
-
-class Announcement(msgspec.Struct):
-    """The value on `models`: the version that is to serve."""
-
-    version: str
 
 
 def crash(error: BaseException) -> None:
@@ -164,7 +159,7 @@ class WorkerApp:
     def _take_up(self, value: bytes | None) -> None:
         """Warm an announced version up and put it into service; a bad one is refused and logged."""
         try:
-            version = msgspec.json.decode(value or b"", type=Announcement).version
+            version = decode_announcement(value).version
             if version == self.live.current.version:
                 return
             self.live.offer(self.live.prepare(version))

@@ -8,14 +8,12 @@ from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 
-import msgspec
 import pytest
-from confluent_kafka import Producer
 
 from model.registry import Registry
 from replay.run import replay_frames
 from replay.synthetic import SyntheticLog
-from stream.app import Announcement
+from stream.announcements import announce
 from stream.settings import Settings
 from stream.subscriber import recommendations
 from stream.worker_process import WorkerProcess, free_port
@@ -83,16 +81,11 @@ def test_an_announced_version_serves_without_a_restart_and_a_bad_one_does_not(
     registry.promote(first.version)
     half = len(shoppers.frame) // 2
 
-    def announce(version: str) -> None:
-        producer = Producer(settings.producer_config())
-        producer.produce(settings.models_topic, msgspec.json.encode(Announcement(version)), b"champion")
-        assert producer.flush(10) == 0
-
     with worker(settings, tmp_path) as process:
         replay_frames(settings, [shoppers.frame[:half]])
         process.wait_until(served(half), "the first half")
-        announce("no-such-version")
-        announce(second.version)
+        announce(settings, "no-such-version")
+        announce(settings, second.version)
         process.wait_until(lambda s: s["model"] == second.version, "the swap")
         replay_frames(settings, [shoppers.frame[half:]])
         status = process.wait_until(served(len(shoppers.frame)), "the second half")
