@@ -8,6 +8,7 @@ them. Nothing is pickled.
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import os
@@ -37,6 +38,8 @@ OPTIMIZER = "optimizer.safetensors"
 MANIFEST = "manifest.json"
 CHAMPION = "CHAMPION"
 UNFINISHED_PREFIX = ".unfinished-"
+# Of what people read about versions; no version itself.
+REPORTS = "reports"
 
 
 class Registry:
@@ -90,7 +93,10 @@ class Registry:
         files[MANIFEST] = json.dumps(manifest, indent=2).encode()
         folder = self.root / f"{UNFINISHED_PREFIX}{version}-{os.getpid()}"
         folder.mkdir(parents=True)
+        # Locked while it is written, so that it can be told from what a killed process left.
+        descriptor = os.open(folder, os.O_RDONLY)
         try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
             for name, content in files.items():
                 _write_durably(folder / name, content)
             _sync_folder(folder)
@@ -98,6 +104,8 @@ class Registry:
         except BaseException:
             shutil.rmtree(folder, ignore_errors=True)
             raise
+        finally:
+            os.close(descriptor)
         _sync_folder(self.root)
         return Model(version, config, vocabulary, network.eval(), dict(scores), manifest)
 
@@ -157,7 +165,7 @@ class Registry:
         champion = self.champion()
         rows = []
         for folder in sorted(self.root.glob("*")) if self.root.is_dir() else []:
-            if folder.is_dir() and not folder.name.startswith("."):
+            if folder.is_dir() and not folder.name.startswith(".") and folder.name != REPORTS:
                 manifest = self._manifest(folder)
                 scores = json.loads(self._verified(folder, SCORES, manifest["sha256"][SCORES]))
                 rows.append({**manifest, "scores": scores, "champion": folder.name == champion})
@@ -177,6 +185,22 @@ class Registry:
         _write_durably(temporary, f"{version}\n".encode())
         temporary.replace(self.root / CHAMPION)
         _sync_folder(self.root)
+
+    def remove_unfinished(self) -> list[str]:
+        """Remove the versions that killed processes left half-written; → their names."""
+        removed = []
+        for folder in sorted(self.root.glob(f"{UNFINISHED_PREFIX}*")):
+            descriptor = os.open(folder, os.O_RDONLY)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                continue
+            else:
+                shutil.rmtree(folder)
+                removed.append(folder.name)
+            finally:
+                os.close(descriptor)
+        return removed
 
     def _folder(self, version: str) -> Path:
         folder = self.root / version

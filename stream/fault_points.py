@@ -24,6 +24,19 @@ POINTS = (
     "9-written",
     "9-committed",
 )
+RETRAIN_POINTS = (
+    "retrain-locked",
+    "retrain-read",
+    "retrain-split",
+    "retrain-trained",
+    "retrain-evaluated",
+    "retrain-finished",
+    "retrain-accepted",
+    "retrain-saved",
+    "retrain-promoted",
+    "retrain-announced",
+    "retrain-reported",
+)
 ARCHIVE_POINTS = (
     "archive-1-buffered",
     "archive-2-written",

@@ -106,6 +106,21 @@ class Settings(BaseSettings):
     )
     write_buffer_bytes: int = Field(16 << 20, ge=1 << 20, description="RocksDB memtable of one partition")
 
+    retrain_newest_events: int = Field(
+        500_000, ge=100, description="at most so many of the newest events are learned from"
+    )
+    retrain_epochs: int = Field(1, ge=1, le=1000, description="passes over them, going on from the champion")
+    gate_fraction: float = Field(
+        0.1, ge=0.01, le=0.5, description="newest share of them that champion and challenger are held to"
+    )
+    gate_margin: float = Field(
+        0.01, ge=0, le=1, description="of Recall@20 and MRR@20 a challenger may lose; 0: has to be better"
+    )
+    gate_step_factor: float = Field(
+        2.0, gt=0, description="times the champion's step time that a challenger may take"
+    )
+    gate_min_sessions: int = Field(100, ge=1, description="evaluated sessions without which all is refused")
+
     web_host: str = "127.0.0.1"
     web_port: int = Field(6066, ge=1, le=65_535)
     log_level: str = Field("INFO", pattern=r"^(DEBUG|INFO|WARNING|ERROR)$")

@@ -1,4 +1,6 @@
+import fcntl
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -91,6 +93,41 @@ def test_what_a_killed_save_left_is_no_version(registry: Registry) -> None:
     assert [row["version"] for row in registry.versions()] == [version]
     with pytest.raises(NextclickError, match="no version"):
         registry.load(".unfinished-x")
+
+
+def test_what_a_killed_save_left_is_removed_and_what_is_being_saved_is_not(registry: Registry) -> None:
+    version = save(registry).version
+    left, saving = registry.root / ".unfinished-a", registry.root / ".unfinished-b"
+    for folder in (left, saving):
+        folder.mkdir()
+        (folder / "weights.safetensors").write_bytes(b"half")
+    descriptor = os.open(saving, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        assert registry.remove_unfinished() == [left.name]
+    finally:
+        os.close(descriptor)
+    assert not left.exists()
+    assert saving.exists()
+    assert registry.load(version).version == version
+
+
+def test_a_version_is_locked_while_it_is_saved(registry: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
+    rename = Path.rename
+
+    def meanwhile(self: Path, target: Path) -> Path:
+        assert registry.remove_unfinished() == []
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", meanwhile)
+    version = save(registry).version
+    assert registry.load(version).version == version
+
+
+def test_reports_beside_the_versions_are_no_version(registry: Registry) -> None:
+    version = save(registry).version
+    (registry.root / "reports" / "x").mkdir(parents=True)
+    assert [row["version"] for row in registry.versions()] == [version]
 
 
 @pytest.mark.parametrize("version", ["..", "../x", "", "nowhere"])
