@@ -21,6 +21,7 @@ from replay.compare_command import compare, tune
 from replay.console import check_on_error, log, moment, out, parse_moment, progress_bar
 from replay.offline import Files, Format, Json, OnError, RegistryDir
 from replay.quality_command import quality
+from replay.retrain_command import retrain_command
 from replay.run import ReplayReport, replay_files
 from replay.train_command import evaluate, train
 from stream.app import run_worker
@@ -53,6 +54,7 @@ app.command(epilog="Example: nextclick cadence clicks.csv.xz --every never,24h,6
 )
 app.command(epilog="Example: nextclick tune clicks.csv.xz --trials 30 --output params.toml")(tune)
 app.command(epilog="Example: nextclick archive --folder ./archive --until-end")(archive)
+app.command("retrain", epilog="Example: nextclick retrain --every 6h")(retrain_command)
 
 
 @app.command(epilog="Example: nextclick models --registry ./registry")

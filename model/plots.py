@@ -8,6 +8,7 @@ from io import BytesIO
 import matplotlib
 import numpy as np
 from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from model.bootstrap import Interval
@@ -15,6 +16,7 @@ from model.compare import Comparison, K
 from model.evaluate import Evaluation
 from model.live_baselines import HOUR_MS
 from model.rolling import HourlyHits
+from model.gate import Decision
 
 DRAWN_FROM_TARGETS = 100
 BLUE, ORANGE, GREY = "#2563eb", "#d97706", "#6b7280"
@@ -66,16 +68,7 @@ def comparison_plot(comparison: Comparison) -> bytes:
         (axes[1], f"MRR@{K}", [row.mrr for row in rows], ORANGE),
     )
     for axis, title, intervals, colour in measures:
-        for place, interval in enumerate(intervals):
-            axis.plot([interval.low, interval.high], [place, place], color=colour, linewidth=2)
-            axis.plot([interval.mean], [place], marker="o", markersize=4, color=colour)
-            axis.annotate(
-                f"{interval.mean:.3f}",
-                (interval.high, place),
-                (5, -3),
-                textcoords="offset points",
-                color=GREY,
-            )
+        _points(axis, intervals, colour)
         axis.set(title=title, xlim=(0, 1.18 * max(i.high for i in intervals) or 1))
         axis.grid(axis="x", alpha=0.3)
         axis.spines[["top", "right", "left"]].set_visible(False)
@@ -147,3 +140,54 @@ def rolling_plot(series: Sequence[HourlyHits], hours: int) -> bytes:
     axis.tick_params(axis="x", labelrotation=30)
     axis.legend(frameon=False, loc="upper left", bbox_to_anchor=(1, 1), title=f"Recall@{K} of all, system")
     return _png(figure)
+
+
+def gate_plot(decision: Decision, margin: float) -> bytes:
+    """What a gate has seen: Recall@20 and MRR@20 of all, and the challenger's lead over each of the others.
+
+    Points with 95 % intervals, the challenger on top. The dashed line is how much may be lost.
+    """
+    rows = decision.standings[::-1]
+    names = [shortened(row.name) for row in rows]
+    figure = Figure(figsize=(11, 1.4 + 0.42 * len(rows)), layout="constrained")
+    axes = figure.subplots(1, 3, sharey=True, width_ratios=[3, 3, 4])
+    for axis, title, intervals, colour in (
+        (axes[0], f"Recall@{K}", [row.recall for row in rows], BLUE),
+        (axes[1], f"MRR@{K}", [row.mrr for row in rows], ORANGE),
+    ):
+        _points(axis, intervals, colour)
+        axis.set(title=title, xlim=(0, 1.2 * max(i.high for i in intervals) or 1))
+    for offset, colour, name, leads in (
+        (0.12, BLUE, f"Recall@{K}", [row.recall_lead for row in rows]),
+        (-0.12, ORANGE, f"MRR@{K}", [row.mrr_lead for row in rows]),
+    ):
+        shown = [(place + offset, lead) for place, lead in enumerate(leads) if lead is not None]
+        for place, lead in shown:
+            axes[2].plot([lead.low, lead.high], [place, place], color=colour, linewidth=2)
+        axes[2].plot(
+            [lead.mean for _, lead in shown], [place for place, _ in shown],
+            "o", markersize=4, color=colour, label=name,
+        )  # fmt: skip
+    axes[2].axvline(0, color=GREY, linewidth=0.8)
+    axes[2].axvline(-margin, color=GREY, linewidth=0.8, linestyle="--")
+    axes[2].set(title="lead of the challenger over")
+    axes[2].legend(frameon=False, loc="upper left", ncols=2, fontsize="small")
+    for axis in axes:
+        axis.grid(axis="x", alpha=0.3)
+        axis.spines[["top", "right", "left"]].set_visible(False)
+        axis.tick_params(left=False)
+    axes[0].set_yticks(range(len(rows)), names)
+    axes[0].set_ylim(-0.6, len(rows) - 0.4)
+    verdict = "accepted" if decision.accepted else "refused"
+    figure.suptitle(f"{verdict}, by {decision.targets:,} next events of {decision.sessions:,} sessions")
+    return _png(figure)
+
+
+def _points(axis: Axes, intervals: Sequence[Interval], colour: str) -> None:
+    """Means with their intervals, and the means as text."""
+    for place, interval in enumerate(intervals):
+        axis.plot([interval.low, interval.high], [place, place], color=colour, linewidth=2)
+        axis.plot([interval.mean], [place], marker="o", markersize=4, color=colour)
+        axis.annotate(
+            f"{interval.mean:.3f}", (interval.high, place), (5, -3), textcoords="offset points", color=GREY
+        )
