@@ -9,7 +9,7 @@ would be old when it begins to serve.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -25,10 +25,11 @@ from model.evaluate import rank_targets
 from model.gate import Contender
 from model.network import Network, SampledNetwork
 from model.sessions import SessionRule, Sessions
-from model.step_time import step_times_ms
+from model.step_time import sample, step_times_ms
 from model.vocabulary import Vocabulary
 from model.warm_start import WarmStart
 
+SAMPLED_TARGETS = 5_000
 Tell = Callable[[float, float, str], None]
 
 
@@ -203,16 +204,16 @@ def contenders(
     return ranked[0], ranked[3] if champion is not None else None, ranked[1:3]
 
 
-def recall_of(challenger: Challenger, split: Split) -> float:
-    """Recall@20 of the evaluated sessions, as `contenders` measures it."""
-    sessions = split.evaluated(challenger.vocabulary, SessionRule(challenger.config.session_gap_s))
-    return (
-        rank_targets(
+def recalls_of(challengers: Sequence[Challenger], split: Split) -> list[float]:
+    """Recall@20 of each on the same sample of the evaluated sessions, unknown items missed."""
+    recalls = []
+    for challenger in challengers:
+        sessions = split.evaluated(challenger.vocabulary, SessionRule(challenger.config.session_gap_s))
+        ranks = rank_targets(
             challenger.network,
-            sessions,
+            sample(sessions, SAMPLED_TARGETS),
             exclude_session_items=challenger.config.exclude_session_items,
             popularity_V=challenger.vocabulary.counts,
         )
-        .evaluation()
-        .recall
-    )
+        recalls.append(ranks.evaluation().recall)
+    return recalls

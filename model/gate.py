@@ -90,10 +90,10 @@ def decide(
 ) -> Decision:
     """Hold the challenger against the champion, and against the baselines.
 
-    Without a champion the first baseline stands in for it. Of a baseline that is shown to be better by
-    more than the margin only a challenger is refused that is not shown to be better than the
-    champion: to refuse that one would leave the worse of the two in service. Raises ValueError when
-    the contenders have not ranked the same targets.
+    Without a champion the first baseline stands in for it. A baseline that is shown to be better by
+    more than the margin is a reason against a challenger, unless that is shown to be better than
+    the champion: a refusal would leave the worse of the two in service. Raises ValueError when the
+    contenders have not ranked the same targets.
     """
     contenders = [challenger, *([champion] if champion else []), *baselines]
     standings = _standings(contenders)
@@ -110,7 +110,7 @@ def decide(
     if targets:
         reference, *others = standings[1:]
         reasons += _lost(standings[0], reference, rule.margin)
-        is_better = champion is not None and reference.recall_lead and reference.recall_lead.low > 0
+        is_better = reference.recall_lead is not None and reference.recall_lead.low > 0
         for other in others:
             lead = other.recall_lead
             if lead is not None and lead.high < -rule.margin:
@@ -119,7 +119,7 @@ def decide(
                     f"{standings[0].recall.mean:.4f}: {_points(lead)}"
                 )
                 if is_better:
-                    notes.append(f"{sentence}; taken all the same, since the champion is worse still")
+                    notes.append(f"{sentence}; taken all the same, since {reference.name} is worse still")
                 else:
                     reasons.append(sentence)
     if champion and champion.step_ms and challenger.step_ms:

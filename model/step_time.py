@@ -23,7 +23,7 @@ def step_times_ms(
 ) -> list[float]:
     """Milliseconds per event of each network, on about 2,000 next events of its `Sessions`."""
     best = [float("inf")] * len(models)
-    samples = [(network, _sample(sessions)) for network, sessions in models]
+    samples = [(network, sample(sessions, TARGETS)) for network, sessions in models]
     for _ in range(ROUNDS):
         for number, (network, sessions) in enumerate(samples):
             ranked = rank_targets(network, sessions, exclude_session_items=exclude_session_items, lists=True)
@@ -31,6 +31,6 @@ def step_times_ms(
     return best
 
 
-def _sample(sessions: Sessions) -> Sessions:
-    """The sessions, or every n-th of them."""
-    return sessions.select(np.arange(0, len(sessions), max(1, sessions.pairs // TARGETS)))
+def sample(sessions: Sessions, targets: int) -> Sessions:
+    """The sessions, or every n-th of them, so that they have about so many next events."""
+    return sessions.select(np.arange(0, len(sessions), max(1, sessions.pairs // targets)))

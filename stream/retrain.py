@@ -19,11 +19,12 @@ from typing import Any
 from confluent_kafka.admin import AdminClient
 
 from model.bundle import Model
-from model.challenger import Challenger, Split, challenge, contenders, finished, recall_of, split_newest
+from model.challenger import Challenger, Split, challenge, contenders, finished, recalls_of, split_newest
 from model.config import ModelConfig
 from model.errors import NextclickError
 from model.gate import Decision, GateRule, decide, refused
 from model.network import SampledNetwork
+from model.params import build_config
 from model.registry import Registry
 from stream.announcements import announce
 from stream.event_log import EventWindow, read_window
@@ -152,6 +153,7 @@ class _Run:
         report = self.report
         champion = self.registry.load() if self.registry.champion() else None
         report.champion = champion.version if champion else None
+        config = self._config(champion)
         with self._step("read"):
             window = self._read(champion)
         reach("retrain-read")
@@ -164,7 +166,7 @@ class _Run:
             split = split_newest(window.frame, self.settings.gate_fraction, last_ms)
         report.split_ms = split.split_ms
         reach("retrain-split")
-        challenger, decision = self._challenge(champion, split)
+        challenger, decision = self._challenge(champion, config, split)
         if decision.accepted and self.options.finish:
             challenger, decision = self._finish(challenger, split, decision)
         if not decision.accepted:
@@ -215,15 +217,17 @@ class _Run:
             )
         return None
 
-    def _challenge(self, champion: Model | None, split: Split) -> tuple[Challenger, Decision]:
+    def _config(self, champion: Model | None) -> ModelConfig:
+        """The champion's, with the changes; raises NextclickError when they do not make one."""
+        inherited = {}
+        if champion is not None:
+            inherited = {**champion.config.model_dump(), "epochs": self.settings.retrain_epochs}
+        return build_config({**inherited, **self.options.changes})
+
+    def _challenge(
+        self, champion: Model | None, config: ModelConfig, split: Split
+    ) -> tuple[Challenger, Decision]:
         settings, options = self.settings, self.options
-        config = ModelConfig.model_validate(
-            {
-                **(champion.config.model_dump() if champion else {}),
-                **({"epochs": settings.retrain_epochs} if champion else {}),
-                **options.changes,
-            }
-        )
         start = None
         if champion is not None and isinstance(champion.network, SampledNetwork):
             start = self.registry.warm_start(champion)
@@ -251,7 +255,7 @@ class _Run:
         """Learn the held-out events as well, and see that it did no harm on them."""
         with self._step("finish") as tell:
             whole = finished(challenger, split, threads=self.options.threads, tell=tell)
-            before, after = decision.standings[0].recall.mean, recall_of(whole, split)
+            before, after = recalls_of([challenger, whole], split)
         self.report.finished(whole, after)
         reach("retrain-finished")
         reasons = []

@@ -100,12 +100,15 @@ def test_a_baseline_refuses_only_what_is_not_better_than_the_champion() -> None:
     assert level.reasons[0].startswith("transitions reaches a Recall@20 of 0.5850")
     better = decide(contender("new", 0.5), contender("old", 0.4), [pop, transitions], GateRule())
     assert better.accepted
-    assert "the champion is worse still" in better.notes[0]
+    assert "old is worse still" in better.notes[0]
 
 
 def test_a_first_model_has_to_stand_beside_pop() -> None:
     pop, transitions = contender("POP", 0.3), contender("transitions", 0.2)
     assert decide(contender("new", 0.4), None, [pop, transitions], GateRule()).accepted
+    told = decide(contender("new", 0.4), None, [pop, contender("transitions", 0.6)], GateRule())
+    assert told.accepted
+    assert "transitions reaches" in told.notes[0]
     refused = decide(contender("new", 0.2), None, [pop, transitions], GateRule())
     assert "of POP" in refused.reasons[0]
 
