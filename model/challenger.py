@@ -184,7 +184,7 @@ def contenders(
     times_ms: list[float | None] = [None] * 4
     if champion is not None:
         of_champion = split.evaluated(champion.vocabulary, rule)
-        entered.append((f"champion {champion.version}", champion.network, champion.vocabulary, of_champion))
+        entered.append(("champion", champion.network, champion.vocabulary, of_champion))
         timed = step_times_ms(
             [(challenger.network, sessions), (champion.network, of_champion)],
             exclude_session_items=config.exclude_session_items,

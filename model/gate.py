@@ -146,8 +146,8 @@ def _lost(challenger: Standing, reference: Standing, margin: float) -> list[str]
             "it is worse" if lead.high < 0 else "that it is not worse by more than the margin is not shown"
         )
         sentences.append(
-            f"{measure} {own.mean:.4f} beside {other.mean:.4f} of {reference.name}: {_points(lead)}, "
-            f"where {margin:.4f} may be lost; {verdict}"
+            f"{measure} {own.mean:.4f} where {reference.name} has {other.mean:.4f}: {_points(lead)}, "
+            f"of which {margin:.4f} may be lost; {verdict}"
         )
     return sentences
 

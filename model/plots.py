@@ -169,15 +169,16 @@ def gate_plot(decision: Decision, margin: float) -> bytes:
             "o", markersize=4, color=colour, label=name,
         )  # fmt: skip
     axes[2].axvline(0, color=GREY, linewidth=0.8)
-    axes[2].axvline(-margin, color=GREY, linewidth=0.8, linestyle="--")
+    axes[2].axvline(-margin, color=GREY, linewidth=0.8, linestyle="--", label="may be lost")
     axes[2].set(title="lead of the challenger over")
-    axes[2].legend(frameon=False, loc="upper left", ncols=2, fontsize="small")
+    axes[2].legend(frameon=False, loc="upper center", ncols=3, fontsize="small", borderpad=0)
     for axis in axes:
         axis.grid(axis="x", alpha=0.3)
         axis.spines[["top", "right", "left"]].set_visible(False)
         axis.tick_params(left=False)
     axes[0].set_yticks(range(len(rows)), names)
-    axes[0].set_ylim(-0.6, len(rows) - 0.4)
+    # The challenger leads over nobody in its own row: room for the legend.
+    axes[0].set_ylim(-0.6, len(rows) - 0.3)
     verdict = "accepted" if decision.accepted else "refused"
     figure.suptitle(f"{verdict}, by {decision.targets:,} next events of {decision.sessions:,} sessions")
     return _png(figure)

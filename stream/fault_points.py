@@ -1,7 +1,8 @@
-"""Points at which a test kills a worker or an archiver; without NEXTCLICK_FAULT they do nothing.
+"""Points at which a test kills a process; without NEXTCLICK_FAULT they do nothing.
 
 NEXTCLICK_FAULT=POINT:N kills the process (SIGKILL) when it reaches POINT for the N-th time.
-The number in a name tells their order in a wave, or in a part of an archive.
+The number in a name tells their order in a wave, or in a part of an archive; those of a
+retraining stand in its order.
 """
 
 from __future__ import annotations
@@ -51,7 +52,7 @@ def armed(specification: str | None) -> Callable[[str], None]:
     if specification is None:
         return lambda point: None
     chosen, _, count = specification.partition(":")
-    points = (*POINTS, *ARCHIVE_POINTS)
+    points = (*POINTS, *ARCHIVE_POINTS, *RETRAIN_POINTS)
     if chosen not in points:
         raise ValueError(f"{VARIABLE}={specification!r}: the points are {', '.join(points)}")
     left = int(count or 1)

@@ -38,9 +38,8 @@ def test_a_worse_challenger_is_refused_in_both_measures_with_its_figures() -> No
     decision = decided(0.3, 0.4)
     assert not decision.accepted
     recall, mrr = decision.reasons
-    assert recall.startswith("Recall@20 0.2858 beside 0.3842")
+    assert recall.startswith("Recall@20 0.2858 where old has 0.3842")
     assert mrr.startswith("MRR@20 0.2858")
-    assert "of old" in recall
     assert "0.0100 may be lost; it is worse" in recall
 
 
@@ -110,7 +109,7 @@ def test_a_first_model_has_to_stand_beside_pop() -> None:
     assert told.accepted
     assert "transitions reaches" in told.notes[0]
     refused = decide(contender("new", 0.2), None, [pop, transitions], GateRule())
-    assert "of POP" in refused.reasons[0]
+    assert "where POP has" in refused.reasons[0]
 
 
 def test_contenders_of_other_targets_are_no_pair() -> None:
