@@ -123,9 +123,10 @@ def retrain_command(
         if report.outcome == "refused":
             raise typer.Exit(EXIT_REFUSED)
         return
+    log.print(f"next run by {every or cron}, {clock} time, UTC", highlight=False)
     for tick_ms in islice(_ticks(settings, every, cron, clock), runs):
         until_ms = tick_ms if clock == "event" else options.window.until_ms
-        log.print(f"run of {moment(tick_ms)} {'event' if clock == 'event' else 'wall'} time", highlight=False)
+        log.print(f"run of {moment(tick_ms)}, {clock} time", highlight=False)
         try:
             _run(settings, replace(options, window=replace(options.window, until_ms=until_ms)), as_json)
         except NextclickError as error:

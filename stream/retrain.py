@@ -116,11 +116,12 @@ class _Run:
 
     @contextmanager
     def _step(self, name: str) -> Iterator[Callable[[float, float, str], None]]:
-        """A named part of the run, with its bar and its time."""
-        started = time.perf_counter()
+        """A named part of the run, with its bar and its times."""
+        started, started_cpu = time.perf_counter(), time.process_time()
         with self.bar(name) as tell:
             yield tell
         self.report.seconds[name] = round(time.perf_counter() - started, 2)
+        self.report.cpu_seconds[name] = round(time.process_time() - started_cpu, 2)
 
     def prepare(self) -> None:
         """Remove what a killed run left, carry out what it had decided, and look for the brokers."""

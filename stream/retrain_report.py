@@ -28,8 +28,8 @@ MEBIBYTE = 1 << 20
 class RunReport:
     """One run, filled in as it goes. `outcome` is accepted, refused or failed; times are event times.
 
-    `seconds` are wall seconds by step; `held_out_recall` is the Recall@20 on the held-out events
-    after these were learned too.
+    `seconds` are wall seconds by step, `cpu_seconds` those that the process itself computed;
+    `held_out_recall` is the Recall@20 on the held-out events after these were learned too.
     """
 
     run: str
@@ -52,6 +52,7 @@ class RunReport:
     decision: Decision | None = None
     error: list[str] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=dict)
+    cpu_seconds: dict[str, float] = field(default_factory=dict)
     peak_memory_bytes: int = 0
     folder: Path | None = None
 
@@ -164,9 +165,10 @@ def markdown(report: RunReport) -> str:
         for title, sentences in (("Refused because", decision.reasons), ("Worth knowing", decision.notes)):
             if sentences:
                 lines += [f"## {title}", "", *(f"- {sentence}" for sentence in sentences), ""]
-    lines += ["## Steps", "", "| step | wall seconds |", "|---|---|"]
-    lines += [f"| {name} | {seconds:,.2f} |" for name, seconds in report.seconds.items()]
-    lines += [f"| all | {sum(report.seconds.values()):,.2f} |"]
+    lines += ["## Steps", "", "| step | wall seconds | CPU seconds |", "|---|---|---|"]
+    for name, seconds in [*report.seconds.items(), ("all", sum(report.seconds.values()))]:
+        cpu_seconds = sum(report.cpu_seconds.values()) if name == "all" else report.cpu_seconds[name]
+        lines.append(f"| {name} | {seconds:,.2f} | {cpu_seconds:,.2f} |")
     return "\n".join(lines) + "\n"
 
 
