@@ -185,10 +185,7 @@ def contenders(
     if champion is not None:
         of_champion = split.evaluated(champion.vocabulary, rule)
         entered.append(("champion", champion.network, champion.vocabulary, of_champion))
-        timed = step_times_ms(
-            [(challenger.network, sessions), (champion.network, of_champion)],
-            exclude_session_items=config.exclude_session_items,
-        )
+        timed = step_times_ms([(challenger.network, sessions), (champion.network, of_champion)])
         times_ms[0], times_ms[3] = timed
     ranked = []
     for (name, network, known, targets), step_ms in zip(entered, times_ms, strict=False):

@@ -1,34 +1,50 @@
-"""How long a step takes: the time of scores and list per event, in batches of 128 sessions.
+"""How long a step takes: CPU time of scores and list per event, in batches of 128 sessions.
 
-The models take turns and the best of some rounds counts, so that what else the machine does
-in the meantime tells on none of them. A figure to compare models by, not the worker's latency.
+CPU time, and the best of some rounds in which the models take turns, so that what else the
+machine does in the meantime does not tell: a figure to compare models by, not a latency.
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 
 import numpy as np
+import torch
 
-from model.evaluate import rank_targets
+from model.batches import session_parallel
+from model.evaluate import LANES
 from model.network import Network
+from model.ranking import top_of
 from model.sessions import Sessions
 
+K = 20
 ROUNDS = 5
 TARGETS = 2_000
 
 
-def step_times_ms(
-    models: Sequence[tuple[Network, Sessions]], *, exclude_session_items: bool = False
-) -> list[float]:
+@torch.inference_mode()
+def step_times_ms(models: Sequence[tuple[Network, Sessions]]) -> list[float]:
     """Milliseconds per event of each network, on about 2,000 next events of its `Sessions`."""
     best = [float("inf")] * len(models)
-    samples = [(network, sample(sessions, TARGETS)) for network, sessions in models]
+    samples = [(network, sample(sessions.known(), TARGETS)) for network, sessions in models]
     for _ in range(ROUNDS):
         for number, (network, sessions) in enumerate(samples):
-            ranked = rank_targets(network, sessions, exclude_session_items=exclude_session_items, lists=True)
-            best[number] = min(best[number], 1000 * ranked.seconds / max(1, len(ranked.ranks)))
+            best[number] = min(best[number], _cpu_ms(network, sessions) / max(1, sessions.pairs))
     return best
+
+
+def _cpu_ms(network: Network, sessions: Sessions) -> float:
+    """CPU milliseconds of all steps and lists."""
+    items = torch.from_numpy(sessions.items)
+    state, seconds = network.initial_state(0), 0.0
+    for batch in session_parallel(sessions, LANES):
+        state = network.carry(state, batch)
+        started = time.process_time()
+        scores, state = network.step({"item": items[torch.from_numpy(batch.rows)].long()}, state)
+        top_of(scores, K, None)
+        seconds += time.process_time() - started
+    return 1000 * seconds
 
 
 def sample(sessions: Sessions, targets: int) -> Sessions:
