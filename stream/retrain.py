@@ -16,6 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import torch
 from confluent_kafka.admin import AdminClient
 
 from model.bundle import Model
@@ -151,6 +152,8 @@ class _Run:
 
     def carry_out(self) -> None:
         """All steps, in order; the first refusal ends the run."""
+        # Of the evaluation too: beside other busy processes torch's threads wait for each other.
+        torch.set_num_threads(self.options.threads)
         report = self.report
         champion = self.registry.load() if self.registry.champion() else None
         report.champion = champion.version if champion else None

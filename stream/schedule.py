@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from datetime import UTC, datetime
 from typing import Protocol
 
@@ -18,6 +19,8 @@ from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-d
 from croniter import CroniterBadDateError, croniter
 
 from model.errors import NextclickError
+from stream.event_log import read_window
+from stream.event_reader import KafkaEvents
 from stream.settings import Settings
 from stream.topics import ANSWER_TIMEOUT_S, partition_counts
 
@@ -92,6 +95,9 @@ class Clock(Protocol):
     def now_ms(self) -> int | None:
         """Epoch milliseconds; None as long as it has no time."""
 
+    def begin_ms(self) -> int | None:
+        """From when on moments count; None as long as it has no time."""
+
 
 class WallClock:
     """This machine's."""
@@ -99,6 +105,10 @@ class WallClock:
     def now_ms(self) -> int:
         """Epoch milliseconds."""
         return int(time.time() * 1000)
+
+    def begin_ms(self) -> int:
+        """From now on."""
+        return self.now_ms()
 
 
 class LogClock:
@@ -112,6 +122,14 @@ class LogClock:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._admin = AdminClient({**settings.kafka_config(), "log_level": 0})
+
+    def begin_ms(self) -> int | None:
+        """The first events' time: what the log holds is due. Raises NextclickError without an answer."""
+        with closing(KafkaEvents(self._settings)) as source:
+            bounds = source.bounds()
+        first = {number: (low, min(low + 1, end)) for number, (low, end) in bounds.items()}
+        times_ms = read_window(self._settings, offsets=first).frame["event_time_ms"]
+        return int(times_ms.min()) if len(times_ms) else None
 
     def now_ms(self) -> int | None:
         """Epoch milliseconds; None while the topic is empty. Raises NextclickError without an answer."""
@@ -145,23 +163,23 @@ def ticks(
 ) -> Iterator[int]:
     """Each moment of the schedule when the clock has reached it; of several that have passed, the newest.
 
-    The first is the one after `since_ms`, else after the clock's first time. `tell` hears when
-    the clock does not answer: that ends nothing, it is asked again.
+    The first is the one after `since_ms`, else after the clock's begin. `tell` hears when the
+    clock does not answer: that ends nothing, it is asked again.
     """
 
-    def now_ms() -> int:
+    def answer(question: Callable[[], int | None]) -> int:
         while True:
             try:
-                now = clock.now_ms()
-                if now is not None:
-                    return now
+                time_ms = question()
+                if time_ms is not None:
+                    return time_ms
             except NextclickError as error:
                 tell(f"{error.what}; asked again")
             sleep(POLL_S)
 
-    tick = schedule.next_after(now_ms() if since_ms is None else since_ms)
+    tick = schedule.next_after(answer(clock.begin_ms) if since_ms is None else since_ms)
     while True:
-        while (now := now_ms()) < tick:
+        while (now := answer(clock.now_ms)) < tick:
             ahead_s = (tick - now) / 1000
             # The wall's time goes on by itself; the log's may run at any speed.
             sleep(min(ahead_s, LONGEST_WAIT_S) if isinstance(clock, WallClock) else POLL_S)

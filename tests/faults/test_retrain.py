@@ -42,8 +42,8 @@ def test_a_kill_at_each_step_leaves_nothing_half_made_and_the_next_run_goes_on(
         shutil.rmtree(settings.registry_dir)
         shutil.copytree(before, settings.registry_dir)
         told = len(announced(settings))
-        status, _, log = ended(start(settings, fault=f"{point}:1"))
-        assert status == -signal.SIGKILL, f"{point}: {log}"
+        status, out, log = ended(start(settings, fault=f"{point}:1"))
+        assert status == -signal.SIGKILL, f"{point}: {out}{log}"
         killed = versions(settings)
         assert len(killed) == (2 if number >= SAVED else 1), point
         assert Registry(settings.registry_dir).champion() in {row["version"] for row in killed}, point

@@ -41,6 +41,7 @@ def test_by_the_logs_clock_a_fast_replay_retrains_when_its_event_time_crosses_th
         status, _, log = ended(process)
     finally:
         process.kill()
+        process.communicate()
     assert status == 0, log
     rows = versions(settings)
     assert [row["version"] for row in rows] == announced(settings)

@@ -6,6 +6,7 @@ import pytest
 from confluent_kafka import Producer
 
 from model.errors import NextclickError
+from stream.events import Event, encode_event
 from stream.schedule import Clock, Cron, Every, LogClock, WallClock, ticks
 from stream.settings import Settings
 
@@ -22,6 +23,9 @@ class StepClock:
 
     def now_ms(self) -> int | None:
         return self.time_ms
+
+    def begin_ms(self) -> int | None:
+        return self.now_ms()
 
     def sleep(self, seconds: float) -> None:
         self.time_ms = self.steps_ms.pop(0)
@@ -112,16 +116,19 @@ def test_the_logs_clock_is_the_event_time_that_all_its_partitions_have_reached(
     settings = make_settings(partitions=3)
     clock = LogClock(settings)
     assert clock.now_ms() is None
+    assert clock.begin_ms() is None
     producer = Producer(settings.producer_config())
 
     def produce(partition: int, time_ms: int) -> int | None:
-        producer.produce(settings.events_topic, b"{}", b"s", partition, timestamp=time_ms)
+        value = encode_event(Event("s", time_ms, "item"))
+        producer.produce(settings.events_topic, value, b"s", partition, timestamp=time_ms)
         assert producer.flush(10) == 0
         return clock.now_ms()
 
     assert produce(0, MIDNIGHT_MS) == MIDNIGHT_MS
     assert produce(1, MIDNIGHT_MS + 7) == MIDNIGHT_MS
     assert produce(0, MIDNIGHT_MS + 9) == MIDNIGHT_MS + 7
+    assert clock.begin_ms() == MIDNIGHT_MS
     # A late event does not move it back; one of a wrong stamp does not move it at all.
     assert produce(1, MIDNIGHT_MS - 50) == MIDNIGHT_MS + 7
     assert produce(2, int(time.time() * 1000) + 30 * 24 * HOUR_MS) == MIDNIGHT_MS + 7
