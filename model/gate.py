@@ -30,12 +30,12 @@ class GateRule:
 
     `margin` is what may be lost of Recall@20 and of MRR@20, absolute: it buys freshness where a
     difference is small beside its interval; 0 asks for proof that the challenger is better.
-    `step_factor` is how many times the champion's step time it may take, and `min_sessions`
-    of how many evaluated sessions a decision is made at least.
+    `step_factor` is how many times the champion's step time it may take: a step's time grows with
+    the items, which may well double in days. `min_sessions` evaluated sessions make a decision.
     """
 
     margin: float = 0.01
-    step_factor: float = 2.0
+    step_factor: float = 4.0
     min_sessions: int = 100
 
 

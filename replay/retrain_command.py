@@ -74,7 +74,7 @@ def retrain_command(
         float | None, typer.Option(min=0, help="of Recall@20 and MRR@20 that may be lost (default: 0.01)")
     ] = None,
     step_factor: Annotated[
-        float | None, typer.Option(help="times the champion's step time (default: 2)")
+        float | None, typer.Option(help="times the champion's step time (default: 4)")
     ] = None,
     min_sessions: Annotated[int | None, typer.Option(min=1, help="to judge by (default: 100)")] = None,
     finish: Annotated[

@@ -117,7 +117,7 @@ class Settings(BaseSettings):
         0.01, ge=0, le=1, description="of Recall@20 and MRR@20 a challenger may lose; 0: has to be better"
     )
     gate_step_factor: float = Field(
-        2.0, gt=0, description="times the champion's step time that a challenger may take"
+        4.0, gt=0, description="times the champion's step time that a challenger may take"
     )
     gate_min_sessions: int = Field(100, ge=1, description="evaluated sessions without which all is refused")
 
