@@ -17,7 +17,8 @@ from model.params import parse_settings, read_params
 from model.registry import Registry
 from replay.console import log, moment, out, parse_moment, progress_bar
 from replay.offline import Json, Params, RegistryDir, SetOptions
-from stream.retrain import Options, Window, retrain
+from stream.retrain import retrain
+from stream.retrain_options import Options, Window
 from stream.retrain_report import RunReport, headline
 from stream.schedule import Cron, Every, LogClock, WallClock, ticks
 from stream.settings import Settings, load_settings

@@ -9,12 +9,10 @@ a new champion or with a refusal, it says why, in a report of its own.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
-from typing import Any
 
 import torch
 from confluent_kafka.admin import AdminClient
@@ -31,6 +29,7 @@ from stream.announcements import announce
 from stream.event_log import EventWindow, read_window
 from stream.fault_points import reach
 from stream.retrain_lock import Accepted, RetrainLock, saved_by
+from stream.retrain_options import Options
 from stream.retrain_report import RunReport, peak_memory_bytes, write_report
 from stream.settings import Settings
 from stream.topics import ensure_topics, partition_counts
@@ -42,33 +41,6 @@ Bar = Callable[[str], AbstractContextManager[Callable[[float, float, str], None]
 def no_bar(title: str) -> Iterator[Callable[[float, float, str], None]]:
     """Shows nothing."""
     yield lambda done, total, text: None
-
-
-@dataclass(frozen=True)
-class Window:
-    """What is read: see `read_window`.
-
-    Without a bound at its begin, from behind the last event that the champion has learned from;
-    and at most the setting's number of newest events.
-    """
-
-    from_ms: int | None = None
-    until_ms: int | None = None
-    newest_events: int | None = None
-    offsets: dict[int, tuple[int, int]] | None = None
-    archive: Path | None = None
-
-
-@dataclass(frozen=True)
-class Options:
-    """How a run goes. `changes` are settings of the model in place of the champion's, or of the defaults."""
-
-    window: Window = field(default_factory=Window)
-    changes: Mapping[str, Any] = field(default_factory=dict)
-    finish: bool = True
-    promote: bool = True
-    announce: bool = True
-    threads: int = 1
 
 
 def retrain(

@@ -17,7 +17,8 @@ from replay.run import replay_frames
 from replay.synthetic import markov_shoppers
 from stream.announcements import decode_announcement
 from stream.fault_points import VARIABLE
-from stream.retrain import Options, retrain
+from stream.retrain import retrain
+from stream.retrain_options import Options
 from stream.settings import Settings
 from tests.conftest import ROOT
 

@@ -10,8 +10,9 @@ from model.errors import NextclickError
 from model.registry import Registry
 from replay.run import replay_frames
 from stream.fault_points import RETRAIN_POINTS
-from stream.retrain import Options, retrain
+from stream.retrain import retrain
 from stream.retrain_lock import LOCK
+from stream.retrain_options import Options
 from tests.retraining import (
     announced,
     ended,

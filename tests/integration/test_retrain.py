@@ -9,7 +9,8 @@ from model.registry import Registry
 from replay.run import replay_frames
 from stream.archive import Archiver
 from stream.archive_folder import ArchiveFolder
-from stream.retrain import Options, Window, retrain
+from stream.retrain import retrain
+from stream.retrain_options import Options, Window
 from tests.retraining import (
     SMALL,
     announced,
