@@ -7,16 +7,16 @@ from io import BytesIO
 
 import matplotlib
 import numpy as np
-from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 from matplotlib.axes import Axes
+from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 from matplotlib.figure import Figure
 
 from model.bootstrap import Interval
 from model.compare import Comparison, K
 from model.evaluate import Evaluation
+from model.gate import Decision
 from model.live_baselines import HOUR_MS
 from model.rolling import HourlyHits
-from model.gate import Decision
 
 DRAWN_FROM_TARGETS = 100
 BLUE, ORANGE, GREY = "#2563eb", "#d97706", "#6b7280"
