@@ -20,6 +20,7 @@ from replay.cadence_command import cadence
 from replay.compare_command import compare, tune
 from replay.console import check_on_error, log, moment, out, parse_moment, progress_bar
 from replay.offline import Files, Format, Json, OnError, RegistryDir
+from replay.promote_command import promote, rollback, shadow
 from replay.quality_command import quality
 from replay.retrain_command import retrain_command
 from replay.run import ReplayReport, replay_files
@@ -55,6 +56,10 @@ app.command(epilog="Example: nextclick cadence clicks.csv.xz --every never,24h,6
 app.command(epilog="Example: nextclick tune clicks.csv.xz --trials 30 --output params.toml")(tune)
 app.command(epilog="Example: nextclick archive --folder ./archive --until-end")(archive)
 app.command("retrain", epilog="Example: nextclick retrain --every 6h")(retrain_command)
+
+app.command(epilog="Example: nextclick promote 20260101T120000000Z-1a2b3c4d")(promote)
+app.command(epilog="Example: nextclick rollback --to 20260101T120000000Z-1a2b3c4d")(rollback)
+app.command(epilog="Example: nextclick shadow 20260101T120000000Z-1a2b3c4d --share 0.2")(shadow)
 
 
 @app.command(epilog="Example: nextclick models --registry ./registry")
@@ -229,6 +234,10 @@ BENCHMARKS = {
     "latency": (
         "Event to list at a fixed rate, Kafka both ways, beside a bare echo of the same run.",
         "clicks.csv.xz --rate 500 --seconds 60",
+    ),
+    "swap": (
+        "Event to list while the worker changes from version to version, beside the normal of the same run.",
+        "clicks.csv.xz --rate 500 --swaps 5",
     ),
     "recovery": (
         "Restart with many open sessions, and after a lost disk, beside plain reading of the same run.",

@@ -1,4 +1,4 @@
-"""The registry: a folder of immutable model versions and the CHAMPION pointer.
+"""The registry: a folder of immutable model versions, of which one is champion.
 
 A version is a folder {weights.safetensors, config.json, vocabulary.json, scores.json,
 manifest.json}, written under a temporary name and renamed whole, so that a half-written
@@ -25,6 +25,7 @@ from safetensors.torch import save as save_tensors
 from torch import Tensor
 
 from model.bundle import Model
+from model.champions import Champions, sync_folder, write_durably
 from model.config import ModelConfig
 from model.errors import NextclickError
 from model.network import Network
@@ -36,10 +37,26 @@ FORMAT = 1
 WEIGHTS, CONFIG, VOCABULARY, SCORES = "weights.safetensors", "config.json", "vocabulary.json", "scores.json"
 OPTIMIZER = "optimizer.safetensors"
 MANIFEST = "manifest.json"
-CHAMPION = "CHAMPION"
 UNFINISHED_PREFIX = ".unfinished-"
 # Of what people read about versions; no version itself.
 REPORTS = "reports"
+# Why a version is not served.
+UNKNOWN, CHECKSUM, UNREADABLE, MISMATCH, NOT_FINITE = (
+    "unknown",
+    "checksum",
+    "unreadable",
+    "mismatch",
+    "not_finite",
+)
+REFUSALS = (UNKNOWN, CHECKSUM, UNREADABLE, MISMATCH, NOT_FINITE)
+
+
+class RefusedVersion(NextclickError):
+    """A version that is not to serve; `reason` is one of REFUSALS."""
+
+    def __init__(self, reason: str, what: str, meaning: str, remedy: str) -> None:
+        super().__init__(what, meaning, remedy)
+        self.reason = reason
 
 
 class Registry:
@@ -47,6 +64,7 @@ class Registry:
 
     def __init__(self, root: Path) -> None:
         self.root = root
+        self.champions = Champions(root)
 
     def save(
         self,
@@ -98,21 +116,22 @@ class Registry:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX)
             for name, content in files.items():
-                _write_durably(folder / name, content)
-            _sync_folder(folder)
+                write_durably(folder / name, content)
+            sync_folder(folder)
             folder.rename(self.root / version)
         except BaseException:
             shutil.rmtree(folder, ignore_errors=True)
             raise
         finally:
             os.close(descriptor)
-        _sync_folder(self.root)
+        sync_folder(self.root)
         return Model(version, config, vocabulary, network.eval(), dict(scores), manifest)
 
     def load(self, version: str | None = None) -> Model:
         """Load a version (None: the champion), every file verified against the manifest.
 
-        Raises NextclickError when it is absent, altered, cut off or not understood.
+        Raises RefusedVersion when it is absent, altered, cut off, not understood, or when weights
+        and vocabulary do not belong together or are no numbers.
         """
         if version is None:
             version = self.champion()
@@ -133,12 +152,20 @@ class Registry:
             vocabulary = Vocabulary.from_json(contents[VOCABULARY].decode())
             scores = json.loads(contents[SCORES])
             network = build(config, vocabulary)
-            network.load_state_dict(load_tensors(contents[WEIGHTS]))
+            weights = load_tensors(contents[WEIGHTS])
         except (KeyError, ValueError, ValidationError, SafetensorError, RuntimeError) as error:
-            raise _corrupt(folder, f"its files do not fit each other: {error}") from error
+            raise _corrupt(folder, f"its files cannot be read: {error}", UNREADABLE) from error
+        if manifest["items"] != len(vocabulary):
+            what = f"the vocabulary has {len(vocabulary)} items, the manifest {manifest['items']}"
+            raise _corrupt(folder, what, MISMATCH)
+        try:
+            network.load_state_dict(weights)
+        except RuntimeError as error:
+            what = f"the weights are not those of {len(vocabulary)} items and of its config: {error}"
+            raise _corrupt(folder, what, MISMATCH) from error
         broken = [name for name, tensor in network.state_dict().items() if not tensor.isfinite().all()]
         if broken:
-            raise _corrupt(folder, f"weights that are no numbers in {', '.join(broken)}")
+            raise _corrupt(folder, f"weights that are no numbers in {', '.join(broken)}", NOT_FINITE)
         return Model(version, config, vocabulary, network.eval(), scores, manifest)
 
     def warm_start(self, model: Model) -> WarmStart:
@@ -157,7 +184,7 @@ class Registry:
         try:
             state = load_tensors(self._verified(folder, OPTIMIZER, digest))
         except SafetensorError as error:
-            raise _corrupt(folder, f"{OPTIMIZER} cannot be read: {error}") from error
+            raise _corrupt(folder, f"{OPTIMIZER} cannot be read: {error}", UNREADABLE) from error
         return WarmStart(model.network.state_dict(), state, model.vocabulary)
 
     def versions(self) -> list[dict[str, Any]]:
@@ -173,18 +200,23 @@ class Registry:
 
     def champion(self) -> str | None:
         """The version that CHAMPION names, None when there is none."""
-        try:
-            return (self.root / CHAMPION).read_text().strip() or None
-        except FileNotFoundError:
-            return None
+        return self.champions.current()
 
-    def promote(self, version: str) -> None:
-        """Point CHAMPION at a version that is there and whole. Raises NextclickError otherwise."""
+    def promote(self, version: str) -> str | None:
+        """Point CHAMPION at a version that is there and whole; → the champion before it.
+
+        Raises RefusedVersion otherwise.
+        """
         self.load(version)
-        temporary = self.root / f".{CHAMPION}-{os.getpid()}"
-        _write_durably(temporary, f"{version}\n".encode())
-        temporary.replace(self.root / CHAMPION)
-        _sync_folder(self.root)
+        return self.champions.promote(version)
+
+    def go_back(self, version: str, *, instead_of: str) -> bool:
+        """Point CHAMPION back at a former champion if it still names `instead_of`; → whether it did.
+
+        Raises RefusedVersion when that is not whole any more, ValueError when it never was champion.
+        """
+        self.load(version)
+        return self.champions.go_back(version, instead_of)
 
     def remove_unfinished(self) -> list[str]:
         """Remove the versions that killed processes left half-written; → their names."""
@@ -205,7 +237,8 @@ class Registry:
     def _folder(self, version: str) -> Path:
         folder = self.root / version
         if not version or Path(version).name != version or version.startswith(".") or not folder.is_dir():
-            raise NextclickError(
+            raise RefusedVersion(
+                UNKNOWN,
                 f"there is no version {version!r} in {self.root}",
                 "It was never saved here, or its folder was removed.",
                 "`nextclick models` lists the versions.",
@@ -217,42 +250,29 @@ class Registry:
             manifest: dict[str, Any] = json.loads((folder / MANIFEST).read_bytes())
             known = (
                 manifest["format"] == FORMAT
+                and isinstance(manifest["items"], int)
                 and {WEIGHTS, CONFIG, VOCABULARY, SCORES} <= manifest["sha256"].keys()
             )
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-            raise _corrupt(folder, f"{MANIFEST} cannot be read: {error}") from error
+            raise _corrupt(folder, f"{MANIFEST} cannot be read: {error}", UNREADABLE) from error
         if not known:
-            raise _corrupt(folder, f"{MANIFEST} is of another format")
+            raise _corrupt(folder, f"{MANIFEST} is of another format", UNREADABLE)
         return manifest
 
     def _verified(self, folder: Path, name: str, digest: str) -> bytes:
         try:
             content = (folder / name).read_bytes()
         except OSError as error:
-            raise _corrupt(folder, f"{name} cannot be read: {error}") from error
+            raise _corrupt(folder, f"{name} cannot be read: {error}", UNREADABLE) from error
         if hashlib.sha256(content).hexdigest() != digest:
-            raise _corrupt(folder, f"{name} ({len(content)} bytes) does not match its SHA-256")
+            raise _corrupt(folder, f"{name} ({len(content)} bytes) does not match its SHA-256", CHECKSUM)
         return content
 
 
-def _corrupt(folder: Path, what: str) -> NextclickError:
-    return NextclickError(
+def _corrupt(folder: Path, what: str, reason: str) -> RefusedVersion:
+    return RefusedVersion(
+        reason,
         f"model version {folder.name} in {folder.parent} is corrupt: {what}",
         "It is not loaded; whatever served before goes on.",
         "Promote another version, or train again.",
     )
-
-
-def _write_durably(path: Path, content: bytes) -> None:
-    with path.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -149,7 +149,7 @@ class Stepper:
             return self._step_padded(columns, rows, exclude)
         state = self._to_device(self.layout.unpack(rows))
         masked = None if exclude is None else torch.from_numpy(exclude).to(self.device)
-        output_BH, state = self.network.advance(self._inputs(columns), state)
+        output_BH, state = self.network.advance(self.inputs(columns), state)
         ids_Bk, scores_Bk = self._list(output_BH, masked)
         return ids_Bk.cpu().numpy(), scores_Bk.float().cpu().numpy(), self.layout.pack(state, sessions)
 
@@ -163,7 +163,7 @@ class Stepper:
                 parts.append(self.advance(part, rows[chosen])[:real])
             return np.concatenate(parts)
         state = self._to_device(self.layout.unpack(rows))
-        _, state = self.network.advance(self._inputs(columns), state)
+        _, state = self.network.advance(self.inputs(columns), state)
         return self.layout.pack(state, len(rows))
 
     def _padded_parts(self, sessions: int) -> Iterator[tuple[npt.NDArray[np.int64], int]]:
@@ -227,7 +227,7 @@ class Stepper:
                 name: np.array([histories[i][name][min(step, lengths[i] - 1)] for i in padded])
                 for name in histories[padded[0]]
             }
-            _, state = self.network.advance(self._inputs(columns), state)
+            _, state = self.network.advance(self.inputs(columns), state)
             ending = np.flatnonzero(lengths[part] == step + 1)
             if len(ending):
                 packed = self.layout.pack(state, len(padded))
@@ -242,7 +242,8 @@ class Stepper:
             for _ in range(3):
                 self.step(columns, self.initial_rows(sessions))
 
-    def _inputs(self, columns: NumpyColumns) -> dict[str, Tensor]:
+    def inputs(self, columns: NumpyColumns) -> dict[str, Tensor]:
+        """Columns as the network's inputs, on its device."""
         return {name: torch.from_numpy(column).to(self.device) for name, column in columns.items()}
 
     def _to_device(self, state: State) -> State:

@@ -1,11 +1,13 @@
-"""Announcements on `models`: which version is to serve.
+"""Announcements on `models`: which version is to serve, and which is to step in its shadow.
 
-One key, so that the compacted topic keeps the newest. An announcement names a version and
-carries no weights: whoever hears it loads the version from the registry, verifies it, and
-refuses what it cannot serve. Announcing again what serves already changes nothing.
+A key for each, so that the compacted topic keeps the newest; no value ends the shadow.
+An announcement names a version and carries no weights: whoever hears it loads the version from the
+registry, verifies it, and refuses what it cannot serve. Announcing again what serves already changes nothing.
 """
 
 from __future__ import annotations
+
+from typing import Annotated
 
 import msgspec
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
@@ -13,7 +15,7 @@ from confluent_kafka import KafkaError, KafkaException, Message, Producer
 from model.errors import NextclickError
 from stream.settings import Settings
 
-KEY = b"champion"
+KEY, SHADOW_KEY = b"champion", b"shadow"
 DEADLINE_S = 30.0
 
 
@@ -21,6 +23,13 @@ class Announcement(msgspec.Struct):
     """The value on `models`: the version that is to serve."""
 
     version: str
+
+
+class ShadowAnnouncement(msgspec.Struct):
+    """The value under "shadow": the version that is to step unseen, and for which share of sessions."""
+
+    version: str
+    share: Annotated[float, msgspec.Meta(gt=0, le=1)]
 
 
 def encode_announcement(version: str) -> bytes:
@@ -33,11 +42,44 @@ def decode_announcement(value: bytes | None) -> Announcement:
     return msgspec.json.decode(value or b"", type=Announcement)
 
 
+def decode_shadow(value: bytes | None) -> ShadowAnnouncement | None:
+    """The same of a record under "shadow"; None: nothing is to step unseen."""
+    return msgspec.json.decode(value, type=ShadowAnnouncement) if value else None
+
+
 def announce(settings: Settings, version: str, *, deadline_s: float = DEADLINE_S) -> None:
     """Announce `version` on `models`, and return when the brokers have acknowledged it.
 
     Raises NextclickError when that has not happened within `deadline_s`.
     """
+    reason = _produce(settings, KEY, encode_announcement(version), deadline_s)
+    if reason:
+        raise NextclickError(
+            f"version {version} could not be announced on {settings.models_topic}: {reason}",
+            "CHAMPION is where it was put, but workers that run go on with the version they have.",
+            "Look at the brokers, then announce it again: promoting the same version does no harm.",
+        )
+
+
+def announce_shadow(
+    settings: Settings, shadow: ShadowAnnouncement | None, *, deadline_s: float = DEADLINE_S
+) -> None:
+    """Announce what is to step in the shadow, None for nothing.
+
+    Raises NextclickError when that has not been acknowledged within `deadline_s`.
+    """
+    value = msgspec.json.encode(shadow) if shadow else None
+    reason = _produce(settings, SHADOW_KEY, value, deadline_s)
+    if reason:
+        raise NextclickError(
+            f"the shadow could not be announced on {settings.models_topic}: {reason}",
+            "Workers go on as they are.",
+            "Look at the brokers, then try again.",
+        )
+
+
+def _produce(settings: Settings, key: bytes, value: bytes | None, deadline_s: float) -> str:
+    """Produce one record; → "" when it is acknowledged, else why it is not."""
     refused: list[KafkaError] = []
     sure = False
 
@@ -51,14 +93,10 @@ def announce(settings: Settings, version: str, *, deadline_s: float = DEADLINE_S
     timeout_ms = int(deadline_s * 1000)
     producer = Producer({**settings.producer_config(), "message.timeout.ms": timeout_ms, "log_level": 0})
     try:
-        producer.produce(settings.models_topic, encode_announcement(version), KEY, on_delivery=delivered)
+        producer.produce(settings.models_topic, value, key, on_delivery=delivered)
     except KafkaException as error:
         refused.append(error.args[0])
     producer.flush(deadline_s + 1)
-    if not sure:
-        reason = refused[0].str() if refused else f"no answer in {deadline_s:.0f} s"
-        raise NextclickError(
-            f"version {version} could not be announced on {settings.models_topic}: {reason}",
-            "CHAMPION is where it was put, but workers that run go on with the version they have.",
-            "Look at the brokers, then announce it again: promoting the same version does no harm.",
-        )
+    if sure:
+        return ""
+    return refused[0].str() if refused else f"no answer in {deadline_s:.0f} s"

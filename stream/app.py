@@ -20,16 +20,16 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import faust
-import msgspec
 import torch
 from faust.worker import Worker as FaustWorker
 from mode.utils.queues import FlowControlEvent, ThrowableQueue
 
 from model.errors import NextclickError
-from stream.announcements import decode_announcement
+from stream.announcements import SHADOW_KEY
 from stream.live_model import LiveModel
 from stream.pipeline import Pipeline
 from stream.settings import Settings
+from stream.succession import Succession
 from stream.telemetry import Telemetry
 from stream.topics import ensure_topics
 from stream.waves import Wave
@@ -102,6 +102,7 @@ class WorkerApp:
         self._models = ThreadPoolExecutor(1, thread_name_prefix="models")
         self._channel = WaveChannel(self.faust, maxsize=CHANNEL_WAVES * len(lanes))
         self.pipeline = Pipeline(settings, live, self.telemetry, emit=self._emit, on_failure=crash)
+        self.succession = Succession(settings, live, self.pipeline.shadow, self.telemetry.registry)
         self._add_topology()
         add_views(self.faust, self.pipeline)
 
@@ -136,8 +137,12 @@ class WorkerApp:
             async for event in stream.events():
                 # The champion of the start is newer than what was announced before; what was announced
                 # while Faust started is not to be missed.
-                if event.message.timestamp >= self._prepared_s - CLOCK_SLACK_S:
-                    await loop.run_in_executor(self._models, self._take_up, event.value)
+                if event.key == SHADOW_KEY or event.message.timestamp >= self._prepared_s - CLOCK_SLACK_S:
+                    await loop.run_in_executor(self._models, self._hear, event.key, event.value)
+
+        @self.faust.timer(interval=1.0)
+        async def review() -> None:
+            await asyncio.get_running_loop().run_in_executor(self._models, self._review)
 
         @self.faust.task
         async def open_channel() -> None:
@@ -156,17 +161,15 @@ class WorkerApp:
         except BaseException as error:  # noqa: BLE001 - crash-only: whatever it is ends the process
             crash(error)
 
-    def _take_up(self, value: bytes | None) -> None:
-        """Warm an announced version up and put it into service; a bad one is refused and logged."""
+    def _hear(self, key: bytes | None, value: bytes | None) -> None:
         try:
-            version = decode_announcement(value).version
-            if version == self.live.current.version:
-                return
-            self.live.offer(self.live.prepare(version))
-        except msgspec.DecodeError as error:
-            logger.error("an announcement that cannot be read was refused: %s", error)
-        except NextclickError as error:
-            logger.error("announced version refused, %s goes on: %s", self.live.current.version, error.what)
+            self.succession.hear(key, value)
+        except BaseException as error:  # noqa: BLE001 - crash-only: whatever it is ends the process
+            crash(error)
+
+    def _review(self) -> None:
+        try:
+            self.succession.review()
         except BaseException as error:  # noqa: BLE001 - crash-only: whatever it is ends the process
             crash(error)
 

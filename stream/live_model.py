@@ -13,9 +13,11 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
 from model.bundle import Model
-from model.registry import Registry
+from model.network import SampledNetwork
+from model.registry import NOT_FINITE, RefusedVersion, Registry
 from model.sessions import SessionRule
 from model.stepper import Stepper
 from model.vocabulary import Vocabulary
@@ -104,7 +106,7 @@ class LiveModel:
         return self.warm(self._registry.load(version))
 
     def warm(self, model: Model) -> Serving:
-        """Make a loaded model ready to serve."""
+        """Make a loaded model ready to serve. Raises RefusedVersion when its scores are no numbers."""
         settings = self._settings
         stepper = Stepper(
             model,
@@ -115,6 +117,7 @@ class LiveModel:
             scoring=settings.scoring,
         )
         stepper.warm_up()
+        _check_scores(model, stepper)
         serving = Serving(
             version=model.version,
             stepper=stepper,
@@ -133,3 +136,23 @@ class LiveModel:
         before = self._current.version if self._current else "none"
         self._current = serving
         logger.info("model %s serves now (before: %s) on %s", serving.version, before, serving.stepper.device)
+
+
+@torch.inference_mode()
+def _check_scores(model: Model, stepper: Stepper) -> None:
+    """Weights that are all numbers may still give scores that are none."""
+    network, device = model.network, stepper.device
+    columns = {name: np.full(1, None, object) for name in network.columns}
+    inputs = stepper.inputs({**columns, "item": np.zeros(1, np.int64)})
+    output_1H, _ = network.advance(inputs, network.initial_state(1, device))
+    scores = network.score(output_1H)
+    scores_1N = scores[1] if isinstance(scores, tuple) else scores
+    # What scores by neighbours has none for most items; a network scores them all.
+    bad_1N = ~scores_1N.isfinite() if isinstance(network, SampledNetwork) else scores_1N.isnan()
+    if bad_1N.any():
+        raise RefusedVersion(
+            NOT_FINITE,
+            f"version {model.version} gives scores that are no numbers",
+            "Its lists would be in no order; whatever served before goes on.",
+            "Promote another version, or train again.",
+        )

@@ -18,6 +18,7 @@ from stream.partition import OpenPartition
 from stream.processor import Processor, SteppedWave
 from stream.recovery import Recovery
 from stream.settings import Settings
+from stream.shadow import Shadow
 from stream.sink import Sink
 from stream.source import Source
 from stream.store import make_block_cache
@@ -47,7 +48,8 @@ class Pipeline:
         self._settings = settings
         self._emit_waves = emit
         self._block_cache = make_block_cache(settings.block_cache_bytes)
-        self._processor = Processor(live, settings.recent_items)
+        self.shadow = Shadow(settings.shadow_sessions)
+        self._processor = Processor(live, settings.recent_items, shadow=self.shadow)
         self._started = False
         self._emitted = [0] * settings.step_threads
         self._next = [0] * settings.step_threads

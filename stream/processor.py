@@ -24,6 +24,7 @@ from stream.ladder import FULL, POPULAR
 from stream.live_model import LiveModel, Serving
 from stream.observed import ObservedEvent
 from stream.partition import OpenPartition
+from stream.shadow import Shadow
 from stream.state import new_state
 from stream.store import Batch
 from stream.visits import Visit
@@ -79,11 +80,16 @@ class Processor:
     """Steps waves with the model in service, over the partitions that are open."""
 
     def __init__(
-        self, live: LiveModel, recent_items: int, now_ns: Callable[[], int] = time.monotonic_ns
+        self,
+        live: LiveModel,
+        recent_items: int,
+        now_ns: Callable[[], int] = time.monotonic_ns,
+        shadow: Shadow | None = None,
     ) -> None:
         self.partitions: dict[int, OpenPartition] = {}
         self.written = -1
         self._live = live
+        self._shadow = shadow or Shadow()
         self._serving: Serving | None = None
         self._sealed = 0
         self._stepping = 0
@@ -105,6 +111,7 @@ class Processor:
             reach("3-loaded")
             self._apply_rule(visits, serving, out)
         reach("4-ruled")
+        watched = self._shadow.choose(visits, serving, behind=out.level > FULL)
         shown = [(visit.state.list_items, visit.state.model_version) for visit in visits]
         out.rebuilt, out.rebuilt_inexact = model_part.rebuild(visits, serving)
         reach("5-rebuilt")
@@ -123,6 +130,7 @@ class Processor:
             hand_over(out)
             self._stepping -= 1
             self._changed.notify_all()
+        self._shadow.step(watched)
 
     def _version(self) -> Serving:
         """The version in service; another one than before only when no wave of that is under way.

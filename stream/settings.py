@@ -120,6 +120,16 @@ class Settings(BaseSettings):
         4.0, gt=0, description="times the champion's step time that a challenger may take"
     )
     gate_min_sessions: int = Field(100, ge=1, description="evaluated sessions without which all is refused")
+    shadow_sessions: int = Field(
+        20_000, ge=1, description="whose shadow states are kept in memory, about 1 KB each"
+    )
+    rollback_share: float = Field(
+        0.1, ge=0, le=1, description="of sessions on which the former champion steps on after a promotion"
+    )
+    rollback_min_sessions: int = Field(200, ge=30, description="of these, scored before a rollback")
+    rollback_max_sessions: int = Field(
+        20_000, ge=30, description="scored sessions after which the promotion stands"
+    )
 
     web_host: str = "127.0.0.1"
     web_port: int = Field(6066, ge=1, le=65_535)

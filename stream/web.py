@@ -55,6 +55,7 @@ def add_views(app: faust.App, pipeline: Pipeline) -> None:
                 "sessions": pipeline.sessions,
                 "accounting": telemetry.accounting(pipeline.in_flight),
                 "quality": quality,
+                "shadow": pipeline.shadow.report(),
             }
         )
 

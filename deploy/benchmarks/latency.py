@@ -58,14 +58,16 @@ class ListId(msgspec.Struct):
     """What is read of a list, or of an echo."""
 
     event_id: str
+    model_version: str = ""
 
 
 class Receiver(threading.Thread):
-    """Notes when each list arrives."""
+    """Notes when each list arrives, and the first one of each version."""
 
     def __init__(self, settings: Settings) -> None:
         super().__init__(daemon=True)
         self.arrived_ns: dict[str, int] = {}
+        self.first_ns: dict[str, int] = {}
         self._stopping = threading.Event()
         self._consumer = Consumer(
             {**settings.kafka_config(), "group.id": f"{settings.group_id}-lists", "enable.auto.commit": False}
@@ -85,7 +87,9 @@ class Receiver(threading.Thread):
             if message is None or message.error() is not None:
                 continue
             # The first counts: at least once means that one may come again.
-            self.arrived_ns.setdefault(decode(message.value() or b"").event_id, now_ns)
+            shown = decode(message.value() or b"")
+            self.arrived_ns.setdefault(shown.event_id, now_ns)
+            self.first_ns.setdefault(shown.model_version, now_ns)
         self._consumer.close()
 
     def stop(self) -> None:
