@@ -14,11 +14,8 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
 import tempfile
-import time
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +24,8 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-import torch
 
+from deploy.benchmarks.model_limit import best, limits
 from deploy.benchmarks.observation import (
     Observation,
     broker,
@@ -44,7 +41,6 @@ from model.errors import NextclickError
 from model.network import Network
 from model.registry import Registry
 from model.sessions import SessionRule, Sessions
-from model.stepper import Stepper
 from model.train import train
 from model.vocabulary import Vocabulary
 from replay import datasets
@@ -52,36 +48,7 @@ from replay.run import replay_frames
 from stream.settings import Settings
 from stream.worker_process import WorkerProcess, free_port
 
-LIMIT_STEPS = 300
 TRAINING_EVENTS = 300_000
-Threads = tuple[int, int]
-Rates = dict[Threads, float]
-
-
-def model_only(
-    model: Model, device: str, wave_size: int, items: npt.NDArray[np.int64], threads: Threads
-) -> float:
-    """Events/s of stepping alone: full waves, states carried in memory.
-
-    `threads`: so many that step side by side, each with so many of torch.
-    """
-    step_threads, torch_threads = threads
-    torch.set_num_threads(torch_threads)
-    stepper = Stepper(model, device=device, wave_size=wave_size)
-    stepper.warm_up()
-
-    def step(first: int) -> None:
-        rows = stepper.initial_rows(wave_size)
-        for wave in range(first, first + LIMIT_STEPS):
-            at = wave * wave_size % max(1, len(items) - wave_size)
-            _, _, rows = stepper.step({"item": items[at : at + wave_size]}, rows)
-
-    with ThreadPoolExecutor(
-        step_threads, initializer=torch.set_num_threads, initargs=(torch_threads,)
-    ) as pool:
-        started = time.perf_counter()
-        list(pool.map(step, range(0, step_threads * LIMIT_STEPS, LIMIT_STEPS)))
-        return step_threads * LIMIT_STEPS * wave_size / (time.perf_counter() - started)
 
 
 def trained(frame: pd.DataFrame, vocabulary: Vocabulary, config: ModelConfig) -> Network:
@@ -89,22 +56,6 @@ def trained(frame: pd.DataFrame, vocabulary: Vocabulary, config: ModelConfig) ->
     rule = SessionRule(config.session_gap_s)
     sessions = Sessions.from_frame(frame.tail(TRAINING_EVENTS), vocabulary, rule)
     return train(sessions, vocabulary, config).network
-
-
-def limits(model: Model, settings: Settings, wave_size: int, items: npt.NDArray[np.int64]) -> Rates:
-    """The model-only limit by threads: one step thread with 1 to all cores, and as many as cores with one."""
-    cores = os.cpu_count() or 1
-    counts = {(1, threads) for threads in range(1, cores + 1)} | {(cores, 1)}
-    return {
-        threads: model_only(model, settings.device, wave_size, items, threads) for threads in sorted(counts)
-    }
-
-
-def best(rates: list[Rates]) -> tuple[Threads, float]:
-    """Of repeated measurements by threads: those with the highest mean, and that mean."""
-    means = {threads: sum(r[threads] for r in rates) / len(rates) for threads in rates[0]}
-    threads = max(means, key=means.__getitem__)
-    return threads, means[threads]
 
 
 def serve(
@@ -156,7 +107,7 @@ def against_quix(
     One by one it serves the first `one_by_one` events only; in windows, all. A peer that fails
     is reported so, with what the worker did.
     """
-    threads, limit = best([limits(model, settings, 1, items)])
+    threads, limit = best([limits(settings.registry_dir, model.version, settings.device, 1, items)])
     result: dict[str, Any] = {
         "one_by_one_model_only_events_per_s": round(limit),
         "one_by_one_model_only_threads": threads,
@@ -239,9 +190,9 @@ def main() -> int:
             registry.promote(model.version)
             sent = replay_frames(settings, [backlog])
             print(f"{sent.sure:,} events in Kafka at {sent.rate:,.0f} events/s", file=sys.stderr)
-            before = limits(model, settings, settings.wave_size, items)
+            before = limits(settings.registry_dir, model.version, settings.device, settings.wave_size, items)
             observation, ended = serve(settings, folder / "worker.log", len(backlog), broker_pid)
-            after = limits(model, settings, settings.wave_size, items)
+            after = limits(settings.registry_dir, model.version, settings.device, settings.wave_size, items)
             threads, limit = best([before, after])
             result = {
                 "machine": machine(),

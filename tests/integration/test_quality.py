@@ -189,7 +189,7 @@ def test_the_quality_of_two_workers_together_is_what_the_topics_say(
     assert_equal(found["windows"]["1h"], hour)
     overall = found["windows"]["total"]["all"]["all"]
     last_hour = sum(p.reciprocal_ranks["window_pop"] for p in expected)
-    assert overall["window_pop"]["reciprocal_ranks"] == pytest.approx(last_hour, rel=0.002)
+    assert overall["window_pop"]["reciprocal_ranks"] == pytest.approx(last_hour, rel=0.01)
     assert last_hour > 1.2 * overall["pop"]["reciprocal_ranks"]
     low, high = overall["champion"]["recall_at_20_interval"]
     assert low < overall["champion"]["recall_at_20"] < high
