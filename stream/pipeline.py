@@ -114,11 +114,15 @@ class Pipeline:
         """How many waves each lane has to step."""
         return list(map(sub, self._emitted, self._next))
 
-    def _wait_for_lane(self, timeout_s: float) -> None:
-        """Wait until some lane has no more than one wave to step, or has stepped another."""
+    def _wait_for_lane(self, lanes: list[int], timeout_s: float) -> None:
+        """Wait until one of the lanes has no more than one wave to step."""
+
+        def has_room() -> bool:
+            to_step = self._to_step()
+            return any(to_step[lane] <= 1 for lane in lanes)
+
         with self._changed:
-            if min(self._to_step()) > 1:
-                self._changed.wait(timeout_s)
+            self._changed.wait_for(has_room, timeout_s)
 
     def _emit(self, waves: list[Wave]) -> None:
         for wave in waves:

@@ -39,7 +39,7 @@ class Source:
     """The reading thread.
 
     `emit` takes waves of a lane; `to_step` says how many each lane has; `wait_for_lane` returns when
-    one has stepped, or after some seconds; `wait_idle` when every emitted wave is written;
+    one of some lanes has room, or after some seconds; `wait_idle` when every emitted wave is written;
     `open_partition` recovers one, `close_partition` closes it and returns its durable fence;
     `on_read` takes records by partition.
     """
@@ -50,7 +50,7 @@ class Source:
         *,
         emit: Callable[[list[Wave]], None],
         to_step: Callable[[], list[int]],
-        wait_for_lane: Callable[[float], None],
+        wait_for_lane: Callable[[list[int], float], None],
         wait_idle: Callable[[], None],
         open_partition: Callable[[int, TopicPartition | None], OpenPartition],
         close_partition: Callable[[int], Fence],
@@ -147,7 +147,7 @@ class Source:
         size, waiting = self._settings.wave_size * self._settings.step_threads, len(self._lanes)
         most = min(WAVES_AT_ONCE * size, LOOKAHEAD_WAVES * size - waiting)
         if most <= 0:
-            self._wait_for_lane(IDLE_POLL_S)
+            self._wait_for_lane(self._lanes.occupied(), IDLE_POLL_S)
             return []
         messages: list[Message] = []
         if not self._ready():
@@ -164,7 +164,7 @@ class Source:
     def _ready(self) -> list[int]:
         """The lanes that have something to cut, and room for it."""
         to_step = self._to_step()
-        return [lane for lane, waves in enumerate(to_step) if waves <= 1 and self._lanes.waiting(lane)]
+        return [lane for lane in self._lanes.occupied() if to_step[lane] <= 1]
 
     def _emit_waves(self) -> None:
         """Hand each lane that has room a wave of what waits for it, and more of them while they are full.
@@ -258,8 +258,8 @@ class Source:
     def _give_up(self, numbers: set[int]) -> None:
         """Finish every event that was read, commit, and close the stores of `numbers`."""
         while len(self._lanes):
+            self._wait_for_lane(self._lanes.occupied(), IDLE_POLL_S)
             self._emit_waves()
-            self._wait_for_lane(BUSY_POLL_S)
         self._wait_idle()
         numbers &= self._assignment.readings.keys()
         self._commits.forget(numbers)

@@ -141,6 +141,10 @@ class Lanes:
         place = arrival.partition if event is None else zlib.crc32(event.session_id.encode()) >> 16
         self._cutters[place % len(self._cutters)].add(arrival)
 
+    def occupied(self) -> list[int]:
+        """The lanes in which arrivals wait."""
+        return [lane for lane, cutter in enumerate(self._cutters) if len(cutter)]
+
     def waiting(self, lane: int) -> int:
         """Arrivals that wait in a lane."""
         return len(self._cutters[lane])

@@ -1,4 +1,6 @@
 import asyncio
+import threading
+from collections.abc import Callable
 
 import faust
 import pytest
@@ -29,3 +31,21 @@ def test_a_wave_that_was_lost_on_its_way_stops_the_pipeline_before_the_next_is_s
     pipeline._next = [5, 1]
     with pytest.raises(RuntimeError, match="wave 2 came where 1 was due"):
         pipeline.step([Wave([], lane=1, number=2)])
+
+
+def test_room_in_one_lane_is_no_room_for_what_waits_in_another() -> None:
+    """Else reading would turn and turn while one busy session waits, and hold the step threads up."""
+    pipeline = Pipeline.__new__(Pipeline)
+    pipeline._emitted, pipeline._next = [7, 9], [7, 4]
+    seen: list[bool] = []
+
+    class Changed(threading.Condition):
+        def wait_for(self, predicate: Callable[[], bool], timeout: float | None = None) -> bool:
+            seen.append(predicate())
+            pipeline._next[1] += 4
+            seen.append(predicate())
+            return True
+
+    pipeline._changed = Changed()
+    pipeline._wait_for_lane([1], 0.05)
+    assert seen == [False, True]

@@ -146,10 +146,10 @@ def test_a_lane_with_enough_to_step_holds_up_no_other(
     source: Source, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     emitted: list[Wave] = []
-    waited: list[float] = []
+    waited: list[tuple[list[int], float]] = []
     monkeypatch.setattr(source, "_emit", emitted.extend)
     monkeypatch.setattr(source, "_to_step", lambda: [2, 1])
-    monkeypatch.setattr(source, "_wait_for_lane", waited.append)
+    monkeypatch.setattr(source, "_wait_for_lane", lambda lanes, wait_s: waited.append((lanes, wait_s)))
     source._take([Record(offset, NOW_S) for offset in range(1_500)])  # type: ignore[misc]
     waiting = source._lanes.waiting(0)
     assert waiting > 500
@@ -160,4 +160,4 @@ def test_a_lane_with_enough_to_step_holds_up_no_other(
     assert source.waiting == 1_500 - WAVES_AT_ONCE * 64
     # As much is read ahead as there may be: before more is read, a lane has to step.
     assert source._read() == []
-    assert waited == [IDLE_POLL_S]
+    assert waited == [([0, 1], IDLE_POLL_S)]
