@@ -33,19 +33,18 @@ def test_a_wave_that_was_lost_on_its_way_stops_the_pipeline_before_the_next_is_s
         pipeline.step([Wave([], lane=1, number=2)])
 
 
-def test_room_in_one_lane_is_no_room_for_what_waits_in_another() -> None:
+def test_room_in_one_lane_is_no_room_for_what_waits_in_another(monkeypatch: pytest.MonkeyPatch) -> None:
     """Else reading would turn and turn while one busy session waits, and hold the step threads up."""
     pipeline = Pipeline.__new__(Pipeline)
     pipeline._emitted, pipeline._next = [7, 9], [7, 4]
     seen: list[bool] = []
 
-    class Changed(threading.Condition):
-        def wait_for(self, predicate: Callable[[], bool], timeout: float | None = None) -> bool:
-            seen.append(predicate())
-            pipeline._next[1] += 4
-            seen.append(predicate())
-            return True
+    def wait_for(has_room: Callable[[], bool], timeout_s: float) -> None:
+        seen.append(has_room())
+        pipeline._next[1] += 4
+        seen.append(has_room())
 
-    pipeline._changed = Changed()
+    pipeline._changed = threading.Condition()
+    monkeypatch.setattr(pipeline._changed, "wait_for", wait_for)
     pipeline._wait_for_lane([1], 0.05)
     assert seen == [False, True]
