@@ -60,7 +60,8 @@ def processed(settings: Settings) -> dict[str, str]:
 def start(settings: Settings, *arguments: str, fault: str | None = None) -> subprocess.Popen[str]:
     """Start `nextclick retrain`, to be killed at the point `fault`."""
     return subprocess.Popen(
-        [sys.executable, "-m", "nextclick", "retrain", *arguments],
+        # A shell lets what it starts in the background ignore SIGINT, the tests and their children too.
+        ["env", "--default-signal=INT", sys.executable, "-m", "nextclick", "retrain", *arguments],
         env={**processed(settings), **({VARIABLE: fault} if fault else {})},
         cwd=ROOT,
         stdout=subprocess.PIPE,
