@@ -1,4 +1,4 @@
-"""Keeps freed memory in the process, so that tensors of some hundred KiB do not fault in anew.
+"""The memory of this process: its peak, and keeping what is freed.
 
 A training batch frees and allocates the same few buffers thousands of times a second.
 glibc returns blocks of that size to the system by default, and every new one is cleared
@@ -9,11 +9,19 @@ from __future__ import annotations
 
 import ctypes
 import platform
+import resource
+import sys
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
 # Larger blocks would leave holes that the next one, a little larger, does not fit into.
 LARGEST_KEPT_BYTES = 4 << 20
 KEPT_BYTES = 256 << 20
+
+
+def peak_memory_bytes() -> int:
+    """The most that this process has had in memory."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return int(peak if sys.platform == "darwin" else 1024 * peak)
 
 
 def release_freed_memory() -> None:

@@ -25,6 +25,15 @@ class Interval:
     low: float
     high: float
 
+    def __format__(self, number_format: str) -> str:
+        """The mean with its interval in brackets, each number in the given format."""
+        mean, low, high = (format(number, number_format) for number in (self.mean, self.low, self.high))
+        return f"{mean} [{low}, {high}]"
+
+    def hundredths(self) -> Interval:
+        """The same in hundredths."""
+        return Interval(100 * self.mean, 100 * self.low, 100 * self.high)
+
     @classmethod
     def of(cls, mean: float, resampled_R: Floats) -> Interval:
         """The percentile interval of the resampled means."""

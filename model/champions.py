@@ -14,6 +14,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from model.durable import replace_durably
+
 POINTER, LINE, LOCK = "CHAMPION", "CHAMPIONS", ".CHAMPION-lock"
 KEPT = 100
 
@@ -76,24 +78,4 @@ class Champions:
             yield
 
     def _write(self, name: str, text: str) -> None:
-        temporary = self._root / f".{name}-{os.getpid()}"
-        write_durably(temporary, text.encode())
-        temporary.replace(self._root / name)
-        sync_folder(self._root)
-
-
-def write_durably(path: Path, content: bytes) -> None:
-    """Write a file and return when the disk has it."""
-    with path.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def sync_folder(folder: Path) -> None:
-    """Return when the disk has the folder's names."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        replace_durably(self._root / name, text.encode(), self._root / f".{name}-{os.getpid()}")

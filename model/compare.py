@@ -171,8 +171,8 @@ def markdown(comparison: Comparison) -> str:
         cells = [
             row.name,
             *(f"{row.recall[k].mean:.4f}" for k in (1, 5, 10)),
-            _with_interval(row.recall[K]),
-            _with_interval(row.mrr),
+            f"{row.recall[K]:.4f}",
+            f"{row.mrr:.4f}",
             _as_points(row.recall_difference),
             _as_points(row.mrr_difference),
             f"{row.coverage:.3f}",
@@ -192,11 +192,5 @@ def markdown(comparison: Comparison) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _with_interval(interval: Interval) -> str:
-    return f"{interval.mean:.4f} [{interval.low:.4f}, {interval.high:.4f}]"
-
-
 def _as_points(interval: Interval | None) -> str:
-    if interval is None:
-        return "–"
-    return f"{100 * interval.mean:+.2f} [{100 * interval.low:+.2f}, {100 * interval.high:+.2f}]"
+    return "–" if interval is None else f"{interval.hundredths():+.2f}"

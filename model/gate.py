@@ -116,7 +116,7 @@ def decide(
             if lead is not None and lead.high < -rule.margin:
                 sentence = (
                     f"{other.name} reaches a Recall@20 of {other.recall.mean:.4f}, it only "
-                    f"{standings[0].recall.mean:.4f}: {_points(lead)}"
+                    f"{standings[0].recall.mean:.4f}: a difference of {lead:+.4f}"
                 )
                 if is_better:
                     notes.append(f"{sentence}; taken all the same, since {reference.name} is worse still")
@@ -146,14 +146,10 @@ def _lost(challenger: Standing, reference: Standing, margin: float) -> list[str]
             "it is worse" if lead.high < 0 else "that it is not worse by more than the margin is not shown"
         )
         sentences.append(
-            f"{measure} {own.mean:.4f} where {reference.name} has {other.mean:.4f}: {_points(lead)}, "
-            f"of which {margin:.4f} may be lost; {verdict}"
+            f"{measure} {own.mean:.4f} where {reference.name} has {other.mean:.4f}: "
+            f"a difference of {lead:+.4f}, of which {margin:.4f} may be lost; {verdict}"
         )
     return sentences
-
-
-def _points(lead: Interval) -> str:
-    return f"a difference of {lead.mean:+.4f} [{lead.low:+.4f}, {lead.high:+.4f}]"
 
 
 def _standings(contenders: Sequence[Contender]) -> list[Standing]:

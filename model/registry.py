@@ -25,8 +25,9 @@ from safetensors.torch import save as save_tensors
 from torch import Tensor
 
 from model.bundle import Model
-from model.champions import Champions, sync_folder, write_durably
+from model.champions import Champions
 from model.config import ModelConfig
+from model.durable import sync_folder, write_durably
 from model.errors import NextclickError
 from model.network import Network
 from model.networks import build

@@ -108,7 +108,7 @@ def markdown(result: Replayed) -> str:
         cost = ["–"] * 3
         if row.versions:
             cost = [f"{row.versions:,}", f"{row.training_events:,}", f"{row.training_seconds:.0f}"]
-        cells = [row.name, _quality(row.recall), _quality(row.mrr), *cost]
+        cells = [row.name, f"{row.recall:.4f}", f"{row.mrr:.4f}", *cost]
         lines.append(f"| {' | '.join(cells)} |")
     trained = [row for row in result.rows if row.versions]
     against = [row.name for row in result.rows[:-1]]
@@ -125,11 +125,5 @@ def markdown(result: Replayed) -> str:
     return "\n".join(lines)
 
 
-def _quality(interval: Interval) -> str:
-    return f"{interval.mean:.4f} [{interval.low:.4f}, {interval.high:.4f}]"
-
-
 def _points(interval: Interval | None) -> str:
-    if interval is None:
-        return ""
-    return f"{100 * interval.mean:+.2f} [{100 * interval.low:+.2f}, {100 * interval.high:+.2f}]"
+    return "" if interval is None else f"{interval.hundredths():+.2f}"

@@ -16,6 +16,7 @@ import threading
 import time
 import traceback
 import uuid
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -51,6 +52,14 @@ def crash(error: BaseException) -> None:
         print("error: the worker ends; what is durable stays, the rest is read again", file=sys.stderr)
     sys.stderr.flush()
     os._exit(EXIT_FAILURE)
+
+
+def or_crash(do: Callable[..., None], *arguments: Any) -> None:
+    """Call `do` in a thread whose failure would otherwise be nobody's."""
+    try:
+        do(*arguments)
+    except BaseException as error:  # noqa: BLE001 - crash-only: whatever it is ends the process
+        crash(error)
 
 
 class WaveChannel(faust.Channel):
@@ -127,7 +136,7 @@ class WorkerApp:
             async for several in stream:
                 # Not awaited: a lane takes its waves in order and never waits for this loop, and no
                 # lane for another. How many are under way is bounded, and a failure ends the process.
-                loop.run_in_executor(self._steps[several[0].lane], self._step, several)
+                loop.run_in_executor(self._steps[several[0].lane], or_crash, self.pipeline.step, several)
 
         topic = self.faust.topic(self.settings.models_topic, value_serializer="raw", key_serializer="raw")
 
@@ -138,11 +147,14 @@ class WorkerApp:
                 # The champion of the start is newer than what was announced before; what was announced
                 # while Faust started is not to be missed.
                 if event.key == SHADOW_KEY or event.message.timestamp >= self._prepared_s - CLOCK_SLACK_S:
-                    await loop.run_in_executor(self._models, self._hear, event.key, event.value)
+                    await loop.run_in_executor(
+                        self._models, or_crash, self.succession.hear, event.key, event.value
+                    )
 
         @self.faust.timer(interval=1.0)
         async def review() -> None:
-            await asyncio.get_running_loop().run_in_executor(self._models, self._review)
+            loop = asyncio.get_running_loop()
+            await loop.run_in_executor(self._models, or_crash, self.succession.review)
 
         @self.faust.task
         async def open_channel() -> None:
@@ -154,24 +166,6 @@ class WorkerApp:
             self.telemetry.lag.set(self.pipeline.source.lag)
             self.telemetry.in_flight.set(self.pipeline.in_flight)
             self.telemetry.level.set(self.pipeline.source.level)
-
-    def _step(self, waves: list[Wave]) -> None:
-        try:
-            self.pipeline.step(waves)
-        except BaseException as error:  # noqa: BLE001 - crash-only: whatever it is ends the process
-            crash(error)
-
-    def _hear(self, key: bytes | None, value: bytes | None) -> None:
-        try:
-            self.succession.hear(key, value)
-        except BaseException as error:  # noqa: BLE001 - crash-only: whatever it is ends the process
-            crash(error)
-
-    def _review(self) -> None:
-        try:
-            self.succession.review()
-        except BaseException as error:  # noqa: BLE001 - crash-only: whatever it is ends the process
-            crash(error)
 
 
 class _Worker(FaustWorker):

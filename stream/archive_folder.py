@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
+from model.durable import replace_durably, sync_folder
 from model.errors import NextclickError
 from stream.fault_points import reach
 
@@ -85,7 +86,7 @@ class ArchiveFolder:
         """Make the partition's folder, remove what kills have left in it; → `end`."""
         folder = self._folder(partition)
         folder.mkdir(parents=True, exist_ok=True)
-        synchronise(self.root)
+        sync_folder(self.root)
         with self._lock(folder):
             for path in folder.glob(f"*{UNFINISHED}"):
                 path.unlink()
@@ -99,13 +100,8 @@ class ArchiveFolder:
         path = self.root / TOPIC
         with self._lock(self.root):
             if not path.exists():
-                written = path.with_suffix(UNFINISHED)
-                with written.open("w") as file:
-                    json.dump({"topic": topic, "id": topic_id}, file)
-                    file.flush()
-                    os.fsync(file.fileno())
-                written.rename(path)
-                synchronise(self.root)
+                content = json.dumps({"topic": topic, "id": topic_id}).encode()
+                replace_durably(path, content, path.with_suffix(UNFINISHED))
             known = json.loads(path.read_text())
         if known != {"topic": topic, "id": topic_id}:
             raise NextclickError(
@@ -136,7 +132,7 @@ class ArchiveFolder:
                 )
             unfinished.rename(part.path)
             reach("archive-4-named")
-            synchronise(folder)
+            sync_folder(folder)
         return part
 
     def _folder(self, partition: int) -> Path:
@@ -160,12 +156,3 @@ class ArchiveFolder:
                         ) from None
                 time.sleep(LOCK_POLL_S)
             yield
-
-
-def synchronise(folder: Path) -> None:
-    """Make the names in a folder durable."""
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

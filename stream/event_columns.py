@@ -102,19 +102,7 @@ class _EventWithKind(msgspec.Struct, omit_defaults=True, kw_only=True, gc=False)
 
 
 def _with_kind(event: Event) -> bytes:
-    return _encoder.encode(
-        _EventWithKind(
-            session_id=event.session_id,
-            event_time_ms=event.event_time_ms,
-            item_id=event.item_id,
-            kind=event.kind,
-            user_id=event.user_id,
-            price=event.price,
-            brand=event.brand,
-            category=event.category,
-            title=event.title,
-        )
-    )
+    return _encoder.encode(_EventWithKind(**msgspec.structs.asdict(event)))
 
 
 def _names_kind(record: Record) -> bool:

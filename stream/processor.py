@@ -210,7 +210,7 @@ class Processor:
                     visit.item >= 0,
                     state.position if items else 0,
                     version,
-                    items.index(item_id) + 1 if item_id in items else 0,
+                    model_part.rank_in(items, item_id),
                     serving.popular_rank(item_id, state.recent_items) or 0 if items else 0,
                     tuple(state.recent_items) if masks else (),
                 )

@@ -17,6 +17,7 @@ from datetime import UTC, datetime
 import torch
 from confluent_kafka.admin import AdminClient
 
+from model.allocator import peak_memory_bytes
 from model.bundle import Model
 from model.challenger import Challenger, Split, challenge, contenders, finished, recalls_of, split_newest
 from model.config import ModelConfig
@@ -30,7 +31,7 @@ from stream.event_log import EventWindow, read_window
 from stream.fault_points import reach
 from stream.retrain_lock import Accepted, RetrainLock, saved_by
 from stream.retrain_options import Options
-from stream.retrain_report import RunReport, peak_memory_bytes, write_report
+from stream.retrain_report import RunReport, write_report
 from stream.settings import Settings
 from stream.topics import ensure_topics, partition_counts
 

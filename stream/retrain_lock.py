@@ -19,6 +19,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO
 
+from model.durable import replace_durably
 from model.errors import NextclickError
 from model.registry import MANIFEST, Registry
 
@@ -70,12 +71,8 @@ class RetrainLock:
 
     def note(self, accepted: Accepted) -> None:
         """Write the note down, whole or not at all."""
-        temporary = self._root / f"{NOTE}.unfinished"
-        with temporary.open("w") as file:
-            json.dump(asdict(accepted), file)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(self._root / NOTE)
+        content = json.dumps(asdict(accepted)).encode()
+        replace_durably(self._root / NOTE, content, self._root / f"{NOTE}.unfinished")
 
     def noted(self) -> Accepted | None:
         """The note of a run that did not come to its end. Raises NextclickError when it cannot be read."""

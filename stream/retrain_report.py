@@ -6,10 +6,7 @@ Reports lie in the registry's folder `reports`, one folder for each run, written
 from __future__ import annotations
 
 import json
-import os
-import resource
 import shutil
-import sys
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,6 +14,7 @@ from typing import Any
 
 from model.bootstrap import Interval
 from model.challenger import Challenger
+from model.durable import write_durably
 from model.gate import Decision
 from model.registry import REPORTS
 
@@ -91,12 +89,6 @@ class RunReport:
         return {**asdict(self), "folder": None if self.folder is None else str(self.folder)}
 
 
-def peak_memory_bytes() -> int:
-    """The most that this process has had in memory."""
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return int(peak if sys.platform == "darwin" else 1024 * peak)
-
-
 def write_report(root: Path, report: RunReport, margin: float) -> Path:
     """Write report.md, report.json and the plot under `root`/reports; → their folder.
 
@@ -112,12 +104,9 @@ def write_report(root: Path, report: RunReport, margin: float) -> Path:
     report.folder = root / REPORTS / report.run
     decision = report.decision
     if decision is not None and decision.standings and decision.targets:
-        (folder / "standings.png").write_bytes(gate_plot(decision, margin))
-    (folder / "report.md").write_text(markdown(report))
-    (folder / "report.json").write_text(json.dumps(report.as_dict(), indent=2))
-    for path in folder.iterdir():
-        with path.open("rb") as file:
-            os.fsync(file.fileno())
+        write_durably(folder / "standings.png", gate_plot(decision, margin))
+    write_durably(folder / "report.md", markdown(report).encode())
+    write_durably(folder / "report.json", json.dumps(report.as_dict(), indent=2).encode())
     folder.rename(report.folder)
     return report.folder
 
@@ -186,7 +175,7 @@ def _standings(decision: Decision) -> list[str]:
     for row in decision.standings:
         step = "–" if row.step_ms is None else f"{row.step_ms:.3f}"
         lines.append(
-            f"| {row.name} | {_interval(row.recall)} | {_interval(row.mrr)} | "
+            f"| {row.name} | {row.recall:.4f} | {row.mrr:.4f} | "
             f"{_lead(row.recall_lead)} | {_lead(row.mrr_lead)} | {step} |"
         )
     if decision.targets:
@@ -194,12 +183,8 @@ def _standings(decision: Decision) -> list[str]:
     return [*lines, ""]
 
 
-def _interval(interval: Interval) -> str:
-    return f"{interval.mean:.4f} [{interval.low:.4f}, {interval.high:.4f}]"
-
-
 def _lead(lead: Interval | None) -> str:
-    return "–" if lead is None else f"{lead.mean:+.4f} [{lead.low:+.4f}, {lead.high:+.4f}]"
+    return "–" if lead is None else f"{lead:+.4f}"
 
 
 def _moment(time_ms: int | None) -> str:

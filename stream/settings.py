@@ -149,6 +149,10 @@ class Settings(BaseSettings):
         file = (TomlConfigSettingsSource(settings_cls, toml_file=path),) if path else ()
         return (init_settings, env_settings, *file)
 
+    def environment(self) -> dict[str, str]:
+        """The variables that give another process what was given here."""
+        return {f"{PREFIX}{name.upper()}": str(getattr(self, name)) for name in self.model_fields_set}
+
     def kafka_config(self) -> dict[str, Any]:
         """The librdkafka properties that every client shares."""
         return {"bootstrap.servers": self.bootstrap_servers, "client.id": self.worker_id}

@@ -191,7 +191,7 @@ def _watch(visit: Visit, trial: Trial) -> Watched:
     item = trial.serving.vocabulary.index.get(item_id, -1)
     rank = None
     if state.list_items and not state.unlisted and state.model_version == trial.champion:
-        rank = state.list_items.index(item_id) + 1 if item_id in state.list_items else 0
+        rank = model_part.rank_in(state.list_items, item_id)
     last_offset = state.recent_offsets[-1] if state.recent_offsets else None
     return Watched(trial, Visit(visit.arrival, visit.event, own, None, item, True), last_offset, rank)
 
@@ -211,11 +211,11 @@ def _continue(watched: Watched, trial: Trial) -> Kept | None:
 
 def _rank(visit: Visit, serving: Serving) -> int | None:
     """The item's rank in the shadow's last list, 0 when it is not listed, None before the first event."""
-    state, item_id = visit.state, visit.event.item_id
+    state = visit.state
     if not state.position:
         return None
     items = state.list_items or serving.popular_list(state.recent_items)[0]
-    return items.index(item_id) + 1 if item_id in items else 0
+    return model_part.rank_in(items, visit.event.item_id)
 
 
 class ShadowMetrics(Collector):

@@ -7,11 +7,11 @@ wave is durable. No label takes its values from the data.
 
 from __future__ import annotations
 
-import resource
 import time
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
 
+from model.allocator import peak_memory_bytes
 from stream.events import REASONS
 from stream.fence import Fence
 from stream.partition import OpenPartition
@@ -160,7 +160,7 @@ class Telemetry:
         """Set the gauges that are only worth computing when somebody looks; `version` serves now."""
         self.model.clear()
         self.model.labels(version).set(1)
-        self._rss.set(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
+        self._rss.set(peak_memory_bytes())
 
     def accounting(self, in_flight: int) -> dict[str, object]:
         """The identity: totals by outcome; `holds` when they and `in_flight` make up what was read."""

@@ -36,6 +36,11 @@ class Visit:
     lists: bool
 
 
+def rank_in(items: list[str], item_id: str) -> int:
+    """The item's rank in a list, from 1; 0 when it is not listed."""
+    return items.index(item_id) + 1 if item_id in items else 0
+
+
 def rebuild(visits: Sequence[Visit], serving: Serving) -> tuple[int, int]:
     """Bring states of another version, or recovered without one, up to the version in service.
 

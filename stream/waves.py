@@ -145,10 +145,6 @@ class Lanes:
         """The lanes in which arrivals wait."""
         return [lane for lane, cutter in enumerate(self._cutters) if len(cutter)]
 
-    def waiting(self, lane: int) -> int:
-        """Arrivals that wait in a lane."""
-        return len(self._cutters[lane])
-
     def cut(self, lane: int, most: int) -> list[Wave]:
         """A wave of what waits in a lane, and more of them, `most` in all, while they are full."""
         cutter = self._cutters[lane]

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from model.errors import NextclickError
-from stream.settings import PREFIX, Settings
+from stream.settings import Settings
 
 START_TIMEOUT_S = 60.0
 
@@ -27,15 +27,10 @@ class WorkerProcess:
     def __init__(self, settings: Settings, log_path: Path) -> None:
         self.address = f"http://{settings.web_host}:{settings.web_port}"
         self._log_path = log_path
-        given = {name: getattr(settings, name) for name in settings.model_fields_set}
-        environment = {
-            **os.environ,
-            **{f"{PREFIX}{name.upper()}": str(value) for name, value in given.items()},
-        }
         with log_path.open("ab") as log:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "nextclick", "worker"],
-                env=environment,
+                env={**os.environ, **settings.environment()},
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 stdin=subprocess.DEVNULL,

@@ -25,7 +25,7 @@ from stream.archive_reader import records
 from stream.event_columns import Record
 from stream.event_log import EventWindow
 from stream.events import Event, RejectedEvent, decode_event, encode_event
-from stream.settings import PREFIX, Settings
+from stream.settings import Settings
 
 Log = dict[int, list[Record]]
 START_MS = 1_506_826_800_000
@@ -190,11 +190,10 @@ class ArchiverProcess:
 
     def __init__(self, settings: Settings, folder: Path, *arguments: str, **environment: str) -> None:
         self._log = folder.parent / f"{settings.worker_id}-archiver.log"
-        given = {f"{PREFIX}{n.upper()}": str(getattr(settings, n)) for n in settings.model_fields_set}
         with self._log.open("ab") as log:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "nextclick", "archive", "--folder", str(folder), *arguments],
-                env={**os.environ, **given, **environment},
+                env={**os.environ, **settings.environment(), **environment},
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 stdin=subprocess.DEVNULL,

@@ -10,12 +10,10 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from confluent_kafka import Consumer, TopicPartition
 
 from model.registry import Registry
 from replay.run import replay_frames
 from replay.synthetic import markov_shoppers
-from stream.announcements import decode_announcement
 from stream.fault_points import VARIABLE
 from stream.retrain import retrain
 from stream.retrain_options import Options
@@ -51,18 +49,12 @@ def first_champion(settings: Settings, frame: pd.DataFrame) -> str:
     return report.version
 
 
-def processed(settings: Settings) -> dict[str, str]:
-    """The environment of a command with a test's settings."""
-    given = {f"NEXTCLICK_{n.upper()}": str(getattr(settings, n)) for n in settings.model_fields_set}
-    return {**os.environ, **given}
-
-
 def start(settings: Settings, *arguments: str, fault: str | None = None) -> subprocess.Popen[str]:
     """Start `nextclick retrain`, to be killed at the point `fault`."""
     return subprocess.Popen(
         # A shell lets what it starts in the background ignore SIGINT, the tests and their children too.
         ["env", "--default-signal=INT", sys.executable, "-m", "nextclick", "retrain", *arguments],
-        env={**processed(settings), **({VARIABLE: fault} if fault else {})},
+        env={**os.environ, **settings.environment(), **({VARIABLE: fault} if fault else {})},
         cwd=ROOT,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -74,18 +66,6 @@ def ended(process: subprocess.Popen[str]) -> tuple[int, str, str]:
     """→ exit status, standard output, standard error."""
     out, log = process.communicate(timeout=120)
     return process.returncode, out, log
-
-
-def announced(settings: Settings) -> list[str]:
-    """The versions on `models`, oldest first."""
-    consumer = Consumer({**settings.kafka_config(), "group.id": "reader", "enable.auto.commit": False})
-    place = TopicPartition(settings.models_topic, 0, 0)
-    _, high = consumer.get_watermark_offsets(place, timeout=10)
-    consumer.assign([place])
-    records = consumer.consume(high, timeout=20) if high else []
-    consumer.close()
-    assert len(records) == high
-    return [decode_announcement(record.value()).version for record in records]
 
 
 def left_over(settings: Settings) -> list[str]:

@@ -92,6 +92,12 @@ class Receiver(threading.Thread):
             self.first_ns.setdefault(shown.model_version, now_ns)
         self._consumer.close()
 
+    def wait_for(self, events: int) -> None:
+        """Return when so many events have a list, or LAST_LIST_S after the call."""
+        deadline_s = time.monotonic() + LAST_LIST_S
+        while len(self.arrived_ns) < events and time.monotonic() < deadline_s:
+            time.sleep(POLL_S)
+
     def stop(self) -> None:
         """End it."""
         self._stopping.set()
@@ -141,15 +147,21 @@ class Sender:
         return delivered
 
 
+def first_events(parser: argparse.ArgumentParser, frame: pd.DataFrame, wanted: int) -> list[Event]:
+    """The log's first events; ends the program when there are not so many."""
+    events = list(islice(events_of(frame.head(wanted)), wanted))
+    if len(events) < wanted:
+        parser.error(f"{wanted} events are needed for this rate and time, the log has {len(events)}")
+    return events
+
+
 def offer(settings: Settings, events: list[Event], rate: float, warm_up: int) -> dict[str, Any]:
     """Send `events` at `rate` to whoever answers; → latencies in ms, without the first `warm_up` events."""
     receiver, sender = Receiver(settings), Sender(settings, rate)
     receiver.start()
     try:
         sender.send(events)
-        deadline_s = time.monotonic() + LAST_LIST_S
-        while len(receiver.arrived_ns) < len(events) and time.monotonic() < deadline_s:
-            time.sleep(POLL_S)
+        receiver.wait_for(len(events))
     finally:
         receiver.stop()
     # By the time due: the delivery reports of several partitions come in any order.
@@ -223,10 +235,7 @@ def main() -> int:
     sys.setswitchinterval(GIL_SWITCH_S)
     frame: pd.DataFrame = datasets.load(arguments.files)
     warm_up = int(arguments.rate * arguments.warm_up_s)
-    wanted = warm_up + int(arguments.rate * arguments.seconds)
-    events = list(islice(events_of(frame.head(wanted)), wanted))
-    if len(events) < wanted:
-        parser.error(f"{wanted} events are needed for this rate and time, the log has {len(events)}")
+    events = first_events(parser, frame, warm_up + int(arguments.rate * arguments.seconds))
     config = ModelConfig(hidden_size=arguments.hidden_size)
     vocabulary = Vocabulary.from_frame(frame)
     torch.manual_seed(0)

@@ -17,7 +17,6 @@ import tempfile
 import threading
 import time
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +26,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from deploy.benchmarks.latency import GIL_SWITCH_S, LAST_LIST_S, POLL_S, Receiver, Sender, quantiles
+from deploy.benchmarks.latency import GIL_SWITCH_S, Receiver, Sender, first_events, quantiles, worker
 from deploy.benchmarks.observation import broker, machine, settings_of_run, show
 from model.config import ModelConfig
 from model.errors import NextclickError
@@ -35,12 +34,11 @@ from model.networks import build
 from model.registry import Registry
 from model.vocabulary import Vocabulary
 from replay import datasets
-from replay.producer import events_of
 from stream.announcements import announce
 from stream.events import Event
 from stream.settings import Settings
 from stream.topics import ensure_topics
-from stream.worker_process import WorkerProcess, free_port
+from stream.worker_process import free_port
 
 
 @dataclass(frozen=True)
@@ -86,9 +84,7 @@ def offer(
     announcer.start()
     try:
         sender.send(events)
-        deadline_s = time.monotonic() + LAST_LIST_S
-        while len(receiver.arrived_ns) < len(events) and time.monotonic() < deadline_s:
-            time.sleep(POLL_S)
+        receiver.wait_for(len(events))
     finally:
         announcer.stop()
         receiver.stop()
@@ -124,9 +120,7 @@ def main() -> int:
     sys.setswitchinterval(GIL_SWITCH_S)
     frame: pd.DataFrame = datasets.load(arguments.files)
     wanted = int(arguments.rate * arguments.every_s * (arguments.swaps + 1))
-    events = list(islice(events_of(frame.head(wanted)), wanted))
-    if len(events) < wanted:
-        parser.error(f"{wanted} events are needed for this rate and time, the log has {len(events)}")
+    events = first_events(parser, frame, wanted)
     config = ModelConfig(hidden_size=arguments.hidden_size)
     vocabulary = Vocabulary.from_frame(frame)
     with tempfile.TemporaryDirectory(prefix="nextclick-swap-") as temporary:
@@ -142,15 +136,10 @@ def main() -> int:
                 versions.append(registry.save(network, config, vocabulary, scores={}, data={}).version)
             registry.promote(versions[0])
             ensure_topics(settings)
-            process = WorkerProcess(settings, folder / "worker.log")
-            try:
-                process.wait_ready()
+            with worker(settings, folder):
                 due_ns, arrived_ns, swaps = offer(
                     settings, events, arguments.rate, versions[1:], arguments.every_s
                 )
-                process.check()
-            finally:
-                process.stop()
     result = {
         "machine": machine(),
         "events_per_s": arguments.rate,

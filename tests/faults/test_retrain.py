@@ -13,8 +13,8 @@ from stream.fault_points import RETRAIN_POINTS
 from stream.retrain import retrain
 from stream.retrain_lock import LOCK
 from stream.retrain_options import Options
+from tests.announced import announced
 from tests.retraining import (
-    announced,
     ended,
     first_champion,
     left_over,

@@ -12,7 +12,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from safetensors.torch import load_file, save_file
 
 from model.bundle import Model
-from model.champions import write_durably
+from model.durable import write_durably
 from model.registry import MANIFEST, WEIGHTS, Registry
 from replay.synthetic import SyntheticLog, markov_shoppers
 from stream.announcements import announce

@@ -25,10 +25,9 @@ pytestmark = pytest.mark.kafka
 
 def nextclick(settings: Settings, *arguments: str) -> str:
     """Run a command with a test's settings; → its standard output."""
-    given = {f"NEXTCLICK_{n.upper()}": str(getattr(settings, n)) for n in settings.model_fields_set}
     ended = subprocess.run(
         [sys.executable, "-m", "nextclick", *arguments],
-        env={**os.environ, **given},
+        env={**os.environ, **settings.environment()},
         cwd=ROOT,
         capture_output=True,
         text=True,

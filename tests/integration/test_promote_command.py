@@ -3,15 +3,15 @@ import os
 import re
 
 import pytest
-from confluent_kafka import Consumer, Message, TopicPartition
 from typer.testing import CliRunner
 
 import nextclick
 from model.errors import NextclickError
 from model.registry import Registry
 from replay.synthetic import SyntheticLog
-from stream.announcements import SHADOW_KEY, ShadowAnnouncement, decode_announcement, decode_shadow
+from stream.announcements import SHADOW_KEY, ShadowAnnouncement, decode_shadow
 from stream.settings import Settings
+from tests.announced import announced, on_models
 from tests.conftest import train_small
 from tests.serving import MakeSettings
 
@@ -20,26 +20,9 @@ pytestmark = pytest.mark.kafka
 
 def run(settings: Settings, *arguments: str) -> str:
     """Run a command with a test's settings; → its standard output. Raises what it raises."""
-    given = {f"NEXTCLICK_{n.upper()}": str(getattr(settings, n)) for n in settings.model_fields_set}
-    ended = CliRunner().invoke(nextclick.app, arguments, env=given, catch_exceptions=False)
+    ended = CliRunner().invoke(nextclick.app, arguments, env=settings.environment(), catch_exceptions=False)
     assert ended.exit_code == 0, ended.output
     return ended.stdout
-
-
-def on_models(settings: Settings) -> list[Message]:
-    """The records of `models`, in order."""
-    consumer = Consumer({**settings.kafka_config(), "group.id": "reader", "enable.auto.commit": False})
-    place = TopicPartition(settings.models_topic, 0, 0)
-    _, high = consumer.get_watermark_offsets(place, timeout=10)
-    consumer.assign([place])
-    records = consumer.consume(high, timeout=20) if high else []
-    consumer.close()
-    return records
-
-
-def announced(settings: Settings) -> list[str]:
-    """The versions on `models`, in order."""
-    return [decode_announcement(record.value()).version for record in on_models(settings)]
 
 
 def test_versions_are_promoted_and_rolled_back_and_the_workers_are_told(

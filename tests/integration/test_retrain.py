@@ -11,9 +11,9 @@ from stream.archive import Archiver
 from stream.archive_folder import ArchiveFolder
 from stream.retrain import retrain
 from stream.retrain_options import Options, Window
+from tests.announced import announced
 from tests.retraining import (
     SMALL,
-    announced,
     ended,
     first_champion,
     left_over,

@@ -9,7 +9,8 @@ from typer.testing import CliRunner
 from model.registry import Registry
 from nextclick import app
 from replay.run import replay_frames
-from tests.retraining import SMALL, announced, ended, reports, start, two_parts, versions
+from tests.announced import announced
+from tests.retraining import SMALL, ended, reports, start, two_parts, versions
 from tests.serving import MakeSettings
 
 HALF_HOUR_MS = 1_800_000

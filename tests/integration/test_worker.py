@@ -164,10 +164,9 @@ def test_a_record_that_cannot_be_read_goes_to_the_dead_letters_with_its_reason(
 
 
 def run_worker_to_its_end(settings: Settings) -> subprocess.CompletedProcess[str]:
-    given = {f"NEXTCLICK_{n.upper()}": str(getattr(settings, n)) for n in settings.model_fields_set}
     return subprocess.run(
         [sys.executable, "-m", "nextclick", "worker"],
-        env={**os.environ, **given},
+        env={**os.environ, **settings.environment()},
         capture_output=True,
         text=True,
         timeout=90,

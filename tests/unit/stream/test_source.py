@@ -151,12 +151,12 @@ def test_a_lane_with_enough_to_step_holds_up_no_other(
     monkeypatch.setattr(source, "_to_step", lambda: [2, 1])
     monkeypatch.setattr(source, "_wait_for_lane", lambda lanes, wait_s: waited.append((lanes, wait_s)))
     source._take([Record(offset, NOW_S) for offset in range(1_500)])  # type: ignore[misc]
-    waiting = source._lanes.waiting(0)
+    waiting = len(source._lanes._cutters[0])
     assert waiting > 500
     source._emit_waves()
     assert {wave.lane for wave in emitted} == {1}
     assert len(emitted) == WAVES_AT_ONCE
-    assert source._lanes.waiting(0) == waiting
+    assert len(source._lanes._cutters[0]) == waiting
     assert source.waiting == 1_500 - WAVES_AT_ONCE * 64
     # As much is read ahead as there may be: before more is read, a lane has to step.
     assert source._read() == []
