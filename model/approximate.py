@@ -18,6 +18,7 @@ from torch.nn.functional import pad
 
 from model.errors import NextclickError
 from model.network import SampledNetwork
+from model.ranking import top_of
 from model.shortlist import ROWS, Shortlist
 
 CANDIDATES = 100
@@ -55,8 +56,8 @@ class ApproximateShortlist(Shortlist):
         for begin in range(0, items, ROWS):
             self._index.add(self._vectors(torch.arange(begin, min(begin + ROWS, items))).numpy())
 
-    def candidates(self, output_BH: Tensor, k: int, exclude_BM: Tensor | None = None) -> Tensor:
-        """What the index finds; of sessions of which it finds fewer than k, the exact list."""
+    def best(self, output_BH: Tensor, k: int, exclude_BM: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """The best of what the index finds; of sessions of which it finds fewer than k, the exact list."""
         count = max(self._candidates, k) + (0 if exclude_BM is None else exclude_BM.shape[1])
         # It counts its threads for itself, anew in each thread that calls it.
         self._faiss.omp_set_num_threads(torch.get_num_threads())
@@ -64,7 +65,15 @@ class ApproximateShortlist(Shortlist):
         ids_BN = torch.from_numpy(self._index.search(query_BH.numpy(), count)[1])
         if exclude_BM is not None:
             ids_BN.masked_fill_((ids_BN[:, :, None] == exclude_BM[:, None]).any(2), -1)
-        return self.complete(ids_BN, (ids_BN >= 0).sum(1) < k, output_BH, k, exclude_BM)
+        places_BN = ids_BN.clamp(min=0)
+        rows_BNH = self.table_VH.index_select(0, places_BN.flatten()).view(
+            *ids_BN.shape, self.table_VH.shape[1]
+        )
+        # A row's sum does not depend on the rows beside it; that of a product of matrices may.
+        scores_BN = (rows_BNH * output_BH[:, None]).sum(2) + self.bias.now()[places_BN]
+        ids_Bk, scores_Bk = top_of((ids_BN, scores_BN.masked_fill(ids_BN < 0, -torch.inf)), k)
+        self.complete(ids_Bk, scores_Bk, (ids_Bk < 0).any(1), output_BH, exclude_BM)
+        return ids_Bk, scores_Bk
 
     def _vectors(self, ids_R: Tensor) -> Tensor:
         return torch.cat([self.table_VH[ids_R], self.bias.now()[ids_R, None]], 1)

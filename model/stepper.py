@@ -175,7 +175,7 @@ class Stepper:
     def _list(self, output_BH: Tensor, exclude_BM: Tensor | None) -> tuple[Tensor, Tensor]:
         """The k best listable items and their scores."""
         if self.shortlist is not None:
-            return top_of(self.shortlist.score(output_BH, self.k, exclude_BM), self.k)
+            return self.shortlist.best(output_BH, self.k, exclude_BM)
         if isinstance(self.network, SampledNetwork) and self._bias is not None:
             return top_of(self.network.score(output_BH, self._bias.now()), self.k, exclude_BM)
         return top_of(self.network.score(output_BH), self.k, exclude_BM)

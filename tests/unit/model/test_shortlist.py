@@ -1,7 +1,9 @@
 import importlib.util
 import sys
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 import torch
 from hypothesis import given, settings
@@ -14,7 +16,8 @@ from model.config import ModelConfig, Scoring
 from model.errors import NextclickError
 from model.network import SampledNetwork
 from model.networks import build
-from model.ranking import top_k, top_of
+from model.ranking import top_k
+from model.selection import select
 from model.shortlist import Bfloat16Shortlist, Shortlist
 from model.stepper import Stepper
 from model.vocabulary import Vocabulary
@@ -51,7 +54,7 @@ def assert_exact(
     network: SampledNetwork, chooser: Shortlist, output_BH: torch.Tensor, k: int, exclude: torch.Tensor | None
 ) -> None:
     """The lists are those of all scores, but for swaps of nearly equal ones."""
-    ids, scores = top_of(chooser.score(output_BH, k, exclude), k)
+    ids, scores = chooser.best(output_BH, k, exclude)
     expected_ids, expected = top_k(network.score(output_BH), k, exclude)
     torch.testing.assert_close(scores, expected, rtol=1e-4, atol=1e-4)
     for row in torch.nonzero((ids != expected_ids).any(1))[:, 0]:
@@ -85,10 +88,24 @@ def test_no_item_of_the_exact_list_is_left_out(
     assert_exact(network, Bfloat16Shortlist(network), output, k, exclude)
 
 
-def test_only_a_few_items_are_candidates() -> None:
-    network = network_of(20_000)
-    ids = Bfloat16Shortlist(network).candidates(outputs(64), 20)
-    assert 20 <= ids.shape[1] <= 64
+@pytest.fixture
+def counted(monkeypatch: pytest.MonkeyPatch) -> list[npt.NDArray[np.int64]]:
+    """The candidates of each session, of every wave that was selected from."""
+    counts: list[npt.NDArray[np.int64]] = []
+
+    def counting(*arguments: Any) -> Any:
+        selected = select(*arguments)
+        counts.append(selected[2])
+        return selected
+
+    monkeypatch.setattr(shortlist, "select", counting)
+    return counts
+
+
+def test_only_a_few_items_are_candidates(counted: list[npt.NDArray[np.int64]]) -> None:
+    Bfloat16Shortlist(network_of(20_000)).best(outputs(64), 20)
+    assert counted[0].min() >= 20
+    assert counted[0].max() <= 64
 
 
 def test_scores_that_are_all_equal_are_scored_whole() -> None:
@@ -102,13 +119,13 @@ def test_scores_that_are_all_equal_are_scored_whole() -> None:
 
 def test_a_session_that_is_scored_whole_leaves_the_others_as_they_are(
     monkeypatch: pytest.MonkeyPatch,
+    counted: list[npt.NDArray[np.int64]],
 ) -> None:
     network = network_of(5000)
     output = outputs(16)
     output[::5] = 0
-    chooser = Bfloat16Shortlist(network)
-    counts = (chooser.candidates(output, 20) >= 0).sum(1)
-    monkeypatch.setattr(shortlist, "MOST_CANDIDATES", int(counts.median()))
+    Bfloat16Shortlist(network).best(output, 20)
+    monkeypatch.setattr(shortlist, "MOST_CANDIDATES", int(np.median(counted[0])))
     chooser = Bfloat16Shortlist(network)
     assert_exact(network, chooser, output, 20, None)
     assert 0 < chooser.scored_whole < 16
@@ -124,7 +141,7 @@ def test_a_prior_that_moves_moves_the_candidates() -> None:
     with torch.no_grad():
         network.prior.weight_K.fill_(20)
     assert_exact(network, chooser, outputs(4), 20, None)
-    assert set(chooser.candidates(outputs(4), 20)[0].tolist()) <= {-1, *range(100, 130)}
+    assert set(chooser.best(outputs(4), 20)[0].flatten().tolist()) <= set(range(100, 130))
 
 
 def test_a_stepper_that_is_exact_follows_a_prior_that_moves() -> None:
@@ -201,7 +218,7 @@ def test_a_list_is_full_though_its_clusters_are_masked() -> None:
     output = outputs(2)
     with torch.inference_mode():
         exclude = top_k(network.score(output), 3000)[0]
-        ids, _ = top_of(chooser.score(output, 20, exclude), 20)
+        ids, _ = chooser.best(output, 20, exclude)
     assert (ids >= 0).all()
     assert not (ids[:, :, None] == exclude[:, None]).any()
 
