@@ -133,6 +133,7 @@ class WorkerApp:
         @self.faust.agent(self._channel, name="waves")
         async def waves(stream: Any) -> None:
             loop = asyncio.get_running_loop()
+            self.pipeline.stepping.set()
             async for several in stream:
                 # Not awaited: a lane takes its waves in order and never waits for this loop, and no
                 # lane for another. How many are under way is bounded, and a failure ends the process.

@@ -30,7 +30,7 @@ class Pipeline:
     """Source, processor and sink of one worker.
 
     `emit` hands waves of one lane to whoever calls `step` with them, each lane's in order and from
-    one thread.
+    one thread; who does sets `stepping` when it begins.
     """
 
     def __init__(
@@ -45,6 +45,7 @@ class Pipeline:
         self.live = live
         self.telemetry = telemetry
         self.recovering: dict[int, tuple[int, int]] = {}
+        self.stepping = threading.Event()
         self._settings = settings
         self._emit_waves = emit
         self._block_cache = make_block_cache(settings.block_cache_bytes)
@@ -73,8 +74,8 @@ class Pipeline:
 
     @property
     def ready(self) -> bool:
-        """Whether a model is warm and every assigned partition is recovered."""
-        return self.live.ready and self.source.assigned.is_set()
+        """Whether a model is warm, every assigned partition is recovered, and waves would be stepped."""
+        return self.live.ready and self.source.assigned.is_set() and self.stepping.is_set()
 
     @property
     def in_flight(self) -> int:
