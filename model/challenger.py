@@ -24,6 +24,7 @@ from model.errors import NextclickError
 from model.evaluate import rank_targets
 from model.gate import Contender
 from model.network import Network, SampledNetwork
+from model.networks import columns_of
 from model.sessions import SessionRule, Sessions
 from model.step_time import sample, step_times_ms
 from model.vocabulary import Vocabulary
@@ -145,7 +146,7 @@ def _trained(
     tell: Tell,
 ) -> Challenger:
     """Train on `events`; items and their counts are those of `counted`, behind those of `earlier`."""
-    vocabulary = Vocabulary.from_frame(counted)
+    vocabulary = Vocabulary.from_frame(counted, columns_of(config))
     if earlier is not None:
         vocabulary, _ = vocabulary.grown_from(earlier)
     sessions = Sessions.from_frame(events, vocabulary, SessionRule(config.session_gap_s))

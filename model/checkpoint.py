@@ -40,7 +40,8 @@ def fingerprint(
     `start` is the version that it goes on from.
     """
     digest = hashlib.sha256(f"{config.model_dump_json()} {start} {processes}".encode())
-    for array in (sessions.offsets, sessions.items, sessions.times_ms, vocabulary.counts):
+    columns = (column for _, column in sorted(sessions.columns.items()))
+    for array in (sessions.offsets, sessions.items, sessions.times_ms, vocabulary.counts, *columns):
         digest.update(np.ascontiguousarray(array).data)
     return digest.hexdigest()[:16]
 

@@ -5,15 +5,18 @@ Immutable and complete: a version's config and data make the same weights again.
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 LossName = Literal["cross-entropy", "full-cross-entropy", "bpr", "top1", "bpr-max", "top1-max"]
 EmbeddingName = Literal["tied", "separate", "one-hot"]
 Scoring = Literal["auto", "exact", "bfloat16", "approximate"]
 NewItemVectors = Literal["random", "neighbours"]
 OptimizerName = Literal["adagrad", "adam", "momentum"]
+CellName = Literal["gru", "lstm", "rnn"]
+# Those after which a network's scores are the logarithms of a softmax over all items.
+SOFTMAX_LOSSES: tuple[LossName, ...] = ("cross-entropy", "full-cross-entropy")
 
 
 class ModelConfig(BaseModel):
@@ -26,6 +29,16 @@ class ModelConfig(BaseModel):
     layers: int = Field(1, ge=1, le=8)
     embedding: EmbeddingName = Field("tied", description="the item's input vector: its output vector too, or")
     embedding_size: int | None = Field(None, ge=1, le=8192, description="of separate ones; None: hidden_size")
+    cell: CellName = Field("gru", description="of the network `recurrent`")
+    batch_norm: bool = Field(
+        False, description="behind each layer of `recurrent`; feature-lstm always has it"
+    )
+    brand_size: int = Field(32, ge=1, le=8192, description="columns of the brands' embedding")
+    category_size: int = Field(16, ge=1, le=8192, description="columns of the categories' embedding")
+    price_size: int = Field(16, ge=1, le=8192, description="units of the price's dense layer")
+    user_size: int | None = Field(
+        None, ge=1, le=8192, description="columns of user vectors; None: hidden_size"
+    )
     dropout_embedding: float = Field(0.0, ge=0, lt=1)
     dropout_hidden: float = Field(0.0, ge=0, lt=1)
 
@@ -41,9 +54,18 @@ class ModelConfig(BaseModel):
 
     epochs: int = Field(5, ge=1, le=10_000)
     batch_size: int = Field(32, ge=1, le=65_536, description="lanes, each with a session of its own")
+    unroll: int = Field(
+        1, ge=1, le=1000, description="steps of each lane in a batch, through which gradients flow back"
+    )
+    shuffle: bool = Field(False, description="take the sessions in another order in every epoch")
+    patience: int | None = Field(
+        None, ge=1, description="epochs without a better validation after which training stops"
+    )
     optimizer: OptimizerName = "adagrad"
     learning_rate: float = Field(0.05, gt=0, le=10)
     momentum: float = Field(0.0, ge=0, lt=1)
+    clip_norm: float | None = Field(None, gt=0, description="largest norm of a batch's gradient")
+    user_l2: float = Field(0.0, ge=0, le=100, description="λ of the squares of user vectors that are read")
     new_item_vectors: NewItemVectors = Field(
         "random", description="where new items begin in a training that goes on from an earlier model"
     )
@@ -66,3 +88,10 @@ class ModelConfig(BaseModel):
         1800, gt=0, description="silence that ends a session; None: as logged"
     )
     exclude_session_items: bool = Field(False, description="leave a session's own items out of its lists")
+
+    @model_validator(mode="after")
+    def _popularity_follows_time(self) -> Self:
+        """Counts of the past cannot be walked along in another order."""
+        if self.shuffle and self.prior_half_lives_s:
+            raise ValueError("shuffle and prior_half_lives_s exclude each other")
+        return self

@@ -14,11 +14,13 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import torch
+from torch.nn.functional import cross_entropy
 
 from model.batches import session_parallel
 from model.bundle import Model
+from model.input_columns import InputColumns
 from model.metrics import RankingMetrics
-from model.network import Network
+from model.network import Network, SampledNetwork
 from model.ranking import rank_of, top_of
 from model.sessions import SessionRule, Sessions
 from model.stepper import Stepper
@@ -29,7 +31,10 @@ RECENT_ITEMS = 50
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Recall@k and MRR@k over `targets` next events; `unknown` counts the events of unknown items."""
+    """Recall@k and MRR@k over `targets` next events; `unknown` counts the events of unknown items.
+
+    `accuracy` is Recall@1; `loss` the mean cross-entropy of a network that is a softmax.
+    """
 
     k: int
     recall: float
@@ -37,6 +42,13 @@ class Evaluation:
     targets: int
     sessions: int
     unknown: int
+    accuracy: float = 0.0
+    loss: float | None = None
+
+    @property
+    def badness(self) -> float:
+        """What early stopping looks at: the loss, or -MRR@k where there is none."""
+        return -self.mrr if self.loss is None else self.loss
 
     def as_dict(self) -> dict[str, Any]:
         """As plain values."""
@@ -49,7 +61,8 @@ class Ranks:
 
     `sessions` numbers the evaluated sessions from 0 to `session_count` - 1. `unknown` counts the
     events of unknown items, `listed_V` how often each item was in a list of k; `seconds` is the
-    time spent in steps and lists.
+    time spent in steps and lists; `loss` is the mean cross-entropy of the targets that were scored,
+    None of a network that is no softmax.
     """
 
     ranks: npt.NDArray[np.int64]
@@ -59,13 +72,21 @@ class Ranks:
     k: int
     listed_V: npt.NDArray[np.int64]
     seconds: float
+    loss: float | None = None
 
     def evaluation(self) -> Evaluation:
         """Recall@k and MRR@k."""
         metrics = RankingMetrics(self.k)
         metrics.update(self.ranks)
         return Evaluation(
-            self.k, metrics.recall, metrics.mrr, metrics.count, self.session_count, self.unknown
+            self.k,
+            metrics.recall,
+            metrics.mrr,
+            metrics.count,
+            self.session_count,
+            self.unknown,
+            float((self.ranks == 1).mean()) if metrics.count else 0.0,
+            self.loss,
         )
 
 
@@ -113,24 +134,29 @@ def rank_targets(
     ranks = np.zeros(known.pairs, np.int64)
     of_sessions = np.zeros(known.pairs, np.int64)
     listed_V = np.zeros(network.items, np.int64)
-    items = torch.from_numpy(known.items)
+    columns = InputColumns(network, known)
+    is_softmax = isinstance(network, SampledNetwork) and network.is_softmax
     state = network.initial_state(0)
-    done, seconds = 0, 0.0
+    done, seconds, loss_sum = 0, 0.0, 0.0
     for batch in session_parallel(known, lanes):
         state = network.carry(state, batch)
-        rows = torch.from_numpy(batch.rows)
+        inputs, target_B = columns.at(batch.rows), columns.targets(batch.rows)
         started = time.perf_counter()
-        scores, state = network.step({"item": items[rows].long()}, state)
+        scores, state = network.step(inputs, state)
+        if is_softmax:
+            assert isinstance(scores, torch.Tensor)
+            paused = time.perf_counter()
+            loss_sum += float(cross_entropy(scores, target_B, reduction="sum"))
+            started += time.perf_counter() - paused
         exclude_BM = newest_items(known, batch.rows) if exclude_session_items else None
         if lists:
             listed = top_of(scores, k, exclude_BM)[0].numpy()
             seconds += time.perf_counter() - started
             listed_V += np.bincount(listed[listed >= 0], minlength=network.items)
-        target_B = items[rows + 1].long()
-        now = slice(done, done + len(rows))
+        now = slice(done, done + len(target_B))
         ranks[now] = rank_of(scores, target_B, exclude_BM).numpy()
         of_sessions[now] = numbers[origin[np.searchsorted(known.offsets, batch.rows, side="right") - 1]]
-        done += len(rows)
+        done += len(target_B)
         progress(done, known.pairs)
     if popularity_V is not None:
         for more_ranks, more_sessions in _beyond_the_known(sessions, popularity_V):
@@ -143,6 +169,7 @@ def rank_targets(
         k,
         listed_V,
         seconds,
+        loss_sum / done if is_softmax and done else None,
     )
 
 
@@ -197,6 +224,11 @@ def event_lists(model: Model, frame: pd.DataFrame, *, stepper: Stepper | None = 
     scores = np.full((len(frame), k), -np.inf, np.float32)
     fallback = [""] * len(frame)
     popular = vocabulary.top(len(vocabulary))
+    columns = {
+        name: frame[name].to_numpy(object, na_value=None) if name in frame else np.full(len(frame), None)
+        for name in stepper.network.columns
+        if name != "item"
+    }
     rows: dict[int, npt.NDArray[np.uint8]] = {}
     shown: dict[int, int] = {}
     seen: dict[int, list[int]] = {}
@@ -225,7 +257,9 @@ def event_lists(model: Model, frame: pd.DataFrame, *, stepper: Stepper | None = 
                 width = max(len(seen[part]) for part in parts)
                 exclude = np.array([seen[p] + [-1] * (width - len(seen[p])) for p in parts], np.int64)
             ids[part_rows], scores[part_rows], after = stepper.step(
-                {"item": items[part_rows]}, packed, exclude
+                {"item": items[part_rows], **{name: raw[part_rows] for name, raw in columns.items()}},
+                packed,
+                exclude,
             )
             for row, part, packed_row in zip(part_rows, parts, after, strict=True):
                 rows[part], shown[part] = packed_row, int(row)

@@ -4,8 +4,8 @@
 shape that the network describes. Callers know no network by name. A network learns by
 gradients (`SampledNetwork`) or by counting (`Counted`).
 
-Shapes: B sessions in the wave, V items, E columns of the input table, H units of the
-output, N scored neighbours.
+Shapes: B sessions in the wave or lanes of a batch, T steps of a block, N positions of it in
+all, V items, E columns of the input table, H units of the output; N also scored neighbours.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -28,6 +29,7 @@ from model.vocabulary import Vocabulary
 Columns = Mapping[str, Tensor]
 State = dict[str, Tensor]
 Scores = Tensor | tuple[Tensor, Tensor]
+NO_COLUMNS: Columns = {}
 
 
 @dataclass(frozen=True)
@@ -43,7 +45,9 @@ class StateField:
 class Network(nn.Module, ABC):
     """A network that takes one step per event.
 
-    `columns` names the inputs it reads; "item" is int64 vocabulary indices, shape B.
+    `columns` names the inputs it reads, by the event's field: "item" is int64 vocabulary indices,
+    shape B; "brand", "category", "user_id" and "title" are int64 codes, -1 missing or unknown;
+    "price" is float32, NaN missing.
     """
 
     columns: ClassVar[tuple[str, ...]] = ("item",)
@@ -76,13 +80,17 @@ class Network(nn.Module, ABC):
 
         `state` may be overwritten.
         """
-        if batch.resets.all():
-            return self.initial_state(len(batch.rows))
-        if not batch.kept.all():
-            kept = torch.from_numpy(batch.kept)
-            state = {name: tensor[kept] for name, tensor in state.items()}
-        if batch.resets.any():
-            resets = torch.from_numpy(batch.resets)
+        sources = batch.sources
+        begins = sources < 0
+        if begins.all() or not state:
+            return self.initial_state(len(sources))
+        lanes = np.arange(len(sources))
+        chosen = np.where(begins, lanes, sources)
+        if len(next(iter(state.values()))) != len(lanes) or (chosen != lanes).any():
+            moved = torch.from_numpy(np.where(begins, 0, sources))
+            state = {name: tensor[moved] for name, tensor in state.items()}
+        if begins.any():
+            resets = torch.from_numpy(begins)
             for field in self.state_fields():
                 state[field.name][resets] = field.initial
         return state
@@ -96,26 +104,67 @@ class Network(nn.Module, ABC):
 class SampledNetwork(Network):
     """A network that learns by gradients, its items scored against a batch's candidates.
 
-    The item tables are read and updated by rows. `input_table` and `output_table` name
-    parameters of V rows (the same one when tied), `bias_table` one of V scalars.
+    Tables are read and updated by rows. `input_table` and `output_table` name parameters of V
+    rows (the same one when tied), `bias_table` one of V scalars; one that asks for no gradient
+    stays as it is. `row_tables` are further ones, with a row for each value of a column;
+    `feature_tables` likewise, but small and updated whole.
     """
 
     input_table: str
     output_table: str
     bias_table: str
+    # Whether `own_loss` takes the place of the configured one.
+    has_own_loss: ClassVar[bool] = False
 
     def __init__(self) -> None:
         super().__init__()
         # Set here: a class attribute would hide the module that a network puts in its place.
         self.prior: PopularityPrior | None = None
+        self.row_tables: dict[str, str] = {}
+        self.feature_tables: dict[str, str] = {}
+        # Whether the scores of all items are the logarithms of a softmax, so that it has a cross-entropy.
+        self.is_softmax = False
 
     @abstractmethod
-    def run(self, rows_BE: Tensor, state: State) -> tuple[Tensor, State]:
-        """Rows of the input table and states → output of the top layer, B×H, and new states."""
+    def run(self, rows_BE: Tensor, state: State, inputs: Columns = NO_COLUMNS) -> tuple[Tensor, State]:
+        """One step: rows of the input table and states → output of the top layer, B×H, and new states.
+
+        `inputs` has the other columns, and the rows of each of `row_tables` under its name.
+        """
+
+    def run_block(
+        self, inputs: Columns, rows_NE: Tensor, batch_sizes_T: Tensor, state: State
+    ) -> tuple[Tensor, State]:
+        """T steps of B lanes, packed: → outputs, N×H, and each lane's state after its own last step.
+
+        Here step by step, as `run` takes them; recurrent layers do it in one go.
+        """
+        if len(batch_sizes_T) == 1:
+            return self.run(rows_NE, state, inputs)
+        outputs: list[Tensor] = []
+        ended: list[State] = []
+        at = 0
+        for size in batch_sizes_T.tolist():
+            ended.append({name: tensor[size:] for name, tensor in state.items()})
+            state = {name: tensor[:size] for name, tensor in state.items()}
+            now = {name: column[at : at + size] for name, column in inputs.items()}
+            output_BH, state = self.run(rows_NE[at : at + size], state, now)
+            outputs.append(output_BH)
+            at += size
+        # The longest lanes stand first and end last.
+        ended.append(state)
+        last = {name: torch.cat([part[name] for part in reversed(ended)]) for name in state}
+        return torch.cat(outputs), last
+
+    def own_loss(self, output_NH: Tensor, target_N: Tensor) -> Tensor:
+        """The mean loss of outputs by their target items, for a network that has one of its own."""
+        raise NotImplementedError(f"{type(self).__name__} has no loss of its own")
 
     def advance(self, inputs: Columns, state: State) -> tuple[Tensor, State]:
-        """Look the items' rows up and run."""
-        return self.run(self.get_parameter(self.input_table)[inputs["item"]], state)
+        """Look the items' rows up, and those of further tables, and run."""
+        if self.row_tables:
+            inputs = {**inputs, **self._rows_of(inputs)}
+        return self.run(self.get_parameter(self.input_table)[inputs["item"]], state, inputs)
 
     def score(self, output_BH: Tensor, bias_V: Tensor | None = None) -> Tensor:
         """r_v = h · e_v + b_v + prior_v for all items, B×V; `bias_V` is b_v + prior_v where it is known."""
@@ -125,16 +174,54 @@ class SampledNetwork(Network):
                 bias_V = bias_V + self.prior.bias()
         return score_all(output_BH, self.get_parameter(self.output_table), bias_V)
 
+    def add_row_table(self, name: str, column: str, rows: int, width: int) -> nn.Parameter:
+        """A table of `rows` vectors, one for each value of `column`, to be initialised by the network.
+
+        Index -1 reads their mean, the buffer `mean_` + name, which `settle` sets.
+        """
+        # One row at least, so that it can be indexed where training knows no value.
+        table = nn.Parameter(torch.zeros(max(1, rows), width))
+        self.register_parameter(name, table)
+        self.register_buffer(f"mean_{name}", torch.zeros(width))
+        self.row_tables[name] = column
+        return table
+
+    @torch.no_grad()
+    def settle(self) -> None:
+        """Set what depends on all of the weights: the mean rows of `row_tables`."""
+        for name in self.row_tables:
+            self.get_buffer(f"mean_{name}").copy_(self.get_parameter(name).mean(0))
+
+    def _rows_of(self, inputs: Columns) -> dict[str, Tensor]:
+        rows = {}
+        for name, column in self.row_tables.items():
+            known = self.get_parameter(name)[inputs[column].clamp(min=0)]
+            rows[name] = torch.where((inputs[column] >= 0)[:, None], known, self.get_buffer(f"mean_{name}"))
+        return rows
+
+    @property
+    def tables(self) -> list[str]:
+        """The parameters that are read and updated by rows, each once."""
+        return list(dict.fromkeys((self.input_table, self.output_table, self.bias_table, *self.row_tables)))
+
+    def counted_dimension(self, name: str) -> tuple[str, int] | None:
+        """Which column's values ("item": the items) the tensor `name` counts, along which dimension."""
+        if name in (self.input_table, self.output_table, self.bias_table):
+            return "item", 0
+        column = {**self.row_tables, **self.feature_tables}.get(name)
+        if column is not None:
+            return column, 0
+        return ("item", 1) if name == "prior.counts_KV" else None
+
     def item_dimension(self, name: str) -> int | None:
         """Which dimension of the tensor `name` counts items, None when none does."""
-        if name in (self.input_table, self.output_table, self.bias_table):
-            return 0
-        return 1 if name == "prior.counts_KV" else None
+        column, dimension = self.counted_dimension(name) or ("", None)
+        return dimension if column == "item" else None
 
     def dense_parameters(self) -> dict[str, nn.Parameter]:
-        """The parameters that every batch updates whole: all but the item tables."""
-        tables = {self.input_table, self.output_table, self.bias_table}
-        return {name: p for name, p in self.named_parameters() if name not in tables}
+        """The parameters that every batch updates whole: all but the tables."""
+        tables = self.tables
+        return {name: p for name, p in self.named_parameters() if name not in tables and p.requires_grad}
 
 
 class Counted(Network):

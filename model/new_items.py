@@ -66,6 +66,8 @@ def place_new_items(network: SampledNetwork, sessions: Sessions, is_known_V: npt
     neighbours = torch.from_numpy(co_clicks.neighbours[chosen])
     counts_M = torch.bincount(place, minlength=len(items))
     for name in {network.input_table, network.output_table, network.bias_table}:
+        if not network.get_parameter(name).requires_grad:
+            continue
         table = network.get_parameter(name).data
         sums = table.new_zeros((len(items), *table.shape[1:]))
         sums.index_add_(0, place, table[neighbours])

@@ -29,24 +29,42 @@ def _png(figure: Figure) -> bytes:
     return buffer.getvalue()
 
 
-def training_curves(losses: Sequence[float], validation: Sequence[Evaluation]) -> bytes:
-    """Mean loss of each epoch, and Recall and MRR of the validation sessions after it."""
-    figure = Figure(figsize=(9, 3.4), layout="constrained")
-    axes = figure.subplots(1, 2)
+def training_curves(
+    losses: Sequence[float], validation: Sequence[Evaluation], accuracies: Sequence[float] = ()
+) -> bytes:
+    """Mean loss of each epoch, and Recall and MRR of the validation sessions after it.
+
+    With the accuracies of the training, accuracy is drawn too, and the validation's loss.
+    """
+    figure = Figure(figsize=(13.5 if accuracies else 9, 3.4), layout="constrained")
+    axes = figure.subplots(1, 3 if accuracies else 2)
     epochs = range(1, len(losses) + 1)
-    axes[0].plot(epochs, losses, marker="o", color=BLUE)
-    axes[0].set(title="training loss", xlabel="epoch", ylabel="mean loss")
-    if validation:
-        k = validation[0].k
-        epochs = range(1, len(validation) + 1)
-        axes[1].plot(epochs, [v.recall for v in validation], marker="o", color=BLUE, label=f"Recall@{k}")
-        axes[1].plot(epochs, [v.mrr for v in validation], marker="s", color=ORANGE, label=f"MRR@{k}")
+    validated = range(1, len(validation) + 1)
+    axes[0].plot(epochs, losses, marker="o", color=BLUE, label="training")
+    axes[0].set(title="loss" if accuracies else "training loss", xlabel="epoch", ylabel="mean loss")
+    if accuracies:
+        with_loss = [(e, v.loss) for e, v in zip(validated, validation, strict=True) if v.loss is not None]
+        if with_loss:
+            axes[0].plot(*zip(*with_loss, strict=True), marker="s", color=ORANGE, label="validation")
+            axes[0].legend(frameon=False)
+        axes[1].plot(epochs, accuracies, marker="o", color=BLUE, label="training")
+        axes[1].plot(
+            validated, [v.accuracy for v in validation], marker="s", color=ORANGE, label="validation"
+        )
         axes[1].set_ylim(bottom=0)
         axes[1].legend(frameon=False)
-        axes[1].set(title=f"validation, {validation[-1].targets:,} next events", xlabel="epoch")
+        axes[1].set(title="accuracy", xlabel="epoch")
+    axis = axes[-1]
+    if validation:
+        k = validation[0].k
+        axis.plot(validated, [v.recall for v in validation], marker="o", color=BLUE, label=f"Recall@{k}")
+        axis.plot(validated, [v.mrr for v in validation], marker="s", color=ORANGE, label=f"MRR@{k}")
+        axis.set_ylim(bottom=0)
+        axis.legend(frameon=False)
+        axis.set(title=f"validation, {validation[-1].targets:,} next events", xlabel="epoch")
     else:
-        axes[1].set_axis_off()
-        axes[1].text(0.5, 0.5, "no validation sessions", ha="center", va="center", color=GREY)
+        axis.set_axis_off()
+        axis.text(0.5, 0.5, "no validation sessions", ha="center", va="center", color=GREY)
     for axis in axes:
         axis.xaxis.get_major_locator().set_params(integer=True)
         axis.spines[["top", "right"]].set_visible(False)

@@ -154,7 +154,7 @@ class Registry:
             scores = json.loads(contents[SCORES])
             network = build(config, vocabulary)
             weights = load_tensors(contents[WEIGHTS])
-        except (KeyError, ValueError, ValidationError, SafetensorError, RuntimeError) as error:
+        except (KeyError, TypeError, ValueError, ValidationError, SafetensorError, RuntimeError) as error:
             raise _corrupt(folder, f"its files cannot be read: {error}", UNREADABLE) from error
         if manifest["items"] != len(vocabulary):
             what = f"the vocabulary has {len(vocabulary)} items, the manifest {manifest['items']}"

@@ -6,7 +6,8 @@ or a session_end event, ends a session; a late event never does.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from model.errors import NextclickError
+from model.features import Arrays
 from model.vocabulary import Vocabulary
 
 
@@ -47,13 +49,15 @@ class Sessions:
 
     Session s has the events `offsets[s]:offsets[s + 1]` of `items` (vocabulary indices, -1
     unknown) and `times_ms`; `session_ids[s]` is the log's own id (a log id that the rule
-    cut stands once for each part), or its hash.
+    cut stands once for each part), or its hash. `columns` are the events' other fields, encoded
+    by the vocabulary's `features`: those that the network reads.
     """
 
     offsets: npt.NDArray[np.int64]
     items: npt.NDArray[np.int64]
     times_ms: npt.NDArray[np.int64]
     session_ids: npt.NDArray[Any]
+    columns: Arrays = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
@@ -99,7 +103,8 @@ class Sessions:
         items = vocabulary.encode(frame["item_id"])[order][kept]
         starts = np.flatnonzero(np.r_[True, part[1:] != part[:-1]]) if len(part) else np.zeros(0, np.int64)
         offsets = np.r_[starts, len(part)].astype(np.int64)
-        sessions = cls(offsets, items, times_ms, np.asarray(ids, object)[codes[starts]])
+        columns = {name: c[order][kept] for name, c in vocabulary.features.of_frame(frame).items()}
+        sessions = cls(offsets, items, times_ms, np.asarray(ids, object)[codes[starts]], columns)
         # By first event: rows of the frame are in event-time order.
         return sessions.select(np.argsort(order[kept][starts]))
 
@@ -108,7 +113,7 @@ class Sessions:
         lengths = self.lengths[chosen]
         offsets = np.r_[0, np.cumsum(lengths)].astype(np.int64)
         rows = np.repeat(self.offsets[:-1][chosen] - offsets[:-1], lengths) + np.arange(offsets[-1])
-        return Sessions(offsets, self.items[rows], self.times_ms[rows], self.session_ids[chosen])
+        return self._with(offsets, rows, self.session_ids[chosen])
 
     def known(self) -> Sessions:
         """Without unknown items, and without the sessions that are then shorter than two events."""
@@ -121,27 +126,32 @@ class Sessions:
             return self, np.arange(len(self))
         part = np.repeat(np.arange(len(self)), self.lengths)[kept]
         lengths = np.bincount(part, minlength=len(self))
-        inside = Sessions(
-            np.r_[0, np.cumsum(lengths)].astype(np.int64),
-            self.items[kept],
-            self.times_ms[kept],
-            self.session_ids,
-        )
+        inside = self._with(np.r_[0, np.cumsum(lengths)].astype(np.int64), kept, self.session_ids)
         chosen = np.flatnonzero(lengths >= 2)
         return inside.select(chosen), chosen
 
-    def renamed(self, renamed: npt.NDArray[np.int64]) -> Sessions:
-        """With other item indices: `renamed` maps old to new; -1 stays."""
+    def renamed(
+        self, renamed: npt.NDArray[np.int64], codes: Mapping[str, npt.NDArray[np.int64]] | None = None
+    ) -> Sessions:
+        """With other item indices: `renamed` maps old to new; `codes` those of columns; -1 stays."""
         items = np.append(renamed, -1).astype(self.items.dtype)[self.items]
-        return Sessions(self.offsets, items, self.times_ms, self.session_ids)
+        columns = dict(self.columns)
+        for name, new in (codes or {}).items():
+            columns[name] = np.append(new, -1)[columns[name]]
+        return Sessions(self.offsets, items, self.times_ms, self.session_ids, columns)
+
+    def _with(
+        self, offsets: npt.NDArray[np.int64], rows: npt.NDArray[Any] | slice, session_ids: npt.NDArray[Any]
+    ) -> Sessions:
+        """Other sessions of the events at `rows`."""
+        columns = {name: column[rows] for name, column in self.columns.items()}
+        return Sessions(offsets, self.items[rows], self.times_ms[rows], session_ids, columns)
 
     def between(self, begin: int, end: int) -> Sessions:
         """The sessions from `begin` up to `end`, without copying their events."""
         offsets = self.offsets[begin : end + 1]
         events = slice(offsets[0], offsets[-1])
-        return Sessions(
-            offsets - offsets[0], self.items[events], self.times_ms[events], self.session_ids[begin:end]
-        )
+        return self._with(offsets - offsets[0], events, self.session_ids[begin:end])
 
     def boosted(self, threshold_s: float) -> Sessions:
         """Every item repeated once for each full threshold of its dwell, the time until the next event.
@@ -155,7 +165,7 @@ class Sessions:
         copies = 1 + np.maximum(dwell_ms, 0) // int(threshold_s * 1000)
         rows = np.repeat(np.arange(len(self.items)), copies)
         offsets = np.r_[0, np.cumsum(copies)][self.offsets]
-        return Sessions(offsets.astype(np.int64), self.items[rows], self.times_ms[rows], self.session_ids)
+        return self._with(offsets.astype(np.int64), rows, self.session_ids)
 
 
 def temporal_split(
@@ -216,8 +226,9 @@ def split_at(sessions: Sessions, vocabulary: Vocabulary, cut: int) -> tuple[Sess
 
     Raises NextclickError when the first have fewer than two items.
     """
-    known = sessions.items[: sessions.offsets[cut]]
-    counts = np.bincount(known[known >= 0], minlength=len(vocabulary))
-    vocabulary, renamed = vocabulary.restricted(counts)
-    sessions = sessions.renamed(renamed)
+    first = sessions.between(0, cut)
+    counts = np.bincount(first.items[first.items >= 0], minlength=len(vocabulary))
+    before = vocabulary
+    vocabulary, renamed = before.restricted(counts, first.columns)
+    sessions = sessions.renamed(renamed, vocabulary.features.renames_of(before.features))
     return sessions.between(0, cut), sessions.between(cut, len(sessions)), vocabulary

@@ -14,6 +14,7 @@ import torch
 
 from model.batches import session_parallel
 from model.evaluate import LANES
+from model.input_columns import InputColumns
 from model.network import Network
 from model.ranking import top_of
 from model.sessions import Sessions
@@ -36,12 +37,12 @@ def step_times_ms(models: Sequence[tuple[Network, Sessions]]) -> list[float]:
 
 def _cpu_ms(network: Network, sessions: Sessions) -> float:
     """CPU milliseconds of all steps and lists, of this thread: torch should have no other."""
-    items = torch.from_numpy(sessions.items)
+    columns = InputColumns(network, sessions)
     state, seconds = network.initial_state(0), 0.0
     for batch in session_parallel(sessions, LANES):
         state = network.carry(state, batch)
         started = time.thread_time()
-        scores, state = network.step({"item": items[torch.from_numpy(batch.rows)].long()}, state)
+        scores, state = network.step(columns.at(batch.rows), state)
         top_of(scores, K, None)
         seconds += time.thread_time() - started
     return 1000 * seconds

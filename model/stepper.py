@@ -118,6 +118,8 @@ class Stepper:
         self.device = choose_device(device)
         self.network = model.network.to(self.device).eval()
         self.layout = StateLayout(self.network)
+        self._features = model.vocabulary.features
+        self._raw_columns = [name for name in self.network.columns if name != "item"]
         self.shortlist = (
             scoring
             if isinstance(scoring, Shortlist)
@@ -243,8 +245,11 @@ class Stepper:
                 self.step(columns, self.initial_rows(sessions))
 
     def inputs(self, columns: NumpyColumns) -> dict[str, Tensor]:
-        """Columns as the network's inputs, on its device."""
-        return {name: torch.from_numpy(column).to(self.device) for name, column in columns.items()}
+        """Item indices, and the other columns as the events have them → the network's inputs."""
+        inputs = {"item": torch.from_numpy(columns["item"]).to(self.device)}
+        for name in self._raw_columns:
+            inputs[name] = torch.from_numpy(self._features.encode(name, columns[name])).to(self.device)
+        return inputs
 
     def _to_device(self, state: State) -> State:
         return {name: tensor.to(self.device) for name, tensor in state.items()}

@@ -16,6 +16,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from model.errors import NextclickError
+from model.features import Arrays, Features
 
 
 def too_few(items: int) -> NextclickError:
@@ -36,17 +37,22 @@ def titles_of(frame: pd.DataFrame) -> dict[str, str]:
 
 
 class Vocabulary:
-    """Item ids by index, their counts in the training data, and their titles where known."""
+    """Item ids by index, their counts in the training data, and their titles where known.
+
+    `features` are the values of the other columns that the model's network reads.
+    """
 
     def __init__(
         self,
         item_ids: Sequence[str],
         counts: npt.NDArray[np.int64],
         titles: Mapping[str, str] | None = None,
+        features: Features | None = None,
     ) -> None:
         self.item_ids = np.array([*item_ids, None], dtype=object)[:-1]
         self.counts = np.asarray(counts, np.int64)
         self.titles = dict(titles or {})
+        self.features = features or Features()
         self.index = {item_id: i for i, item_id in enumerate(item_ids)}
         if len(self.index) != len(self.counts):
             raise ValueError(f"{len(self.index)} distinct item ids, {len(self.counts)} counts")
@@ -55,13 +61,18 @@ class Vocabulary:
         return len(self.item_ids)
 
     @classmethod
-    def from_frame(cls, frame: pd.DataFrame) -> Vocabulary:
-        """The items of an event frame. Raises NextclickError on fewer than two."""
+    def from_frame(cls, frame: pd.DataFrame, columns: Sequence[str] = ()) -> Vocabulary:
+        """The items of an event frame, and the values of its `columns`.
+
+        Raises NextclickError on fewer than two items.
+        """
         frame = frame[frame["kind"] != "session_end"] if "kind" in frame else frame
         codes, ids = pd.factorize(frame["item_id"])
         if len(ids) < 2:
             raise too_few(len(ids))
-        return cls([str(item) for item in ids], np.bincount(codes, minlength=len(ids)), titles_of(frame))
+        counts = np.bincount(codes, minlength=len(ids))
+        features = Features.from_frame(frame, columns)
+        return cls([str(item) for item in ids], counts, titles_of(frame), features)
 
     @cached_property
     def _pandas_index(self) -> pd.Index[Any]:
@@ -82,10 +93,12 @@ class Vocabulary:
         """Indices of the k most popular items, ties by lower index."""
         return np.argsort(-self.counts, kind="stable")[:k].astype(np.int64)
 
-    def restricted(self, counts: npt.NDArray[np.int64]) -> tuple[Vocabulary, npt.NDArray[np.int64]]:
+    def restricted(
+        self, counts: npt.NDArray[np.int64], columns: Arrays | None = None
+    ) -> tuple[Vocabulary, npt.NDArray[np.int64]]:
         """The items with a count of their own in other data: → their vocabulary, and old → new index (-1).
 
-        Raises NextclickError on fewer than two.
+        `columns` are those data's other columns, encoded. Raises NextclickError on fewer than two items.
         """
         kept = np.flatnonzero(counts)
         if len(kept) < 2:
@@ -94,7 +107,7 @@ class Vocabulary:
         titles = {item: self.titles[item] for item in ids if item in self.titles}
         renamed = np.full(len(self), -1, np.int64)
         renamed[kept] = np.arange(len(kept))
-        return Vocabulary(ids, counts[kept], titles), renamed
+        return Vocabulary(ids, counts[kept], titles, self.features.restricted(columns or {})), renamed
 
     def grown_from(self, earlier: Vocabulary) -> tuple[Vocabulary, npt.NDArray[np.int64]]:
         """The items of `earlier`, then those that are new here: → with these counts, and old → new index."""
@@ -105,21 +118,23 @@ class Vocabulary:
         counts = np.zeros(len(earlier) + len(new), np.int64)
         counts[renamed] = self.counts
         ids = [*earlier.decode(np.arange(len(earlier))), *self.decode(new)]
-        return Vocabulary(ids, counts, earlier.titles | self.titles), renamed
+        features = self.features.grown_from(earlier.features)
+        return Vocabulary(ids, counts, earlier.titles | self.titles, features), renamed
 
     def to_json(self) -> str:
         """As JSON text."""
-        return json.dumps(
-            {
-                "item_ids": self.item_ids.tolist(),
-                "counts": self.counts.tolist(),
-                "titles": self.titles,
-            },
-            ensure_ascii=False,
-        )
+        data: dict[str, Any] = {
+            "item_ids": self.item_ids.tolist(),
+            "counts": self.counts.tolist(),
+            "titles": self.titles,
+        }
+        if self.features.columns:
+            data["features"] = self.features.as_dict()
+        return json.dumps(data, ensure_ascii=False)
 
     @classmethod
     def from_json(cls, text: str) -> Vocabulary:
-        """From the text of `to_json`. Raises ValueError or KeyError on anything else."""
+        """From the text of `to_json`. Raises ValueError, KeyError or TypeError on anything else."""
         data = json.loads(text)
-        return cls(data["item_ids"], np.array(data["counts"], np.int64), data["titles"])
+        features = Features.from_dict(data["features"]) if "features" in data else None
+        return cls(data["item_ids"], np.array(data["counts"], np.int64), data["titles"], features)

@@ -1,8 +1,9 @@
 """An earlier model to go on from: its weights and its optimizer's sums, moved to a grown vocabulary.
 
-Rows follow their item id. Items that the earlier model did not know begin as in a new
-network, or where the known items stand that their first sessions clicked beside them.
-Without the optimizer's sums every step would be as large as the first again.
+Rows follow their item id, or the value they are of. Items that the earlier model did not
+know begin as in a new network, or where the known items stand that their first sessions
+clicked beside them. Without the optimizer's sums every step would be as large as the first
+again.
 """
 
 from __future__ import annotations
@@ -10,6 +11,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -49,24 +52,45 @@ class WarmStart:
                 "A training can go on only with the same kind of network.",
                 "Train with the earlier model's network, embedding and layers, or from the beginning.",
             )
-        before_V = torch.from_numpy(self.vocabulary.encode(list(vocabulary.item_ids)))
-        now = torch.nonzero(before_V >= 0)[:, 0]
-        before = before_V[now]
-        weights = {}
-        for name, tensor in fresh.items():
-            weights[name] = _moved(self.weights[name], tensor, network.item_dimension(name), before, now)
-        network.load_state_dict(weights)
+        moves = {"item": _Move.of(self.vocabulary.encode(list(vocabulary.item_ids)))}
+        features = vocabulary.features
+        for column, values in features.values.items():
+            moves[column] = _Move.of(self.vocabulary.features.codes_of(column, values))
+        nothing = _Move.of(np.zeros(0, np.int64))
+
+        def moved(name: str, old: Tensor, new: Tensor) -> Tensor:
+            column, dimension = network.counted_dimension(name) or ("", None)
+            return _moved(old, new, dimension, moves.get(column, nothing))
+
+        network.load_state_dict({name: moved(name, self.weights[name], new) for name, new in fresh.items()})
         if neighbours_in is not None:
-            place_new_items(network, neighbours_in, (before_V >= 0).numpy())
+            place_new_items(network, neighbours_in, moves["item"].is_known.numpy())
         for name, tensor in self.optimizer_state.items():
             parameter, _, _ = name.rpartition(".")
-            like = torch.zeros_like(fresh[parameter]) if tensor.ndim else tensor
-            dimension = network.item_dimension(parameter) if tensor.ndim else None
-            optimizer.state[name] = _moved(tensor, like, dimension, before, now)
+            if tensor.ndim:
+                optimizer.state[name] = moved(parameter, tensor, torch.zeros_like(fresh[parameter]))
+            else:
+                optimizer.state[name] = tensor.clone()
 
 
-def _moved(old: Tensor, new: Tensor, dimension: int | None, before: Tensor, now: Tensor) -> Tensor:
-    """`old`; or, where `dimension` counts items, `new` with the rows of the items that `old` has."""
+@dataclass(frozen=True)
+class _Move:
+    """Where the rows of an earlier table go: `before` and `now` in pairs; new values are not known."""
+
+    is_known: Tensor
+    before: Tensor
+    now: Tensor
+
+    @classmethod
+    def of(cls, before_V: npt.NDArray[np.int64]) -> _Move:
+        """From each value's earlier index, -1 where it had none."""
+        before = torch.from_numpy(before_V)
+        now = torch.nonzero(before >= 0)[:, 0]
+        return cls(before >= 0, before[now], now)
+
+
+def _moved(old: Tensor, new: Tensor, dimension: int | None, move: _Move) -> Tensor:
+    """`old`; or, where `dimension` counts values, `new` with the rows of the values that `old` has."""
     if [s for d, s in enumerate(old.shape) if d != dimension] != [
         s for d, s in enumerate(new.shape) if d != dimension
     ]:
@@ -77,4 +101,4 @@ def _moved(old: Tensor, new: Tensor, dimension: int | None, before: Tensor, now:
         )
     if dimension is None:
         return old.clone()
-    return new.clone().index_copy_(dimension, now, old.index_select(dimension, before))
+    return new.clone().index_copy_(dimension, move.now, old.index_select(dimension, move.before))

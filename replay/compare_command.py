@@ -10,6 +10,7 @@ import typer
 
 from model import train as training
 from model.evaluate import rank_targets
+from model.networks import columns_of
 from model.params import build_config, parse_models, parse_settings, write_params
 from model.sessions import SessionRule
 from replay.console import out, progress_bar
@@ -61,7 +62,7 @@ def compare(
         raise typer.BadParameter(f"the models cut sessions differently ({gaps}); give --session-gap-s")
     earlier, later, vocabulary = read_sessions(
         files, test, SessionRule(gaps.pop()), test_fraction=test_fraction, test_from=test_from,
-        format=format, on_error=on_error,
+        format=format, on_error=on_error, columns=columns_of(*configs.values()),
     )  # fmt: skip
     done = 0
     with progress_bar("comparing") as bar:
@@ -113,7 +114,7 @@ def tune(
     base = build_config(given)
     earlier, later, vocabulary = read_sessions(
         files, test, SessionRule(base.session_gap_s), test_fraction=test_fraction, test_from=test_from,
-        format=format, on_error=on_error,
+        format=format, on_error=on_error, columns=columns_of(base),
     )  # fmt: skip
     with progress_bar("searching") as bar:
         found = search(

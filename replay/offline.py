@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
 import typer
-from rich.table import Table
+from rich.table import Column, Table
 
 from model import train as training
+from model.errors import NextclickError
 from model.evaluate import Evaluation
 from model.session_file import SessionFile
 from model.sessions import SessionRule, Sessions, split_sessions
@@ -60,11 +61,22 @@ def read_sessions(
     format: str | None,
     on_error: str,
     folder: Path | None = None,
+    columns: Sequence[str] = (),
 ) -> tuple[Sessions, Sessions, Vocabulary]:
-    """Training sessions, test sessions and the vocabulary of the first; read by way of `folder` if given."""
+    """Training sessions, test sessions and the vocabulary of the first; read by way of `folder` if given.
+
+    `columns` are the events' fields, beside the item, that the networks read. Raises NextclickError
+    when a folder is given for a network that reads some.
+    """
+    if folder is not None and columns:
+        raise NextclickError(
+            f"the network reads {', '.join(columns)} too, and sessions on disk have items and times only",
+            "A log larger than memory cannot be learned from by this network.",
+            "Leave --memory-map away, or choose a network that reads items alone.",
+        )
     if folder is None:
         frame = load_log(files, format, on_error)
-        vocabulary = Vocabulary.from_frame(frame)
+        vocabulary = Vocabulary.from_frame(frame, columns)
         sessions = Sessions.from_frame(frame, vocabulary, rule)
     else:
         check_on_error(on_error)
@@ -108,10 +120,16 @@ def training_bar(title: str, quiet: bool = False) -> Iterator[Any]:
 
 
 def show(rows: dict[str, Evaluation]) -> None:
-    """A table of evaluations."""
-    table = Table("", "Recall@20", "MRR@20", "next events", "sessions")
+    """A table of evaluations; accuracy is Recall@1, loss the cross-entropy over all items."""
+    table = Table(Column("", no_wrap=True), "Recall@20", "MRR@20", "accuracy", "loss", "next events", "sessions")
     for name, scored in rows.items():
         table.add_row(
-            name, f"{scored.recall:.4f}", f"{scored.mrr:.4f}", f"{scored.targets:,}", f"{scored.sessions:,}"
+            name,
+            f"{scored.recall:.4f}",
+            f"{scored.mrr:.4f}",
+            f"{scored.accuracy:.4f}",
+            "–" if scored.loss is None else f"{scored.loss:.3f}",
+            f"{scored.targets:,}",
+            f"{scored.sessions:,}",
         )
     out.print(table)

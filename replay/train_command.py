@@ -15,6 +15,7 @@ from model.baselines.pop import Pop
 from model.checkpoint import EVERY_BATCHES, CheckpointFile, fingerprint
 from model.config import ModelConfig
 from model.evaluate import Evaluation, rank_targets
+from model.networks import columns_of
 from model.params import build_config, parse_settings, read_params
 from model.registry import Registry
 from model.replicas import Replicas
@@ -58,7 +59,7 @@ def train(
     items: Items = "known",
     registry: RegistryDir = None,
     params: Params = None,
-    network: Annotated[str | None, setting("network", "gru4rec, or a baseline by name")] = None,
+    network: Annotated[str | None, setting("network", "gru4rec, feature-lstm, or a baseline by name")] = None,
     loss: Annotated[
         str | None, setting("loss", "cross-entropy, full-cross-entropy, bpr, top1, bpr-max or top1-max")
     ] = None,
@@ -137,13 +138,15 @@ def train(
         )
         earlier, later, vocabulary = read_sessions(
             files, test, SessionRule(config.session_gap_s), test_fraction=test_fraction, test_from=test_from,
-            format=format, on_error=on_error, folder=mapped,
+            format=format, on_error=on_error, folder=mapped, columns=columns_of(config),
         )  # fmt: skip
         warm = None
         if earlier_model:
             warm = folder.warm_start(earlier_model)
+            found = vocabulary.features
             vocabulary, renamed = vocabulary.grown_from(earlier_model.vocabulary)
-            earlier, later = earlier.renamed(renamed), later.renamed(renamed)
+            codes = vocabulary.features.renames_of(found)
+            earlier, later = earlier.renamed(renamed, codes), later.renamed(renamed, codes)
         name = fingerprint(
             earlier,
             vocabulary,
@@ -159,15 +162,17 @@ def train(
                 earlier,
                 vocabulary,
                 config,
-                validation=sample(later, VALIDATION_TARGETS),
+                # What is to stop the training may not be what it is held to in the end.
+                validation=sample(later, VALIDATION_TARGETS) if config.patience is None else None,
                 start=warm,
                 checkpoint=checkpoint if checkpoint_every else None,
                 replicas=replicas,
                 threads=threads,
                 after_epoch=lambda epoch, scored: (
                     log.print(
-                        f"epoch {epoch}: Recall@20 {scored.recall:.4f} MRR@20 {scored.mrr:.4f} of "
-                        f"{scored.targets:,} next events",
+                        f"epoch {epoch}: Recall@20 {scored.recall:.4f} MRR@20 {scored.mrr:.4f} accuracy "
+                        f"{scored.accuracy:.4f}{'' if scored.loss is None else f' loss {scored.loss:.3f}'} "
+                        f"of {scored.targets:,} next events",
                         highlight=False,
                     )
                     if replicas.rank == 0
@@ -225,6 +230,7 @@ def _save(
         "evaluation": scored.as_dict(),
         "pop": popular.as_dict(),
         "losses": result.losses,
+        "accuracies": result.accuracies,
         "validation": [v.as_dict() for v in result.validation],
         "events_per_s": round(result.events / result.seconds, 1),
     }
@@ -236,7 +242,11 @@ def _save(
         "first_event_time_ms": int(earlier.times_ms.min()),
         "last_event_time_ms": int(earlier.times_ms.max()),
     }
-    reports = {"curves.png": training_curves(result.losses, result.validation)} if result.losses else {}
+    reports = (
+        {"curves.png": training_curves(result.losses, result.validation, result.accuracies)}
+        if result.losses
+        else {}
+    )
     model = folder.save(
         result.network, config, vocabulary, scores=scores, data=data,
         optimizer_state=result.optimizer_state or None, reports=reports,

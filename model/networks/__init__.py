@@ -13,11 +13,13 @@ from model.baselines.v_sknn import VSkNN
 from model.config import ModelConfig
 from model.errors import NextclickError
 from model.network import Network
+from model.networks.feature_lstm import FeatureLSTM
 from model.networks.gru4rec import GRU4Rec
 from model.vocabulary import Vocabulary
 
 NETWORKS: dict[str, Callable[[ModelConfig, Vocabulary], Network]] = {
     "gru4rec": GRU4Rec,
+    "feature-lstm": FeatureLSTM,
     "pop": lambda config, vocabulary: Pop(vocabulary),
     "s-pop": SessionPop,
     "window-pop": WindowPop,
@@ -39,3 +41,9 @@ def build(config: ModelConfig, vocabulary: Vocabulary) -> Network:
             "Choose one of them with --network.",
         )
     return NETWORKS[config.network](config, vocabulary)
+
+
+def columns_of(*configs: ModelConfig) -> tuple[str, ...]:
+    """The event's fields, beside the item, that any of these configurations' networks reads."""
+    columns = [getattr(NETWORKS.get(config.network), "columns", ()) for config in configs]
+    return tuple(dict.fromkeys(name for names in columns for name in names if name != "item"))

@@ -15,8 +15,8 @@ import math
 import torch
 from torch import Tensor, nn
 
-from model.config import ModelConfig
-from model.network import SampledNetwork, State, StateField
+from model.config import SOFTMAX_LOSSES, ModelConfig
+from model.network import NO_COLUMNS, Columns, SampledNetwork, State, StateField
 from model.recency import PopularityPrior
 from model.vocabulary import Vocabulary
 
@@ -49,6 +49,7 @@ class GRU4Rec(SampledNetwork):
         self.input_table = "item_VH" if config.embedding == "tied" else "input_VE"
         first = OneHotGRUCell(units) if config.embedding == "one-hot" else nn.GRUCell(width, units)
         self.cells = nn.ModuleList([first, *(nn.GRUCell(units, units) for _ in range(config.layers - 1))])
+        self.is_softmax = config.loss in SOFTMAX_LOSSES
         if config.prior_half_lives_s:
             self.prior = PopularityPrior(config.prior_half_lives_s, self.items)
         self._initialise()
@@ -72,7 +73,7 @@ class GRU4Rec(SampledNetwork):
         """One vector of H units per layer."""
         return (StateField("hidden", (self.layers, self.hidden_size)),)
 
-    def run(self, rows_BE: Tensor, state: State) -> tuple[Tensor, State]:
+    def run(self, rows_BE: Tensor, state: State, inputs: Columns = NO_COLUMNS) -> tuple[Tensor, State]:
         """Run the layers, dropout before the first and behind each."""
         hidden_BLH = state["hidden"]
         output_BH = self.dropout_embedding(rows_BE)

@@ -1,3 +1,5 @@
+from itertools import pairwise
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -95,23 +97,32 @@ def test_a_vocabulary_comes_back_from_its_text() -> None:
     assert again.encode(["b", "?"] * 600).tolist() == [1, -1] * 600
 
 
-@given(st.lists(st.integers(1, 6), min_size=1, max_size=30), st.integers(1, 8))
-def test_session_parallel_batches_hold_every_pair_once_and_reset_at_each_start(
-    lengths: list[int], lanes: int
+@given(
+    st.lists(st.integers(1, 9), min_size=1, max_size=30), st.integers(1, 8), st.integers(1, 5), st.booleans()
+)
+def test_session_parallel_batches_hold_every_pair_once_and_go_on_where_their_lanes_were(
+    lengths: list[int], lanes: int, unroll: int, shuffled: bool
 ) -> None:
     offsets = np.r_[0, np.cumsum(lengths)].astype(np.int64)
     rows = np.arange(offsets[-1])
     sessions = Sessions(offsets, rows, rows, np.array([str(i) for i in range(len(lengths))], object))
+    order = np.random.default_rng(0).permutation(len(lengths)) if shuffled else None
     seen: list[int] = []
-    previous = np.zeros(0, np.int64)
-    for batch in session_parallel(sessions, lanes):
-        assert len(batch.rows) == batch.kept.sum() <= lanes
-        if len(previous):
-            going_on = previous[batch.kept]
-            np.testing.assert_array_equal(batch.rows[~batch.resets], going_on[~batch.resets] + 1)
-        assert set(batch.rows[batch.resets]) <= set(offsets)
-        assert not set(batch.rows[~batch.resets]) & set(offsets)
+    last_of = np.zeros(0, np.int64)
+    for batch in session_parallel(sessions, lanes, unroll, order):
+        sizes = batch.sizes
+        assert (np.diff(sizes) <= 0).all() and sizes[-1] > 0
+        assert len(sizes) <= unroll and sizes[0] == len(batch.sources) <= lanes
+        steps = np.split(batch.rows, np.cumsum(sizes)[:-1])
+        begins = batch.sources < 0
+        assert set(steps[0][begins]) <= set(offsets)
+        np.testing.assert_array_equal(steps[0][~begins], last_of[batch.sources[~begins]] + 1)
+        assert len(set(batch.sources[~begins])) == (~begins).sum()
+        last_of = steps[0].copy()
+        for before, after in pairwise(steps):
+            np.testing.assert_array_equal(after, before[: len(after)] + 1)
+            last_of[: len(after)] = after
+        assert not set(np.concatenate([steps[0][~begins], *steps[1:]])) & set(offsets)
         seen += batch.rows.tolist()
-        previous = batch.rows
     last = set((offsets[1:] - 1).tolist())
     assert sorted(seen) == [row for row in rows if row not in last]

@@ -1,0 +1,134 @@
+"""The event's fields beside its item, as networks read them: categories by number, prices as numbers.
+
+A value that training has not seen, or that is missing, is -1; a price that is missing, or
+no number, is NaN. Made from the training data for the columns that a network declares,
+and kept with its vocabulary. Prices stay as they are here: `price_scale` says how the
+network is to scale their logarithms.
+
+Shapes: N events.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+CATEGORICAL = ("brand", "category", "user_id", "title")
+PRICE = "price"
+Arrays = Mapping[str, npt.NDArray[Any]]
+
+
+class Features:
+    """The values of each categorical column, by number, and mean and deviation of log(1 + price).
+
+    A network that reads no prices has no `price_scale`.
+    """
+
+    def __init__(
+        self,
+        values: Mapping[str, Sequence[str]] | None = None,
+        price_scale: tuple[float, float] | None = None,
+    ) -> None:
+        self.values = {name: list(known) for name, known in (values or {}).items()}
+        self.price_scale = price_scale
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The columns that can be encoded."""
+        return (*self.values, *(() if self.price_scale is None else (PRICE,)))
+
+    def size(self, column: str) -> int:
+        """How many values of a categorical column are known; 0 of one that is not here."""
+        return len(self.values.get(column, ()))
+
+    @classmethod
+    def from_frame(cls, frame: pd.DataFrame, columns: Sequence[str]) -> Features:
+        """Of the events of a frame, values by frequency; a column that the frame lacks has none."""
+        everything = {
+            name: [str(value) for value in pd.unique(frame[name].dropna()) if value != ""]
+            if name in frame
+            else []
+            for name in columns
+            if name in CATEGORICAL
+        }
+        whole = cls(everything, (0.0, 1.0) if PRICE in columns else None)
+        return whole.restricted(whole.of_frame(frame))
+
+    def restricted(self, columns: Arrays) -> Features:
+        """Those of the values that stand in encoded columns, by their frequency there; prices likewise."""
+        values = {}
+        for name, known in self.values.items():
+            codes = columns[name]
+            counts = np.bincount(codes[codes >= 0], minlength=len(known))
+            by_frequency = np.argsort(-counts, kind="stable")
+            values[name] = [known[code] for code in by_frequency[: int((counts > 0).sum())]]
+        return Features(values, None if self.price_scale is None else _scale(columns[PRICE]))
+
+    def grown_from(self, earlier: Features) -> Features:
+        """The values of `earlier`, then those that are new here; prices are scaled as there."""
+        values = {}
+        for name, known in self.values.items():
+            before = earlier.values.get(name, [])
+            old = set(before)
+            values[name] = [*before, *(value for value in known if value not in old)]
+        return Features(values, self.price_scale and (earlier.price_scale or self.price_scale))
+
+    def renames_of(self, before: Features) -> dict[str, npt.NDArray[np.int64]]:
+        """For each categorical column of `before`: its code there → code here, -1 where it is not known."""
+        return {name: self.codes_of(name, known) for name, known in before.values.items()}
+
+    def codes_of(self, column: str, values: Iterable[Any]) -> npt.NDArray[np.int64]:
+        """Values of a categorical column → codes; all -1 of a column that is not here."""
+        codes = self._codes.get(column, {})
+        return np.fromiter((codes.get(value, -1) for value in values), np.int64)
+
+    def encode(self, column: str, values: Sequence[Any] | npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """Raw values of a column → codes, int64, or prices, float32."""
+        if column == PRICE:
+            prices = np.asarray(values, np.float64)
+            is_price = np.abs(prices) <= np.finfo(np.float32).max
+            return np.where(is_price, prices, np.nan).astype(np.float32)
+        if len(values) > 1000 and column in self.values:
+            raw = pd.Index(np.asarray(values, object))
+            return np.asarray(self._pandas_indices[column].get_indexer(raw), np.int64)
+        return self.codes_of(column, values)
+
+    def of_frame(self, frame: pd.DataFrame) -> dict[str, npt.NDArray[Any]]:
+        """All columns of an event frame, encoded; one that the frame lacks is missing throughout."""
+        nothing = np.full(len(frame), None, object)
+        return {
+            name: self.encode(name, frame[name].to_numpy(object, na_value=None) if name in frame else nothing)
+            for name in self.columns
+        }
+
+    @cached_property
+    def _codes(self) -> dict[str, dict[str, int]]:
+        return {name: {v: code for code, v in enumerate(known)} for name, known in self.values.items()}
+
+    @cached_property
+    def _pandas_indices(self) -> dict[str, pd.Index[Any]]:
+        return {name: pd.Index(np.array([*known, None], object)[:-1]) for name, known in self.values.items()}
+
+    def as_dict(self) -> dict[str, Any]:
+        """As plain values, for JSON."""
+        return {"values": self.values, "price_scale": self.price_scale}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Features:
+        """From `as_dict`. Raises KeyError or TypeError on anything else."""
+        scale = data["price_scale"]
+        return cls(data["values"], None if scale is None else (float(scale[0]), float(scale[1])))
+
+
+def _scale(prices_N: npt.NDArray[np.float32]) -> tuple[float, float]:
+    """Mean and standard deviation of log(1 + price); 0 and 1 where there is nothing to tell."""
+    known = prices_N[~np.isnan(prices_N)].astype(np.float64)
+    if not len(known):
+        return 0.0, 1.0
+    logs = np.log1p(np.maximum(known, 0))
+    return float(logs.mean()), float(logs.std()) or 1.0
