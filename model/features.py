@@ -20,6 +20,7 @@ import pandas as pd
 
 CATEGORICAL = ("brand", "category", "user_id", "title")
 PRICE = "price"
+SMALLEST_DEVIATION = 1e-6
 Arrays = Mapping[str, npt.NDArray[Any]]
 
 
@@ -126,9 +127,11 @@ class Features:
 
 
 def _scale(prices_N: npt.NDArray[np.float32]) -> tuple[float, float]:
-    """Mean and standard deviation of log(1 + price); 0 and 1 where there is nothing to tell."""
+    """Mean and standard deviation of log(1 + price); 0 without prices, 1 where they do not differ."""
     known = prices_N[~np.isnan(prices_N)].astype(np.float64)
     if not len(known):
         return 0.0, 1.0
     logs = np.log1p(np.maximum(known, 0))
-    return float(logs.mean()), float(logs.std()) or 1.0
+    # Equal prices may deviate by what rounding leaves.
+    deviation = float(logs.std())
+    return float(logs.mean()), deviation if deviation > SMALLEST_DEVIATION else 1.0

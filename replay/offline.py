@@ -121,7 +121,9 @@ def training_bar(title: str, quiet: bool = False) -> Iterator[Any]:
 
 def show(rows: dict[str, Evaluation]) -> None:
     """A table of evaluations; accuracy is Recall@1, loss the cross-entropy over all items."""
-    table = Table(Column("", no_wrap=True), "Recall@20", "MRR@20", "accuracy", "loss", "next events", "sessions")
+    table = Table(
+        Column("", no_wrap=True), "Recall@20", "MRR@20", "accuracy", "loss", "next events", "sessions"
+    )
     for name, scored in rows.items():
         table.add_row(
             name,

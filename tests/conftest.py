@@ -14,6 +14,7 @@ from confluent_kafka.admin import AdminClient
 
 from model.bundle import Model
 from model.config import ModelConfig
+from model.networks import columns_of
 from model.registry import Registry
 from model.sessions import SessionRule, Sessions
 from model.train import train
@@ -117,7 +118,7 @@ def train_small(log: SyntheticLog, registry: Registry, **config: Any) -> Model:
     settings = ModelConfig(
         **{"hidden_size": 16, "epochs": 2, "negatives": 64, "learning_rate": 0.1, **config}
     )
-    vocabulary = Vocabulary.from_frame(log.frame)
+    vocabulary = Vocabulary.from_frame(log.frame, columns_of(settings))
     sessions = Sessions.from_frame(log.frame, vocabulary, SessionRule(settings.session_gap_s))
     result = train(sessions, vocabulary, settings)
     model = registry.save(result.network, settings, vocabulary, scores={}, data={"events": len(log.frame)})

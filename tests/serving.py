@@ -163,3 +163,17 @@ def with_unknown_items(frame: pd.DataFrame) -> pd.DataFrame:
     frame = frame.copy()
     frame.loc[frame.index % 17 == 3, "item_id"] = "never-seen"
     return frame
+
+
+def with_features(frame: pd.DataFrame) -> pd.DataFrame:
+    """A log whose events have a user, a brand, a category, a price and a title, some of them missing."""
+    frame, rng = frame.copy(), np.random.default_rng(11)
+    number = frame["item_id"].str[1:].astype(int)
+    frame["user_id"] = "u" + (pd.factorize(frame["session_id"])[0] % 50).astype(str).astype(object)
+    frame["brand"] = "brand" + (number % 7).astype(str)
+    frame["category"] = "category" + (number % 4).astype(str)
+    frame["price"] = number * 3.5 + rng.uniform(0, 1, len(frame))
+    frame["title"] = "thing " + number.astype(str)
+    for name, share in (("user_id", 0.1), ("brand", 0.3), ("category", 0.2), ("price", 0.2)):
+        frame.loc[rng.random(len(frame)) < share, name] = None
+    return frame

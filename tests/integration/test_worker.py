@@ -2,6 +2,7 @@ import os
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from tests.serving import (
     run_to_the_end,
     served,
     some_lists,
+    with_features,
     with_unknown_items,
     worker,
 )
@@ -42,6 +44,7 @@ pytestmark = pytest.mark.kafka
         {"network": "v-sknn"},
         {"network": "bpr-mf"},
         {"network": "sequential-mf"},
+        {"network": "feature-lstm", "layers": 3, "loss": "full-cross-entropy", "unroll": 4, "epochs": 8},
     ],
     ids=lambda config: "-".join(map(str, config.values())),
 )
@@ -49,8 +52,9 @@ def test_streamed_lists_equal_the_offline_lists_event_for_event(
     make_settings: MakeSettings, shoppers: SyntheticLog, tmp_path: Path, config: dict[str, Any]
 ) -> None:
     settings = make_settings(deterministic=True)
-    model = train_small(shoppers, Registry(settings.registry_dir), **config)
-    frame = with_unknown_items(shoppers.frame)
+    described = replace(shoppers, frame=with_features(shoppers.frame))
+    model = train_small(described, Registry(settings.registry_dir), **config)
+    frame = with_unknown_items(described.frame)
     replay_frames(settings, [frame])
     with worker(settings, tmp_path) as process:
         status = process.wait_until(served(len(frame)), "the whole log")

@@ -6,13 +6,14 @@ import torch
 from model.checkpoint import CheckpointFile, fingerprint
 from model.config import ModelConfig
 from model.errors import NextclickError
+from model.evaluate import evaluate
 from model.sessions import SessionRule, Sessions
 from model.train import Progress, TrainingResult, train
 from model.vocabulary import Vocabulary
 from replay.synthetic import markov_shoppers
 
 LOG = markov_shoppers(sessions=300, items=40, seed=5).frame
-VOCABULARY = Vocabulary.from_frame(LOG)
+VOCABULARY = Vocabulary.from_frame(LOG, ["brand", "category", "price"])
 SESSIONS = Sessions.from_frame(LOG, VOCABULARY, SessionRule(1800))
 CONFIG = ModelConfig(
     hidden_size=12, epochs=3, negatives=32, batch_size=8, dropout_hidden=0.3, momentum=0.2,
@@ -60,6 +61,52 @@ def test_an_interrupted_training_ends_at_the_same_weights_bit_for_bit(
     assert resumed.validation == whole.validation
     for name, tensor in whole.optimizer_state.items():
         assert torch.equal(tensor, resumed.optimizer_state[name]), name
+
+
+@pytest.mark.parametrize("share", [0.4, 0.7, 0.95])
+def test_blocks_of_steps_shuffled_and_stopped_early_are_taken_up_bit_for_bit_too(
+    tmp_path: Path, share: float
+) -> None:
+    changes = {
+        "network": "feature-lstm", "loss": "full-cross-entropy", "unroll": 3, "shuffle": True,
+        "patience": 2, "prior_half_lives_s": (), "learning_rate": 0.3,
+    }  # fmt: skip
+    config = CONFIG.model_copy(update=changes)
+    path = tmp_path / "checkpoint"
+    killed_at(path, int(share * config.epochs * SESSIONS.pairs), config)
+    resumed, whole = trained(path, config), trained(None, config)
+    for name, tensor in whole.network.state_dict().items():
+        assert torch.equal(tensor, resumed.network.state_dict()[name]), name
+    assert (resumed.losses, resumed.accuracies) == (whole.losses, whole.accuracies)
+    assert resumed.validation == whole.validation
+    for name, tensor in whole.optimizer_state.items():
+        assert torch.equal(tensor, resumed.optimizer_state[name]), name
+
+
+def test_patience_ends_a_training_that_becomes_no_better_and_keeps_its_best_epoch() -> None:
+    config = CONFIG.model_copy(update={"epochs": 30, "learning_rate": 0.5, "patience": 2})
+    # What is held out follows no rule that could be learned.
+    other = markov_shoppers(sessions=60, items=40, seed=6).frame
+    validation = Sessions.from_frame(other, VOCABULARY, SessionRule(1800))
+    result = train(SESSIONS, VOCABULARY, config, validation=validation)
+    losses = [scored.loss for scored in result.validation if scored.loss is not None]
+    best = losses.index(min(losses))
+    assert len(losses) == len(result.losses) == best + 3 < 30
+    kept = evaluate(result.network, validation)
+    assert kept.loss == pytest.approx(losses[best], rel=1e-6)
+    held_out = train(SESSIONS, VOCABULARY, config)
+    assert held_out.validation[0].sessions == len(SESSIONS) // 10
+    assert held_out.events // len(held_out.losses) < SESSIONS.pairs
+
+
+def test_shuffled_sessions_come_in_another_order_in_every_epoch() -> None:
+    config = CONFIG.model_copy(update={"shuffle": True, "prior_half_lives_s": (), "epochs": 1})
+    once = train(SESSIONS, VOCABULARY, config)
+    again = train(SESSIONS, VOCABULARY, config)
+    plain = train(SESSIONS, VOCABULARY, config.model_copy(update={"shuffle": False}))
+    assert once.losses == again.losses != plain.losses
+    with pytest.raises(ValueError, match="exclude each other"):
+        ModelConfig(shuffle=True, prior_half_lives_s=(60.0,))
 
 
 def test_killed_twice_is_still_the_same(tmp_path: Path) -> None:
