@@ -14,11 +14,11 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import torch
-from torch.nn.functional import cross_entropy
 
 from model.batches import session_parallel
 from model.bundle import Model
 from model.input_columns import InputColumns
+from model.losses import cross_entropies
 from model.metrics import RankingMetrics
 from model.network import Network, SampledNetwork
 from model.ranking import rank_of, top_of
@@ -146,7 +146,7 @@ def rank_targets(
         if is_softmax:
             assert isinstance(scores, torch.Tensor)
             paused = time.perf_counter()
-            loss_sum += float(cross_entropy(scores, target_B, reduction="sum"))
+            loss_sum += float(cross_entropies(scores, target_B).sum())
             started += time.perf_counter() - paused
         exclude_BM = newest_items(known, batch.rows) if exclude_session_items else None
         if lists:

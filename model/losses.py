@@ -48,6 +48,13 @@ def full_cross_entropy(scores_BV: Tensor, target_B: Tensor) -> Tensor:
     return cross_entropy(scores_BV, target_B)
 
 
+def cross_entropies(scores_BV: Tensor, target_B: Tensor) -> Tensor:
+    """-log softmax(r)_i over all items, of each row; for evaluation, where scores lie by columns."""
+    highest_B = scores_BV.amax(1)
+    log_sum_B = (scores_BV - highest_B[:, None]).exp_().sum(1).log_().add_(highest_B)
+    return log_sum_B - scores_BV.gather(1, target_B[:, None])[:, 0]
+
+
 def bpr(scores_BC: Tensor, repeats_BC: Tensor, regularisation: float = 0.0) -> Tensor:
     """L = -1/N Σ_j log σ(r_i - r_j) (Hidasi et al., ICLR 2016, section 3.1.3)."""
     target_B1 = _target_scores(scores_BC)
