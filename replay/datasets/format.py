@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
@@ -50,6 +50,10 @@ class Converted:
 Convert = Callable[[pd.DataFrame], Converted]
 
 
+class UnreadableLine(Exception):
+    """A line that does not read as its format; its argument is the reason."""
+
+
 @dataclass(frozen=True)
 class Format:
     """One file format.
@@ -57,6 +61,12 @@ class Format:
     `columns` are the header's names, or, where `header` is False, the names given to its
     fields; `matches` looks at the first line. `converter` makes a function for one file,
     which is given the file's chunks of text columns in order.
+
+    A format is read as delimited fields (a delimiter of several characters only where values
+    are not `quoted`), unless it has `parse`: a line → the texts of `columns`, raising
+    UnreadableLine. `aliases` are the names that a column may have in a header, first choice
+    first; those that are `optional` may be absent, and are "" then. Values that are not UTF-8
+    are taken in `other_encoding` where there is one. Metadata joins events of the same `family`.
     """
 
     name: str
@@ -65,6 +75,32 @@ class Format:
     header: bool
     matches: Callable[[str], bool]
     converter: Callable[[], Convert]
+    family: str = ""
+    parse: Callable[[bytes], tuple[str, ...]] | None = None
+    quoted: bool = True
+    aliases: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    optional: tuple[str, ...] = ()
+    other_encoding: str | None = None
+
+    @property
+    def shape(self) -> str:
+        """What a line of it looks like, for people."""
+        names = self.delimiter.join(self.aliases.get(name, (name,))[0] for name in self.columns)
+        return f"JSON objects with {names}" if self.parse else names
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """Rows of one file as text columns, in order.
+
+    `broken` says why a row could not be read as text, "" where it could; `line_of` and
+    `text_of` give a row's line in the file, from 1, and what stands there.
+    """
+
+    rows: pd.DataFrame
+    broken: pd.Series[str]
+    line_of: Callable[[int], int]
+    text_of: Callable[[int], str]
 
 
 class Repeats:
@@ -102,9 +138,15 @@ def reasons(index: pd.Index[int], *checks: tuple[pd.Series[bool], str]) -> pd.Se
 
 
 def beyond_the_schema(events: pd.DataFrame) -> pd.Series[str]:
-    """Why a row would be refused as an event by every reader of the topic; "" where it would not."""
-    times = events["event_time_ms"]
-    checks = [((times < 0) | (times > MAX_EVENT_TIME_MS), "event time is outside 1970 to 2100")]
+    """Why a row would be refused as an event by every reader of the topic; "" where it would not.
+
+    Metadata have no time.
+    """
+    checks = []
+    if "event_time_ms" in events:
+        times = events["event_time_ms"]
+        outside = (times < 0) | (times > MAX_EVENT_TIME_MS)
+        checks.append((outside, "event time is outside 1970 to 2100"))
     for name, longest in LONGEST.items():
         if name in events:
             too_long = events[name].str.len() > longest

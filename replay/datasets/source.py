@@ -106,12 +106,39 @@ class WholeLines:
         self.closed = True
 
 
-def line_of_record(path: Path, delimiter: str, record: int) -> int:
+class PlainLines:
+    """WholeLines of a format without quotes, for a CSV reader that knows only delimiters of one byte.
+
+    A longer delimiter becomes a control character, a carriage return within a line a blank.
+    """
+
+    def __init__(self, lines: WholeLines, delimiter: str) -> None:
+        self._lines = lines
+        self.delimiter = delimiter if len(delimiter) == 1 else "\x1f"
+        self._given, self._short = delimiter.encode(), self.delimiter.encode()
+        self.closed = False
+
+    def read(self, size: int) -> bytes:
+        """As WholeLines, never longer."""
+        data = self._lines.read(size)
+        if b"\r" in data:
+            data = data.replace(b"\r\n", b"\n")
+            data = (data if data.endswith(b"\n") else data.removesuffix(b"\r")).replace(b"\r", b" ")
+        return data if self._short == self._given else data.replace(self._given, self._short)
+
+    def close(self) -> None:
+        """Only marks it closed: the file belongs to who opened it."""
+        self.closed = True
+
+
+def line_of_record(path: Path, delimiter: str, record: int, *, quoted: bool = True) -> int:
     """The line, from 1, on which the file's `record`-th record that is not blank begins.
 
     Reads the file again: quoted values span lines and blank lines are no records.
     """
     with open_file(path) as file:
+        if not quoted:
+            return _line_of_plain_record(file, record)
         reader = csv.reader(io.TextIOWrapper(file, "utf-8", "replace", newline=""), delimiter=delimiter)
         found = 0
         while True:
@@ -122,3 +149,15 @@ def line_of_record(path: Path, delimiter: str, record: int) -> int:
                 return line
             if found == record:
                 return line
+
+
+def _line_of_plain_record(file: IO[bytes], record: int) -> int:
+    found, number = 0, 0
+    try:
+        for number, line in enumerate(file, 1):
+            found += bool(line.strip(b"\r\n"))
+            if found == record:
+                return number
+    except CUT_OFF:
+        pass
+    return number + 1

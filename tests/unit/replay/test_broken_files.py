@@ -8,6 +8,7 @@ import pytest
 
 from model.errors import NextclickError
 from replay import datasets
+from replay.datasets import files
 from replay.datasets.source import WholeLines, open_file
 from stream.events import MAX_EVENT_TIME_MS, Event, decode_event, encode_event
 
@@ -36,7 +37,7 @@ def error_of(path: Path) -> str:
 @pytest.fixture
 def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Blocks of a few lines, so that a small file has many."""
-    monkeypatch.setattr(datasets, "BLOCK_BYTES", 400)
+    monkeypatch.setattr(files, "BLOCK_BYTES", 400)
 
 
 def test_the_line_is_that_of_the_file_over_blank_lines_and_values_of_several_lines(tmp_path: Path) -> None:

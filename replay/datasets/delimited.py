@@ -1,0 +1,158 @@
+"""Delimited event files as chunks of text columns, read by pyarrow.
+
+Knows fields, quotes and headers; knows no format's meaning. Memory is bounded by blocks.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import pyarrow as pa
+import pyarrow.csv
+
+from model.errors import NextclickError
+from replay.datasets.format import Chunk, Format, reasons
+from replay.datasets.source import PlainLines, WholeLines, line_of_record, open_file
+
+
+def broken_line(path: Path, form: Format, line: int, reason: str, text: str) -> NextclickError:
+    """The error of a line that cannot be read."""
+    return NextclickError(
+        f"{path}, line {line}: {reason}: {text[:200]!r}",
+        f"It does not read as {form.name}; nothing behind it was taken.",
+        "Repair the line, or skip such lines with --on-error skip.",
+    )
+
+
+def delimited_chunks(
+    path: Path, form: Format, lines: WholeLines, *, block_bytes: int, skip: bool, rejects: Counter[str]
+) -> Iterator[Chunk]:
+    """The file's rows. Raises NextclickError at one of too few or too many fields, unless `skip`.
+
+    Such a row is counted in `rejects` then.
+    """
+    invalid: pa.csv.InvalidRow | None = None
+
+    def on_invalid(row: pa.csv.InvalidRow) -> str:
+        nonlocal invalid
+        if skip:
+            rejects["wrong number of fields"] += 1
+            return "skip"
+        # Only a return value crosses pyarrow's boundary; the error is raised below.
+        invalid = row
+        return "error"
+
+    def line_of(record: int) -> int:
+        return line_of_record(path, form.delimiter, record, quoted=form.quoted)
+
+    names = _names_in_file(path, form)
+    source = lines if form.quoted else PlainLines(lines, form.delimiter)
+    delimiter = source.delimiter if isinstance(source, PlainLines) else form.delimiter
+    read_options = pa.csv.ReadOptions(
+        use_threads=False,
+        block_size=block_bytes,
+        column_names=None if form.header else list(form.columns),
+    )
+    parse_options = pa.csv.ParseOptions(
+        delimiter=delimiter,
+        quote_char='"' if form.quoted else False,
+        newlines_in_values=form.delimiter == ",",
+        invalid_row_handler=on_invalid,
+    )
+    convert_options = pa.csv.ConvertOptions(
+        column_types=dict.fromkeys(names.values(), pa.string()),
+        include_columns=list(names.values()),
+        strings_can_be_null=False,
+        # Checked by row in _as_text, so that one such row can be skipped.
+        check_utf8=False,
+    )
+    # Records before the chunk, the header's included; blank lines are none.
+    before = 1 if form.header else 0
+    try:
+        reader = pa.csv.open_csv(
+            pa.PythonFile(source, mode="r"),
+            read_options=read_options,
+            parse_options=parse_options,
+            convert_options=convert_options,
+        )
+        for batch in reader:
+            yield _chunk(form, batch.rename_columns(list(names)), before, line_of)
+            before += batch.num_rows
+    except (pa.ArrowInvalid, pa.ArrowKeyError) as error:
+        if invalid is not None:
+            raise broken_line(
+                path,
+                form,
+                line_of(invalid.number),
+                f"wrong number of fields, {invalid.actual_columns} instead of {invalid.expected_columns}",
+                invalid.text.replace(delimiter, form.delimiter),
+            ) from None
+        if lines.cut_off is None:
+            raise NextclickError(
+                f"{path}: {error}",
+                f"It does not read as {form.name}: {form.shape!r}.",
+                "Repair the file, or name another --format.",
+            ) from None
+
+
+def header_of(line: str, delimiter: str = ",") -> list[str]:
+    """The names in a header."""
+    return next(csv.reader([line], delimiter=delimiter), [])
+
+
+def _names_in_file(path: Path, form: Format) -> dict[str, str]:
+    """What each column is called in this file; without the optional ones that it has not."""
+    if not form.aliases:
+        return {name: name for name in form.columns}
+    with open_file(path) as file:
+        there = header_of(file.readline().decode("utf-8-sig", "replace").rstrip("\r\n"), form.delimiter)
+    names = {}
+    for name in form.columns:
+        known = form.aliases.get(name, (name,))
+        found = next((alias for alias in known if alias in there), None)
+        if found is not None or name not in form.optional:
+            names[name] = found or known[0]
+    return names
+
+
+def _chunk(form: Format, batch: pa.RecordBatch, before: int, line_of: Callable[[int], int]) -> Chunk:
+    rows, unreadable = _as_text(batch, form.other_encoding)
+    for name in form.columns:
+        if name not in rows:
+            rows[name] = ""
+    broken = reasons(rows.index, (pd.Series(unreadable), "not UTF-8"))
+    return Chunk(
+        rows,
+        broken,
+        lambda row: line_of(before + row + 1),
+        lambda row: form.delimiter.join(str(value) for value in rows.iloc[row]),
+    )
+
+
+def _as_text(batch: pa.RecordBatch, other_encoding: str | None) -> tuple[pd.DataFrame, npt.NDArray[np.bool_]]:
+    """Columns as text, and which rows were not UTF-8."""
+    unreadable = np.zeros(batch.num_rows, dtype=bool)
+    columns = {}
+    for name, column in zip(batch.schema.names, batch.columns, strict=True):
+        try:
+            column.validate(full=True)
+        except pa.ArrowInvalid:
+            values = column.cast(pa.binary()).to_pylist()
+            texts = [value.decode("utf-8", "replace") for value in values]
+            wrong = [text.encode() != value for text, value in zip(texts, values, strict=True)]
+            if other_encoding is None:
+                unreadable |= wrong
+            else:
+                texts = [
+                    value.decode(other_encoding) if other else text
+                    for text, value, other in zip(texts, values, wrong, strict=True)
+                ]
+            column = pa.array(texts, pa.string())
+        columns[name] = column
+    return pa.table(columns).to_pandas(), unreadable

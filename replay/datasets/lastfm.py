@@ -1,0 +1,60 @@
+"""Last.fm 1K: who listened to which track when; tab-separated, no header, no quotes.
+
+userid, ISO time, artid, artname, traid, traname. The user is the session, a track the item,
+its artist the brand. Many tracks have no MusicBrainz id: artist and name stand for it, as a
+listen left out would tear a hole into its session. The newest listen of a user comes first.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+
+import pandas as pd
+
+from replay.datasets.format import LONGEST, Converted, Format, epoch_ms, reasons, text_or_none
+
+COLUMNS = ("userid", "timestamp", "artid", "artname", "traid", "traname")
+LINE = re.compile(r"^user_\d+\t\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ(\t[^\t]*){4}$")
+
+
+def convert(chunk: pd.DataFrame) -> Converted:
+    """Chunk of text columns → events."""
+    moments = pd.to_datetime(chunk["timestamp"], format="%Y-%m-%dT%H:%M:%SZ", utc=True, errors="coerce")
+    title = chunk["artname"].str.cat(chunk["traname"], sep=" – ")
+    track = chunk["traid"].copy()
+    nameless = (track == "").to_numpy()
+    if nameless.any():
+        track[nameless] = [_named(text) for text in title[nameless]]
+    events = pd.DataFrame(
+        {
+            "session_id": chunk["userid"],
+            "item_id": track,
+            "event_time_ms": epoch_ms(moments),
+            "kind": "view",
+            "user_id": chunk["userid"],
+            "brand": text_or_none(chunk["artname"]),
+            "title": title,
+        }
+    )
+    broken = reasons(
+        chunk.index,
+        (moments.isna(), "timestamp is no ISO time"),
+        (chunk["userid"] == "", "userid is empty"),
+    )
+    left_out = reasons(chunk.index, ((chunk["traid"] == "") & (chunk["traname"] == ""), "no track"))
+    return Converted(events, broken, left_out)
+
+
+def _named(text: str) -> str:
+    """An id made of a name; what a long one loses at its end stands in a hash."""
+    longest = LONGEST["item_id"]
+    if len(text) <= longest:
+        return text
+    digest = hashlib.sha256(text.encode()).hexdigest()[:16]
+    return f"{text[: longest - len(digest) - 1]} {digest}"
+
+
+FORMAT = Format(
+    "lastfm-1k", "\t", COLUMNS, False, lambda line: bool(LINE.match(line)), lambda: convert, quoted=False
+)
