@@ -19,12 +19,13 @@ from replay.archive_command import archive
 from replay.cadence_command import cadence
 from replay.compare_command import compare, tune
 from replay.console import check_on_error, log, moment, out, parse_moment, progress_bar
-from replay.offline import Files, Format, Json, OnError, RegistryDir
+from replay.evaluate_command import evaluate
+from replay.offline import Category, Files, Format, Json, Kind, OnError, RegistryDir, event_filter
 from replay.promote_command import promote, rollback, shadow
 from replay.quality_command import quality
 from replay.retrain_command import retrain_command
 from replay.run import ReplayReport, replay_files
-from replay.train_command import evaluate, train
+from replay.train_command import train
 from stream.app import run_worker
 from stream.settings import Settings, load_settings, setting_source
 from stream.subscriber import recommendations
@@ -98,6 +99,8 @@ def replay(
     group: Annotated[str | None, typer.Option(help="the worker's group, for --lag-limit")] = None,
     topic: Annotated[str | None, typer.Option(help="topic of the events")] = None,
     bootstrap_servers: Brokers = None,
+    kind: Kind = None,
+    category: Category = None,
     format: Format = None,
     on_error: OnError = "stop",
     as_json: Json = False,
@@ -120,6 +123,7 @@ def replay(
             files,
             format=format,
             on_error=check_on_error(on_error),
+            wanted=event_filter(kind, category),
             from_ms=parse_moment(from_),
             until_ms=parse_moment(until),
             speed=factor,

@@ -18,7 +18,18 @@ from model.sessions import SessionRule
 from replay.cadence import Cadence, PlayedLog, Trainer, baselines, play
 from replay.cadence_report import markdown, replayed
 from replay.console import load_log, log, moment, parse_moment, progress_bar
-from replay.offline import Files, Format, GapS, Json, OnError, Params, SetOptions
+from replay.offline import (
+    Category,
+    Files,
+    Format,
+    GapS,
+    Json,
+    Kind,
+    OnError,
+    Params,
+    SetOptions,
+    event_filter,
+)
 
 # One pass over each window: a version is to be there soon, and the next one comes.
 DEFAULTS = {"epochs": 1, "negatives": 512, "prior_half_lives_s": (600.0, 3600.0, 21600.0)}
@@ -87,6 +98,8 @@ def cadence(
     session_gap_s: GapS = None,
     params: Params = None,
     set_: SetOptions = None,
+    kind: Kind = None,
+    category: Category = None,
     format: Format = None,
     on_error: OnError = "stop",
     as_json: Json = False,
@@ -102,7 +115,7 @@ def cadence(
         given["session_gap_s"] = session_gap_s
     config = build_config(given)
     begin_ms, until_ms = parse_moment(from_), parse_moment(until)
-    frame = load_log(files, format, on_error)
+    frame = load_log(files, format, on_error, event_filter(kind, category))
     if until_ms is not None:
         frame = frame[frame["event_time_ms"] < until_ms].reset_index(drop=True)
     if frame.empty:

@@ -15,17 +15,20 @@ from model.params import build_config, parse_models, parse_settings, write_param
 from model.sessions import SessionRule
 from replay.console import out, progress_bar
 from replay.offline import (
+    Category,
     Files,
     Format,
     GapS,
     Items,
     Json,
+    Kind,
     OnError,
     SetOptions,
     Test,
     TestFraction,
     TestFrom,
     check_items,
+    event_filter,
     read_sessions,
     training_bar,
 )
@@ -46,6 +49,8 @@ def compare(
     output: Annotated[
         Path | None, typer.Option(help="write OUTPUT.md, OUTPUT.json and OUTPUT.png as well")
     ] = None,
+    kind: Kind = None,
+    category: Category = None,
     format: Format = None,
     on_error: OnError = "stop",
     as_json: Json = False,
@@ -62,7 +67,8 @@ def compare(
         raise typer.BadParameter(f"the models cut sessions differently ({gaps}); give --session-gap-s")
     earlier, later, vocabulary = read_sessions(
         files, test, SessionRule(gaps.pop()), test_fraction=test_fraction, test_from=test_from,
-        format=format, on_error=on_error, columns=columns_of(*configs.values()),
+        format=format, on_error=on_error, wanted=event_filter(kind, category),
+        columns=columns_of(*configs.values()),
     )  # fmt: skip
     done = 0
     with progress_bar("comparing") as bar:
@@ -98,6 +104,8 @@ def tune(
     test_from: TestFrom = None,
     session_gap_s: GapS = None,
     set_: SetOptions = None,
+    kind: Kind = None,
+    category: Category = None,
     format: Format = None,
     on_error: OnError = "stop",
     as_json: Json = False,
@@ -114,7 +122,8 @@ def tune(
     base = build_config(given)
     earlier, later, vocabulary = read_sessions(
         files, test, SessionRule(base.session_gap_s), test_fraction=test_fraction, test_from=test_from,
-        format=format, on_error=on_error, columns=columns_of(base),
+        format=format, on_error=on_error, wanted=event_filter(kind, category),
+        columns=columns_of(base),
     )  # fmt: skip
     with progress_bar("searching") as bar:
         found = search(

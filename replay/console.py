@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -74,10 +74,14 @@ def check_on_error(on_error: str) -> str:
     return on_error
 
 
-def load_log(files: list[Path], form: str | None, on_error: str) -> pd.DataFrame:
-    """The files' events; what was left out is told on stderr."""
+def load_log(
+    files: Sequence[Path], form: str | None, on_error: str, wanted: datasets.EventFilter | None = None
+) -> pd.DataFrame:
+    """The files' events that are `wanted`; what was left out is told on stderr."""
     rejects: Counter[str] = Counter()
-    frame = datasets.load(files, format=form, on_error=check_on_error(on_error), rejects=rejects)
+    frame = datasets.load(
+        files, format=form, on_error=check_on_error(on_error), wanted=wanted, rejects=rejects
+    )
     times = frame["event_time_ms"]
     log.print(
         f"{len(frame):,} events, {moment(times.iloc[0])} to {moment(times.iloc[-1])}"

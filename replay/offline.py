@@ -23,8 +23,15 @@ from replay.order import in_event_time_order
 
 # Gathered to sort at a time, where a log is read by way of the disk.
 MAPPED_MEMORY_BYTES = 128 << 20
+FILTERED_KINDS = ("view", "cart", "purchase")
 
-Files = Annotated[list[Path], typer.Argument(help="event files: .csv, .txt, .dat, also .xz .gz .bz2 .zip")]
+Files = Annotated[
+    list[Path],
+    typer.Argument(
+        help="event files, also .xz .gz .bz2 .zip, and files of metadata (movies.dat, meta_Beauty.json.gz), "
+        "which are known by their content, held in memory and joined"
+    ),
+]
 Test = Annotated[list[Path] | None, typer.Option(help="evaluate on these files, train on all of FILES")]
 TestFraction = Annotated[
     float, typer.Option(min=0.001, max=0.9, help="newest share of events kept for the evaluation")
@@ -38,10 +45,23 @@ SetOptions = Annotated[
 ]
 Params = Annotated[Path | None, typer.Option(help="TOML file of model settings, see deploy/params")]
 Format = Annotated[str | None, typer.Option(help=f"one of {', '.join(datasets.FORMATS)}; else by content")]
+Kind = Annotated[
+    list[str] | None, typer.Option(help="only events of this kind: view, cart or purchase; may be repeated")
+]
+Category = Annotated[
+    list[str] | None,
+    typer.Option(help="only items of this category and its subcategories, such as electronics; repeatable"),
+]
 OnError = Annotated[str, typer.Option(help="stop or skip, at a line that cannot be read")]
 RegistryDir = Annotated[Path | None, typer.Option("--registry", help="folder of the model versions")]
 Json = Annotated[bool, typer.Option("--json", help="print the result as JSON")]
-GapS = Annotated[float | None, typer.Option(help="silence that ends a session; 0: sessions as logged")]
+GapS = Annotated[
+    float | None,
+    typer.Option(
+        help="silence that ends a session; 0: sessions as logged, which are whole users in amazon, "
+        "movielens and lastfm-1k"
+    ),
+]
 
 
 def check_items(items: str) -> bool:
@@ -49,6 +69,16 @@ def check_items(items: str) -> bool:
     if items not in ("known", "all"):
         raise typer.BadParameter(f"--items is known or all, not {items!r}")
     return items == "all"
+
+
+def event_filter(kind: list[str] | None, category: list[str] | None) -> datasets.EventFilter:
+    """The events that --kind and --category name."""
+    for one in kind or []:
+        if one not in FILTERED_KINDS:
+            raise typer.BadParameter(f"--kind is one of {', '.join(FILTERED_KINDS)}, not {one!r}")
+    if not all(one.strip() for one in category or []):
+        raise typer.BadParameter("--category names nothing")
+    return datasets.EventFilter(tuple(kind or ()), tuple(one.strip() for one in category or ()))
 
 
 def read_sessions(
@@ -60,6 +90,7 @@ def read_sessions(
     test_from: str | None,
     format: str | None,
     on_error: str,
+    wanted: datasets.EventFilter | None = None,
     folder: Path | None = None,
     columns: Sequence[str] = (),
 ) -> tuple[Sessions, Sessions, Vocabulary]:
@@ -75,20 +106,24 @@ def read_sessions(
             "Leave --memory-map away, or choose a network that reads items alone.",
         )
     if folder is None:
-        frame = load_log(files, format, on_error)
+        frame = load_log(files, format, on_error, wanted)
         vocabulary = Vocabulary.from_frame(frame, columns)
         sessions = Sessions.from_frame(frame, vocabulary, rule)
     else:
-        check_on_error(on_error)
+        log_files = datasets.EventFiles(
+            files, format=format, on_error=check_on_error(on_error), wanted=wanted
+        )
         ordered = in_event_time_order(
-            lambda: datasets.read(files, format=format, on_error=on_error),
+            log_files.read,
             memory_bytes=MAPPED_MEMORY_BYTES,
             folder=folder,
         )
         sessions, vocabulary = SessionFile(folder).write(ordered, rule)
         log.print(f"{len(sessions.items):,} events in {len(sessions):,} sessions on disk", highlight=False)
     if test:
-        frame = load_log(test, format, on_error)
+        # The metadata of the training files describe the test's items, too.
+        named = datasets.EventFiles(files, format=format).metadata
+        frame = load_log(list(dict.fromkeys([*test, *named])), format, on_error, wanted)
         return sessions, Sessions.from_frame(frame, vocabulary, rule), vocabulary
     earlier, later, vocabulary = split_sessions(
         sessions, vocabulary, test_fraction=test_fraction, test_from_ms=parse_moment(test_from)

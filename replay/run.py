@@ -65,6 +65,7 @@ def replay_files(
     *,
     format: str | None = None,
     on_error: str = "stop",
+    wanted: datasets.EventFilter | None = None,
     from_ms: int | None = None,
     until_ms: int | None = None,
     memory_bytes: int = DEFAULT_MEMORY_BYTES,
@@ -72,11 +73,11 @@ def replay_files(
 ) -> ReplayReport:
     """Replay event files, gathering at most `memory_bytes`; see `replay_frames` for the other options."""
     rejects: Counter[str] = Counter()
+    files = datasets.EventFiles(paths, format=format, on_error=on_error, wanted=wanted)
 
     def read() -> Iterator[pd.DataFrame]:
         rejects.clear()
-        chunks = datasets.read(paths, format=format, on_error=on_error, rejects=rejects)
-        return between(chunks, from_ms, until_ms)
+        return between(files.read(rejects), from_ms, until_ms)
 
     report = replay_frames(settings, in_event_time_order(read, memory_bytes=memory_bytes), **options)
     report.rejects = dict(rejects)

@@ -1,4 +1,4 @@
-"""The commands train and evaluate: a version from event files, and its quality on others."""
+"""The command train: a version from event files, and its quality on the newest part of them."""
 
 from __future__ import annotations
 
@@ -21,13 +21,16 @@ from model.registry import Registry
 from model.replicas import Replicas
 from model.sessions import SessionRule, Sessions
 from model.vocabulary import Vocabulary
-from replay.console import load_log, log, out, progress_bar
+from replay import datasets
+from replay.console import log, out, progress_bar
 from replay.offline import (
+    Category,
     Files,
     Format,
     GapS,
     Items,
     Json,
+    Kind,
     OnError,
     Params,
     RegistryDir,
@@ -36,6 +39,7 @@ from replay.offline import (
     TestFraction,
     TestFrom,
     check_items,
+    event_filter,
     read_sessions,
     sample,
     show,
@@ -100,6 +104,8 @@ def train(
         bool, typer.Option(help="by way of arrays on disk, for logs larger than memory")
     ] = False,
     promote: Annotated[bool, typer.Option(help="make the version the champion")] = True,
+    kind: Kind = None,
+    category: Category = None,
     format: Format = None,
     on_error: OnError = "stop",
     as_json: Json = False,
@@ -126,7 +132,7 @@ def train(
     )
     if leaky and config.dwell_threshold_s is None:
         raise typer.BadParameter("--leaky says how to evaluate with --dwell-threshold-s; give both")
-    all_items = check_items(items)
+    all_items, wanted = check_items(items), event_filter(kind, category)
     replicas = Replicas.join()
     with ExitStack() as stack:
         # After an error nobody waits for the others: torchrun ends them.
@@ -138,7 +144,7 @@ def train(
         )
         earlier, later, vocabulary = read_sessions(
             files, test, SessionRule(config.session_gap_s), test_fraction=test_fraction, test_from=test_from,
-            format=format, on_error=on_error, folder=mapped, columns=columns_of(config),
+            format=format, on_error=on_error, wanted=wanted, folder=mapped, columns=columns_of(config),
         )  # fmt: skip
         warm = None
         if earlier_model:
@@ -184,7 +190,7 @@ def train(
             return
         _save(
             folder, result, config, vocabulary, earlier, later, [path.name for path in files],
-            leaky=leaky, all_items=all_items, promote=promote, as_json=as_json,
+            wanted, leaky=leaky, all_items=all_items, promote=promote, as_json=as_json,
         )  # fmt: skip
         checkpoint.remove()
 
@@ -197,6 +203,7 @@ def _save(
     earlier: Sessions,
     later: Sessions,
     files: list[str],
+    wanted: datasets.EventFilter,
     *,
     leaky: bool,
     all_items: bool,
@@ -241,6 +248,7 @@ def _save(
         "events": len(earlier.items),
         "first_event_time_ms": int(earlier.times_ms.min()),
         "last_event_time_ms": int(earlier.times_ms.max()),
+        **({"filter": wanted.as_dict()} if wanted else {}),
     }
     reports = (
         {"curves.png": training_curves(result.losses, result.validation, result.accuracies)}
@@ -271,33 +279,3 @@ def _save(
     )
     if reports:
         out.print(f"curves: {folder.root / model.version / 'curves.png'}", highlight=False)
-
-
-def evaluate(
-    files: Files,
-    model: Annotated[str | None, typer.Option(help="version; default: the champion")] = None,
-    items: Items = "known",
-    registry: RegistryDir = None,
-    format: Format = None,
-    on_error: OnError = "stop",
-    as_json: Json = False,
-) -> None:
-    """Next-item Recall@20 and MRR@20 of a version over all steps of the files' sessions."""
-    all_items = check_items(items)
-    loaded = Registry(registry or load_settings().registry_dir).load(model)
-    frame = load_log(files, format, on_error)
-    sessions = Sessions.from_frame(frame, loaded.vocabulary, SessionRule(loaded.config.session_gap_s))
-    with progress_bar("evaluating") as bar:
-        scored = rank_targets(
-            loaded.network,
-            sessions,
-            exclude_session_items=loaded.config.exclude_session_items,
-            popularity_V=loaded.vocabulary.counts if all_items else None,
-            progress=lambda done, total: bar(done, total, "events"),
-        ).evaluation()
-    if as_json:
-        print(json.dumps({"version": loaded.version, **scored.as_dict()}))
-        return
-    show({loaded.version: scored})
-    unknown = "counted as missed" if all_items else "left out"
-    out.print(f"{scored.unknown:,} events of unknown items {unknown}", highlight=False)

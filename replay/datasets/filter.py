@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -33,6 +34,11 @@ class EventFilter:
             for part in (kinds and f"of kind {kinds}", categories and f"of category {categories}")
             if part
         )
+
+    @classmethod
+    def of(cls, named: Mapping[str, Sequence[str]]) -> EventFilter:
+        """From what `as_dict` gave."""
+        return cls(tuple(named.get("kinds", ())), tuple(named.get("categories", ())))
 
     def as_dict(self) -> dict[str, list[str]]:
         """As plain values; empty without a filter."""
