@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.markup import escape
 from rich.table import Table
 
 from model.errors import NextclickError
@@ -23,6 +24,7 @@ from replay.evaluate_command import evaluate
 from replay.offline import Category, Files, Format, Json, Kind, OnError, RegistryDir, event_filter
 from replay.promote_command import promote, rollback, shadow
 from replay.quality_command import quality
+from replay.recommend_command import recommend
 from replay.retrain_command import retrain_command
 from replay.run import ReplayReport, replay_files
 from replay.train_command import train
@@ -47,6 +49,7 @@ app.command(epilog="Example: nextclick train clicks.csv.xz --epochs 5 --test-fra
 app.command(epilog="Example: nextclick evaluate clicks-test.csv --model 20260101T120000000Z-1a2b3c4d")(
     evaluate
 )
+app.command(epilog='Example: nextclick recommend --items "white mug" "lunch bag" --k 5')(recommend)
 app.command(
     epilog="Example: nextclick compare clicks.csv.xz --models 'gru4rec gru4rec:loss=bpr-max v-sknn pop'"
 )(compare)
@@ -290,8 +293,8 @@ def main() -> None:
     try:
         app()
     except NextclickError as error:
-        log.print(f"[bold red]error:[/] {error.what}", highlight=False)
-        log.print(f"{error.meaning}\n[bold]do:[/] {error.remedy}", highlight=False)
+        log.print(f"[bold red]error:[/] {escape(error.what)}", highlight=False)
+        log.print(f"{escape(error.meaning)}\n[bold]do:[/] {escape(error.remedy)}", highlight=False)
         sys.exit(2)
 
 

@@ -18,6 +18,9 @@ import pandas as pd
 from model.errors import NextclickError
 from model.features import Arrays, Features
 
+# The columns that belong to an item rather than to the event.
+ATTRIBUTES = ("brand", "category", "price")
+
 
 def too_few(items: int) -> NextclickError:
     """The error of training data without two items."""
@@ -36,10 +39,21 @@ def titles_of(frame: pd.DataFrame) -> dict[str, str]:
     return dict(zip(named["item_id"].astype(str), named["title"].astype(str), strict=True))
 
 
+def attributes_of(frame: pd.DataFrame, columns: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """For each of `columns` that describes items: the newest value of each item that has one."""
+    attributes = {}
+    for name in columns:
+        if name in ATTRIBUTES and name in frame:
+            known = frame.dropna(subset=[name]).drop_duplicates("item_id", keep="last")
+            attributes[name] = dict(zip(known["item_id"].astype(str), known[name].tolist(), strict=True))
+    return attributes
+
+
 class Vocabulary:
     """Item ids by index, their counts in the training data, and their titles where known.
 
-    `features` are the values of the other columns that the model's network reads.
+    `features` are the values of the other columns that the model's network reads; `attributes`
+    say for those that describe items, by column, what was last known of each item.
     """
 
     def __init__(
@@ -48,11 +62,13 @@ class Vocabulary:
         counts: npt.NDArray[np.int64],
         titles: Mapping[str, str] | None = None,
         features: Features | None = None,
+        attributes: Mapping[str, Mapping[str, Any]] | None = None,
     ) -> None:
         self.item_ids = np.array([*item_ids, None], dtype=object)[:-1]
         self.counts = np.asarray(counts, np.int64)
         self.titles = dict(titles or {})
         self.features = features or Features()
+        self.attributes = {name: dict(values) for name, values in (attributes or {}).items()}
         self.index = {item_id: i for i, item_id in enumerate(item_ids)}
         if len(self.index) != len(self.counts):
             raise ValueError(f"{len(self.index)} distinct item ids, {len(self.counts)} counts")
@@ -72,7 +88,8 @@ class Vocabulary:
             raise too_few(len(ids))
         counts = np.bincount(codes, minlength=len(ids))
         features = Features.from_frame(frame, columns)
-        return cls([str(item) for item in ids], counts, titles_of(frame), features)
+        attributes = attributes_of(frame, columns)
+        return cls([str(item) for item in ids], counts, titles_of(frame), features, attributes)
 
     @cached_property
     def _pandas_index(self) -> pd.Index[Any]:
@@ -105,9 +122,14 @@ class Vocabulary:
             raise too_few(len(kept))
         ids = self.decode(kept)
         titles = {item: self.titles[item] for item in ids if item in self.titles}
+        attributes = {
+            name: {item: values[item] for item in ids if item in values}
+            for name, values in self.attributes.items()
+        }
+        features = self.features.restricted(columns or {})
         renamed = np.full(len(self), -1, np.int64)
         renamed[kept] = np.arange(len(kept))
-        return Vocabulary(ids, counts[kept], titles, self.features.restricted(columns or {})), renamed
+        return Vocabulary(ids, counts[kept], titles, features, attributes), renamed
 
     def grown_from(self, earlier: Vocabulary) -> tuple[Vocabulary, npt.NDArray[np.int64]]:
         """The items of `earlier`, then those that are new here: → with these counts, and old → new index."""
@@ -119,7 +141,11 @@ class Vocabulary:
         counts[renamed] = self.counts
         ids = [*earlier.decode(np.arange(len(earlier))), *self.decode(new)]
         features = self.features.grown_from(earlier.features)
-        return Vocabulary(ids, counts, earlier.titles | self.titles, features), renamed
+        attributes = {
+            name: earlier.attributes.get(name, {}) | self.attributes.get(name, {})
+            for name in (earlier.attributes | self.attributes)
+        }
+        return Vocabulary(ids, counts, earlier.titles | self.titles, features, attributes), renamed
 
     def to_json(self) -> str:
         """As JSON text."""
@@ -130,6 +156,8 @@ class Vocabulary:
         }
         if self.features.columns:
             data["features"] = self.features.as_dict()
+        if self.attributes:
+            data["attributes"] = self.attributes
         return json.dumps(data, ensure_ascii=False)
 
     @classmethod
@@ -137,4 +165,5 @@ class Vocabulary:
         """From the text of `to_json`. Raises ValueError, KeyError or TypeError on anything else."""
         data = json.loads(text)
         features = Features.from_dict(data["features"]) if "features" in data else None
-        return cls(data["item_ids"], np.array(data["counts"], np.int64), data["titles"], features)
+        counts = np.array(data["counts"], np.int64)
+        return cls(data["item_ids"], counts, data["titles"], features, data.get("attributes"))
