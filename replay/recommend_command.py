@@ -19,7 +19,7 @@ from stream.settings import load_settings
 
 
 def recommend(
-    more: Annotated[list[str] | None, typer.Argument(metavar="ITEM...", help="the items, in order")] = None,
+    more: Annotated[list[str] | None, typer.Argument(metavar="ITEM", help="the items, in order")] = None,
     items: Annotated[
         list[str] | None,
         typer.Option(

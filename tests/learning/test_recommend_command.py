@@ -22,7 +22,7 @@ def registry(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """item-knn, and POP as the champion, of the bundled baskets."""
     folder = tmp_path_factory.mktemp("registry")
     for network in ("item-knn", "pop"):
-        trained = run("train", RETAIL, "--registry", folder, "--network", network, "--on-error", "skip")
+        trained = run("train", RETAIL, "--registry", folder, "--network", network, "--test-fraction", "0.02")
         assert trained.exit_code == 0, trained.exception
     return folder
 
