@@ -139,6 +139,8 @@ def test_csv_files_are_joined_whatever_the_order_of_their_columns(tmp_path: Path
     assert (row["title"], row["price"], row["category"]) == ('Cream, the "best"', 1299.0, "Beauty.Skin")
     exported = 'asin,reviewText,unixReviewTime,reviewerID\nB1,"two\nlines",1369699200,A1\nB2,,1369699201,A1\n'
     assert load(tmp_path, exported)["item_id"].tolist() == ["B1", "B2"]
+    variant = "rating,asin,parent_asin,user_id,timestamp\n5.0,B1,B0,A1,1588687728923\n"
+    assert load(tmp_path, variant)["item_id"].tolist() == ["B0"]
 
 
 @pytest.mark.parametrize(
@@ -163,9 +165,11 @@ def test_reviews_that_stand_twice_are_left_out(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, grouped_by: str, block: int
 ) -> None:
     monkeypatch.setattr(files, "BLOCK_BYTES", block)
-    pairs = [(user, item) for user in "ABC" for item in "XYZ"]
-    pairs.sort(key=lambda pair: pair[grouped_by == "item"])
-    text = "".join(line_of(reviewerID=u, asin=i, unixReviewTime=1514764800) for u, i in pairs for _ in "12")
+    # All of a group, then all of it again: the two do not follow one another.
+    pairs = [(user, item) for user in "ABC" for _ in "12" for item in "XYZ"]
+    if grouped_by == "item":
+        pairs = [(user, item) for item in "XYZ" for _ in "12" for user in "ABC"]
+    text = "".join(line_of(reviewerID=u, asin=i, unixReviewTime=1514764800) for u, i in pairs)
     again = line_of(reviewerID="A", asin="X", unixReviewTime=1514851200)
     rejects: Counter[str] = Counter()
     frame = load(tmp_path, text + again, rejects=rejects)

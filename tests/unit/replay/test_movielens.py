@@ -147,3 +147,17 @@ def test_the_other_files_of_a_release_are_not_taken_for_events(tmp_path: Path, l
 def test_metadata_join_also_where_the_format_is_named(tmp_path: Path) -> None:
     paths = [write(tmp_path / "r.dat", RATINGS), write(tmp_path / "m.dat", MOVIES)]
     assert "title" in datasets.load(paths, format="movielens")
+
+
+def test_of_a_cut_off_file_the_ratings_before_the_cut_can_be_taken(tmp_path: Path) -> None:
+    text = "".join(f"{n}::{n * 7919}::5::{978300760 + n}\r\n" for n in range(20_000))
+    path = write(tmp_path / "r.dat.gz", text)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with pytest.raises(NextclickError, match="the file is cut off") as caught:
+        list(datasets.read([path]))
+    rejects: Counter[str] = Counter()
+    frame = datasets.load([path], on_error="skip", rejects=rejects)
+    assert rejects == {"file is cut off": 1}
+    assert 1_000 < len(frame) < 20_000
+    assert f"line {len(frame) + 1}:" in caught.value.what
+    assert frame["item_id"].tolist() == [str(n * 7919) for n in range(len(frame))]
