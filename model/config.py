@@ -10,6 +10,7 @@ from typing import Annotated, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 LossName = Literal["cross-entropy", "full-cross-entropy", "bpr", "top1", "bpr-max", "top1-max"]
+Layer = Annotated[str, Field(pattern=r"^(rnn|lstm|gru|dense)-[1-9][0-9]{0,3}$")]
 EmbeddingName = Literal["tied", "separate", "one-hot"]
 Scoring = Literal["auto", "exact", "bfloat16", "approximate"]
 NewItemVectors = Literal["random", "neighbours"]
@@ -30,6 +31,11 @@ class ModelConfig(BaseModel):
     embedding: EmbeddingName = Field("tied", description="the item's input vector: its output vector too, or")
     embedding_size: int | None = Field(None, ge=1, le=8192, description="of separate ones; None: hidden_size")
     cell: CellName = Field("gru", description="of the network `recurrent`")
+    stack: tuple[Layer, ...] = Field(
+        (),
+        max_length=8,
+        description="one by one, as lstm-256 or dense-312, instead of cell and layers",
+    )
     batch_norm: bool = Field(
         False, description="behind each layer of `recurrent`; feature-lstm always has it"
     )

@@ -61,8 +61,8 @@ class Ranks:
 
     `sessions` numbers the evaluated sessions from 0 to `session_count` - 1. `unknown` counts the
     events of unknown items, `listed_V` how often each item was in a list of k; `seconds` is the
-    time spent in steps and lists; `loss` is the mean cross-entropy of the targets that were scored,
-    None of a network that is no softmax.
+    time spent in steps and lists; `losses` are the cross-entropies of the targets that were scored,
+    the first ones, None of a network that is no softmax.
     """
 
     ranks: npt.NDArray[np.int64]
@@ -72,7 +72,7 @@ class Ranks:
     k: int
     listed_V: npt.NDArray[np.int64]
     seconds: float
-    loss: float | None = None
+    losses: npt.NDArray[np.float32] | None = None
 
     def evaluation(self) -> Evaluation:
         """Recall@k and MRR@k."""
@@ -86,7 +86,7 @@ class Ranks:
             self.session_count,
             self.unknown,
             float((self.ranks == 1).mean()) if metrics.count else 0.0,
-            self.loss,
+            None if self.losses is None or not len(self.losses) else float(self.losses.mean(dtype=float)),
         )
 
 
@@ -137,23 +137,24 @@ def rank_targets(
     columns = InputColumns(network, known)
     is_softmax = isinstance(network, SampledNetwork) and network.is_softmax
     state = network.initial_state(0)
-    done, seconds, loss_sum = 0, 0.0, 0.0
+    losses = np.zeros(known.pairs, np.float32) if is_softmax else None
+    done, seconds = 0, 0.0
     for batch in session_parallel(known, lanes):
         state = network.carry(state, batch)
         inputs, target_B = columns.at(batch.rows), columns.targets(batch.rows)
         started = time.perf_counter()
         scores, state = network.step(inputs, state)
-        if is_softmax:
+        now = slice(done, done + len(target_B))
+        if losses is not None:
             assert isinstance(scores, torch.Tensor)
             paused = time.perf_counter()
-            loss_sum += float(cross_entropies(scores, target_B).sum())
+            losses[now] = cross_entropies(scores, target_B).numpy()
             started += time.perf_counter() - paused
         exclude_BM = newest_items(known, batch.rows) if exclude_session_items else None
         if lists:
             listed = top_of(scores, k, exclude_BM)[0].numpy()
             seconds += time.perf_counter() - started
             listed_V += np.bincount(listed[listed >= 0], minlength=network.items)
-        now = slice(done, done + len(target_B))
         ranks[now] = rank_of(scores, target_B, exclude_BM).numpy()
         of_sessions[now] = numbers[origin[np.searchsorted(known.offsets, batch.rows, side="right") - 1]]
         done += len(target_B)
@@ -169,7 +170,7 @@ def rank_targets(
         k,
         listed_V,
         seconds,
-        loss_sum / done if is_softmax and done else None,
+        losses,
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,36 @@ def read_params(path: Path) -> dict[str, Any]:
             "It does not read as a file of model settings.",
             "Name a TOML file such as those in deploy/params.",
         ) from error
+
+
+def read_variants(
+    path: Path, always: Mapping[str, Any] | None = None, only: Collection[str] = ()
+) -> dict[str, ModelConfig]:
+    """The named configurations in a file: its [variants.NAME] tables, over the settings above them.
+
+    `always` holds whatever the file says; `only` names those that are wanted, all when it is empty.
+    Raises NextclickError when the file has none, or none of a wanted name.
+    """
+    shared = read_params(path)
+    variants = shared.pop("variants", None)
+    if not isinstance(variants, dict) or not all(isinstance(own, dict) for own in variants.values()):
+        raise NextclickError(
+            f"{path} has no [variants.NAME] tables",
+            "It does not name several configurations.",
+            "Name a file such as deploy/params/product-sequences.toml.",
+        )
+    missing = [name for name in only if name not in variants]
+    if missing:
+        raise NextclickError(
+            f"{path} has no variant {', '.join(map(repr, missing))}",
+            f"It has: {', '.join(variants)}.",
+            "Choose among them.",
+        )
+    return {
+        name: build_config({**shared, **own, **(always or {})})
+        for name, own in variants.items()
+        if not only or name in only
+    }
 
 
 def write_params(path: Path, config: ModelConfig, comment: Iterable[str]) -> None:
@@ -96,9 +126,16 @@ def parse_models(
     texts: Iterable[str], defaults: Mapping[str, Any], always: Mapping[str, Any] | None = None
 ) -> dict[str, ModelConfig]:
     """Several of them by label. Raises NextclickError when there is none, or two have the same label."""
+    models = distinct(parse_model(text, defaults, always) for text in texts)
+    if not models:
+        raise NextclickError("no model is named", "There is nothing to compare.", "Name some with --models.")
+    return models
+
+
+def distinct(named: Iterable[tuple[str, ModelConfig]]) -> dict[str, ModelConfig]:
+    """Configurations by label. Raises NextclickError when two have the same label."""
     models: dict[str, ModelConfig] = {}
-    for text in texts:
-        label, config = parse_model(text, defaults, always)
+    for label, config in named:
         if label in models:
             raise NextclickError(
                 f"two models are called {label!r}",
@@ -106,6 +143,4 @@ def parse_models(
                 "Give each a label of its own: label=network:name=value.",
             )
         models[label] = config
-    if not models:
-        raise NextclickError("no model is named", "There is nothing to compare.", "Name some with --models.")
     return models

@@ -12,7 +12,7 @@ from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 from matplotlib.figure import Figure
 
 from model.bootstrap import Interval
-from model.compare import Comparison, K
+from model.compare import SPLITS, Comparison, K
 from model.evaluate import Evaluation
 from model.gate import Decision
 from model.live_baselines import HOUR_MS
@@ -77,13 +77,14 @@ def shortened(label: str) -> str:
 
 
 def comparison_plot(comparison: Comparison) -> bytes:
-    """Recall@20 and MRR@20 of each model as points with their 95 % intervals, the first model on top."""
+    """Accuracy, Recall@20 and MRR@20 of each model with their 95 % intervals, the first model on top."""
     rows = comparison.rows[::-1]
-    figure = Figure(figsize=(10, 1.2 + 0.36 * len(rows)), layout="constrained")
-    axes = figure.subplots(1, 2, sharey=True)
+    figure = Figure(figsize=(12, 1.4 + 0.36 * len(rows)), layout="constrained")
+    axes = figure.subplots(1, 3, sharey=True)
     measures = (
-        (axes[0], f"Recall@{K}", [row.recall[K] for row in rows], BLUE),
-        (axes[1], f"MRR@{K}", [row.mrr for row in rows], ORANGE),
+        (axes[0], "accuracy", [row.recall[1] for row in rows], GREY),
+        (axes[1], f"Recall@{K}", [row.recall[K] for row in rows], BLUE),
+        (axes[2], f"MRR@{K}", [row.mrr for row in rows], ORANGE),
     )
     for axis, title, intervals, colour in measures:
         _points(axis, intervals, colour)
@@ -93,6 +94,7 @@ def comparison_plot(comparison: Comparison) -> bytes:
         axis.tick_params(left=False)
     axes[0].set_yticks(range(len(rows)), [shortened(row.name) for row in rows])
     axes[0].set_ylim(-0.6, len(rows) - 0.4)
+    figure.suptitle(SPLITS[comparison.split], fontsize="medium", color=GREY)
     return _png(figure)
 
 

@@ -1,9 +1,11 @@
 """Recurrent layers one above the other, as a single step or as a packed block of steps.
 
-Each layer is an LSTM, a GRU or a simple RNN, then batch normalisation where it is asked
-for, then dropout. A block runs layer by layer through torch's own layers on a packed
-sequence, so that the normalisation sees all of its positions; a step runs their cells, by
-the same weights. In evaluation mode a block is the same as its steps one by one.
+Each layer is an LSTM (Hochreiter, Schmidhuber, Neural Computation 1997; its forget gate: Gers,
+Schmidhuber, Cummins, 2000), a GRU (Cho et al., EMNLP 2014; the reset gate behind the recurrent
+product), a simple RNN (Elman, Cognitive Science 1990) or a linear one, then batch
+normalisation where it is asked for, then dropout. A block runs layer by layer through torch's
+own layers on a packed sequence, so that the normalisation sees all of its positions; a step
+runs their cells, by the same weights. In evaluation mode a block is the same as its steps one by one.
 
 Shapes: B lanes, T steps, N positions of a block, I inputs of a layer, H units.
 """
@@ -12,6 +14,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Literal, cast
 
 import torch
 from torch import Tensor, nn
@@ -21,16 +24,25 @@ from torch.nn.utils.rnn import PackedSequence
 from model.config import CellName
 from model.network import State, StateField
 
-GATES = {"lstm": 4, "gru": 3, "rnn": 1}
-LAYERS: dict[CellName, type[nn.LSTM] | type[nn.GRU] | type[nn.RNN]] = {
+LayerName = CellName | Literal["dense"]
+LAYERS: dict[LayerName, type[nn.LSTM] | type[nn.GRU] | type[nn.RNN] | type[nn.Linear]] = {
     "lstm": nn.LSTM,
     "gru": nn.GRU,
     "rnn": nn.RNN,
+    "dense": nn.Linear,
 }
 
 
+def named_layers(names: Sequence[str]) -> list[tuple[LayerName, int]]:
+    """Layers by name, as "lstm-256" or "dense-312": → (cell, units)."""
+    named = [name.split("-") for name in names]
+    return [(cast(LayerName, cell), int(units)) for cell, units in named]
+
+
 class RecurrentStack(nn.Module):
-    """`layers` are (cell, units) from the input up. Its state is `hidden0`, `cell0` (of an LSTM), `hidden1`…
+    """`layers` are (cell, units) from the input up, `width` the units of the top one.
+
+    Its state is `hidden0`, `cell0` (of an LSTM), `hidden1`…
 
     Weights begin uniform in ±sqrt(6 / (rows + columns)) for each gate's matrix, biases at 0, but for
     an LSTM's forget gate, which begins open at 1.
@@ -39,7 +51,7 @@ class RecurrentStack(nn.Module):
     def __init__(
         self,
         inputs: int,
-        layers: Sequence[tuple[CellName, int]],
+        layers: Sequence[tuple[LayerName, int]],
         *,
         batch_norm: bool = False,
         dropout: float = 0.0,
@@ -47,6 +59,7 @@ class RecurrentStack(nn.Module):
         super().__init__()
         self.kinds = [cell for cell, _ in layers]
         self.units = [units for _, units in layers]
+        self.width = self.units[-1]
         widths = [inputs, *self.units]
         self.layers = nn.ModuleList(
             [LAYERS[cell](width, units) for (cell, units), width in zip(layers, widths, strict=False)]
@@ -65,10 +78,11 @@ class RecurrentStack(nn.Module):
                     layer.get_parameter("bias_ih_l0")[units : 2 * units] = 1.0
 
     def state_fields(self) -> tuple[StateField, ...]:
-        """One vector of a layer's units, two of an LSTM."""
+        """One vector of a layer's units, two of an LSTM, none of a dense layer."""
         fields: list[StateField] = []
         for number, (kind, units) in enumerate(zip(self.kinds, self.units, strict=True)):
-            fields.append(StateField(f"hidden{number}", (units,)))
+            if kind != "dense":
+                fields.append(StateField(f"hidden{number}", (units,)))
             if kind == "lstm":
                 fields.append(StateField(f"cell{number}", (units,)))
         return tuple(fields)
@@ -77,6 +91,9 @@ class RecurrentStack(nn.Module):
         """One step: inputs and states → output of the top layer, B×H, and new states."""
         after: State = {}
         for number, (kind, layer) in enumerate(zip(self.kinds, self.layers, strict=True)):
+            if kind == "dense":
+                input_BI = self._behind(number, layer(input_BI))
+                continue
             names = ("weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0")
             weights = [layer.get_parameter(name) for name in names]
             hidden = state[f"hidden{number}"]
@@ -97,6 +114,9 @@ class RecurrentStack(nn.Module):
             return self.step(input_NI, state)
         after: State = {}
         for number, (kind, layer) in enumerate(zip(self.kinds, self.layers, strict=True)):
+            if kind == "dense":
+                input_NI = self._behind(number, layer(input_NI))
+                continue
             packed = PackedSequence(input_NI, batch_sizes_T)
             before = state[f"hidden{number}"][None]
             if kind == "lstm":

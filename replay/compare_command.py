@@ -11,7 +11,7 @@ import typer
 from model import train as training
 from model.evaluate import rank_targets
 from model.networks import columns_of
-from model.params import build_config, parse_models, parse_settings, write_params
+from model.params import build_config, distinct, parse_models, parse_settings, read_variants, write_params
 from model.sessions import SessionRule
 from replay.console import out, progress_bar
 from replay.offline import (
@@ -24,6 +24,7 @@ from replay.offline import (
     Kind,
     OnError,
     SetOptions,
+    Split,
     Test,
     TestFraction,
     TestFrom,
@@ -33,13 +34,29 @@ from replay.offline import (
     training_bar,
 )
 
+SPLIT_SEED = 0
+EVERY_KIND = "gru4rec pop s-pop window-pop transitions item-knn decayed-item-knn v-sknn bpr-mf sequential-mf"
+
 
 def compare(
     files: Files,
     models: Annotated[
-        str,
-        typer.Option(help="separated by blanks: [label=]network or settings file[:name=value,…]"),
-    ] = "gru4rec pop s-pop window-pop transitions item-knn decayed-item-knn v-sknn bpr-mf sequential-mf",
+        str | None,
+        typer.Option(
+            help="separated by blanks: [label=]network or settings file[:name=value,…] "
+            f"(default, without --variants: {EVERY_KIND})"
+        ),
+    ] = None,
+    variants: Annotated[
+        Path | None,
+        typer.Option(
+            help="file of named configurations, all to be compared, behind --models; --set goes first"
+        ),
+    ] = None,
+    only: Annotated[
+        str, typer.Option(help="the names of some of the variants, separated by blanks; default: all")
+    ] = "",
+    split: Split = "temporal",
     test: Test = None,
     test_fraction: TestFraction = 0.1,
     test_from: TestFrom = None,
@@ -61,14 +78,26 @@ def compare(
     from model.plots import comparison_plot
 
     always = {} if session_gap_s is None else {"session_gap_s": session_gap_s}
-    configs = parse_models(models.split(), parse_settings(set_ or []), always)
+    if split not in ("temporal", "shuffled"):
+        raise typer.BadParameter(f"--split is temporal or shuffled, not {split!r}")
+    if split == "shuffled" and (test or test_from):
+        raise typer.BadParameter("--split shuffled draws the test sessions: leave --test and --test-from out")
+    if only and not variants:
+        raise typer.BadParameter("--only chooses among the variants of a file; give --variants")
+    given = parse_settings(set_ or [])
+    configs = {}
+    if models is not None or variants is None:
+        configs = parse_models((EVERY_KIND if models is None else models).split(), given, always)
+    if variants:
+        named = read_variants(variants, {**given, **always}, only.split())
+        configs = distinct([*configs.items(), *named.items()])
     gaps = {config.session_gap_s for config in configs.values()}
     if len(gaps) > 1:
         raise typer.BadParameter(f"the models cut sessions differently ({gaps}); give --session-gap-s")
     earlier, later, vocabulary = read_sessions(
         files, test, SessionRule(gaps.pop()), test_fraction=test_fraction, test_from=test_from,
         format=format, on_error=on_error, wanted=event_filter(kind, category),
-        columns=columns_of(*configs.values()),
+        columns=columns_of(*configs.values()), shuffled_by=SPLIT_SEED if split == "shuffled" else None,
     )  # fmt: skip
     done = 0
     with progress_bar("comparing") as bar:
@@ -79,8 +108,9 @@ def compare(
             bar(done, len(configs), f"{name}: {f'epoch {p.epoch}/{p.epochs}' if p else 'evaluating'}")
 
         compared = compare_models(
-            configs, earlier, later, vocabulary, all_items=check_items(items), progress=report
-        )
+            configs, earlier, later, vocabulary, all_items=check_items(items),
+            split="given" if test else split, progress=report,
+        )  # fmt: skip
     text, data = markdown(compared), json.dumps(compared.as_dict())
     if output:
         output.parent.mkdir(parents=True, exist_ok=True)

@@ -16,6 +16,7 @@ from model.errors import NextclickError
 from model.evaluate import Evaluation
 from model.session_file import SessionFile
 from model.sessions import SessionRule, Sessions, split_sessions
+from model.shuffled_split import shuffled_split
 from model.vocabulary import Vocabulary
 from replay import datasets
 from replay.console import check_on_error, load_log, log, moment, out, parse_moment, progress_bar
@@ -35,6 +36,9 @@ Files = Annotated[
 Test = Annotated[list[Path] | None, typer.Option(help="evaluate on these files, train on all of FILES")]
 TestFraction = Annotated[
     float, typer.Option(min=0.001, max=0.9, help="newest share of events kept for the evaluation")
+]
+Split = Annotated[
+    str, typer.Option(help="temporal: evaluate on the newest sessions; shuffled: on any, which is easier")
 ]
 TestFrom = Annotated[str | None, typer.Option(help="evaluate from this UTC time on, instead")]
 Items = Annotated[
@@ -93,11 +97,13 @@ def read_sessions(
     wanted: datasets.EventFilter | None = None,
     folder: Path | None = None,
     columns: Sequence[str] = (),
+    shuffled_by: int | None = None,
 ) -> tuple[Sessions, Sessions, Vocabulary]:
     """Training sessions, test sessions and the vocabulary of the first; read by way of `folder` if given.
 
-    `columns` are the events' fields, beside the item, that the networks read. Raises NextclickError
-    when a folder is given for a network that reads some.
+    `columns` are the events' fields, beside the item, that the networks read; `shuffled_by` is a
+    seed: the split is then by chance instead of by time. Raises NextclickError when a folder is
+    given for a network that reads some columns.
     """
     if folder is not None and columns:
         raise NextclickError(
@@ -125,6 +131,16 @@ def read_sessions(
         named = datasets.EventFiles(files, format=format).metadata
         frame = load_log(list(dict.fromkeys([*test, *named])), format, on_error, wanted)
         return sessions, Sessions.from_frame(frame, vocabulary, rule), vocabulary
+    if shuffled_by is not None:
+        earlier, later, vocabulary = shuffled_split(
+            sessions, vocabulary, test_fraction=test_fraction, seed=shuffled_by
+        )
+        log.print(
+            f"split by chance: {len(earlier.items):,} events to train, {len(later.items):,} to evaluate, of "
+            f"them {int((later.items < 0).sum()):,} of unknown items",
+            highlight=False,
+        )
+        return earlier, later, vocabulary
     earlier, later, vocabulary = split_sessions(
         sessions, vocabulary, test_fraction=test_fraction, test_from_ms=parse_moment(test_from)
     )

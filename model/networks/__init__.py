@@ -15,11 +15,13 @@ from model.errors import NextclickError
 from model.network import Network
 from model.networks.feature_lstm import FeatureLSTM
 from model.networks.gru4rec import GRU4Rec
+from model.networks.recurrent import Recurrent
 from model.vocabulary import Vocabulary
 
 NETWORKS: dict[str, Callable[[ModelConfig, Vocabulary], Network]] = {
     "gru4rec": GRU4Rec,
     "feature-lstm": FeatureLSTM,
+    "recurrent": Recurrent,
     "pop": lambda config, vocabulary: Pop(vocabulary),
     "s-pop": SessionPop,
     "window-pop": WindowPop,
@@ -32,15 +34,20 @@ NETWORKS: dict[str, Callable[[ModelConfig, Vocabulary], Network]] = {
 }
 
 
-def build(config: ModelConfig, vocabulary: Vocabulary) -> Network:
-    """A new network for the items of `vocabulary`. Raises NextclickError for an unknown name."""
-    if config.network not in NETWORKS:
+def constructor(name: str) -> Callable[[ModelConfig, Vocabulary], Network]:
+    """What builds a network of this name. Raises NextclickError for an unknown one."""
+    if name not in NETWORKS:
         raise NextclickError(
-            f"there is no network {config.network!r}",
+            f"there is no network {name!r}",
             f"Known are: {', '.join(NETWORKS)}.",
             "Choose one of them with --network.",
         )
-    return NETWORKS[config.network](config, vocabulary)
+    return NETWORKS[name]
+
+
+def build(config: ModelConfig, vocabulary: Vocabulary) -> Network:
+    """A new network for the items of `vocabulary`. Raises NextclickError for an unknown name."""
+    return constructor(config.network)(config, vocabulary)
 
 
 def columns_of(*configs: ModelConfig) -> tuple[str, ...]:

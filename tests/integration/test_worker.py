@@ -37,6 +37,8 @@ pytestmark = pytest.mark.kafka
         {"exclude_session_items": False},
         {"exclude_session_items": True},
         {"layers": 2, "embedding": "one-hot", "prior_half_lives_s": (600.0, 3600.0)},
+        {"network": "recurrent", "stack": ("gru-12", "dense-12", "lstm-16"), "batch_norm": True},
+        {"network": "recurrent", "cell": "rnn", "layers": 2, "exclude_session_items": True},
         {"network": "pop", "exclude_session_items": True},
         {"network": "s-pop"},
         {"network": "transitions"},

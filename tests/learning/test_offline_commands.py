@@ -153,6 +153,30 @@ def test_a_comparison_is_written_as_table_data_and_picture(log: Path, tmp_path: 
     assert output.with_name("compared.v1.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_variants_of_a_file_are_compared_behind_the_models_and_the_split_is_named(
+    log: Path, tmp_path: Path
+) -> None:
+    variants = tmp_path / "variants.toml"
+    variants.write_text(
+        'network = "recurrent"\nembedding_size = 8\nloss = "full-cross-entropy"\noptimizer = "adam"\n'
+        "learning_rate = 0.01\nepochs = 99\n"
+        '[variants.two]\nstack = ["gru-12", "lstm-12"]\n[variants.left-out]\n[variants.one]\ncell = "rnn"\n'
+    )
+    options: list[str | Path] = ["--variants", variants, "--only", "one two", "--models", "pop"]
+    options += ["--set", "epochs=2", "--set", "hidden_size=12"]
+    temporal = run_json("compare", log, *options)
+    assert [row["name"] for row in temporal["rows"]] == ["pop", "two", "one"]
+    pop, two, one = temporal["rows"]
+    assert one["config"]["epochs"] == 2, "--set stands over the file"
+    assert one["parameters"] < two["parameters"]
+    assert two["recall"]["20"]["low"] > pop["recall"]["20"]["high"]
+    shuffled = run_json("compare", log, *options, "--split", "shuffled")
+    assert (temporal["split"], shuffled["split"]) == ("temporal", "shuffled")
+    assert shuffled["sessions"] != temporal["sessions"]
+    for wrong in (["--split", "random"], ["--split", "shuffled", "--test", log], ["--only", "one"]):
+        assert run("compare", log, *wrong).exit_code == 2
+
+
 def test_what_a_search_found_trains_again(log: Path, tmp_path: Path) -> None:
     params = tmp_path / "found.toml"
     options: list[str | Path] = [

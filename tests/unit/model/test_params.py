@@ -4,7 +4,15 @@ import pytest
 
 from model.config import ModelConfig
 from model.errors import NextclickError
-from model.params import build_config, parse_model, parse_settings, read_params, write_params
+from model.params import (
+    build_config,
+    distinct,
+    parse_model,
+    parse_settings,
+    read_params,
+    read_variants,
+    write_params,
+)
 from tests.conftest import ROOT
 
 
@@ -59,8 +67,55 @@ def test_a_file_that_does_not_read_is_named(tmp_path: Path, content: bytes | Non
         read_params(path)
 
 
+def test_variants_stand_over_the_files_own_settings_and_under_those_that_always_hold(tmp_path: Path) -> None:
+    path = tmp_path / "variants.toml"
+    path.write_text(
+        'epochs = 7\nloss = "bpr"\n[variants.a]\nnetwork = "pop"\n[variants."b c"]\nepochs = 9\nalpha = 0.5\n'
+    )
+    variants = read_variants(path, {"alpha": 0.25})
+    assert list(variants) == ["a", "b c"]
+    assert [(v.network, v.epochs, v.loss, v.alpha) for v in variants.values()] == [
+        ("pop", 7, "bpr", 0.25),
+        ("gru4rec", 9, "bpr", 0.25),
+    ]
+    assert list(read_variants(path, only=["b c"])) == ["b c"]
+    with pytest.raises(NextclickError, match="no variant 'd'"):
+        read_variants(path, only=["a", "d"])
+    with pytest.raises(NextclickError, match="two models are called 'a'"):
+        distinct([("a", variants["a"]), *variants.items()])
+
+
+@pytest.mark.parametrize("text", ["epochs = 7", "variants = 3", "[variants]\na = 3"])
+def test_a_file_without_variants_is_named(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "plain.toml"
+    path.write_text(text)
+    with pytest.raises(NextclickError, match=r"plain\.toml has no \[variants"):
+        read_variants(path)
+
+
 def test_the_settings_in_deploy_are_valid() -> None:
     files = sorted((ROOT / "deploy" / "params").glob("*.toml"))
     assert {file.stem for file in files} >= {"rsc15", "globo", "kaggle", "online-retail"}
     for file in files:
-        build_config(read_params(file))
+        if file.stem != "product-sequences":
+            build_config(read_params(file))
+
+
+def test_the_published_table_has_its_14_versions_and_two_models() -> None:
+    path = ROOT / "deploy" / "params" / "product-sequences.toml"
+    tables = read_params(path)["variants"]
+    assert [name[:3] for name in tables][:14] == [f"v{number:02}" for number in range(1, 15)]
+    assert len(tables) == 16
+    assert tables["v13-text-gru-dense-312-lstm-624"]["stack"] == ["gru-312", "dense-312", "lstm-624"]
+    assert [name for name in tables if "patience" in tables[name]] == [
+        "v11-text-2-lstm-312-stop",
+        "v12-text-gru-312-lstm-312-stop",
+    ]
+    by_items = [name for name in tables if tables[name]["network"] == "recurrent"]
+    assert len(by_items) == 8
+    variants = read_variants(path, only=by_items)
+    model_1 = variants["model-1-2-lstm-256"]
+    assert (model_1.stack, model_1.dropout_hidden, model_1.embedding_size) == (("lstm-256",) * 2, 0.3, 128)
+    assert {(config.loss, config.optimizer, config.learning_rate) for config in variants.values()} == {
+        ("full-cross-entropy", "adam", 0.001)
+    }
