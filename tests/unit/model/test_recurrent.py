@@ -188,6 +188,23 @@ def test_scores_are_a_softmax_layer_on_the_top_output() -> None:
     torch.testing.assert_close(scores, output @ network.item_VH.T + network.bias_V)
 
 
+def test_a_block_of_a_network_is_its_steps() -> None:
+    network = network_of(stack=("gru-4", "lstm-3"), batch_norm=True)
+    items = [torch.tensor([3, 1, 2]), torch.tensor([5, 8]), torch.tensor([0])]
+    rows = network.input_VE[torch.cat(items)]
+    outputs, after = network.run_block({}, rows, torch.tensor([3, 2, 1]), network.initial_state(3))
+    state, at = network.initial_state(3), 0
+    for item_B in items:
+        size = len(item_B)
+        lanes = {name: tensor[:size] for name, tensor in state.items()}
+        output, lanes = network.advance({"item": item_B}, lanes)
+        torch.testing.assert_close(outputs[at : at + size], output)
+        state = {name: torch.cat([lanes[name], tensor[size:]]) for name, tensor in state.items()}
+        at += size
+    for name, tensor in after.items():
+        torch.testing.assert_close(tensor, state[name])
+
+
 def test_the_item_tables_are_the_only_parameters_kept_from_dense_updates() -> None:
     network: SampledNetwork = network_of(stack=("gru-4", "dense-3", "lstm-2"))
     tables = {network.input_table, network.output_table, network.bias_table}
