@@ -42,7 +42,8 @@ class Row:
     first model (None for itself). `coverage` is the share of items that were in any list,
     `popularity` the mean of the listed items' training counts as a share of the largest.
     `ms_per_step` is the time of step and list per event, in batches of 128 sessions;
-    `parameters` counts the numbers that are learned by gradients, `events_per_s` events of training.
+    `parameters` counts the numbers that are learned by gradients, `events_per_s` (None without any)
+    events of training.
     """
 
     name: str
@@ -55,7 +56,7 @@ class Row:
     coverage: float
     popularity: float
     training_seconds: float
-    events_per_s: float
+    events_per_s: float | None
     parameters: int
     ms_per_step: float
 
@@ -183,7 +184,7 @@ def _rows(
                     (listed_V * vocabulary.counts).sum() / max(1, listed_V.sum()) / vocabulary.counts.max()
                 ),
                 training_seconds=costs[name].seconds,
-                events_per_s=costs[name].events / costs[name].seconds,
+                events_per_s=costs[name].events / costs[name].seconds if costs[name].parameters else None,
                 parameters=costs[name].parameters,
                 ms_per_step=1000 * ranked.seconds / max(1, len(ranked.ranks)),
             )
@@ -229,7 +230,7 @@ def markdown(comparison: Comparison) -> str:
             f"{row.coverage:.3f}",
             f"{row.popularity:.3f}",
             f"{row.training_seconds:.1f}",
-            f"{row.events_per_s:,.0f}",
+            f"{row.events_per_s:,.0f}" if row.events_per_s else "–",
             f"{row.parameters:,}" if row.parameters else "–",
             f"{row.ms_per_step:.3f}",
         ]

@@ -147,6 +147,7 @@ def test_a_comparison_has_each_model_beside_the_first(tmp_path: Path) -> None:
     assert [row.parameters for row in (pop, transitions)] == [0, 0]
     # Embedding, a GRU's two matrices and two biases, output table, bias.
     assert recurrent.parameters == 4 * 2 + 9 * (2 + 3 + 2) + 4 * 3 + 4
+    assert (pop.events_per_s, transitions.events_per_s) == (None, None)
     assert recurrent.events_per_s == pytest.approx(2 * training.pairs / recurrent.training_seconds)
     assert "4 next events of 4 sessions; 1 events of items unknown" in text
     assert comparison_plot(compared).startswith(b"\x89PNG")
