@@ -42,7 +42,7 @@ class ApproximateShortlist(Shortlist):
         self, network: SampledNetwork, *, probes: int = PROBES, candidates: int = CANDIDATES
     ) -> None:
         super().__init__(network)
-        faiss = _faiss()
+        faiss = load_faiss()
         items, units = self.table_VH.shape
         clusters = max(1, min(int(4 * items**0.5), items // TRAINING_ROWS_PER_CLUSTER))
         self._candidates = candidates
@@ -79,7 +79,8 @@ class ApproximateShortlist(Shortlist):
         return torch.cat([self.table_VH[ids_R], self.bias.now()[ids_R, None]], 1)
 
 
-def _faiss() -> ModuleType:
+def load_faiss() -> ModuleType:
+    """The module. Raises NextclickError when it is not installed."""
     try:
         import faiss
     except ImportError:

@@ -9,9 +9,14 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-LossName = Literal["cross-entropy", "full-cross-entropy", "bpr", "top1", "bpr-max", "top1-max"]
+LossName = Literal[
+    "cross-entropy", "full-cross-entropy", "bpr", "top1", "bpr-max", "top1-max", "mse", "cosine"
+]
+# Those of a network that predicts a vector rather than scores.
+VECTOR_LOSSES: tuple[LossName, ...] = ("mse", "cosine")
 Layer = Annotated[str, Field(pattern=r"^(rnn|lstm|gru|dense)-[1-9][0-9]{0,3}$")]
 EmbeddingName = Literal["tied", "separate", "one-hot"]
+TitleVectors = Literal["tf-idf", "sentences"]
 Scoring = Literal["auto", "exact", "bfloat16", "approximate"]
 NewItemVectors = Literal["random", "neighbours"]
 OptimizerName = Literal["adagrad", "adam", "momentum"]
@@ -45,6 +50,10 @@ class ModelConfig(BaseModel):
     user_size: int | None = Field(
         None, ge=1, le=8192, description="columns of user vectors; None: hidden_size"
     )
+    title_vectors: TitleVectors = Field(
+        "tf-idf", description="of text-gru: hashed words, or a sentence model"
+    )
+    title_size: int = Field(312, ge=1, le=8192, description="columns of a tf-idf title vector")
     dropout_embedding: float = Field(0.0, ge=0, lt=1)
     dropout_hidden: float = Field(0.0, ge=0, lt=1)
 

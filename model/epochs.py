@@ -90,6 +90,7 @@ class Epochs:
         if start is not None:
             neighbours_in = sessions if config.new_item_vectors == "neighbours" else None
             start.put_into(network, self._step.optimizer, vocabulary, neighbours_in)
+        network.begin(vocabulary)
         self._columns = InputColumns(network, self._sessions)
         prior = network.prior
         self._clock = None if prior is None else EventClock(prior, sessions)

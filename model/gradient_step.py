@@ -15,7 +15,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from model.config import ModelConfig
+from model.config import VECTOR_LOSSES, ModelConfig
+from model.errors import NextclickError
 from model.losses import SAMPLED_LOSSES, full_cross_entropy, repeats_of_targets, without_logq
 from model.network import Columns, SampledNetwork, State
 from model.optimizers import Rows, build_optimizer
@@ -69,6 +70,12 @@ class GradientStep:
         sampler: NegativeSampler,
         replicas: Replicas,
     ) -> None:
+        if config.loss in VECTOR_LOSSES and not network.has_own_loss:
+            raise NextclickError(
+                f"a {config.network} has no {config.loss} loss",
+                "It is a loss between vectors, and this network predicts scores; nothing was trained.",
+                f"Set loss to {', '.join(SAMPLED_LOSSES)} or full-cross-entropy, or network to text-gru.",
+            )
         self._network, self._config, self._sampler, self._replicas = network, config, sampler, replicas
         popularity_V = vocabulary.counts / vocabulary.counts.sum()
         self._popularity_V = torch.from_numpy(popularity_V).float()

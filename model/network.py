@@ -114,7 +114,11 @@ class SampledNetwork(Network):
     output_table: str
     bias_table: str
     # Whether `own_loss` takes the place of the configured one.
-    has_own_loss: ClassVar[bool] = False
+    has_own_loss: bool = False
+    # Whether an item that has a title, but no event in training, has a place among the others.
+    places_by_title: ClassVar[bool] = False
+    # Whether scores are products of vectors of length one, and an item with none ranks last.
+    scores_by_direction: ClassVar[bool] = False
 
     def __init__(self) -> None:
         super().__init__()
@@ -185,6 +189,12 @@ class SampledNetwork(Network):
         self.register_buffer(f"mean_{name}", torch.zeros(width))
         self.row_tables[name] = column
         return table
+
+    def begin(self, vocabulary: Vocabulary) -> None:  # noqa: B027
+        """Set what is known of the items before any event: nothing, or where their titles place them.
+
+        After what an earlier model gives has been put in.
+        """
 
     @torch.no_grad()
     def settle(self) -> None:

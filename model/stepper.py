@@ -8,6 +8,7 @@ Shapes: B sessions in the wave, k list length, M masked items, R bytes of a pack
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from model.approximate import ApproximateShortlist
 from model.bundle import Model
 from model.config import Scoring
 from model.errors import NextclickError
+from model.nearest import NearestShortlist
 from model.network import Network, SampledNetwork, State
 from model.ranking import top_of
 from model.recency import StandingBias
@@ -26,6 +28,8 @@ from model.shortlist import Bfloat16Shortlist, Shortlist
 
 # Below as many items the product is too small a part of a step.
 LARGE_VOCABULARY = 20_000
+# Above as many items their nearest are looked for in a graph.
+MANY_DIRECTIONS = 100_000
 NumpyColumns = Mapping[str, npt.NDArray[Any]]
 Rows = npt.NDArray[np.uint8]
 
@@ -75,15 +79,21 @@ def make_shortlist(scoring: Scoring, network: Network, device: torch.device) -> 
 
     "bfloat16" is for a CPU and a network with an item table; without these all items are scored.
     "auto" is "bfloat16" where the processor has instructions for it and the vocabulary is large
-    enough to gain by it. Raises NextclickError when "approximate" cannot be had.
+    enough to gain by it; "approximate" where items are found by their direction, there are more than
+    100,000 of them, and faiss is installed. Raises NextclickError when "approximate" cannot be had.
     """
-    if scoring == "auto":
+    by_direction = isinstance(network, SampledNetwork) and network.scores_by_direction
+    if scoring == "auto" and by_direction and network.items > MANY_DIRECTIONS and find_spec("faiss"):
+        scoring = "approximate" if device.type == "cpu" else "exact"
+    elif scoring == "auto":
         large = network.items >= LARGE_VOCABULARY
         scoring = "bfloat16" if large and torch.cpu._is_avx512_bf16_supported() else "exact"  # noqa: SLF001
     if scoring == "exact":
         return None
     if isinstance(network, SampledNetwork) and device.type == "cpu":
-        return ApproximateShortlist(network) if scoring == "approximate" else Bfloat16Shortlist(network)
+        if scoring == "bfloat16":
+            return Bfloat16Shortlist(network)
+        return NearestShortlist(network) if by_direction else ApproximateShortlist(network)
     if scoring == "approximate":
         raise NextclickError(
             f"scoring is `approximate`, and the model is a {type(network).__name__} on {device.type}",

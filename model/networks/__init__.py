@@ -16,12 +16,14 @@ from model.network import Network
 from model.networks.feature_lstm import FeatureLSTM
 from model.networks.gru4rec import GRU4Rec
 from model.networks.recurrent import Recurrent
+from model.networks.text_gru import TextGRU
 from model.vocabulary import Vocabulary
 
 NETWORKS: dict[str, Callable[[ModelConfig, Vocabulary], Network]] = {
     "gru4rec": GRU4Rec,
     "feature-lstm": FeatureLSTM,
     "recurrent": Recurrent,
+    "text-gru": TextGRU,
     "pop": lambda config, vocabulary: Pop(vocabulary),
     "s-pop": SessionPop,
     "window-pop": WindowPop,

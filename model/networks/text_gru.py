@@ -1,0 +1,88 @@
+"""Text-GRU: title vectors → GRU → LSTM → GRU → linear → the items whose titles lie nearest.
+
+Vera Pineda, Manzano Rodríguez, Fuentes Rodríguez: Sistema de Recomendación Secuencial usando
+Redes Neuronales Recursivas, section 4.6, model II. No weight belongs to an item: what is known of
+one is where its title lies, so an item without a single event can be stepped over and listed.
+
+Shapes: B sessions in the wave, N positions of a block, V items, D columns of a title vector,
+H units of each layer.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import normalize
+
+from model.config import VECTOR_LOSSES, ModelConfig
+from model.network import NO_COLUMNS, Columns, SampledNetwork, State, StateField
+from model.recurrent_stack import RecurrentStack
+from model.titles import title_space
+from model.vocabulary import Vocabulary
+
+# Below every cosine: what has no title ranks after all that have one.
+WITHOUT_TITLE = -2.0
+
+
+class TextGRU(SampledNetwork):
+    """r_v = cos(y, e_v), y the linear layer's output, e_v item v's title vector.
+
+    The e_v have length one, so the nearest by cosine are the nearest by distance too, whichever
+    loss y was trained by. An item without a title has the vector zero: it is an input that tells
+    nothing, no target to learn from, and is listed last.
+    """
+
+    input_table = output_table = "title_VD"
+    bias_table = "bias_V"
+    places_by_title = scores_by_direction = True
+
+    def __init__(self, config: ModelConfig, vocabulary: Vocabulary) -> None:
+        super().__init__()
+        self.items, units = len(vocabulary), config.hidden_size
+        self._loss, self._seed = config.loss, config.seed
+        self.has_own_loss = config.loss in VECTOR_LOSSES
+        self.space = title_space(config)
+        self.title_VD = nn.Parameter(torch.zeros(self.items, self.space.size), requires_grad=False)
+        self.bias_V = nn.Parameter(torch.zeros(self.items), requires_grad=False)
+        self.stack = RecurrentStack(
+            self.space.size, [("gru", units), ("lstm", units), ("gru", units)], dropout=config.dropout_hidden
+        )
+        self.linear = nn.Linear(units, self.space.size)
+
+    def begin(self, vocabulary: Vocabulary) -> None:
+        """Place all items by their titles, in a space of these titles unless there is one already."""
+        titles = [vocabulary.titles.get(item, "") for item in vocabulary.decode(range(self.items))]
+        self.space.fit([title for title in titles if title.strip()], self._seed)
+        self.title_VD.data.copy_(torch.from_numpy(self.space.encode(titles)))
+        self.bias_V.data.copy_(torch.where(self.title_VD.any(1), 0.0, WITHOUT_TITLE))
+
+    def state_fields(self) -> tuple[StateField, ...]:
+        """The hidden vector of each layer, and the LSTM's cell."""
+        return self.stack.state_fields()
+
+    def run(self, rows_BE: Tensor, state: State, inputs: Columns = NO_COLUMNS) -> tuple[Tensor, State]:
+        """One step of the three layers, dropout behind each, and the linear one: → y, B×D."""
+        output_BH, state = self.stack.step(rows_BE, state)
+        return self.linear(output_BH), state
+
+    def run_block(
+        self, inputs: Columns, rows_NE: Tensor, batch_sizes_T: Tensor, state: State
+    ) -> tuple[Tensor, State]:
+        """T steps of B lanes, packed: → y, N×D, and each lane's state after its own last step."""
+        output_NH, state = self.stack.block(rows_NE, batch_sizes_T, state)
+        return self.linear(output_NH), state
+
+    def own_loss(self, output_NH: Tensor, target_N: Tensor) -> Tensor:
+        """(y - e)² by its mean over D, or 1 - cos(y, e), by the mean over the targets with a title."""
+        target_ND = self.title_VD[target_N]
+        titled_N = target_ND.any(1)
+        if self._loss == "mse":
+            loss_N = (output_NH - target_ND).square().mean(1)
+        else:
+            loss_N = 1 - (normalize(output_NH) * target_ND).sum(1)
+        return (loss_N * titled_N).sum() / titled_N.sum().clamp(min=1)
+
+    def advance(self, inputs: Columns, state: State) -> tuple[Tensor, State]:
+        """One step without scoring: → y at length one, so that its products with the e_v are cosines."""
+        output_BD, state = super().advance(inputs, state)
+        return normalize(output_BD), state
