@@ -41,6 +41,7 @@ def fingerprint(
     """
     digest = hashlib.sha256(f"{config.model_dump_json()} {start} {processes}".encode())
     columns = (column for _, column in sorted(sessions.columns.items()))
+    digest.update(repr(sorted(vocabulary.titles.items())).encode())
     for array in (sessions.offsets, sessions.items, sessions.times_ms, vocabulary.counts, *columns):
         digest.update(np.ascontiguousarray(array).data)
     return digest.hexdigest()[:16]

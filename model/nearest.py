@@ -47,8 +47,8 @@ class NearestShortlist(Shortlist):
         )
         self._index.hnsw.efConstruction = BUILD_WIDTH
         self._faiss.omp_set_num_threads(torch.get_num_threads())
-        for rows in items_I.split(ROWS):
-            self._index.add(self.table_VH[rows].numpy())
+        for begin in range(0, len(items_I), ROWS):
+            self._index.add(self.table_VH[items_I[begin : begin + ROWS]].numpy())
 
     def candidates(self, output_BH: Tensor, k: int, exclude_BM: Tensor | None = None) -> Tensor:
         """What the walk finds; of sessions of which it finds fewer than k, the exact list."""

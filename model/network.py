@@ -190,7 +190,7 @@ class SampledNetwork(Network):
         self.row_tables[name] = column
         return table
 
-    def begin(self, vocabulary: Vocabulary) -> None:  # noqa: B027
+    def begin(self, vocabulary: Vocabulary) -> None:
         """Set what is known of the items before any event: nothing, or where their titles place them.
 
         After what an earlier model gives has been put in.

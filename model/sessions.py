@@ -197,12 +197,14 @@ def split_sessions(
     *,
     test_fraction: float | None = None,
     test_from_ms: int | None = None,
+    keep_titled: bool = False,
 ) -> tuple[Sessions, Sessions, Vocabulary]:
     """Earlier sessions, later sessions, and the vocabulary of the earlier ones, whose indices both have.
 
     Sessions go whole to the side where they begin. `test_fraction` puts about that share of the
-    events into the later part; `test_from_ms` cuts at a time. Raises NextclickError when a side
-    is empty, or when the earlier one has fewer than two items.
+    events into the later part; `test_from_ms` cuts at a time; with `keep_titled` the vocabulary has
+    all items that have a title. Raises NextclickError when a side is empty, or when the earlier one
+    has fewer than two items.
     """
     begins_ms = sessions.times_ms[sessions.offsets[:-1]]
     if test_from_ms is None:
@@ -218,17 +220,20 @@ def split_sessions(
             "Both sides need sessions.",
             "Name another --test-fraction or --test-from, or a longer log.",
         )
-    return split_at(sessions, vocabulary, cut)
+    return split_at(sessions, vocabulary, cut, keep_titled=keep_titled)
 
 
-def split_at(sessions: Sessions, vocabulary: Vocabulary, cut: int) -> tuple[Sessions, Sessions, Vocabulary]:
+def split_at(
+    sessions: Sessions, vocabulary: Vocabulary, cut: int, *, keep_titled: bool = False
+) -> tuple[Sessions, Sessions, Vocabulary]:
     """The first `cut` sessions, the others, and the vocabulary of the first, whose indices both have.
 
-    Raises NextclickError when the first have fewer than two items.
+    With `keep_titled` that has all items that have a title. Raises NextclickError when the first have
+    fewer than two items.
     """
     first = sessions.between(0, cut)
     counts = np.bincount(first.items[first.items >= 0], minlength=len(vocabulary))
     before = vocabulary
-    vocabulary, renamed = before.restricted(counts, first.columns)
+    vocabulary, renamed = before.restricted(counts, first.columns, keep_titled=keep_titled)
     sessions = sessions.renamed(renamed, vocabulary.features.renames_of(before.features))
     return sessions.between(0, cut), sessions.between(cut, len(sessions)), vocabulary

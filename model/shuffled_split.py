@@ -14,12 +14,18 @@ from model.vocabulary import Vocabulary
 
 
 def shuffled_split(
-    sessions: Sessions, vocabulary: Vocabulary, *, test_fraction: float, seed: int
+    sessions: Sessions,
+    vocabulary: Vocabulary,
+    *,
+    test_fraction: float,
+    seed: int,
+    keep_titled: bool = False,
 ) -> tuple[Sessions, Sessions, Vocabulary]:
     """Training sessions, test sessions, both in their order, and the vocabulary of the first.
 
-    `test_fraction` of all sessions, drawn by `seed`, are the test. Raises NextclickError when a
-    side is empty, or when the training has fewer than two items.
+    `test_fraction` of all sessions, drawn by `seed`, are the test; with `keep_titled` the vocabulary has
+    all items that have a title. Raises NextclickError when a side is empty, or when the training has
+    fewer than two items.
     """
     count = round(test_fraction * len(sessions))
     if not 0 < count < len(sessions):
@@ -31,4 +37,4 @@ def shuffled_split(
     is_test = np.zeros(len(sessions), bool)
     is_test[np.random.default_rng(seed).permutation(len(sessions))[:count]] = True
     order = np.argsort(is_test, kind="stable")
-    return split_at(sessions.select(order), vocabulary, len(sessions) - count)
+    return split_at(sessions.select(order), vocabulary, len(sessions) - count, keep_titled=keep_titled)

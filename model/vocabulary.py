@@ -111,15 +111,19 @@ class Vocabulary:
         return np.argsort(-self.counts, kind="stable")[:k].astype(np.int64)
 
     def restricted(
-        self, counts: npt.NDArray[np.int64], columns: Arrays | None = None
+        self, counts: npt.NDArray[np.int64], columns: Arrays | None = None, *, keep_titled: bool = False
     ) -> tuple[Vocabulary, npt.NDArray[np.int64]]:
         """The items with a count of their own in other data: → their vocabulary, and old → new index (-1).
 
-        `columns` are those data's other columns, encoded. Raises NextclickError on fewer than two items.
+        `columns` are those data's other columns, encoded; with `keep_titled` items that have a title
+        stay, with a count of 0. Raises NextclickError on fewer than two items with a count.
         """
+        if (counts > 0).sum() < 2:
+            raise too_few(int((counts > 0).sum()))
         kept = np.flatnonzero(counts)
-        if len(kept) < 2:
-            raise too_few(len(kept))
+        if keep_titled:
+            is_titled = np.fromiter((item in self.titles for item in self.item_ids), bool, len(self))
+            kept = np.flatnonzero((counts > 0) | is_titled)
         ids = self.decode(kept)
         titles = {item: self.titles[item] for item in ids if item in self.titles}
         attributes = {
@@ -130,6 +134,12 @@ class Vocabulary:
         renamed = np.full(len(self), -1, np.int64)
         renamed[kept] = np.arange(len(kept))
         return Vocabulary(ids, counts[kept], titles, features, attributes), renamed
+
+    def with_titles(self, titles: Mapping[str, str]) -> Vocabulary:
+        """The same items with these titles, then the items of `titles` that are new, with a count of 0."""
+        new = [item for item in titles if item not in self.index]
+        counts = np.r_[self.counts, np.zeros(len(new), np.int64)]
+        return Vocabulary([*self.item_ids, *new], counts, {**self.titles, **titles}, self.features)
 
     def grown_from(self, earlier: Vocabulary) -> tuple[Vocabulary, npt.NDArray[np.int64]]:
         """The items of `earlier`, then those that are new here: → with these counts, and old → new index."""

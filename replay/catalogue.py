@@ -6,13 +6,41 @@ A CSV file, packed or not, with the columns item_id and title; other columns are
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Annotated
 
 import pandas as pd
+import typer
 
+from model.config import ModelConfig
 from model.errors import NextclickError
+from model.networks import places_by_title
 from replay.datasets.source import CUT_OFF, open_file
 
 COLUMNS = ("item_id", "title")
+
+
+Catalogue = Annotated[
+    Path | None,
+    typer.Option(help="CSV file with item_id and title: items to list before their first event, by text-gru"),
+]
+
+
+def catalogue_for(config: ModelConfig, path: Path | None) -> dict[str, str] | None:
+    """Titles that say which items a network is to know beside its training events' ones; None: no others.
+
+    Without a file there are none but the logs' own. Raises NextclickError when a file is named for a
+    network that knows items by their events.
+    """
+    if places_by_title(config):
+        return {} if path is None else read_catalogue(path)
+    if path is not None:
+        raise NextclickError(
+            f"a {config.network} cannot list an item without events",
+            "It knows items by the events it learned from, and --catalogue names items without; nothing was "
+            "trained.",
+            "Leave --catalogue away, or choose --network text-gru.",
+        )
+    return None
 
 
 def read_catalogue(path: Path) -> dict[str, str]:

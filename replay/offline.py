@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
@@ -17,7 +17,7 @@ from model.evaluate import Evaluation
 from model.session_file import SessionFile
 from model.sessions import SessionRule, Sessions, split_sessions
 from model.shuffled_split import shuffled_split
-from model.vocabulary import Vocabulary
+from model.vocabulary import Vocabulary, titles_of
 from replay import datasets
 from replay.console import check_on_error, load_log, log, moment, out, parse_moment, progress_bar
 from replay.order import in_event_time_order
@@ -98,12 +98,14 @@ def read_sessions(
     folder: Path | None = None,
     columns: Sequence[str] = (),
     shuffled_by: int | None = None,
+    catalogue: Mapping[str, str] | None = None,
 ) -> tuple[Sessions, Sessions, Vocabulary]:
     """Training sessions, test sessions and the vocabulary of the first; read by way of `folder` if given.
 
     `columns` are the events' fields, beside the item, that the networks read; `shuffled_by` is a
-    seed: the split is then by chance instead of by time. Raises NextclickError when a folder is
-    given for a network that reads some columns.
+    seed: the split is then by chance instead of by time. With `catalogue`, titles by item id, the
+    vocabulary also has, without a count, all items of it and of both parts that have a title. Raises
+    NextclickError when a folder is given for a network that reads some columns.
     """
     if folder is not None and columns:
         raise NextclickError(
@@ -130,10 +132,19 @@ def read_sessions(
         # The metadata of the training files describe the test's items, too.
         named = datasets.EventFiles(files, format=format).metadata
         frame = load_log(list(dict.fromkeys([*test, *named])), format, on_error, wanted)
+        if catalogue is not None:
+            vocabulary = vocabulary.with_titles({**titles_of(frame), **vocabulary.titles, **catalogue})
+            _tell_of_titles(vocabulary)
         return sessions, Sessions.from_frame(frame, vocabulary, rule), vocabulary
+    if catalogue is not None:
+        vocabulary = vocabulary.with_titles(catalogue)
     if shuffled_by is not None:
         earlier, later, vocabulary = shuffled_split(
-            sessions, vocabulary, test_fraction=test_fraction, seed=shuffled_by
+            sessions,
+            vocabulary,
+            test_fraction=test_fraction,
+            seed=shuffled_by,
+            keep_titled=catalogue is not None,
         )
         log.print(
             f"split by chance: {len(earlier.items):,} events to train, {len(later.items):,} to evaluate, of "
@@ -142,14 +153,29 @@ def read_sessions(
         )
         return earlier, later, vocabulary
     earlier, later, vocabulary = split_sessions(
-        sessions, vocabulary, test_fraction=test_fraction, test_from_ms=parse_moment(test_from)
+        sessions,
+        vocabulary,
+        test_fraction=test_fraction,
+        test_from_ms=parse_moment(test_from),
+        keep_titled=catalogue is not None,
     )
+    if catalogue is not None:
+        _tell_of_titles(vocabulary)
     log.print(
         f"split by time at {moment(int(later.times_ms[later.offsets[0]]))}: {len(earlier.items):,} events to "
         f"train, {len(later.items):,} to evaluate, of them {int((later.items < 0).sum()):,} of unknown items",
         highlight=False,
     )
     return earlier, later, vocabulary
+
+
+def _tell_of_titles(vocabulary: Vocabulary) -> None:
+    titled = sum(bool(vocabulary.titles.get(item)) for item in vocabulary.item_ids)
+    log.print(
+        f"{titled:,} of {len(vocabulary):,} items have a title; {int((vocabulary.counts == 0).sum()):,} are "
+        "known by it alone, without an event to train on",
+        highlight=False,
+    )
 
 
 def sample(sessions: Sessions, targets: int) -> Sessions:

@@ -22,6 +22,7 @@ from model.replicas import Replicas
 from model.sessions import SessionRule, Sessions
 from model.vocabulary import Vocabulary
 from replay import datasets
+from replay.catalogue import Catalogue, catalogue_for
 from replay.console import log, out, progress_bar
 from replay.offline import (
     Category,
@@ -103,6 +104,7 @@ def train(
     memory_map: Annotated[
         bool, typer.Option(help="by way of arrays on disk, for logs larger than memory")
     ] = False,
+    catalogue: Catalogue = None,
     promote: Annotated[bool, typer.Option(help="make the version the champion")] = True,
     kind: Kind = None,
     category: Category = None,
@@ -145,6 +147,7 @@ def train(
         earlier, later, vocabulary = read_sessions(
             files, test, SessionRule(config.session_gap_s), test_fraction=test_fraction, test_from=test_from,
             format=format, on_error=on_error, wanted=wanted, folder=mapped, columns=columns_of(config),
+            catalogue=catalogue_for(config, catalogue),
         )  # fmt: skip
         warm = None
         if earlier_model:

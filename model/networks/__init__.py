@@ -52,6 +52,11 @@ def build(config: ModelConfig, vocabulary: Vocabulary) -> Network:
     return constructor(config.network)(config, vocabulary)
 
 
+def places_by_title(config: ModelConfig) -> bool:
+    """Whether this configuration's network can list an item that has a title, but no event in training."""
+    return bool(getattr(NETWORKS.get(config.network), "places_by_title", False))
+
+
 def columns_of(*configs: ModelConfig) -> tuple[str, ...]:
     """The event's fields, beside the item, that any of these configurations' networks reads."""
     columns = [getattr(NETWORKS.get(config.network), "columns", ()) for config in configs]

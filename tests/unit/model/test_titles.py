@@ -2,6 +2,7 @@ import importlib.util
 import re
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 import torch
 
@@ -25,7 +26,7 @@ TITLES = [
 ]
 
 
-def weighed(titles: list[str]) -> np.ndarray:
+def weighed(titles: list[str]) -> npt.NDArray[np.float64]:
     """TF-IDF by its definition, rows of length one: N×words."""
     words = [re.findall(r"\w+", title.lower()) for title in titles]
     known = sorted({word for title in words for word in title})
@@ -35,7 +36,7 @@ def weighed(titles: list[str]) -> np.ndarray:
             table[row, known.index(word)] += 1
     for column, word in enumerate(known):
         table[:, column] *= 1 + np.log((1 + len(titles)) / (1 + sum(word in title for title in words)))
-    return table / np.linalg.norm(table, axis=1, keepdims=True)
+    return np.asarray(table / np.linalg.norm(table, axis=1, keepdims=True))
 
 
 def fitted(size: int, titles: list[str] = TITLES, seed: int = 42) -> WordSpace:
