@@ -173,7 +173,7 @@ def with_features(frame: pd.DataFrame) -> pd.DataFrame:
     frame["brand"] = "brand" + (number % 7).astype(str)
     frame["category"] = "category" + (number % 4).astype(str)
     frame["price"] = number * 3.5 + rng.uniform(0, 1, len(frame))
-    frame["title"] = "thing " + number.astype(str)
+    frame["title"] = ("thing " + number.astype(str)).where(number % 20 > 0, None)
     for name, share in (("user_id", 0.1), ("brand", 0.3), ("category", 0.2), ("price", 0.2)):
         frame.loc[rng.random(len(frame)) < share, name] = None
     return frame

@@ -47,6 +47,15 @@ pytestmark = pytest.mark.kafka
         {"network": "bpr-mf"},
         {"network": "sequential-mf"},
         {"network": "feature-lstm", "layers": 3, "loss": "full-cross-entropy", "unroll": 4, "epochs": 8},
+        {
+            "network": "text-gru",
+            "loss": "cosine",
+            "optimizer": "adam",
+            "hidden_size": 64,
+            "title_size": 128,
+            "learning_rate": 0.005,
+            "epochs": 8,
+        },
     ],
     ids=lambda config: "-".join(map(str, config.values())),
 )
