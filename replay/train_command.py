@@ -64,9 +64,9 @@ def train(
     items: Items = "known",
     registry: RegistryDir = None,
     params: Params = None,
-    network: Annotated[str | None, setting("network", "gru4rec, feature-lstm, or a baseline by name")] = None,
+    network: Annotated[str | None, setting("network", "gru4rec, feature-lstm, text-gru or baseline")] = None,
     loss: Annotated[
-        str | None, setting("loss", "cross-entropy, full-cross-entropy, bpr, top1, bpr-max or top1-max")
+        str | None, setting("loss", "cross-entropy, full-cross-entropy, bpr(-max), top1(-max), mse, cosine")
     ] = None,
     epochs: Annotated[int | None, setting("epochs", "passes over the training sessions")] = None,
     hidden_size: Annotated[int | None, setting("hidden_size", "units of each layer, or factors")] = None,
