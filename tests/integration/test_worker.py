@@ -30,6 +30,8 @@ from tests.serving import (
 
 pytestmark = pytest.mark.kafka
 
+FEATURE_LSTM = {"network": "feature-lstm", "layers": 2, "loss": "full-cross-entropy", "unroll": 4}
+
 
 @pytest.mark.parametrize(
     "config",
@@ -46,7 +48,7 @@ pytestmark = pytest.mark.kafka
         {"network": "v-sknn"},
         {"network": "bpr-mf"},
         {"network": "sequential-mf"},
-        {"network": "feature-lstm", "layers": 3, "loss": "full-cross-entropy", "unroll": 4, "epochs": 8},
+        {**FEATURE_LSTM, "layers": 3, "epochs": 8},
         {
             "network": "text-gru",
             "loss": "cosine",
@@ -115,19 +117,26 @@ def test_a_session_begins_anew_after_silence_and_after_session_end(
     assert status["accounting"]["holds"]
 
 
-@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
-@pytest.mark.parametrize("lose_the_disk", [False, True])
+@pytest.mark.parametrize(
+    ("how", "lose_the_disk", "config"),
+    [
+        *((how, lose, {}) for how in (signal.SIGTERM, signal.SIGKILL) for lose in (False, True)),
+        (signal.SIGKILL, True, FEATURE_LSTM),
+    ],
+)
 def test_a_restart_in_mid_stream_leaves_no_event_unserved_and_none_stepped_twice(
     make_settings: MakeSettings,
     shoppers: SyntheticLog,
     tmp_path: Path,
     how: signal.Signals,
     lose_the_disk: bool,
+    config: dict[str, Any],
 ) -> None:
     # Small waves, so that the restarts fall between many of them.
     settings = make_settings(deterministic=True, wave_size=4, commit_interval_ms=20)
-    model = train_small(shoppers, Registry(settings.registry_dir))
-    frame = with_unknown_items(shoppers.frame)
+    described = replace(shoppers, frame=with_features(shoppers.frame))
+    model = train_small(described, Registry(settings.registry_dir), **config)
+    frame = with_unknown_items(described.frame)
     replay_frames(settings, [frame])
     for part in (0.2, 0.5):
         with worker(settings, tmp_path) as process:
