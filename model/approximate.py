@@ -10,6 +10,7 @@ k list length.
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from types import ModuleType
 
 import torch
@@ -28,43 +29,31 @@ TRAINING_ROWS_PER_CLUSTER = 40
 TRAINING_ROUNDS = 8
 
 
-class ApproximateShortlist(Shortlist):
-    """The items with the largest inner products in the clusters nearest to the output.
+class SearchedShortlist(Shortlist):
+    """The best of the candidates that a search finds; which these are is approximate, their scores are exact.
 
-    An item is its row and its bias, an output itself and a one. M masked items can use up M of the
-    N = 100 + M candidates, so 100 stay. The index holds the bias of the time it was made; when a
-    prior moves, the candidates' scores follow at once, their choice does not.
+    M masked items can use up M of the N = 100 + M candidates, so 100 stay.
 
     Raises NextclickError when faiss is not installed.
     """
 
-    def __init__(
-        self, network: SampledNetwork, *, probes: int = PROBES, candidates: int = CANDIDATES
-    ) -> None:
+    def __init__(self, network: SampledNetwork, candidates: int) -> None:
         super().__init__(network)
-        faiss = load_faiss()
-        items, units = self.table_VH.shape
-        clusters = max(1, min(int(4 * items**0.5), items // TRAINING_ROWS_PER_CLUSTER))
         self._candidates = candidates
-        self._faiss = faiss
-        self._quantizer = faiss.IndexFlatIP(units + 1)
-        self._index = faiss.IndexIVFFlat(self._quantizer, units + 1, clusters, faiss.METRIC_INNER_PRODUCT)
-        self._index.cp.niter = TRAINING_ROUNDS
-        self._index.nprobe = min(probes, clusters)
-        rows_T = torch.randperm(items, generator=torch.Generator().manual_seed(0))
-        self._index.train(self._vectors(rows_T[: clusters * TRAINING_ROWS_PER_CLUSTER]).numpy())
-        for begin in range(0, items, ROWS):
-            self._index.add(self._vectors(torch.arange(begin, min(begin + ROWS, items))).numpy())
+        self.faiss = load_faiss()
+
+    @abstractmethod
+    def search(self, output_BH: Tensor, count: int) -> Tensor:
+        """`count` candidate item indices, B×N, no item twice in a row, padded with -1."""
 
     def best(self, output_BH: Tensor, k: int, exclude_BM: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """The best of what the index finds; of sessions of which it finds fewer than k, the exact list."""
-        count = max(self._candidates, k) + (0 if exclude_BM is None else exclude_BM.shape[1])
+        """The best of what the search finds; of sessions of which it finds fewer than k, the exact list."""
         # It counts its threads for itself, anew in each thread that calls it.
-        self._faiss.omp_set_num_threads(torch.get_num_threads())
-        query_BH = pad(output_BH, (0, 1), value=1).contiguous()
-        ids_BN = torch.from_numpy(self._index.search(query_BH.numpy(), count)[1])
+        self.faiss.omp_set_num_threads(torch.get_num_threads())
+        masked = 0 if exclude_BM is None else exclude_BM.shape[1]
+        ids_BN = self.search(output_BH, max(self._candidates, k) + masked)
         if exclude_BM is not None:
-            ids_BN.masked_fill_((ids_BN[:, :, None] == exclude_BM[:, None]).any(2), -1)
+            ids_BN = ids_BN.masked_fill((ids_BN[:, :, None] == exclude_BM[:, None]).any(2), -1)
         places_BN = ids_BN.clamp(min=0)
         rows_BNH = self.table_VH.index_select(0, places_BN.flatten()).view(
             *ids_BN.shape, self.table_VH.shape[1]
@@ -74,6 +63,36 @@ class ApproximateShortlist(Shortlist):
         ids_Bk, scores_Bk = top_of((ids_BN, scores_BN.masked_fill(ids_BN < 0, -torch.inf)), k)
         self.complete(ids_Bk, scores_Bk, (ids_Bk < 0).any(1), output_BH, exclude_BM)
         return ids_Bk, scores_Bk
+
+
+class ApproximateShortlist(SearchedShortlist):
+    """The items with the largest inner products in the clusters nearest to the output.
+
+    An item is its row and its bias, an output itself and a one. The index holds the bias of the time
+    it was made; when a prior moves, the candidates' scores follow at once, their choice does not.
+    """
+
+    def __init__(
+        self, network: SampledNetwork, *, probes: int = PROBES, candidates: int = CANDIDATES
+    ) -> None:
+        super().__init__(network, candidates)
+        items, units = self.table_VH.shape
+        clusters = max(1, min(int(4 * items**0.5), items // TRAINING_ROWS_PER_CLUSTER))
+        self._quantizer = self.faiss.IndexFlatIP(units + 1)
+        self._index = self.faiss.IndexIVFFlat(
+            self._quantizer, units + 1, clusters, self.faiss.METRIC_INNER_PRODUCT
+        )
+        self._index.cp.niter = TRAINING_ROUNDS
+        self._index.nprobe = min(probes, clusters)
+        rows_T = torch.randperm(items, generator=torch.Generator().manual_seed(0))
+        self._index.train(self._vectors(rows_T[: clusters * TRAINING_ROWS_PER_CLUSTER]).numpy())
+        for begin in range(0, items, ROWS):
+            self._index.add(self._vectors(torch.arange(begin, min(begin + ROWS, items))).numpy())
+
+    def search(self, output_BH: Tensor, count: int) -> Tensor:
+        """What the index finds."""
+        query_BH = pad(output_BH, (0, 1), value=1).contiguous()
+        return torch.from_numpy(self._index.search(query_BH.numpy(), count)[1])
 
     def _vectors(self, ids_R: Tensor) -> Tensor:
         return torch.cat([self.table_VH[ids_R], self.bias.now()[ids_R, None]], 1)

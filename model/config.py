@@ -47,15 +47,19 @@ class ModelConfig(BaseModel):
     brand_size: int = Field(32, ge=1, le=8192, description="columns of the brands' embedding")
     category_size: int = Field(16, ge=1, le=8192, description="columns of the categories' embedding")
     price_size: int = Field(16, ge=1, le=8192, description="units of the price's dense layer")
-    user_size: int | None = Field(
-        None, ge=1, le=8192, description="columns of user vectors; None: hidden_size"
-    )
     title_vectors: TitleVectors = Field(
         "tf-idf", description="of text-gru: hashed words, or a sentence model"
     )
     title_size: int = Field(312, ge=1, le=8192, description="columns of a tf-idf title vector")
     dropout_embedding: float = Field(0.0, ge=0, lt=1)
     dropout_hidden: float = Field(0.0, ge=0, lt=1)
+    dropout_user: float = Field(0.0, ge=0, lt=1, description="of user vectors")
+    user_weight: float = Field(
+        0.2, ge=0, le=1, description="ω of user-gru-rectified: what is left of a diminished user vector"
+    )
+    user_gate: float = Field(
+        0.02, gt=0, lt=1, description="the user's share at which user-gru-attentional begins to learn"
+    )
 
     loss: LossName = "cross-entropy"
     regularisation: float = Field(0.0, ge=0, le=100, description="λ of BPR-max; L2 of the factorisations")

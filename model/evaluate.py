@@ -123,9 +123,11 @@ def rank_targets(
     counted. With `popularity_V`, the training counts, they stay, as in the stream: an unknown
     item is a target that is missed, leaves the state alone, and before a session's first known
     item the list is POP's. `exclude_session_items` masks a session's newest 50 items, as the
-    stream does. `lists` counts the items that are listed. `progress` gets (targets done, all).
+    stream does; where `is_target` says which events the evaluation is about, all items before them,
+    and only those events are ranked. `lists` counts the items that are listed. `progress` gets
+    (next events done, all).
     """
-    unknown = int((sessions.items < 0).sum())
+    unknown = int(((sessions.items < 0) & sessions.counted).sum())
     numbers = np.arange(len(sessions))
     known, origin = sessions.known_of()
     if popularity_V is None:
@@ -138,27 +140,37 @@ def rank_targets(
     is_softmax = isinstance(network, SampledNetwork) and network.is_softmax
     state = network.initial_state(0)
     losses = np.zeros(known.pairs, np.float32) if is_softmax else None
-    done, seconds = 0, 0.0
+    done, passed, seconds = 0, 0, 0.0
     for batch in session_parallel(known, lanes):
         state = network.carry(state, batch)
-        inputs, target_B = columns.at(batch.rows), columns.targets(batch.rows)
+        inputs, rows_B = columns.at(batch.rows), batch.rows
+        passed += len(rows_B)
+        progress(passed, known.pairs)
         started = time.perf_counter()
-        scores, state = network.step(inputs, state)
+        output_BH, state = network.advance(inputs, state)
+        if known.is_target is not None:
+            is_wanted_B = known.is_target[rows_B + 1]
+            rows_B, output_BH = rows_B[is_wanted_B], output_BH[torch.from_numpy(is_wanted_B)]
+        if not len(rows_B):
+            continue
+        target_B = columns.targets(rows_B)
+        scores = network.score(output_BH)
         now = slice(done, done + len(target_B))
         if losses is not None:
             assert isinstance(scores, torch.Tensor)
             paused = time.perf_counter()
             losses[now] = cross_entropies(scores, target_B).numpy()
             started += time.perf_counter() - paused
-        exclude_BM = newest_items(known, batch.rows) if exclude_session_items else None
+        exclude_BM = newest_items(known, rows_B) if exclude_session_items else None
         if lists:
             listed = top_of(scores, k, exclude_BM)[0].numpy()
             seconds += time.perf_counter() - started
             listed_V += np.bincount(listed[listed >= 0], minlength=network.items)
         ranks[now] = rank_of(scores, target_B, exclude_BM).numpy()
-        of_sessions[now] = numbers[origin[np.searchsorted(known.offsets, batch.rows, side="right") - 1]]
+        of_sessions[now] = numbers[origin[np.searchsorted(known.offsets, rows_B, side="right") - 1]]
         done += len(target_B)
-        progress(done, known.pairs)
+    ranks, of_sessions = ranks[:done], of_sessions[:done]
+    losses = None if losses is None else losses[:done]
     if popularity_V is not None:
         for more_ranks, more_sessions in _beyond_the_known(sessions, popularity_V):
             ranks, of_sessions = np.r_[ranks, more_ranks], np.r_[of_sessions, more_sessions]
@@ -182,7 +194,7 @@ def _beyond_the_known(
     is_known = sessions.items >= 0
     before: npt.NDArray[np.int64] = np.cumsum(is_known) - is_known
     begins = sessions.offsets[:-1][session]
-    target = np.arange(len(session)) > begins
+    target = (np.arange(len(session)) > begins) & sessions.counted
     missed = target & ~is_known
     yield np.zeros(int(missed.sum()), np.int64), session[missed]
     first = target & is_known & (before == before[begins])
@@ -192,9 +204,10 @@ def _beyond_the_known(
 
 
 def newest_items(sessions: Sessions, rows: npt.NDArray[np.int64]) -> torch.Tensor:
-    """Each session's newest items up to its row in `rows`, B×M, padded with -1."""
+    """Each session's newest 50 items, or all, up to its row in `rows`, B×M, padded with -1."""
     begins = sessions.offsets[np.searchsorted(sessions.offsets, rows, side="right") - 1]
-    behind = np.arange(min(RECENT_ITEMS, int((rows - begins).max()) + 1))
+    longest = int((rows - begins).max()) + 1
+    behind = np.arange(longest if sessions.is_target is not None else min(RECENT_ITEMS, longest))
     places = rows[:, None] - behind
     return torch.from_numpy(np.where(places >= begins[:, None], sessions.items[places], -1))
 

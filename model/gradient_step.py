@@ -98,6 +98,7 @@ class GradientStep:
     ) -> Learned:
         """Learn from one batch of `positions` in all processes; `sizes_T` are those of its steps."""
         network, tables, config = self._network, self._tables, self._config
+        inputs = network.complete(inputs, sizes_T, state)
         input_N = inputs["item"]
         rows_NE = self._leaf(network.input_table, tables[network.input_table].index_select(0, input_N))
         further = {name: self._read(name, inputs[column]) for name, column in network.row_tables.items()}
@@ -185,7 +186,7 @@ class GradientStep:
         changes = self._of_dense()
         for name in network.row_tables:
             rows = no_rows(name)
-            rows.grad = rows
+            rows.grad = no_rows(name)
             changes += self._of_rows(name, _Read(none, rows, rows))
         output, bias = network.output_table, network.bias_table
         full = self._config.loss == "full-cross-entropy"

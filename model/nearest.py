@@ -13,9 +13,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from model.approximate import CANDIDATES, load_faiss
+from model.approximate import CANDIDATES, SearchedShortlist
 from model.network import SampledNetwork
-from model.shortlist import ROWS, Shortlist
+from model.shortlist import ROWS
 
 # Links of each item, how far is looked for them, and how many candidates a search keeps.
 LINKS = 32
@@ -23,41 +23,29 @@ BUILD_WIDTH = 80
 SEARCH_WIDTH = 256
 
 
-class NearestShortlist(Shortlist):
+class NearestShortlist(SearchedShortlist):
     """The items whose vectors have the largest products with the output, as a walk over the graph finds.
 
-    Items of the vector zero are in no direction, and not in the graph. M masked items can use up
-    M of the N = 100 + M candidates. The bias does not choose among candidates: it is one for all that
-    have a vector.
-
-    Raises NextclickError when faiss is not installed.
+    Items of the vector zero are in no direction, and not in the graph. The bias does not choose among
+    candidates: it is one for all that have a vector.
     """
 
     def __init__(
         self, network: SampledNetwork, *, width: int = SEARCH_WIDTH, candidates: int = CANDIDATES
     ) -> None:
-        super().__init__(network)
-        self._faiss = load_faiss()
-        self._candidates, self._width = candidates, width
+        super().__init__(network, candidates)
+        self._width = width
         items_I = torch.nonzero(self.table_VH.any(1))[:, 0]
         # Place -1, which stands for nothing found, is item -1.
         self._items = torch.cat([items_I, items_I.new_tensor([-1])])
-        self._index = self._faiss.IndexHNSWFlat(
-            self.table_VH.shape[1], LINKS, self._faiss.METRIC_INNER_PRODUCT
-        )
+        self._index = self.faiss.IndexHNSWFlat(self.table_VH.shape[1], LINKS, self.faiss.METRIC_INNER_PRODUCT)
         self._index.hnsw.efConstruction = BUILD_WIDTH
-        self._faiss.omp_set_num_threads(torch.get_num_threads())
+        self.faiss.omp_set_num_threads(torch.get_num_threads())
         for begin in range(0, len(items_I), ROWS):
             self._index.add(self.table_VH[items_I[begin : begin + ROWS]].numpy())
 
-    def candidates(self, output_BH: Tensor, k: int, exclude_BM: Tensor | None = None) -> Tensor:
-        """What the walk finds; of sessions of which it finds fewer than k, the exact list."""
-        count = max(self._candidates, k) + (0 if exclude_BM is None else exclude_BM.shape[1])
+    def search(self, output_BH: Tensor, count: int) -> Tensor:
+        """What the walk finds."""
         self._index.hnsw.efSearch = max(self._width, count)
-        # It counts its threads for itself, anew in each thread that calls it.
-        self._faiss.omp_set_num_threads(torch.get_num_threads())
         found_BN = torch.from_numpy(self._index.search(output_BH.contiguous().numpy(), count)[1])
-        ids_BN = self._items[found_BN]
-        if exclude_BM is not None:
-            ids_BN.masked_fill_((ids_BN[:, :, None] == exclude_BM[:, None]).any(2), -1)
-        return self.complete(ids_BN, (ids_BN >= 0).sum(1) < k, output_BH, k, exclude_BM)
+        return self._items[found_BN]

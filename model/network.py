@@ -164,9 +164,14 @@ class SampledNetwork(Network):
         """The mean loss of outputs by their target items, for a network that has one of its own."""
         raise NotImplementedError(f"{type(self).__name__} has no loss of its own")
 
+    def complete(self, inputs: Columns, batch_sizes_T: Tensor, state: State) -> Columns:
+        """The inputs of a packed block, with what its events leave out but their sessions have said."""
+        return inputs
+
     def advance(self, inputs: Columns, state: State) -> tuple[Tensor, State]:
         """Look the items' rows up, and those of further tables, and run."""
         if self.row_tables:
+            inputs = self.complete(inputs, torch.tensor([len(inputs["item"])]), state)
             inputs = {**inputs, **self._rows_of(inputs)}
         return self.run(self.get_parameter(self.input_table)[inputs["item"]], state, inputs)
 

@@ -7,7 +7,7 @@ or a session_end event, ends a session; a late event never does.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -50,7 +50,8 @@ class Sessions:
     Session s has the events `offsets[s]:offsets[s + 1]` of `items` (vocabulary indices, -1
     unknown) and `times_ms`; `session_ids[s]` is the log's own id (a log id that the rule
     cut stands once for each part), or its hash. `columns` are the events' other fields, encoded
-    by the vocabulary's `features`: those that the network reads.
+    by the vocabulary's `features`: those that the network reads. `is_target` marks the events that an
+    evaluation is about, where it is not about all of them: the others lead up to these.
     """
 
     offsets: npt.NDArray[np.int64]
@@ -58,6 +59,7 @@ class Sessions:
     times_ms: npt.NDArray[np.int64]
     session_ids: npt.NDArray[Any]
     columns: Arrays = field(default_factory=dict)
+    is_target: npt.NDArray[np.bool_] | None = None
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
@@ -66,6 +68,11 @@ class Sessions:
     def lengths(self) -> npt.NDArray[np.int64]:
         """Events per session."""
         return np.diff(self.offsets)
+
+    @property
+    def counted(self) -> npt.NDArray[np.bool_]:
+        """The events that an evaluation is about: `is_target`, or all of them."""
+        return np.ones(len(self.items), bool) if self.is_target is None else self.is_target
 
     @property
     def pairs(self) -> int:
@@ -115,6 +122,12 @@ class Sessions:
         rows = np.repeat(self.offsets[:-1][chosen] - offsets[:-1], lengths) + np.arange(offsets[-1])
         return self._with(offsets, rows, self.session_ids[chosen])
 
+    def heads(self, lengths: npt.NDArray[np.int64]) -> Sessions:
+        """Of each session its first events, so many of them."""
+        offsets = np.r_[0, np.cumsum(lengths)].astype(np.int64)
+        rows = np.repeat(self.offsets[:-1] - offsets[:-1], lengths) + np.arange(offsets[-1])
+        return self._with(offsets, rows, self.session_ids)
+
     def known(self) -> Sessions:
         """Without unknown items, and without the sessions that are then shorter than two events."""
         return self.known_of()[0]
@@ -138,14 +151,15 @@ class Sessions:
         columns = dict(self.columns)
         for name, new in (codes or {}).items():
             columns[name] = np.append(new, -1)[columns[name]]
-        return Sessions(self.offsets, items, self.times_ms, self.session_ids, columns)
+        return replace(self, items=items, columns=columns)
 
     def _with(
         self, offsets: npt.NDArray[np.int64], rows: npt.NDArray[Any] | slice, session_ids: npt.NDArray[Any]
     ) -> Sessions:
         """Other sessions of the events at `rows`."""
         columns = {name: column[rows] for name, column in self.columns.items()}
-        return Sessions(offsets, self.items[rows], self.times_ms[rows], session_ids, columns)
+        is_target = None if self.is_target is None else self.is_target[rows]
+        return Sessions(offsets, self.items[rows], self.times_ms[rows], session_ids, columns, is_target)
 
     def between(self, begin: int, end: int) -> Sessions:
         """The sessions from `begin` up to `end`, without copying their events."""

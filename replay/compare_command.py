@@ -24,7 +24,6 @@ from replay.offline import (
     Kind,
     OnError,
     SetOptions,
-    Split,
     Test,
     TestFraction,
     TestFrom,
@@ -33,8 +32,8 @@ from replay.offline import (
     read_sessions,
     training_bar,
 )
+from replay.split import Split, check_split, read_split
 
-SPLIT_SEED = 0
 EVERY_KIND = "gru4rec pop s-pop window-pop transitions item-knn decayed-item-knn v-sknn bpr-mf sequential-mf"
 
 
@@ -77,11 +76,10 @@ def compare(
     from model.compare import markdown
     from model.plots import comparison_plot
 
-    always = {} if session_gap_s is None else {"session_gap_s": session_gap_s}
-    if split not in ("temporal", "shuffled"):
-        raise typer.BadParameter(f"--split is temporal or shuffled, not {split!r}")
-    if split == "shuffled" and (test or test_from):
-        raise typer.BadParameter("--split shuffled draws the test sessions: leave --test and --test-from out")
+    users = check_split(split, gap_s=session_gap_s, elsewhere=bool(test or test_from))
+    always = {"session_gap_s": 0.0} if users else {}
+    if session_gap_s is not None:
+        always["session_gap_s"] = session_gap_s
     if only and not variants:
         raise typer.BadParameter("--only chooses among the variants of a file; give --variants")
     given = parse_settings(set_ or [])
@@ -94,10 +92,10 @@ def compare(
     gaps = {config.session_gap_s for config in configs.values()}
     if len(gaps) > 1:
         raise typer.BadParameter(f"the models cut sessions differently ({gaps}); give --session-gap-s")
-    earlier, later, vocabulary = read_sessions(
-        files, test, SessionRule(gaps.pop()), test_fraction=test_fraction, test_from=test_from,
+    earlier, later, vocabulary = read_split(
+        split, files, test, gaps.pop(), test_fraction=test_fraction, test_from=test_from,
         format=format, on_error=on_error, wanted=event_filter(kind, category),
-        columns=columns_of(*configs.values()), shuffled_by=SPLIT_SEED if split == "shuffled" else None,
+        columns=columns_of(*configs.values()),
     )  # fmt: skip
     done = 0
     with progress_bar("comparing") as bar:

@@ -10,6 +10,7 @@ import typer
 from model.evaluate import rank_targets
 from model.registry import Registry
 from model.sessions import SessionRule, Sessions
+from model.user_split import by_user, newest_of
 from replay.console import load_log, log, out, progress_bar
 from replay.datasets import EventFilter
 from replay.offline import (
@@ -25,12 +26,14 @@ from replay.offline import (
     event_filter,
     show,
 )
+from replay.split import Split, check_split
 from stream.settings import load_settings
 
 
 def evaluate(
     files: Files,
     model: Annotated[str | None, typer.Option(help="version; default: the champion")] = None,
+    split: Split = "temporal",
     items: Items = "known",
     registry: RegistryDir = None,
     kind: Kind = None,
@@ -39,8 +42,13 @@ def evaluate(
     on_error: OnError = "stop",
     as_json: Json = False,
 ) -> None:
-    """Next-item Recall@20 and MRR@20 of a version over all steps of the files' sessions."""
-    all_items = check_items(items)
+    """Next-item Recall@20 and MRR@20 of a version over all steps of the files' sessions.
+
+    With --split user over the newest twentieth of each user's steps.
+    """
+    if split == "shuffled":
+        raise typer.BadParameter("--split shuffled is for training: an evaluation takes all sessions")
+    all_items, users = check_items(items), check_split(split)
     loaded = Registry(registry or load_settings().registry_dir).load(model)
     wanted, trained_on = event_filter(kind, category), loaded.manifest["data"].get("filter", {})
     if wanted.as_dict() != trained_on:
@@ -50,7 +58,9 @@ def evaluate(
             highlight=False,
         )
     frame = load_log(files, format, on_error, wanted)
-    sessions = Sessions.from_frame(frame, loaded.vocabulary, SessionRule(loaded.config.session_gap_s))
+    rule = SessionRule(None if users else loaded.config.session_gap_s)
+    sessions = Sessions.from_frame(by_user(frame) if users else frame, loaded.vocabulary, rule)
+    sessions = newest_of(sessions) if users else sessions
     with progress_bar("evaluating") as bar:
         scored = rank_targets(
             loaded.network,

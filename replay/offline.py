@@ -37,9 +37,6 @@ Test = Annotated[list[Path] | None, typer.Option(help="evaluate on these files, 
 TestFraction = Annotated[
     float, typer.Option(min=0.001, max=0.9, help="newest share of events kept for the evaluation")
 ]
-Split = Annotated[
-    str, typer.Option(help="temporal: evaluate on the newest sessions; shuffled: on any, which is easier")
-]
 TestFrom = Annotated[str | None, typer.Option(help="evaluate from this UTC time on, instead")]
 Items = Annotated[
     str, typer.Option(help="known: leave out test events of items unseen in training; all: they are misses")

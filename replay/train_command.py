@@ -19,7 +19,8 @@ from model.networks import columns_of
 from model.params import build_config, parse_settings, read_params
 from model.registry import Registry
 from model.replicas import Replicas
-from model.sessions import SessionRule, Sessions
+from model.sessions import Sessions
+from model.user_split import validation_of
 from model.vocabulary import Vocabulary
 from replay import datasets
 from replay.catalogue import Catalogue, catalogue_for
@@ -41,11 +42,11 @@ from replay.offline import (
     TestFrom,
     check_items,
     event_filter,
-    read_sessions,
     sample,
     show,
     training_bar,
 )
+from replay.split import Split, check_split, read_split
 from stream.settings import load_settings
 
 VALIDATION_TARGETS = 20_000
@@ -61,6 +62,7 @@ def train(
     test: Test = None,
     test_fraction: TestFraction = 0.1,
     test_from: TestFrom = None,
+    split: Split = "temporal",
     items: Items = "known",
     registry: RegistryDir = None,
     params: Params = None,
@@ -126,11 +128,18 @@ def train(
         "seed": seed, "session_gap_s": session_gap_s, "exclude_session_items": exclude_session_items,
     }  # fmt: skip
     given = {name: value for name, value in flags.items() if value is not None}
+    users = check_split(split, gap_s=session_gap_s, elsewhere=bool(test or test_from or memory_map))
     folder = Registry(registry or load_settings().registry_dir)
     earlier_model = folder.load(None if start == "champion" else start) if start else None
     inherited = earlier_model.config.model_dump() if earlier_model else {}
     config = build_config(
-        {**inherited, **(read_params(params) if params else {}), **given, **parse_settings(set_ or [])}
+        {
+            **inherited,
+            **(read_params(params) if params else {}),
+            **given,
+            **parse_settings(set_ or []),
+            **({"session_gap_s": 0} if users else {}),
+        }
     )
     if leaky and config.dwell_threshold_s is None:
         raise typer.BadParameter("--leaky says how to evaluate with --dwell-threshold-s; give both")
@@ -144,8 +153,8 @@ def train(
             if memory_map
             else None
         )
-        earlier, later, vocabulary = read_sessions(
-            files, test, SessionRule(config.session_gap_s), test_fraction=test_fraction, test_from=test_from,
+        earlier, later, vocabulary = read_split(
+            split, files, test, config.session_gap_s, test_fraction=test_fraction, test_from=test_from,
             format=format, on_error=on_error, wanted=wanted, folder=mapped, columns=columns_of(config),
             catalogue=catalogue_for(config, catalogue),
         )  # fmt: skip
@@ -172,7 +181,9 @@ def train(
                 vocabulary,
                 config,
                 # What is to stop the training may not be what it is held to in the end.
-                validation=sample(later, VALIDATION_TARGETS) if config.patience is None else None,
+                validation=sample(validation_of(later) if users else later, VALIDATION_TARGETS)
+                if users or config.patience is None
+                else None,
                 start=warm,
                 checkpoint=checkpoint if checkpoint_every else None,
                 replicas=replicas,

@@ -177,3 +177,8 @@ def with_features(frame: pd.DataFrame) -> pd.DataFrame:
     for name, share in (("user_id", 0.1), ("brand", 0.3), ("category", 0.2), ("price", 0.2)):
         frame.loc[rng.random(len(frame)) < share, name] = None
     return frame
+
+
+def with_unknown_users(frame: pd.DataFrame) -> pd.DataFrame:
+    """A log some of whose users the model never saw."""
+    return frame.assign(user_id=frame["user_id"].replace({f"u{n}": f"new-{n}" for n in range(0, 50, 9)}))

@@ -17,6 +17,7 @@ from model.networks.feature_lstm import FeatureLSTM
 from model.networks.gru4rec import GRU4Rec
 from model.networks.recurrent import Recurrent
 from model.networks.text_gru import TextGRU
+from model.networks.user_gru import AttentionalUserGRU, LinearUserGRU, RectifiedUserGRU
 from model.vocabulary import Vocabulary
 
 NETWORKS: dict[str, Callable[[ModelConfig, Vocabulary], Network]] = {
@@ -24,6 +25,9 @@ NETWORKS: dict[str, Callable[[ModelConfig, Vocabulary], Network]] = {
     "feature-lstm": FeatureLSTM,
     "recurrent": Recurrent,
     "text-gru": TextGRU,
+    "user-gru-linear": LinearUserGRU,
+    "user-gru-rectified": RectifiedUserGRU,
+    "user-gru-attentional": AttentionalUserGRU,
     "pop": lambda config, vocabulary: Pop(vocabulary),
     "s-pop": SessionPop,
     "window-pop": WindowPop,

@@ -25,6 +25,7 @@ from tests.serving import (
     some_lists,
     with_features,
     with_unknown_items,
+    with_unknown_users,
     worker,
 )
 
@@ -41,6 +42,9 @@ FEATURE_LSTM = {"network": "feature-lstm", "layers": 2, "loss": "full-cross-entr
         {"layers": 2, "embedding": "one-hot", "prior_half_lives_s": (600.0, 3600.0)},
         {"network": "recurrent", "stack": ("gru-12", "dense-12", "lstm-16"), "batch_norm": True},
         {"network": "recurrent", "cell": "rnn", "layers": 2, "exclude_session_items": True},
+        {"network": "user-gru-linear", "layers": 2},
+        {"network": "user-gru-rectified", "embedding": "separate"},
+        {"network": "user-gru-attentional", "exclude_session_items": True},
         {"network": "pop", "exclude_session_items": True},
         {"network": "s-pop"},
         {"network": "transitions"},
@@ -67,7 +71,7 @@ def test_streamed_lists_equal_the_offline_lists_event_for_event(
     settings = make_settings(deterministic=True)
     described = replace(shoppers, frame=with_features(shoppers.frame))
     model = train_small(described, Registry(settings.registry_dir), **config)
-    frame = with_unknown_items(described.frame)
+    frame = with_unknown_users(with_unknown_items(described.frame))
     replay_frames(settings, [frame])
     with worker(settings, tmp_path) as process:
         status = process.wait_until(served(len(frame)), "the whole log")

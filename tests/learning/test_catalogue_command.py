@@ -54,7 +54,7 @@ def test_items_of_a_catalogue_are_listed_before_their_first_event(
     log: TitledLog, retail: Path, catalogue: Path, tmp_path: Path
 ) -> None:
     registry = tmp_path / "registry"
-    arguments = ("train", retail, "--registry", registry, *SETTINGS)
+    arguments: tuple[str | Path, ...] = ("train", retail, "--registry", registry, *SETTINGS)
     assert run_json(*arguments)["evaluation"]["recall"] > 0.8
     without = Registry(registry).load()
     answer = run_json(*arguments, "--catalogue", catalogue)

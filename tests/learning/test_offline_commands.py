@@ -253,3 +253,45 @@ def test_a_log_that_teaches_nothing_is_named(
     result = run("train", path, "--registry", tmp_path, *(["--memory-map"] if memory_map else []))
     assert isinstance(result.exception, NextclickError)
     assert message in result.exception.what
+
+
+def test_sequences_of_users_are_split_each_by_its_own_time(tmp_path: Path) -> None:
+    # Users of three sessions of five; a user walks on where the session before has ended.
+    frame = markov_shoppers(sessions=240, items=40, noise=0.0, seed=12, mean_length=5).frame
+    frame["user_id"] = "u" + (frame["session_id"].str[1:].astype(int) // 6).astype(str)
+    log = tmp_path / "log.csv"
+    rows = {"timestamp_ms": frame["event_time_ms"]} | {
+        name: frame[name] for name in ("session_id", "user_id", "item_id")
+    }
+    pd.DataFrame(rows).to_csv(log, index=False)
+    of_user = frame.groupby("user_id").size()
+    held_out = of_user // 10
+    small: list[str | Path] = ["--set", "hidden_size=8", "--set", "epochs=1", "--set", "unroll=20"]
+    by_user: list[str | Path] = ["--split", "user", "--registry", tmp_path]
+    trained = run_json("train", log, "--network", "user-gru-linear", *small, *by_user)
+    assert trained["evaluation"]["sessions"] == (held_out > 0).sum()
+    assert trained["evaluation"]["targets"] + trained["evaluation"]["unknown"] == ((held_out + 1) // 2).sum()
+    assert trained["validation"][0]["targets"] <= (held_out // 2).sum()
+    registry = Registry(tmp_path)
+    version = registry.load(trained["version"])
+    assert version.config.session_gap_s is None
+    assert version.manifest["data"]["events"] == len(frame) - held_out.sum()
+    assert version.vocabulary.features.size("user_id") == len(of_user)
+    assert run_json("evaluate", log, *by_user)["recall"] == trained["evaluation"]["recall"]
+    compared = run_json("compare", log, "--models", "pop user-gru-rectified", *small, *by_user[:2])
+    assert compared["targets"] == trained["evaluation"]["targets"]
+    assert compared["sessions"] == trained["evaluation"]["sessions"]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [["--split", "users"], ["--split", "user", "--session-gap-s", "60"], ["--split", "user", "--memory-map"]],
+)
+def test_a_split_that_contradicts_other_options_is_a_misuse(log: Path, options: list[str]) -> None:
+    assert run("train", log, *options).exit_code == 2
+
+
+def test_a_split_by_user_of_a_log_without_users_is_refused(log: Path) -> None:
+    refused = run("compare", log, "--split", "user")
+    assert isinstance(refused.exception, NextclickError)
+    assert refused.exception.what == "no event of the log has a user"

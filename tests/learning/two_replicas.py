@@ -14,21 +14,25 @@ from replay.synthetic import markov_shoppers
 
 replicas = Replicas.join()
 log = markov_shoppers(sessions=41, items=30, seed=10).frame
-vocabulary = Vocabulary.from_frame(log)
+log["user_id"] = "u" + (log["session_id"].str[1:].astype(int) % 7).astype(str)
+vocabulary = Vocabulary.from_frame(log, ("user_id",))
 sessions = Sessions.from_frame(log, vocabulary, SessionRule(1800))
 report = {}
-for loss, embedding in (
-    ("cross-entropy", "tied"),
-    ("cross-entropy", "separate"),
-    ("full-cross-entropy", "tied"),
+for network, loss, embedding in (
+    ("gru4rec", "cross-entropy", "tied"),
+    ("gru4rec", "cross-entropy", "separate"),
+    ("gru4rec", "full-cross-entropy", "tied"),
+    ("user-gru-rectified", "cross-entropy", "separate"),
 ):
     settings = {"loss": loss, "embedding": embedding, "hidden_size": 8, "epochs": 2, "negatives": 16}
+    if network != "gru4rec":
+        settings |= {"network": network, "unroll": 3, "clip_norm": 0.5, "user_l2": 0.01}
     config = ModelConfig.model_validate({**settings, "batch_size": 4, "dropout_hidden": 0.1})
     result = train(sessions, vocabulary, config, replicas=replicas)
     digest = hashlib.sha256()
     for tensor in result.network.state_dict().values():
         digest.update(tensor.numpy().tobytes())
-    report[f"{loss} {embedding}"] = {
+    report[f"{network} {loss} {embedding}"] = {
         "weights": digest.hexdigest(),
         "losses": result.losses,
         "events": result.events,

@@ -18,7 +18,8 @@ from model.vocabulary import Vocabulary
 
 # Items a b c d e are 0 to 4; a minute between events, an hour between sessions.
 LOG = ["abc", "abd", "bc", "ae", "cb"]
-BASELINES = [name for name in NETWORKS if name != "gru4rec"]
+FEW = Vocabulary(["a", "b"], np.array([2, 1]))
+BASELINES = [name for name in NETWORKS if isinstance(build(ModelConfig(network=name), FEW), Counted)]
 
 
 def sessions_of(log: Sequence[str]) -> Sessions:

@@ -108,7 +108,7 @@ class Visitor(SampledNetwork):
         self.mix = nn.Linear(4, 4)
         with torch.no_grad():
             self.add_row_table("user_UE", "user_id", users, 4).normal_()
-        self.has_own_loss = by_distance  # type: ignore[misc]
+        self.has_own_loss = by_distance
 
     def state_fields(self) -> tuple[StateField, ...]:
         return ()

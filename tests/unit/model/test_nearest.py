@@ -10,7 +10,7 @@ from model.config import ModelConfig
 from model.errors import NextclickError
 from model.nearest import NearestShortlist
 from model.networks.text_gru import TextGRU
-from model.ranking import top_k, top_of
+from model.ranking import top_k
 from model.shortlist import Bfloat16Shortlist
 from model.stepper import Stepper, make_shortlist
 from model.vocabulary import Vocabulary
@@ -50,7 +50,7 @@ def outputs(sessions: int) -> torch.Tensor:
 def test_the_graph_finds_nearly_all_of_the_nearest_and_scores_them_exactly() -> None:
     network = text_gru_of(3000)
     chooser, output = NearestShortlist(network), outputs(40)
-    ids, scores = top_of(chooser.score(output, 20), 20)
+    ids, scores = chooser.best(output, 20)
     exact_ids, _ = top_k(network.score(output), 20)
     found = (ids[:, :, None] == exact_ids[:, None]).any(2).float().mean()
     assert found > 0.95
@@ -64,7 +64,7 @@ def test_masked_items_leave_full_lists() -> None:
     network = text_gru_of(3000)
     chooser, output = NearestShortlist(network), outputs(4)
     exclude = top_k(network.score(output), 50)[0]
-    ids, _ = top_of(chooser.score(output, 20, exclude), 20)
+    ids, _ = chooser.best(output, 20, exclude)
     assert (ids >= 0).all()
     assert not (ids[:, :, None] == exclude[:, None]).any()
 
@@ -73,7 +73,7 @@ def test_masked_items_leave_full_lists() -> None:
 @torch.inference_mode()
 def test_fewer_directions_than_a_list_is_long_are_followed_by_the_items_without() -> None:
     network = text_gru_of(15)
-    ids, scores = top_of(NearestShortlist(network).score(outputs(2), 15), 15)
+    ids, scores = NearestShortlist(network).best(outputs(2), 15)
     exact_ids, exact = top_k(network.score(outputs(2)), 15)
     torch.testing.assert_close(scores, exact)
     assert torch.equal(ids[:, :12], exact_ids[:, :12])
@@ -84,7 +84,7 @@ def test_fewer_directions_than_a_list_is_long_are_followed_by_the_items_without(
 def test_a_catalogue_without_any_direction_is_listed_whole() -> None:
     network = text_gru_of(30)
     network.title_VD.data.zero_()
-    ids, _ = top_of(NearestShortlist(network).score(outputs(1), 20), 20)
+    ids, _ = NearestShortlist(network).best(outputs(1), 20)
     assert len(set(ids[0].tolist())) == 20
 
 
