@@ -20,6 +20,7 @@ from torch.nn.functional import pad
 from model.errors import NextclickError
 from model.network import SampledNetwork
 from model.ranking import top_of
+from model.scoring import score_all
 from model.shortlist import ROWS, Shortlist
 
 CANDIDATES = 100
@@ -27,6 +28,7 @@ CANDIDATES = 100
 PROBES = 128
 TRAINING_ROWS_PER_CLUSTER = 40
 TRAINING_ROUNDS = 8
+RISEN = 1024
 
 
 class SearchedShortlist(Shortlist):
@@ -69,7 +71,8 @@ class ApproximateShortlist(SearchedShortlist):
     """The items with the largest inner products in the clusters nearest to the output.
 
     An item is its row and its bias, an output itself and a one. The index holds the bias of the time
-    it was made; when a prior moves, the candidates' scores follow at once, their choice does not.
+    it was made; when a prior moves, the candidates' scores follow at once, their choice does not. When a
+    table is taken, its further items and the `RISEN` whose bias has risen most are scored beside the index.
     """
 
     def __init__(
@@ -84,15 +87,37 @@ class ApproximateShortlist(SearchedShortlist):
         )
         self._index.cp.niter = TRAINING_ROUNDS
         self._index.nprobe = min(probes, clusters)
+        self._indexed_V = self.bias.now()
+        self._beside_E = torch.zeros(0, dtype=torch.int64)
+        self._is_beside_V = torch.zeros(items, dtype=torch.bool)
         rows_T = torch.randperm(items, generator=torch.Generator().manual_seed(0))
         self._index.train(self._vectors(rows_T[: clusters * TRAINING_ROWS_PER_CLUSTER]).numpy())
         for begin in range(0, items, ROWS):
             self._index.add(self._vectors(torch.arange(begin, min(begin + ROWS, items))).numpy())
 
+    def take_table(self, table_VH: Tensor, bias_V: Tensor, moved_R: Tensor) -> None:
+        """Leave the index as it is; choose which items are scored beside it."""
+        super().take_table(table_VH, bias_V, moved_R)
+        indexed = len(self._indexed_V)
+        risen = (bias_V[:indexed] - self._indexed_V).topk(min(RISEN, indexed)).indices
+        further = indexed + torch.nonzero(bias_V[indexed:] > -torch.inf)[:, 0]
+        self._beside_E = torch.cat([risen, further])
+        self._is_beside_V = torch.zeros(len(table_VH), dtype=torch.bool)
+        self._is_beside_V[self._beside_E] = True
+
     def search(self, output_BH: Tensor, count: int) -> Tensor:
-        """What the index finds."""
+        """What the index finds, and the best of what stands beside it."""
         query_BH = pad(output_BH, (0, 1), value=1).contiguous()
-        return torch.from_numpy(self._index.search(query_BH.numpy(), count)[1])
+        ids_BN = torch.from_numpy(self._index.search(query_BH.numpy(), count)[1])
+        if not len(self._beside_E):
+            return ids_BN
+        ids_BN.masked_fill_((ids_BN >= 0) & self._is_beside_V[ids_BN], -1)
+        return torch.cat([ids_BN, self._best_beside(output_BH, count)], 1)
+
+    def _best_beside(self, output_BH: Tensor, count: int) -> Tensor:
+        beside_E = self._beside_E
+        scores_BE = score_all(output_BH, self.table_VH[beside_E], self.bias.now()[beside_E])
+        return beside_E[scores_BE.topk(min(count, len(beside_E))).indices]
 
     def _vectors(self, ids_R: Tensor) -> Tensor:
         return torch.cat([self.table_VH[ids_R], self.bias.now()[ids_R, None]], 1)

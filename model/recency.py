@@ -48,6 +48,13 @@ class PopularityPrior(nn.Module):
         counts = self.counts_KV if candidates_C is None else self.counts_KV.index_select(1, candidates_C)
         return self.weight_K @ (counts + FLOOR).log_()
 
+    def counts_by(self, half_life_s: float) -> npt.NDArray[np.float64]:
+        """Counts of all items, V, as another half-life would have them of events that came evenly."""
+        nearest = int(np.argmin(np.abs(np.log(np.array(self._half_lives_ms) / (half_life_s * 1000)))))
+        scale = half_life_s * 1000 / self._half_lives_ms[nearest]
+        counts: npt.NDArray[np.float64] = self.counts_KV[nearest].double().numpy() * scale
+        return counts
+
     def restart(self, now_ms: int) -> None:
         """Forget all events; the clock stands at `now_ms`."""
         self.counts_KV.zero_()
@@ -69,7 +76,10 @@ class PopularityPrior(nn.Module):
 
 
 class StandingBias:
-    """b_v + prior_v of a network whose weights stand still: summed anew only when its prior has moved."""
+    """b_v + prior_v of a network whose weights stand still: summed anew only when its prior has moved.
+
+    Once another bias has been `put` in its place, it is that, and the prior is not asked any more.
+    """
 
     def __init__(self, bias_V: Tensor, prior: PopularityPrior | None) -> None:
         self._bias_V = bias_V.detach()
@@ -83,6 +93,10 @@ class StandingBias:
             self._sum_V = self._bias_V + self._prior.bias().detach()
             self._moves = self._prior.moves
         return self._sum_V
+
+    def put(self, bias_V: Tensor) -> None:
+        """Let this be the bias, maybe of more items."""
+        self._prior, self._sum_V = None, bias_V
 
 
 class EventClock:

@@ -28,6 +28,8 @@ from model.selection import select
 MOST_CANDIDATES = 256
 # Rows converted at a time when a table is copied.
 ROWS = 65_536
+# Memory taken ahead where a table grows.
+SPARE_ROWS = 1024
 # More than the relative error of all sums in float32.
 SUMS = 2**-16
 
@@ -43,6 +45,14 @@ class Shortlist(ABC):
         self.table_VH = network.get_parameter(network.output_table).detach()
         self.bias = StandingBias(network.get_parameter(network.bias_table), network.prior)
         self.scored_whole = 0
+
+    def take_table(self, table_VH: Tensor, bias_V: Tensor, moved_R: Tensor) -> None:
+        """Go on with this table, maybe of more rows, where the rows `moved_R` are new or others.
+
+        Not while it scores. An item of bias -inf is not listed.
+        """
+        self.table_VH = table_VH
+        self.bias.put(bias_V)
 
     @abstractmethod
     def best(self, output_BH: Tensor, k: int, exclude_BM: Tensor | None = None) -> tuple[Tensor, Tensor]:
@@ -92,8 +102,33 @@ class Bfloat16Shortlist(Shortlist):
             self._table[begin : begin + len(rows), :units] = rounded
             self._largest = max(self._largest, float(rows.norm(dim=1).max()))
             self._largest_error = max(self._largest_error, float((rows - rounded.float()).norm(dim=1).max()))
+        self._storage = self._table
         self._bias_V: Tensor | None = None
         self._bias_error = 0.0
+
+    def take_table(self, table_VH: Tensor, bias_V: Tensor, moved_R: Tensor) -> None:
+        """Copy the rows that moved; the bounds on the errors never fall."""
+        super().take_table(table_VH, bias_V, moved_R)
+        if len(table_VH) > self._items:
+            self._grow(len(table_VH))
+        if len(moved_R):
+            rows = table_VH[moved_R]
+            rounded = rows.bfloat16()
+            self._table[moved_R, :-2] = rounded
+            self._largest = max(self._largest, float(rows.norm(dim=1).max()))
+            self._largest_error = max(self._largest_error, float((rows - rounded.float()).norm(dim=1).max()))
+        # Now, and not by whichever of several threads scores first.
+        self._take_bias()
+
+    def _grow(self, items: int) -> None:
+        """Lay the table out for more items, in memory that is taken for some more than these at a time."""
+        rows = -(-items // BLOCK) * BLOCK
+        if rows > len(self._storage):
+            self._storage = self._table.new_zeros((rows + SPARE_ROWS, self._table.shape[1]))
+            self._storage[: len(self._table)] = self._table
+        self._table = self._storage[:rows]
+        self._table[items:, -2] = -torch.inf
+        self._items = items
 
     def best(self, output_BH: Tensor, k: int, exclude_BM: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """The lists of all scores."""
@@ -131,8 +166,10 @@ class Bfloat16Shortlist(Shortlist):
             return
         self._bias_V = bias_V
         high_V = bias_V.bfloat16()
-        low_V = (bias_V - high_V.float()).bfloat16()
+        # Where the bias is -inf, nothing is left.
+        low_V = (bias_V - high_V.float()).nan_to_num(0.0).bfloat16()
         self._table[: self._items, -2] = high_V
         self._table[: self._items, -1] = low_V
-        left_V = bias_V - high_V.float() - low_V.float()
-        self._bias_error = float(left_V.abs().max() + SUMS * bias_V.abs().max())
+        left_V = (bias_V - high_V.float() - low_V.float()).nan_to_num(0.0)
+        largest = bias_V.masked_fill(bias_V == -torch.inf, 0).abs().max()
+        self._bias_error = float(left_V.abs().max() + SUMS * largest)

@@ -23,6 +23,7 @@ from model.errors import NextclickError
 from model.nearest import NearestShortlist
 from model.network import Network, SampledNetwork, State
 from model.ranking import top_of
+from model.read_write_lock import ReadWriteLock
 from model.recency import StandingBias
 from model.shortlist import Bfloat16Shortlist, Shortlist
 
@@ -106,6 +107,8 @@ def make_shortlist(scoring: Scoring, network: Network, device: torch.device) -> 
 class Stepper:
     """Steps waves of sessions with one model on one device; the model's weights stand still.
 
+    Whoever moves the item tables all the same holds `lock` for writing: a step reads one state of them.
+
     `scoring` says how the items to be scored are found, or is a shortlist itself.
 
     `deterministic` runs every wave padded to `wave_size` rows (larger ones in parts), so
@@ -126,6 +129,7 @@ class Stepper:
         self.wave_size = wave_size
         self.deterministic = deterministic
         self.device = choose_device(device)
+        self.lock = ReadWriteLock()
         self.network = model.network.to(self.device).eval()
         self.layout = StateLayout(self.network)
         self._features = model.vocabulary.features
@@ -161,8 +165,9 @@ class Stepper:
             return self._step_padded(columns, rows, exclude)
         state = self._to_device(self.layout.unpack(rows))
         masked = None if exclude is None else torch.from_numpy(exclude).to(self.device)
-        output_BH, state = self.network.advance(self.inputs(columns), state)
-        ids_Bk, scores_Bk = self._list(output_BH, masked)
+        with self.lock.reading():
+            output_BH, state = self.network.advance(self.inputs(columns), state)
+            ids_Bk, scores_Bk = self._list(output_BH, masked)
         return ids_Bk.cpu().numpy(), scores_Bk.float().cpu().numpy(), self.layout.pack(state, sessions)
 
     @torch.inference_mode()
@@ -175,7 +180,8 @@ class Stepper:
                 parts.append(self.advance(part, rows[chosen])[:real])
             return np.concatenate(parts)
         state = self._to_device(self.layout.unpack(rows))
-        _, state = self.network.advance(self.inputs(columns), state)
+        with self.lock.reading():
+            _, state = self.network.advance(self.inputs(columns), state)
         return self.layout.pack(state, len(rows))
 
     def _padded_parts(self, sessions: int) -> Iterator[tuple[npt.NDArray[np.int64], int]]:
@@ -218,7 +224,8 @@ class Stepper:
         order = np.argsort(-lengths, kind="stable")
         order = order[lengths[order] > 0]
         for start in range(0, len(order), self.wave_size):
-            self._rebuild_part(histories, lengths, order[start : start + self.wave_size], after)
+            with self.lock.reading():
+                self._rebuild_part(histories, lengths, order[start : start + self.wave_size], after)
         return after
 
     def _rebuild_part(
@@ -244,6 +251,21 @@ class Stepper:
             if len(ending):
                 packed = self.layout.pack(state, len(padded))
                 after[part[ending]] = packed[ending]
+
+    def take_tables(self, input_VE: Tensor, output_VH: Tensor, bias_V: Tensor, moved_R: Tensor) -> None:
+        """Go on with these item tables of a `SampledNetwork`, where the rows `moved_R` are new or others.
+
+        They may have more rows than before, and the bias says which items are listed (-inf: not).
+        The caller holds `lock` for writing.
+        """
+        network = self.network
+        if not isinstance(network, SampledNetwork) or self._bias is None:
+            raise TypeError(f"a {type(network).__name__} has no item tables")
+        network.get_parameter(network.input_table).data = input_VE
+        network.get_parameter(network.output_table).data = output_VH
+        self._bias.put(bias_V)
+        if self.shortlist is not None:
+            self.shortlist.take_table(output_VH, bias_V, moved_R)
 
     def warm_up(self) -> None:
         """Run waves of the sizes to come, so that the first real one does not pay for set-up."""

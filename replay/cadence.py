@@ -16,9 +16,10 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from model.between_trainings import Between, Follower, LoggedEvents
+from model.between_trainings import Follower, LoggedEvents
 from model.config import ModelConfig
 from model.errors import NextclickError
+from model.followed_tables import Between
 from model.live_baselines import HOUR_MS, LastHourPop, LiveTransitions, live_ranks
 from model.live_lists import ranks_in_lists
 from model.network import SampledNetwork

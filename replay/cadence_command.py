@@ -10,8 +10,8 @@ from typing import Annotated
 import numpy as np
 import typer
 
-from model.between_trainings import Between
 from model.errors import NextclickError
+from model.followed_tables import FOLLOWED, Between
 from model.live_baselines import HOUR_MS
 from model.params import build_config, parse_settings, read_params
 from model.sessions import SessionRule
@@ -34,7 +34,6 @@ from replay.offline import (
 # One pass over each window: a version is to be there soon, and the next one comes.
 DEFAULTS = {"epochs": 1, "negatives": 512, "prior_half_lives_s": (600.0, 3600.0, 21600.0)}
 UNITS_MS = {"m": 60_000, "h": HOUR_MS, "d": 24 * HOUR_MS}
-FOLLOWED = {"popularity": (True, False), "new-items": (False, True), "both": (True, True)}
 
 
 def parse_cadences(text: str) -> list[Cadence]:

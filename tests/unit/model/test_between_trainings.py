@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 import torch
 
-from model.between_trainings import Between, Follower, LoggedEvents
+from model.between_trainings import Follower, LoggedEvents
 from model.config import ModelConfig
+from model.followed_tables import Between
 from model.network import SampledNetwork
 from model.networks import build
 from model.new_items import CoClicks

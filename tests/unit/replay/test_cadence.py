@@ -6,11 +6,12 @@ import pytest
 
 import model.live_lists
 import replay.cadence
-from model.between_trainings import Between, Follower
+from model.between_trainings import Follower
 from model.bootstrap import Interval
 from model.config import ModelConfig
 from model.errors import NextclickError
 from model.evaluate import rank_targets
+from model.followed_tables import Between
 from model.sessions import SessionRule, Sessions
 from model.train import train
 from replay.cadence import Cadence, PlayedLog, System, Trainer, baselines, play
