@@ -73,6 +73,7 @@ class LiveFollower:
         self._row_of: Numbers = np.zeros(0, np.int64)
         self._numbering = self._place = 0
         self.refreshed_ms: int | None = None
+        self._seen_ms = 0
         self._refreshing = threading.Lock()
         self._serve(torch.arange(known, known))
 
@@ -81,8 +82,14 @@ class LiveFollower:
         """The event time from which on events are worth knowing."""
         return self._tables.trained_ms - (0 if self._has_counts else self._between.remembered_ms)
 
+    @property
+    def age_ms(self) -> int:
+        """Event time since the last refresh, as far as it is known here."""
+        return 0 if self.refreshed_ms is None else max(0, self._seen_ms - self.refreshed_ms)
+
     def refresh(self, now_ms: int) -> bool:
         """Take up what has come, if it is time to and nobody is about it: → whether it was."""
+        self._seen_ms = now_ms
         if self.refreshed_ms is not None and now_ms < self.refreshed_ms + self._every_ms:
             return False
         if not self._refreshing.acquire(blocking=False):
@@ -114,7 +121,7 @@ class LiveFollower:
         with self._stepper.lock.writing():
             moved = torch.tensor(added, dtype=torch.int64)
             if self._between.new_items:
-                moved = torch.cat([moved, tables.place(*self._co_clicks(rows))]).unique()
+                moved = torch.unique(torch.cat([moved, tables.place(*self._co_clicks(rows))]))
                 self._list()
             tables.move()
             self._serve(moved)
@@ -190,9 +197,9 @@ class LiveFollower:
             del self._candidates[item]
 
     def _serve(self, moved: torch.Tensor) -> None:
-        tables, rows = self._tables, self._rows
+        tables, served = self._tables, slice(self._rows)
         self._stepper.take_tables(
-            tables.input_VE[:rows], tables.output_VH[:rows], tables.bias_V[:rows], moved
+            tables.input_VE[served], tables.output_VH[served], tables.bias_V[served], moved
         )
 
 

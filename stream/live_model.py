@@ -16,7 +16,10 @@ import numpy.typing as npt
 import torch
 
 from model.bundle import Model
+from model.followed_tables import FOLLOWED, Between
+from model.live_follower import LiveFollower
 from model.network import SampledNetwork
+from model.recent_events import RecentEvents
 from model.registry import NOT_FINITE, RefusedVersion, Registry
 from model.sessions import SessionRule
 from model.stepper import Stepper
@@ -29,7 +32,10 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Serving:
-    """A warmed-up version; immutable, so that a wave uses one and only one."""
+    """A warmed-up version; immutable, so that a wave uses one and only one.
+
+    Its item tables and its vocabulary stand still but for what a `follower` takes up between two steps.
+    """
 
     version: str
     stepper: Stepper
@@ -38,6 +44,7 @@ class Serving:
     excludes_session_items: bool
     columns: tuple[str, ...]
     recent_items: int
+    follower: LiveFollower | None = None
 
     @cached_property
     def blank_row(self) -> bytes:
@@ -82,12 +89,20 @@ class Serving:
 
 
 class LiveModel:
-    """Holds the version in service; `offer` replaces it for the waves to come."""
+    """Holds the version in service; `offer` replaces it for the waves to come.
+
+    `recent` are the events that versions follow, None where they stand still; `share` is the part of
+    all events that comes to this worker.
+    """
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._registry = Registry(Path(settings.registry_dir))
         self._current: Serving | None = None
+        popularity, new_items = FOLLOWED.get(settings.follow, (False, False))
+        self._between = Between(popularity, new_items)
+        self.recent = None if self._between.stands_still else RecentEvents(settings.follow_events)
+        self.share = 1.0
 
     @property
     def current(self) -> Serving:
@@ -106,7 +121,10 @@ class LiveModel:
         return self.warm(self._registry.load(version))
 
     def warm(self, model: Model) -> Serving:
-        """Make a loaded model ready to serve. Raises RefusedVersion when its scores are no numbers."""
+        """Make a loaded model ready to serve.
+
+        Raises RefusedVersion when its scores are no numbers, NextclickError when it cannot be followed.
+        """
         settings = self._settings
         stepper = Stepper(
             model,
@@ -118,18 +136,39 @@ class LiveModel:
         )
         stepper.warm_up()
         _check_scores(model, stepper)
+        follower = self._follow(model, stepper)
         serving = Serving(
             version=model.version,
             stepper=stepper,
-            vocabulary=model.vocabulary,
+            vocabulary=model.vocabulary if follower is None else follower.vocabulary,
             rule=SessionRule(model.config.session_gap_s, settings.allowed_lateness_s),
             excludes_session_items=model.config.exclude_session_items,
             columns=tuple(name for name in model.network.columns if name != "item"),
             recent_items=settings.recent_items,
+            follower=follower,
         )
         # Their first use is in a wave, where nobody should wait for them.
         _ = serving.popular_ranks, serving.popular_scores, serving.blank_row
         return serving
+
+    def _follow(self, model: Model, stepper: Stepper) -> LiveFollower | None:
+        """What keeps the version fresh, with all taken up that has been seen since it was trained."""
+        if self.recent is None:
+            return None
+        follower = LiveFollower(
+            model,
+            stepper,
+            self._between,
+            self.recent,
+            room=self._settings.follow_items,
+            every_ms=int(self._settings.follow_every_s * 1000),
+            share=lambda: self.share,
+        )
+        if self._current is not None and self._current.follower is not None:
+            now_ms = self._current.follower.refreshed_ms
+            if now_ms is not None:
+                follower.refresh(now_ms)
+        return follower
 
     def offer(self, serving: Serving) -> None:
         """Put a version into service from the next wave on."""

@@ -8,7 +8,7 @@ import msgspec
 class ObservedEvent(msgspec.Struct, gc=False):
     """An event and how it was predicted; made in the step thread, summed once its wave is durable.
 
-    `watermark_ms` is its partition's before it. `known`: the version in service knows the item.
+    `watermark_ms` is its partition's before it. `known`: the version in service was trained on the item.
     `position` counts the session's events behind the list that it was shown last, 0 where there was
     no list and so no prediction; `version` made that list. Ranks count from 1, 0 is a miss. `masked`
     are items that no list of this session may hold.

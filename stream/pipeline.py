@@ -13,6 +13,7 @@ from operator import sub
 from confluent_kafka import TopicPartition
 
 from stream.fence import Fence
+from stream.following import FollowMetrics, recall_events
 from stream.live_model import LiveModel
 from stream.partition import OpenPartition
 from stream.processor import Processor, SteppedWave
@@ -51,6 +52,8 @@ class Pipeline:
         self._block_cache = make_block_cache(settings.block_cache_bytes)
         self.shadow = Shadow(settings.shadow_sessions)
         self._processor = Processor(live, settings.recent_items, shadow=self.shadow)
+        self._followed_until: dict[int, int] = {}
+        telemetry.registry.register(FollowMetrics(live))
         self._started = False
         self._emitted = [0] * settings.step_threads
         self._next = [0] * settings.step_threads
@@ -156,11 +159,19 @@ class Pipeline:
         partition = recovery.open(number, committed)
         self.recovering.pop(number, None)
         self._processor.partitions[number] = partition
+        self._share_events()
+        followed = self._followed_until.get(number, 0)
+        recall_events(self._settings, self.live, serving.rule, number, followed, partition.position)
         self.telemetry.open_partition(partition)
         return partition
 
     def _close_partition(self, number: int) -> Fence:
         partition = self._processor.partitions.pop(number)
         partition.store.close()
+        self._followed_until[number] = partition.position
+        self._share_events()
         self.telemetry.close_partition(number)
         return partition.durable
+
+    def _share_events(self) -> None:
+        self.live.share = max(1, len(self._processor.partitions)) / self._settings.partitions

@@ -20,6 +20,7 @@ from stream import visits as model_part
 from stream.events import Event
 from stream.fault_points import reach
 from stream.fence import Fence
+from stream.following import Following
 from stream.ladder import FULL, POPULAR
 from stream.live_model import LiveModel, Serving
 from stream.observed import ObservedEvent
@@ -90,6 +91,7 @@ class Processor:
         self.written = -1
         self._live = live
         self._shadow = shadow or Shadow()
+        self._following = Following(live, self._shadow)
         self._serving: Serving | None = None
         self._sealed = 0
         self._stepping = 0
@@ -131,6 +133,7 @@ class Processor:
             self._stepping -= 1
             self._changed.notify_all()
         self._shadow.step(watched)
+        self._following.see(visits)
 
     def _version(self) -> Serving:
         """The version in service; another one than before only when no wave of that is under way.
@@ -207,7 +210,7 @@ class Processor:
                     event.event_time_ms,
                     event.session_id,
                     item_id,
-                    visit.item >= 0,
+                    0 <= visit.item < len(serving.vocabulary),
                     state.position if items else 0,
                     version,
                     model_part.rank_in(items, item_id),

@@ -10,9 +10,9 @@ from __future__ import annotations
 import os
 import socket
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -87,6 +87,16 @@ class Settings(BaseSettings):
         8, ge=2, le=64, description="bound on published, not yet written waves, and on those that wait for it"
     )
     deterministic: bool = Field(False, description="pad waves, so that lists are equal byte for byte")
+    follow: Literal["none", "popularity", "new-items", "both"] = Field(
+        "none", description="taken up between trainings: what is popular now, items born since, or both"
+    )
+    follow_every_s: float = Field(60, ge=1, description="event time between two moments that take it up")
+    follow_items: int = Field(
+        10_000, ge=1, le=1_000_000, description="most items born since a training, a row of the tables each"
+    )
+    follow_events: int = Field(
+        500_000, ge=1_000, description="newest events kept for the next version, 32 bytes each"
+    )
     commit_interval_ms: float = Field(200, ge=0, le=60_000)
     newest_only_lag: int | None = Field(
         None, ge=1, description="lag beyond which only a session's newest event gets a list"
@@ -134,6 +144,14 @@ class Settings(BaseSettings):
     web_host: str = "127.0.0.1"
     web_port: int = Field(6066, ge=1, le=65_535)
     log_level: str = Field("INFO", pattern=r"^(DEBUG|INFO|WARNING|ERROR)$")
+
+    @field_validator("follow")
+    @classmethod
+    def _moves_lists(cls, follow: str, info: ValidationInfo) -> str:
+        """What moves while events come is not the same byte for byte."""
+        if follow != "none" and info.data.get("deterministic"):
+            raise ValueError("lists move while events come, and `deterministic` is set: set one of them only")
+        return follow
 
     @classmethod
     def settings_customise_sources(
