@@ -89,7 +89,7 @@ class LiveFollower:
 
     def refresh(self, now_ms: int) -> bool:
         """Take up what has come, if it is time to and nobody is about it: → whether it was."""
-        self._seen_ms = now_ms
+        self._seen_ms = max(self._seen_ms, now_ms)
         if self.refreshed_ms is not None and now_ms < self.refreshed_ms + self._every_ms:
             return False
         if not self._refreshing.acquire(blocking=False):
@@ -99,6 +99,13 @@ class LiveFollower:
         finally:
             self._refreshing.release()
         return True
+
+    def begin(self, now_ms: int) -> None:
+        """Take up what is there before the first step; later: nothing."""
+        if self.refreshed_ms is None:
+            with self._refreshing:
+                if self.refreshed_ms is None:
+                    self._take_up(now_ms)
 
     @torch.inference_mode()
     def _take_up(self, now_ms: int) -> None:

@@ -25,10 +25,11 @@ from model.vocabulary import Vocabulary
 from stream.event_columns import COLUMNS
 from stream.event_log import ORDER
 from stream.event_reader import KafkaEvents
-from stream.live_model import LiveModel
+from stream.live_model import LiveModel, Serving
 from stream.settings import Settings
 from stream.shadow import Shadow
 from stream.visits import Visit
+from stream.waves import Arrival, Wave
 
 logger = logging.getLogger(__name__)
 
@@ -40,6 +41,11 @@ class Following:
         self._live = live
         self._shadow = shadow
 
+    def begin(self, wave: Wave, serving: Serving) -> None:
+        """Have the version know what was seen, or read again, before it steps its first wave."""
+        if serving.follower is not None and wave.arrivals:
+            serving.follower.begin(_now_ms(wave.arrivals))
+
     def see(self, visits: Sequence[Visit]) -> None:
         """Take in a wave's visits, whose states remember their events, and take up what is due."""
         recent = self._live.recent
@@ -48,8 +54,7 @@ class Following:
         recent.add(
             (v.event.event_time_ms, v.event.item_id, v.state.recent_items[-1 - NEAR : -1]) for v in visits
         )
-        # The watermark: one wrong stamp must not move the clock.
-        now_ms = max(v.arrival.watermark.ms for v in visits)
+        now_ms = _now_ms([v.arrival for v in visits])
         for follower in self._followers():
             follower.refresh(now_ms)
 
@@ -57,6 +62,11 @@ class Following:
         trial = self._shadow.trial
         servings = [self._live.current, *([] if trial is None else [trial.serving])]
         return [serving.follower for serving in servings if serving.follower is not None]
+
+
+def _now_ms(arrivals: Sequence[Arrival]) -> int:
+    """The watermark, which one wrong stamp does not move."""
+    return max(arrival.watermark.ms for arrival in arrivals)
 
 
 def recall_events(

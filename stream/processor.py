@@ -103,6 +103,7 @@ class Processor:
         """Step one wave. The states change in memory at once; nothing is durable yet."""
         with self._changed:
             serving = self._version()
+            self._following.begin(wave, serving)
             out = SteppedWave(-1, self._now_ns(), len(wave.arrivals), wave.level)
             self._stepping += 1
             for number in wave.partitions:
