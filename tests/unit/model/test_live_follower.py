@@ -1,3 +1,4 @@
+import importlib.util
 import math
 import threading
 from collections.abc import Iterator
@@ -79,7 +80,11 @@ def clicks(
     return [(at_ms + n, item, [after]) for n in range(times)]
 
 
-@pytest.fixture(params=["exact", "bfloat16"])
+HAS_FAISS = importlib.util.find_spec("faiss") is not None
+needs_faiss = pytest.mark.skipif(not HAS_FAISS, reason="faiss-cpu is not installed; it is optional")
+
+
+@pytest.fixture(params=["exact", "bfloat16", pytest.param("approximate", marks=needs_faiss)])
 def scoring(request: pytest.FixtureRequest) -> Scoring:
     chosen: Scoring = request.param
     return chosen
