@@ -18,7 +18,7 @@ class GrowingVocabulary(Vocabulary):
     """
 
     def __init__(self, trained: Vocabulary, room: int) -> None:
-        super().__init__(trained.item_ids.tolist(), trained.counts, trained.titles)
+        super().__init__(trained.item_ids.tolist(), trained.counts, trained.titles, trained.features)
         self.item_ids = np.concatenate([self.item_ids, np.full(room, None, object)])
         self.named = 0
 

@@ -36,7 +36,8 @@ class LiveFollower:
     The counts that the weights were trained to are those of the network's prior, brought to the
     half-life that is followed, times `share` of the first refresh, the part of all events that is seen
     here. A network without a prior has the counts of what was seen before its training ended. Raises
-    NextclickError when the network has no item tables on the CPU, or steps deterministically.
+    NextclickError when the network has no item tables on the CPU, has a loss of its own, or steps
+    deterministically.
     """
 
     def __init__(
@@ -90,15 +91,18 @@ class LiveFollower:
     def refresh(self, now_ms: int) -> bool:
         """Take up what has come, if it is time to and nobody is about it: → whether it was."""
         self._seen_ms = max(self._seen_ms, now_ms)
-        if self.refreshed_ms is not None and now_ms < self.refreshed_ms + self._every_ms:
-            return False
-        if not self._refreshing.acquire(blocking=False):
+        if not self._is_due(now_ms) or not self._refreshing.acquire(blocking=False):
             return False
         try:
-            self._take_up(now_ms)
+            # Another thread may have been about it until now.
+            if is_due := self._is_due(now_ms):
+                self._take_up(now_ms)
         finally:
             self._refreshing.release()
-        return True
+        return is_due
+
+    def _is_due(self, now_ms: int) -> bool:
+        return self.refreshed_ms is None or now_ms >= self.refreshed_ms + self._every_ms
 
     def begin(self, now_ms: int) -> None:
         """Take up what is there before the first step; later: nothing."""
@@ -218,6 +222,12 @@ def _chosen(rows: EventRows, chosen_N: npt.NDArray[np.bool_]) -> EventRows:
 
 def _followable(model: Model, stepper: Stepper) -> SampledNetwork:
     network = stepper.network
+    if isinstance(network, SampledNetwork) and network.has_own_loss:
+        raise NextclickError(
+            f"`follow` is set, and version {model.version} is a {type(network).__name__}",
+            "Its scores are no logarithms, so they cannot be moved by how popular items are.",
+            "Set `follow` to none, or serve a version that was trained on lists.",
+        )
     if stepper.deterministic:
         raise NextclickError(
             "`follow` is set, and `deterministic` too",

@@ -310,6 +310,13 @@ def test_what_cannot_be_followed_is_refused() -> None:
         LiveFollower(counted, Stepper(counted, device="cpu"), BOTH, recent)
 
 
+def test_a_network_whose_scores_are_no_logarithms_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = model_of()
+    monkeypatch.setattr(type(model.network), "has_own_loss", True)
+    with pytest.raises(NextclickError, match="no logarithms"):
+        LiveFollower(model, Stepper(model, device="cpu"), BOTH, RecentEvents(1_000))
+
+
 def test_rows_that_were_forgotten_hold_nothing() -> None:
     network = model_of().network
     assert isinstance(network, SampledNetwork)
