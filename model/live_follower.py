@@ -26,6 +26,9 @@ from model.network import SampledNetwork
 from model.recent_events import EventRows, RecentEvents
 from model.stepper import Stepper
 
+# Events of so long before the training, and what is older of all that were seen: late ones.
+SEEN_HALF_LIVES = 4
+OLDEST_SHARE = 0.01
 Numbers = npt.NDArray[np.int64]
 logger = logging.getLogger(__name__)
 
@@ -33,9 +36,9 @@ logger = logging.getLogger(__name__)
 class LiveFollower:
     """Moves the item tables of a stepper and the vocabulary beside it; at most `room` new items are listed.
 
-    The counts that the weights were trained to are those of the network's prior, brought to the
-    half-life that is followed, times `share` of the first refresh, the part of all events that is seen
-    here. A network without a prior has the counts of what was seen before its training ended. Raises
+    The counts that the weights were trained to are those of the events seen before the training ended.
+    Where these do not reach back far enough, they are those of the network's prior, brought to the
+    half-life that is followed, times `share`, the part of all events that is seen here. Raises
     NextclickError when the network has no item tables on the CPU, has a loss of its own, or steps
     deterministically.
     """
@@ -57,8 +60,7 @@ class LiveFollower:
         self.vocabulary = GrowingVocabulary(model.vocabulary, room if between.new_items else 0)
         prior = network.prior
         trained_ms = int(model.manifest.get("data", {}).get("last_event_time_ms", -1)) + 1
-        self._has_counts = prior is not None and int(prior.now_ms) > 0
-        if prior is not None and self._has_counts:
+        if prior is not None and int(prior.now_ms):
             trained_ms = int(prior.now_ms)
         else:
             logger.warning(
@@ -68,7 +70,7 @@ class LiveFollower:
             )
         self._known = self._rows = known
         self._tables = FollowedTables(network, known, known + room, trained_ms, between)
-        self._prior, self._share = prior, share
+        self._prior, self._share, self._knows_counts = prior, share, False
         self._free = list(range(len(self._tables) - 1, known - 1, -1))
         self._candidates: dict[str, int] = {}
         self._row_of: Numbers = np.zeros(0, np.int64)
@@ -81,7 +83,7 @@ class LiveFollower:
     @property
     def needed_from_ms(self) -> int:
         """The event time from which on events are worth knowing."""
-        return self._tables.trained_ms - (0 if self._has_counts else self._between.remembered_ms)
+        return self._tables.trained_ms - self._between.remembered_ms
 
     @property
     def age_ms(self) -> int:
@@ -113,15 +115,15 @@ class LiveFollower:
 
     @torch.inference_mode()
     def _take_up(self, now_ms: int) -> None:
-        if self.refreshed_ms is None:
-            self._begin()
         tables, fresh = self._tables, self._recent.since(self._place)
+        if self.refreshed_ms is None:
+            self._begin(fresh.rows.times_ms_N)
         self._place = fresh.end
         self._map(fresh.ids, fresh.numbering)
         since_N = fresh.rows.times_ms_N >= tables.trained_ms
         before, rows = _chosen(fresh.rows, ~since_N), _chosen(fresh.rows, since_N)
         tables.decay(now_ms)
-        if len(before) and not self._has_counts:
+        if len(before) and not self._knows_counts:
             items_N, times_ms_N = self._items(before)
             tables.add_trained(items_N, times_ms_N)
             tables.count(items_N, times_ms_N)
@@ -138,9 +140,13 @@ class LiveFollower:
             self._serve(moved)
         self.refreshed_ms = tables.now_ms
 
-    def _begin(self) -> None:
-        """Take over what the version knows of popularity."""
-        if self._prior is not None and self._has_counts:
+    def _begin(self, times_ms_N: Numbers) -> None:
+        """Take over what the version knows of popularity, where too little was seen before its training."""
+        enough_ms = self._tables.trained_ms - SEEN_HALF_LIVES * self._between.half_life_ms
+        # But for a few late ones.
+        is_seen = len(times_ms_N) > 0 and np.quantile(times_ms_N, OLDEST_SHARE) <= enough_ms
+        if self._prior is not None and not is_seen:
+            self._knows_counts = True
             counts_V = self._prior.counts_by(self._between.half_life_s) * self._share()
             self._tables.counts_V[: self._known] = counts_V
             self._tables.set_trained_counts(counts_V)
