@@ -178,21 +178,38 @@ def test_the_bias_moves_by_the_logarithm_of_the_counts_since_the_prior() -> None
     )
 
 
-def test_without_a_prior_the_counts_at_the_training_are_those_of_the_events_seen_before_it() -> None:
-    served = Served(model=model_of(prior=False))
-    before = clicks("i4", 10, at_ms=TRAINED_MS - 100_000)
-    served.recent.add(before)
-    served.follower.refresh(TRAINED_MS)
+@pytest.mark.parametrize(("prior", "seen_s"), [(False, 100), (True, 3_601), (True, 3_500)])
+def test_the_counts_at_the_training_are_those_seen_before_it_or_the_priors(prior: bool, seen_s: int) -> None:
+    served = Served(model=model_of(prior=prior))
     network = served.stepper.network
     assert isinstance(network, SampledNetwork)
-    assert served.stepper._bias is not None
+    trained_V = network.get_parameter("bias_V").detach()
+    if network.prior is not None:
+        trained_V = trained_V + network.prior.bias().detach()
+    served.recent.add(clicks("i4", 200, at_ms=TRAINED_MS - seen_s * 1000))
+    served.recent.add(clicks("i4", 1, at_ms=TRAINED_MS - 90_000_000))
+    served.follower.refresh(TRAINED_MS)
     # No time has passed since: popularity is what it was, and the bias the trained one.
-    torch.testing.assert_close(
-        served.stepper._bias.now(),
-        network.get_parameter("bias_V").detach(),
-        rtol=1e-4,
-        atol=1e-4,
-    )
+    assert served.stepper._bias is not None
+    torch.testing.assert_close(served.stepper._bias.now(), trained_V, rtol=1e-4, atol=1e-4)
+    served.recent.add(clicks("i3", 100, at_ms=TRAINED_MS))
+    served.follower.refresh(TRAINED_MS + MINUTE_MS)
+    then = 0.0
+    if seen_s == 3_500:
+        assert network.prior is not None
+        then = float(network.prior.counts_KV[0, 3]) * 900 / 600
+    now = (then + 100) * 2 ** (-60 / 900)
+    expected = float(trained_V[3]) + math.log(now + 0.1) - math.log(then + 0.1)
+    assert float(served.stepper._bias.now()[3]) == pytest.approx(expected, abs=1e-2)
+
+
+def test_a_row_that_went_to_another_item_is_not_the_first_ones_any_more() -> None:
+    served = Served(room=3)
+    for minute, names in ((1, "abc"), (2, "xyz"), (3, "aa")):
+        at_ms = TRAINED_MS + minute * MINUTE_MS
+        served.recent.add([row for name in names for row in clicks(name, 1, at_ms=at_ms)])
+        assert served.follower.refresh(at_ms + MINUTE_MS)
+    assert [name for name in "abcxyz" if name in served.follower.vocabulary.index] == ["a"]
 
 
 def test_no_more_items_are_listed_than_there_is_room_for_and_junk_takes_none() -> None:
