@@ -20,7 +20,7 @@ from model.recent_events import RecentEvents
 from model.stepper import Stepper
 from model.vocabulary import Vocabulary
 
-ITEMS = 200
+ITEMS = 2_000
 TRAINED_MS = 100_000_000
 MINUTE_MS = 60_000
 BOTH = Between(True, True)
@@ -96,7 +96,7 @@ def test_an_item_born_since_is_listed_and_stepped_on_from_the_refresh_on(
     embedding: str, scoring: Scoring
 ) -> None:
     served = Served(scoring=scoring, model=model_of(embedding))
-    served.recent.add(clicks("new", 3_000))
+    served.recent.add(clicks("new", 30_000))
     assert "new" not in served.follower.vocabulary.index
     assert served.follower.refresh(TRAINED_MS + MINUTE_MS)
     row = served.follower.vocabulary.index["new"]
@@ -104,7 +104,7 @@ def test_an_item_born_since_is_listed_and_stepped_on_from_the_refresh_on(
     assert isinstance(network, SampledNetwork)
     for name in (network.input_table, network.output_table):
         table = network.get_parameter(name)
-        torch.testing.assert_close(table[row], table[7], rtol=1e-3, atol=1e-3)
+        torch.testing.assert_close(table[row], table[7], rtol=1e-2, atol=1e-2)
     listed = served.lists(["i7", "new"])
     assert all("new" in shown for shown in listed)
     assert all("new" not in shown for shown in served.lists(["i7", "i3"], exclude=["new"]))
@@ -155,9 +155,12 @@ def test_one_session_does_not_list_an_item(scoring: Scoring) -> None:
 def test_known_items_move_with_their_popularity_and_only_if_that_is_followed() -> None:
     for between, moves in ((BOTH, True), (Between(new_items=True), False)):
         served = Served(between)
-        before = served.lists(["i3"])
-        rising = next(f"i{n}" for n in range(ITEMS) if f"i{n}" not in before[0])
-        served.recent.add(clicks(rising, 3_000))
+        network = served.stepper.network
+        assert isinstance(network, SampledNetwork)
+        assert network.prior is not None
+        rising = f"i{int(network.prior.counts_KV[0].argmin())}"
+        assert rising not in served.lists(["i3"])[0]
+        served.recent.add(clicks(rising, 30_000))
         served.follower.refresh(TRAINED_MS + MINUTE_MS)
         assert (rising in served.lists(["i3"])[0]) == moves
 
