@@ -201,8 +201,8 @@ def run(
     served, cpu_s = 0, 0.0
     ends = [*(tick_ms for tick_ms, _ in versions), sys.maxsize]
     for (begin, end), (_, version) in zip(pairwise(ends), versions, strict=True):
-        if begin > begin_ms:
-            worker.swap(version)
+        # The first one too: what was served before it was trained is for it to know by now.
+        worker.swap(version)
         chosen = [event for event in events if begin <= event.event_time_ms < end]
         started_s = time.process_time()
         worker.serve(chosen)
