@@ -262,6 +262,10 @@ BENCHMARKS = {
         "Training events/s and FLOP/s of GRU4Rec, beside the machine's matmul peak of the same run.",
         "--items 37483",
     ),
+    "networks": (
+        "Training events/s, time of a step and memory of networks at a size, beside the machine's peak.",
+        "--models 'gru4rec feature-lstm' --items 37483",
+    ),
 }
 
 

@@ -1,0 +1,157 @@
+"""What networks cost at a size: training events/s, time of a step, memory, each in a process of its own.
+
+The data are random sessions over `--items` items of Zipf popularity, each item with a title,
+brand, category and price of its own: cost depends on shapes, not on what is learned. The
+machine's matmul peak stands beside, from the same run. With one thread all of a network's times
+are CPU time, so that what else the machine does tells little. A step is scores and list of a wave,
+of one session or of 64, with all items scored.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import resource
+import sys
+import time
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+
+sys.path.insert(0, str(Path(__file__).parents[2]))
+
+from deploy.benchmarks.train import matmul_peak
+from model.bundle import Model
+from model.config import ModelConfig
+from model.errors import NextclickError
+from model.networks import columns_of
+from model.params import distinct, parse_models, parse_settings, read_variants
+from model.sessions import SessionRule, Sessions
+from model.stepper import Stepper
+from model.train import train
+from model.vocabulary import Vocabulary
+
+STEP_SECONDS = 2.0
+WAVES = (1, 64)
+WORDS = 2_000
+
+
+def random_log(events: int, items: int, rng: np.random.Generator) -> pd.DataFrame:
+    """Sessions of four events on average, in event-time order, each item at least once."""
+    popularity = 1 / np.arange(1, items + 1)
+    item = rng.choice(items, size=events, p=popularity / popularity.sum())
+    item[rng.permutation(events)[:items]] = np.arange(items)
+    lengths = rng.geometric(1 / 3, size=events) + 1
+    session = np.repeat(np.arange(events), lengths)[:events]
+    words = rng.integers(WORDS, size=(items, 5))
+    titles = np.array([" ".join(f"word{word}" for word in row) for row in words], object)
+    return pd.DataFrame(
+        {
+            "session_id": session.astype(str),
+            "item_id": item.astype(str),
+            "event_time_ms": np.arange(events) * 1000,
+            "user_id": (session // 3).astype(str),
+            "brand": [f"brand{number}" for number in item % 500],
+            "category": [f"category{number}" for number in item % 100],
+            "price": 1.0 + item % 97,
+            "title": titles[item],
+        }
+    )
+
+
+def peak_mib() -> int:
+    """The most memory that this process has had resident so far."""
+    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+
+
+def measure(config: ModelConfig, events: int, items: int, threads: int) -> dict[str, Any]:
+    """One epoch of training, then steps of waves."""
+    torch.set_num_threads(threads)
+    frame = random_log(events, items, np.random.default_rng(0))
+    vocabulary = Vocabulary.from_frame(frame, columns_of(config))
+    sessions = Sessions.from_frame(frame, vocabulary, SessionRule(None))
+    before = peak_mib()
+    clock = time.process_time if threads == 1 else time.perf_counter
+    started = clock()
+    result = train(sessions, vocabulary, config, threads=threads)
+    seconds = clock() - started
+    figures: dict[str, Any] = {
+        "parameters": sum(p.numel() for p in result.network.parameters() if p.requires_grad),
+        "training_events_per_s": round(result.events / seconds),
+        "mib_before_training": before,
+        "peak_mib": peak_mib(),
+    }
+    stepper = Stepper(
+        Model("", config, vocabulary, result.network), device="cpu", wave_size=max(WAVES), scoring="exact"
+    )
+    for wave in WAVES:
+        rows = stepper.initial_rows(wave)
+        chosen = frame.iloc[:wave]
+        columns = {name: chosen[name].to_numpy(object) for name in columns_of(config)}
+        columns["item"] = vocabulary.encode(chosen["item_id"])
+        count, started = -3, clock()
+        while count < 1 or clock() - started < STEP_SECONDS:
+            if not count:
+                started = clock()
+            stepper.step(columns, rows)
+            count += 1
+        figures[f"ms_per_step_of_{wave}"] = round(1000 * (clock() - started) / count, 3)
+    figures["state_bytes"] = stepper.layout.row_bytes
+    return figures
+
+
+def main() -> int:
+    """Measure the peak, then network after network, and print a line for each."""
+    # By the module's name: what runs as a script cannot be found by another process.
+    from deploy.benchmarks.networks import measure
+
+    parser = argparse.ArgumentParser(prog="nextclick bench networks", description=__doc__)
+    parser.add_argument("--models", default="", help="as in `nextclick compare`")
+    parser.add_argument("--variants", type=Path, help="a file of named configurations")
+    parser.add_argument("--only", default="", help="the names of some of the variants")
+    parser.add_argument("--set", dest="settings", action="append", default=[], help="name=value, of all")
+    parser.add_argument("--items", type=int, default=37_483)
+    parser.add_argument("--events", type=int, default=50_000)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--json", action="store_true")
+    arguments = parser.parse_args()
+    if arguments.events < arguments.items:
+        parser.error("--events is at least --items, so that each item can occur")
+    always = {**parse_settings(arguments.settings), "epochs": 1, "session_gap_s": 0}
+    try:
+        configs = parse_models(arguments.models.split(), {}, always) if arguments.models else {}
+        if arguments.variants:
+            named = read_variants(arguments.variants, always, arguments.only.split())
+            configs = distinct([*configs.items(), *named.items()])
+    except NextclickError as error:
+        parser.error(f"{error.what} {error.meaning} {error.remedy}")
+    if not configs:
+        parser.error("name some with --models or --variants")
+    torch.set_num_threads(arguments.threads)
+    figures: dict[str, Any] = {
+        "machine": f"{platform.processor() or platform.machine()}, {arguments.threads} threads, "
+        f"Python {platform.python_version()}, torch {torch.__version__}",
+        "items": arguments.items,
+        "matmul_peak_gflop_per_s": round(matmul_peak([(1024, 1024, 1024)]) / 1e9, 1),
+    }
+    if not arguments.json:
+        print("\n".join(f"{name}: {value}" for name, value in figures.items()))
+    for name, config in configs.items():
+        with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+            size = arguments.events, arguments.items, arguments.threads
+            figures[name] = pool.submit(measure, config, *size).result()
+        if not arguments.json:
+            print(f"{name}: {', '.join(f'{key} {value:,}' for key, value in figures[name].items())}")
+    if arguments.json:
+        print(json.dumps(figures))
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
