@@ -100,3 +100,13 @@ def test_what_is_not_there_is_said_in_three_parts(registry: Path, arguments: lis
     assert isinstance(refused.exception, NextclickError)
     assert message in refused.exception.what
     assert refused.exception.meaning and refused.exception.remedy
+
+
+def test_an_error_shows_brackets_as_they_were_typed(
+    registry: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.argv", ["nextclick", "recommend", "[/x] [bold]", "--registry", str(registry)])
+    with pytest.raises(SystemExit) as ended:
+        nextclick.main()
+    assert ended.value.code == 2
+    assert "there is no item '[/x] [bold]'" in capsys.readouterr().err

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from replay.clock import Pace
@@ -16,6 +16,7 @@ from stream.events import decode_event, encode_event
 from stream.settings import Settings
 
 
+@settings(deadline=None)
 @given(
     st.lists(st.lists(st.integers(0, 12), max_size=12), max_size=12),
     st.sampled_from([0, 300, 2_000, 1 << 20]),
