@@ -138,7 +138,8 @@ class PositionNorm(nn.BatchNorm1d):
     """Batch normalisation over positions (Ioffe, Szegedy, ICML 2015).
 
     In training by the mean and variance of the batch, which move the running ones; in evaluation,
-    and for a single position, which has no variance, by the running ones.
+    and for a single position, which has no variance, by the running ones. Processes that train
+    together have each their own; those of the first are saved.
     """
 
     def forward(self, input: Tensor) -> Tensor:

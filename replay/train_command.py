@@ -72,7 +72,7 @@ def train(
     ] = None,
     epochs: Annotated[int | None, setting("epochs", "passes over the training sessions")] = None,
     hidden_size: Annotated[int | None, setting("hidden_size", "units of each layer, or factors")] = None,
-    layers: Annotated[int | None, setting("layers", "GRU layers")] = None,
+    layers: Annotated[int | None, setting("layers", "recurrent layers")] = None,
     embedding: Annotated[str | None, setting("embedding", "tied, separate or one-hot")] = None,
     batch_size: Annotated[int | None, setting("batch_size", "sessions side by side")] = None,
     negatives: Annotated[int | None, setting("negatives", "extra negatives, shared by a batch")] = None,
