@@ -1,4 +1,4 @@
-"""The layers' equations against slow, literal ones in numpy; a step against a packed block."""
+"""Stacks by name against slow, literal equations; the network's shapes, scores and blocks."""
 
 from collections.abc import Mapping, Sequence
 
@@ -9,6 +9,7 @@ import torch
 from pydantic import ValidationError
 
 from model.config import ModelConfig
+from model.errors import NextclickError
 from model.network import SampledNetwork
 from model.networks import build
 from model.networks.recurrent import Recurrent
@@ -98,10 +99,10 @@ def literally(stack: RecurrentStack, rows: Vector) -> tuple[list[list[float]], d
     return outputs, state
 
 
-def stack_of(layers: tuple[str, ...], dropout: float = 0.0) -> RecurrentStack:
+def stack_of(layers: tuple[str, ...]) -> RecurrentStack:
     """With biases that are not zero, as after training."""
     torch.manual_seed(5)
-    stack = RecurrentStack(COLUMNS, named_layers(layers), dropout=dropout)
+    stack = RecurrentStack(COLUMNS, named_layers(layers))
     with torch.no_grad():
         for parameter in stack.parameters():
             parameter.add_(torch.randn_like(parameter), alpha=0.3)
@@ -149,15 +150,6 @@ def test_a_block_goes_on_from_the_states_that_the_block_before_it_left() -> None
     torch.testing.assert_close(torch.cat([first, second]), whole)
     for name, tensor in after_whole.items():
         torch.testing.assert_close(state[name], tensor)
-
-
-def test_the_forget_gates_begin_open_and_each_gates_weights_by_its_own_size() -> None:
-    stack = RecurrentStack(COLUMNS, [("lstm", 4)])
-    bias = stack.layers[0].get_parameter("bias_ih_l0")
-    assert bias.tolist() == [0.0] * 4 + [1.0] * 4 + [0.0] * 8
-    assert not stack.layers[0].get_parameter("bias_hh_l0").any()
-    bound = np.sqrt(6 / (4 + COLUMNS))
-    assert 0.8 * bound < float(stack.layers[0].get_parameter("weight_ih_l0").abs().max().detach()) <= bound
 
 
 def network_of(**settings: object) -> Recurrent:
@@ -212,62 +204,12 @@ def test_the_item_tables_are_the_only_parameters_kept_from_dense_updates() -> No
     assert not network.dense_parameters().keys() & tables
 
 
-def test_dropout_acts_behind_every_layer_and_in_training_only() -> None:
-    stack = stack_of(("gru-40", "lstm-40"), dropout=0.5)
-    data, batch_sizes = packed([torch.randn(3, COLUMNS)])
-    first, second = (stack.block(data, batch_sizes, initial(stack, 1))[0] for _ in range(2))
-    torch.testing.assert_close(first, second)
-    stack.train()
-    for output, state in (
-        stack.block(data[:1], batch_sizes[:1], initial(stack, 1)),
-        stack.step(data[:1], initial(stack, 1)),
-    ):
-        dropped = output == 0
-        assert 5 < int(dropped.sum()) < 35
-        torch.testing.assert_close(output[~dropped], 2 * state["hidden1"][~dropped])
-
-
-def test_batch_normalisation_is_by_all_rows_of_a_block_in_training_and_by_running_statistics_at_a_step() -> (
-    None
-):
-    torch.manual_seed(6)
-    stack = RecurrentStack(COLUMNS, [("gru", 3), ("lstm", 2)], batch_norm=True)
-    plain = RecurrentStack(COLUMNS, [("gru", 3)])
-    plain.layers[0].load_state_dict(stack.layers[0].state_dict())
-    data, batch_sizes = packed([torch.randn(length, COLUMNS) for length in (4, 2, 1)])
-    first = plain.block(data, batch_sizes, initial(plain, 3))[0].detach().double().numpy()
-    stack.train()
-    trained, _ = stack.block(data, batch_sizes, initial(stack, 3))
-    # Of seven rows: the mean of all, the biased variance in training, the unbiased one kept.
-    running_mean, running_var = 0.1 * first.mean(0), 0.9 + 0.1 * first.var(0, ddof=1)
-    norm = stack.norms[0]
-    torch.testing.assert_close(norm.get_buffer("running_mean"), torch.tensor(running_mean).float())
-    torch.testing.assert_close(norm.get_buffer("running_var"), torch.tensor(running_var).float())
-    torch.testing.assert_close(trained.mean(0), torch.zeros(2), atol=1e-6, rtol=0)
-    stack.eval()
-    block, after = stack.block(data, batch_sizes, initial(stack, 3))
-    assert not torch.allclose(block, trained)
-    state, outputs = initial(stack, 3), []
-    for begin, size in zip((0, 3, 5, 6), batch_sizes.tolist(), strict=True):
-        lanes = {name: tensor[:size] for name, tensor in state.items()}
-        output, lanes = stack.step(data[begin : begin + size], lanes)
-        state = {name: torch.cat([lanes[name], tensor[size:]]) for name, tensor in state.items()}
-        outputs.append(output)
-    torch.testing.assert_close(torch.cat(outputs), block)
-    for name, tensor in after.items():
-        torch.testing.assert_close(state[name], tensor)
-    x = (torch.tensor(first) - torch.tensor(running_mean)) / torch.sqrt(torch.tensor(running_var) + 1e-5)
-    torch.testing.assert_close(norm(torch.tensor(first).float()), x.float())
-
-
-def test_a_single_row_is_normalised_by_running_statistics_in_training_too() -> None:
-    stack = RecurrentStack(COLUMNS, [("gru", 3)], batch_norm=True)
-    row = torch.randn(1, COLUMNS)
-    expected = stack.eval().step(row, initial(stack, 1))[0]
-    torch.testing.assert_close(stack.train().step(row, initial(stack, 1))[0], expected)
-
-
 @pytest.mark.parametrize("layer", ["lstm", "lstm-0", "conv-3", "gru-10000", "GRU-3"])
 def test_a_layer_that_is_none_is_refused(layer: str) -> None:
     with pytest.raises(ValidationError, match="stack"):
         ModelConfig(network="recurrent", stack=(layer,))
+
+
+def test_a_one_hot_input_is_refused() -> None:
+    with pytest.raises(NextclickError, match="no one-hot input"):
+        network_of(embedding="one-hot")
