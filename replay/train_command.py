@@ -188,16 +188,7 @@ def train(
                 checkpoint=checkpoint if checkpoint_every else None,
                 replicas=replicas,
                 threads=threads,
-                after_epoch=lambda epoch, scored: (
-                    log.print(
-                        f"epoch {epoch}: Recall@20 {scored.recall:.4f} MRR@20 {scored.mrr:.4f} accuracy "
-                        f"{scored.accuracy:.4f}{'' if scored.loss is None else f' loss {scored.loss:.3f}'} "
-                        f"of {scored.targets:,} next events",
-                        highlight=False,
-                    )
-                    if replicas.rank == 0
-                    else None
-                ),
+                after_epoch=_tell if replicas.rank == 0 else lambda epoch, scored: None,
                 progress=report,
             )
         if replicas.rank > 0:
@@ -207,6 +198,12 @@ def train(
             wanted, leaky=leaky, all_items=all_items, promote=promote, as_json=as_json,
         )  # fmt: skip
         checkpoint.remove()
+
+
+def _tell(epoch: int, scored: Evaluation) -> None:
+    loss = "" if scored.loss is None else f" loss {scored.loss:.3f}"
+    measures = f"Recall@20 {scored.recall:.4f} MRR@20 {scored.mrr:.4f} accuracy {scored.accuracy:.4f}{loss}"
+    log.print(f"epoch {epoch}: {measures} of {scored.targets:,} next events", highlight=False)
 
 
 def _save(
