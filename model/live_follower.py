@@ -228,7 +228,7 @@ def _chosen(rows: EventRows, chosen_N: npt.NDArray[np.bool_]) -> EventRows:
 
 def _followable(model: Model, stepper: Stepper) -> SampledNetwork:
     network = stepper.network
-    if isinstance(network, SampledNetwork) and network.has_own_loss:
+    if isinstance(network, SampledNetwork) and (network.has_own_loss or network.scores_by_direction):
         raise NextclickError(
             f"`follow` is set, and version {model.version} is a {type(network).__name__}",
             "Its scores are no logarithms, so they cannot be moved by how popular items are.",

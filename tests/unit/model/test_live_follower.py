@@ -331,9 +331,12 @@ def test_what_cannot_be_followed_is_refused() -> None:
         LiveFollower(counted, Stepper(counted, device="cpu"), BOTH, recent)
 
 
-def test_a_network_whose_scores_are_no_logarithms_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("trait", ["has_own_loss", "scores_by_direction"])
+def test_a_network_whose_scores_are_no_logarithms_is_refused(
+    monkeypatch: pytest.MonkeyPatch, trait: str
+) -> None:
     model = model_of()
-    monkeypatch.setattr(type(model.network), "has_own_loss", True)
+    monkeypatch.setattr(type(model.network), trait, True)
     with pytest.raises(NextclickError, match="no logarithms"):
         LiveFollower(model, Stepper(model, device="cpu"), BOTH, RecentEvents(1_000))
 
