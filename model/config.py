@@ -39,7 +39,7 @@ class ModelConfig(BaseModel):
     stack: tuple[Layer, ...] = Field(
         (),
         max_length=8,
-        description="one by one, as lstm-256 or dense-312, instead of cell and layers",
+        description="of recurrent and text-gru, one by one, as lstm-256 or dense-312",
     )
     batch_norm: bool = Field(
         False, description="behind each layer of `recurrent`; feature-lstm always has it"

@@ -16,7 +16,7 @@ from torch.nn.functional import normalize
 
 from model.config import VECTOR_LOSSES, ModelConfig
 from model.network import NO_COLUMNS, Columns, SampledNetwork, State, StateField
-from model.recurrent_stack import RecurrentStack
+from model.recurrent_stack import LayerName, RecurrentStack, named_layers
 from model.titles import title_space
 from model.vocabulary import Vocabulary
 
@@ -29,7 +29,7 @@ class TextGRU(SampledNetwork):
 
     The e_v have length one, so the nearest by cosine are the nearest by distance too, whichever
     loss y was trained by. An item without a title has the vector zero: it is an input that tells
-    nothing, no target to learn from, and is listed last.
+    nothing, no target to learn from, and is listed last. `config.stack` names other layers.
     """
 
     input_table = output_table = "title_VD"
@@ -44,10 +44,11 @@ class TextGRU(SampledNetwork):
         self.space = title_space(config)
         self.title_VD = nn.Parameter(torch.zeros(self.items, self.space.size), requires_grad=False)
         self.bias_V = nn.Parameter(torch.zeros(self.items), requires_grad=False)
-        self.stack = RecurrentStack(
-            self.space.size, [("gru", units), ("lstm", units), ("gru", units)], dropout=config.dropout_hidden
-        )
-        self.linear = nn.Linear(units, self.space.size)
+        layers: list[tuple[LayerName, int]] = [("gru", units), ("lstm", units), ("gru", units)]
+        if config.stack:
+            layers = named_layers(config.stack)
+        self.stack = RecurrentStack(self.space.size, layers, dropout=config.dropout_hidden)
+        self.linear = nn.Linear(self.stack.width, self.space.size)
 
     def begin(self, vocabulary: Vocabulary) -> None:
         """Place all items by their titles, in a space of these titles unless there is one already."""
@@ -57,11 +58,11 @@ class TextGRU(SampledNetwork):
         self.bias_V.data.copy_(torch.where(self.title_VD.any(1), 0.0, WITHOUT_TITLE))
 
     def state_fields(self) -> tuple[StateField, ...]:
-        """The hidden vector of each layer, and the LSTM's cell."""
+        """The hidden vector of each layer, and the cells of LSTMs."""
         return self.stack.state_fields()
 
     def run(self, rows_BE: Tensor, state: State, inputs: Columns = NO_COLUMNS) -> tuple[Tensor, State]:
-        """One step of the three layers, dropout behind each, and the linear one: → y, B×D."""
+        """One step of the layers, dropout behind each, and the linear one: → y, B×D."""
         output_BH, state = self.stack.step(rows_BE, state)
         return self.linear(output_BH), state
 

@@ -1,9 +1,11 @@
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from model.config import ModelConfig
 from model.errors import NextclickError
+from model.networks import build
 from model.params import (
     build_config,
     distinct,
@@ -13,6 +15,8 @@ from model.params import (
     read_variants,
     write_params,
 )
+from model.recurrent_stack import RecurrentStack
+from model.vocabulary import Vocabulary
 from tests.conftest import ROOT
 
 
@@ -113,6 +117,13 @@ def test_the_published_table_has_its_14_versions_and_two_models() -> None:
     ]
     by_items = [name for name in tables if tables[name]["network"] == "recurrent"]
     assert len(by_items) == 8
+    for name, config in read_variants(path).items():
+        network = build(config, Vocabulary(["a", "b"], np.array([2, 1])))
+        stack = network.get_submodule("stack")
+        assert isinstance(stack, RecurrentStack)
+        assert [f"{kind}-{units}" for kind, units in zip(stack.kinds, stack.units, strict=True)] == list(
+            config.stack
+        ), name
     variants = read_variants(path, only=by_items)
     model_1 = variants["model-1-2-lstm-256"]
     assert (model_1.stack, model_1.dropout_hidden, model_1.embedding_size) == (("lstm-256",) * 2, 0.3, 128)
