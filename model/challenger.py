@@ -194,6 +194,7 @@ def contenders(
             network,
             targets,
             exclude_session_items=config.exclude_session_items,
+            losses=False,
             popularity_V=known.counts,
             progress=lambda done, total, name=name: tell(done, total, name),  # type: ignore[misc]
         )
@@ -211,6 +212,7 @@ def recalls_of(challengers: Sequence[Challenger], split: Split) -> list[float]:
             challenger.network,
             sample(sessions, SAMPLED_TARGETS),
             exclude_session_items=challenger.config.exclude_session_items,
+            losses=False,
             popularity_V=challenger.vocabulary.counts,
         )
         recalls.append(ranks.evaluation().recall)

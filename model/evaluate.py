@@ -97,11 +97,18 @@ def evaluate(
     k: int = 20,
     lanes: int = LANES,
     exclude_session_items: bool = False,
+    losses: bool = True,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Evaluation:
     """Recall@k and MRR@k of the next events of known items, as `rank_targets` ranks them."""
     return rank_targets(
-        network, sessions, k=k, lanes=lanes, exclude_session_items=exclude_session_items, progress=progress
+        network,
+        sessions,
+        k=k,
+        lanes=lanes,
+        exclude_session_items=exclude_session_items,
+        losses=losses,
+        progress=progress,
     ).evaluation()
 
 
@@ -114,6 +121,7 @@ def rank_targets(
     lanes: int = LANES,
     exclude_session_items: bool = False,
     lists: bool = False,
+    losses: bool = True,
     popularity_V: npt.NDArray[np.int64] | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Ranks:
@@ -124,8 +132,9 @@ def rank_targets(
     item is a target that is missed, leaves the state alone, and before a session's first known
     item the list is POP's. `exclude_session_items` masks a session's newest 50 items, as the
     stream does; where `is_target` says which events the evaluation is about, all items before them,
-    and only those events are ranked. `lists` counts the items that are listed. `progress` gets
-    (next events done, all).
+    and only those events are ranked. `lists` counts the items that are listed, `losses` takes
+    the cross-entropy of a softmax, at about the cost of its scores. `progress` gets (next events done,
+    all).
     """
     unknown = int(((sessions.items < 0) & sessions.counted).sum())
     numbers = np.arange(len(sessions))
@@ -137,9 +146,9 @@ def rank_targets(
     of_sessions = np.zeros(known.pairs, np.int64)
     listed_V = np.zeros(network.items, np.int64)
     columns = InputColumns(network, known)
-    is_softmax = isinstance(network, SampledNetwork) and network.is_softmax
+    is_softmax = losses and isinstance(network, SampledNetwork) and network.is_softmax
     state = network.initial_state(0)
-    losses = np.zeros(known.pairs, np.float32) if is_softmax else None
+    loss_N = np.zeros(known.pairs, np.float32) if is_softmax else None
     done, passed, seconds = 0, 0, 0.0
     for batch in session_parallel(known, lanes):
         state = network.carry(state, batch)
@@ -156,10 +165,10 @@ def rank_targets(
         target_B = columns.targets(rows_B)
         scores = network.score(output_BH)
         now = slice(done, done + len(target_B))
-        if losses is not None:
+        if loss_N is not None:
             assert isinstance(scores, torch.Tensor)
             paused = time.perf_counter()
-            losses[now] = cross_entropies(scores, target_B).numpy()
+            loss_N[now] = cross_entropies(scores, target_B).numpy()
             started += time.perf_counter() - paused
         exclude_BM = newest_items(known, rows_B) if exclude_session_items else None
         if lists:
@@ -170,7 +179,7 @@ def rank_targets(
         of_sessions[now] = numbers[origin[np.searchsorted(known.offsets, rows_B, side="right") - 1]]
         done += len(target_B)
     ranks, of_sessions = ranks[:done], of_sessions[:done]
-    losses = None if losses is None else losses[:done]
+    loss_N = None if loss_N is None else loss_N[:done]
     if popularity_V is not None:
         for more_ranks, more_sessions in _beyond_the_known(sessions, popularity_V):
             ranks, of_sessions = np.r_[ranks, more_ranks], np.r_[of_sessions, more_sessions]
@@ -182,7 +191,7 @@ def rank_targets(
         k,
         listed_V,
         seconds,
-        losses,
+        loss_N,
     )
 
 

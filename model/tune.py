@@ -124,7 +124,7 @@ def tune(
         scored = (
             result.validation[-1]
             if result.validation
-            else evaluate(result.network, newer, exclude_session_items=masked)
+            else evaluate(result.network, newer, exclude_session_items=masked, losses=False)
         )
         reached[trial.number] = (config, scored)
         return _value(scored, measure)
