@@ -33,7 +33,10 @@ class QualityCollector(Collector):
         return []
 
     def collect(self) -> Iterator[Metric]:
-        """Counters since the start; gauges by window and slice, with 95 % intervals."""
+        """Counters since the start; gauges by window and slice, over all events with 95 % intervals.
+
+        A scrape takes the interpreter from the waves: the intervals of slices are in /api/quality.
+        """
         sums = self._prequential.sums()
         counters = [
             CounterMetricFamily(f"nextclick_prequential_{name}", help_, labels=["system"])
@@ -72,9 +75,9 @@ class QualityCollector(Collector):
                 ("hits", "of these, in the list"),
                 ("reciprocal_ranks", "sum of 1/rank of the hits"),
                 ("recall_at_20", "share of hits"),
+                ("mrr_at_20", "mean of 1/rank"),
                 ("recall_at_20_low", "of its 95 % interval, by sessions"),
                 ("recall_at_20_high", "of its 95 % interval, by sessions"),
-                ("mrr_at_20", "mean of 1/rank"),
                 ("mrr_at_20_low", "of its 95 % interval, by sessions"),
                 ("mrr_at_20_high", "of its 95 % interval, by sessions"),
             )
@@ -85,9 +88,10 @@ class QualityCollector(Collector):
                     for system, found in measured(table).items():
                         numbers = (
                             found.events, found.hits, found.reciprocal_ranks,
-                            found.recall.mean, found.recall.low, found.recall.high,
-                            found.mrr.mean, found.mrr.low, found.mrr.high,
+                            found.recall.mean, found.mrr.mean,
+                            *((found.recall.low, found.recall.high, found.mrr.low, found.mrr.high)
+                              if kind == "all" else ()),
                         )  # fmt: skip
-                        for gauge, number in zip(gauges.values(), numbers, strict=True):
+                        for gauge, number in zip(gauges.values(), numbers, strict=False):
                             gauge.add_metric([system, window, kind, value], number)
         yield from gauges.values()

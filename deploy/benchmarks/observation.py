@@ -31,8 +31,9 @@ from stream.settings import Settings
 from stream.worker_process import WorkerProcess
 
 ROOT = Path(__file__).parents[2]
-LOOK_EVERY_S = 0.2
-SERIES_EVERY_S = 1.0
+# Each look at /api/status, and each scrape of /metrics still more, takes the worker's interpreter.
+LOOK_EVERY_S = 0.5
+SERIES_EVERY_S = 5.0
 ANSWER_TIMEOUT_S = 15.0
 SERIES_GAUGES = ("nextclick_open_sessions", "nextclick_store_bytes")
 
@@ -106,11 +107,17 @@ class Observation:
 
 
 def follow_worker(
-    worker: WorkerProcess, events: int, observation: Observation, timeout_s: float | None = None
+    worker: WorkerProcess,
+    events: int,
+    observation: Observation,
+    *,
+    series: bool = False,
+    timeout_s: float | None = None,
 ) -> dict[str, Any]:
     """Observe a worker until it has read `events` and nothing is in flight; → its last status.
 
-    Raises NextclickError when it ends, or has made no list for `timeout_s`.
+    With `series` its metrics are scraped on the way. Raises NextclickError when it ends, or has made
+    no list for `timeout_s`.
     """
     next_series_s, moved_s, lists = 0.0, time.monotonic(), -1
     while True:
@@ -123,7 +130,7 @@ def follow_worker(
                 lists, moved_s = status["lists"], now_s
             read = status["accounting"]["read"]
             finished = read >= events and not status["accounting"]["in_flight"]
-            if finished or now_s >= next_series_s:
+            if series and (finished or now_s >= next_series_s):
                 next_series_s = now_s + SERIES_EVERY_S
                 observation.add_to_series({"events_read": read, **gauges(worker)})
             if finished:

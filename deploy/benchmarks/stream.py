@@ -59,13 +59,13 @@ def trained(frame: pd.DataFrame, vocabulary: Vocabulary, config: ModelConfig) ->
 
 
 def serve(
-    settings: Settings, log_path: Path, events: int, broker_pid: int | None
+    settings: Settings, log_path: Path, events: int, broker_pid: int | None, *, series: bool = False
 ) -> tuple[Observation, dict[str, Any]]:
     """Let a worker serve the backlog; → what was observed, and its accounting with its exit code."""
     worker = WorkerProcess(settings, log_path)
     try:
         observation = Observation(worker.process.pid, broker_pid)
-        status = follow_worker(worker, events, observation)
+        status = follow_worker(worker, events, observation, series=series)
     finally:
         exit_code = worker.stop()
     accounting = {k: v for k, v in status["accounting"].items() if k != "partitions"}
@@ -157,7 +157,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument(
         "--peer-torch-threads", type=int, help="default: 1 where it steps one by one, else as the worker"
     )
-    parser.add_argument("--series", type=Path, help="save events read, memory, sessions, ... by wall second")
+    parser.add_argument("--series", type=Path, help="save events read, memory, sessions, ... of every 5 s")
     parser.add_argument("--bootstrap-servers", help="default: a broker of its own, by deploy/kafka.sh")
     parser.add_argument("--json", action="store_true")
     return parser.parse_args()
@@ -191,7 +191,9 @@ def main() -> int:
             sent = replay_frames(settings, [backlog])
             print(f"{sent.sure:,} events in Kafka at {sent.rate:,.0f} events/s", file=sys.stderr)
             before = limits(settings.registry_dir, model.version, settings.device, settings.wave_size, items)
-            observation, ended = serve(settings, folder / "worker.log", len(backlog), broker_pid)
+            observation, ended = serve(
+                settings, folder / "worker.log", len(backlog), broker_pid, series=arguments.series is not None
+            )
             after = limits(settings.registry_dir, model.version, settings.device, settings.wave_size, items)
             threads, limit = best([before, after])
             result = {
