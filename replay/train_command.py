@@ -15,7 +15,7 @@ from model.baselines.pop import Pop
 from model.checkpoint import EVERY_BATCHES, CheckpointFile, fingerprint
 from model.config import ModelConfig
 from model.evaluate import Evaluation, rank_targets
-from model.networks import columns_of
+from model.networks import NETWORKS, columns_of
 from model.params import build_config, parse_settings, read_params
 from model.registry import Registry
 from model.replicas import Replicas
@@ -66,7 +66,7 @@ def train(
     items: Items = "known",
     registry: RegistryDir = None,
     params: Params = None,
-    network: Annotated[str | None, setting("network", "gru4rec, feature-lstm, text-gru or baseline")] = None,
+    network: Annotated[str | None, setting("network", ", ".join(NETWORKS))] = None,
     loss: Annotated[
         str | None, setting("loss", "cross-entropy, full-cross-entropy, bpr(-max), top1(-max), mse, cosine")
     ] = None,
