@@ -30,8 +30,8 @@ SPLITS = {
     "shuffled": "Split by chance: test sessions are of the same days as the training ones, which is easier "
     "than what serving meets.",
     "given": "Test sessions from files of their own.",
-    "user": "Split by user: of each user the newest twentieth is evaluated; training may hold later events of "
-    "others.",
+    "user": "Split by user: of each user the newest twentieth is evaluated; training may hold later "
+    "events of others.",
 }
 
 
