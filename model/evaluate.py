@@ -17,6 +17,7 @@ import torch
 
 from model.batches import session_parallel
 from model.bundle import Model
+from model.features import raw_column
 from model.input_columns import InputColumns
 from model.losses import cross_entropies
 from model.metrics import RankingMetrics
@@ -247,11 +248,7 @@ def event_lists(model: Model, frame: pd.DataFrame, *, stepper: Stepper | None = 
     scores = np.full((len(frame), k), -np.inf, np.float32)
     fallback = [""] * len(frame)
     popular = vocabulary.top(len(vocabulary))
-    columns = {
-        name: frame[name].to_numpy(object, na_value=None) if name in frame else np.full(len(frame), None)
-        for name in stepper.network.columns
-        if name != "item"
-    }
+    columns = {name: raw_column(frame, name) for name in stepper.network.columns if name != "item"}
     rows: dict[int, npt.NDArray[np.uint8]] = {}
     shown: dict[int, int] = {}
     seen: dict[int, list[int]] = {}

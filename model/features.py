@@ -101,11 +101,7 @@ class Features:
 
     def of_frame(self, frame: pd.DataFrame) -> dict[str, npt.NDArray[Any]]:
         """All columns of an event frame, encoded; one that the frame lacks is missing throughout."""
-        nothing = np.full(len(frame), None, object)
-        return {
-            name: self.encode(name, frame[name].to_numpy(object, na_value=None) if name in frame else nothing)
-            for name in self.columns
-        }
+        return {name: self.encode(name, raw_column(frame, name)) for name in self.columns}
 
     @cached_property
     def _codes(self) -> dict[str, dict[str, int]]:
@@ -124,6 +120,11 @@ class Features:
         """From `as_dict`. Raises KeyError or TypeError on anything else."""
         scale = data["price_scale"]
         return cls(data["values"], None if scale is None else (float(scale[0]), float(scale[1])))
+
+
+def raw_column(frame: pd.DataFrame, name: str) -> npt.NDArray[Any]:
+    """A column as its events have it, N; None where a value, or the whole column, is missing."""
+    return frame[name].to_numpy(object, na_value=None) if name in frame else np.full(len(frame), None, object)
 
 
 def _scale(prices_N: npt.NDArray[np.float32]) -> tuple[float, float]:

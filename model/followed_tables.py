@@ -82,11 +82,10 @@ class FollowedTables:
         self._events_V = np.zeros(size, np.int64)
         self.trained_ms = self.now_ms = trained_ms
         self.counts_V = np.zeros(size)
-        self._trained_counts_V = np.zeros(known)
         self._trained_bias_V = bias_V
         # What the network says of an item beyond how popular it was: that part is its neighbours' too.
         self._own_bias_V = _with_room(bias_V, size)
-        self.set_trained_counts(self._trained_counts_V)
+        self.set_trained_counts(np.zeros(known))
 
     def __len__(self) -> int:
         return len(self.counts_V)

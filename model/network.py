@@ -228,11 +228,6 @@ class SampledNetwork(Network):
             return column, 0
         return ("item", 1) if name == "prior.counts_KV" else None
 
-    def item_dimension(self, name: str) -> int | None:
-        """Which dimension of the tensor `name` counts items, None when none does."""
-        column, dimension = self.counted_dimension(name) or ("", None)
-        return dimension if column == "item" else None
-
     def dense_parameters(self) -> dict[str, nn.Parameter]:
         """The parameters that every batch updates whole: all but the tables."""
         tables = self.tables

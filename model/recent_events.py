@@ -21,8 +21,6 @@ from model.new_items import NEAR
 from model.sessions import Sessions
 
 Row = tuple[int, str, Sequence[str]]
-# An event's time and numbers, in memory.
-EVENT_BYTES = 8 + 4 + 4 * NEAR
 
 
 @dataclass(frozen=True)
@@ -86,9 +84,14 @@ class RecentEvents:
     def add_sessions(self, sessions: Sessions, ids: Sequence[str]) -> None:
         """Take in the events of whole sessions, in event-time order; `ids` are those of their items."""
         begins = np.repeat(sessions.offsets[:-1], sessions.lengths)
-        for row in np.argsort(sessions.times_ms, kind="stable").tolist():
-            before = sessions.items[max(int(begins[row]), row - NEAR) : row]
-            self.add([(int(sessions.times_ms[row]), ids[sessions.items[row]], [ids[i] for i in before])])
+        self.add(
+            (
+                int(sessions.times_ms[row]),
+                ids[sessions.items[row]],
+                [ids[i] for i in sessions.items[max(int(begins[row]), row - NEAR) : row]],
+            )
+            for row in np.argsort(sessions.times_ms, kind="stable").tolist()
+        )
 
     def since(self, place: int) -> Fresh:
         """What has come from `place` on, as far as it is still there."""

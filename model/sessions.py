@@ -117,16 +117,17 @@ class Sessions:
 
     def select(self, chosen: npt.NDArray[np.int64]) -> Sessions:
         """The sessions at the indices `chosen`, in that order."""
-        lengths = self.lengths[chosen]
-        offsets = np.r_[0, np.cumsum(lengths)].astype(np.int64)
-        rows = np.repeat(self.offsets[:-1][chosen] - offsets[:-1], lengths) + np.arange(offsets[-1])
-        return self._with(offsets, rows, self.session_ids[chosen])
+        return self._runs(chosen, self.lengths[chosen])
 
     def heads(self, lengths: npt.NDArray[np.int64]) -> Sessions:
         """Of each session its first events, so many of them."""
+        return self._runs(np.arange(len(self)), lengths)
+
+    def _runs(self, chosen: npt.NDArray[np.int64], lengths: npt.NDArray[np.int64]) -> Sessions:
+        """Of the sessions at the indices `chosen` the first `lengths` events."""
         offsets = np.r_[0, np.cumsum(lengths)].astype(np.int64)
-        rows = np.repeat(self.offsets[:-1] - offsets[:-1], lengths) + np.arange(offsets[-1])
-        return self._with(offsets, rows, self.session_ids)
+        rows = np.repeat(self.offsets[:-1][chosen] - offsets[:-1], lengths) + np.arange(offsets[-1])
+        return self._with(offsets, rows, self.session_ids[chosen])
 
     def known(self) -> Sessions:
         """Without unknown items, and without the sessions that are then shorter than two events."""

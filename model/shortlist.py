@@ -97,11 +97,7 @@ class Bfloat16Shortlist(Shortlist):
         self._items = items
         self._largest = self._largest_error = 0.0
         for begin in range(0, items, ROWS):
-            rows = self.table_VH[begin : begin + ROWS]
-            rounded = rows.bfloat16()
-            self._table[begin : begin + len(rows), :units] = rounded
-            self._largest = max(self._largest, float(rows.norm(dim=1).max()))
-            self._largest_error = max(self._largest_error, float((rows - rounded.float()).norm(dim=1).max()))
+            self._copy(slice(begin, min(begin + ROWS, items)))
         self._storage = self._table
         self._bias_V: Tensor | None = None
         self._bias_error = 0.0
@@ -112,13 +108,17 @@ class Bfloat16Shortlist(Shortlist):
         if len(table_VH) > self._items:
             self._grow(len(table_VH))
         if len(moved_R):
-            rows = table_VH[moved_R]
-            rounded = rows.bfloat16()
-            self._table[moved_R, :-2] = rounded
-            self._largest = max(self._largest, float(rows.norm(dim=1).max()))
-            self._largest_error = max(self._largest_error, float((rows - rounded.float()).norm(dim=1).max()))
+            self._copy(moved_R)
         # Now, and not by whichever of several threads scores first.
         self._take_bias()
+
+    def _copy(self, places: slice | Tensor) -> None:
+        """Copy rows of the table in bfloat16, and let the bounds on the errors hold for them, too."""
+        rows = self.table_VH[places]
+        rounded = rows.bfloat16()
+        self._table[places, :-2] = rounded
+        self._largest = max(self._largest, float(rows.norm(dim=1).max()))
+        self._largest_error = max(self._largest_error, float((rows - rounded.float()).norm(dim=1).max()))
 
     def _grow(self, items: int) -> None:
         """Lay the table out for more items, in memory that is taken for some more than these at a time."""

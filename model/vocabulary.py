@@ -139,7 +139,8 @@ class Vocabulary:
         """The same items with these titles, then the items of `titles` that are new, with a count of 0."""
         new = [item for item in titles if item not in self.index]
         counts = np.r_[self.counts, np.zeros(len(new), np.int64)]
-        return Vocabulary([*self.item_ids, *new], counts, {**self.titles, **titles}, self.features)
+        known = {**self.titles, **titles}
+        return Vocabulary([*self.item_ids, *new], counts, known, self.features, self.attributes)
 
     def grown_from(self, earlier: Vocabulary) -> tuple[Vocabulary, npt.NDArray[np.int64]]:
         """The items of `earlier`, then those that are new here: → with these counts, and old → new index."""

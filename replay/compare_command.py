@@ -12,7 +12,6 @@ from model import train as training
 from model.evaluate import rank_targets
 from model.networks import columns_of
 from model.params import build_config, distinct, parse_models, parse_settings, read_variants, write_params
-from model.sessions import SessionRule
 from replay.console import out, progress_bar
 from replay.offline import (
     Category,
@@ -29,7 +28,6 @@ from replay.offline import (
     TestFrom,
     check_items,
     event_filter,
-    read_sessions,
     training_bar,
 )
 from replay.split import Split, check_split, read_split
@@ -148,8 +146,8 @@ def tune(
     if session_gap_s is not None:
         given["session_gap_s"] = session_gap_s
     base = build_config(given)
-    earlier, later, vocabulary = read_sessions(
-        files, test, SessionRule(base.session_gap_s), test_fraction=test_fraction, test_from=test_from,
+    earlier, later, vocabulary = read_split(
+        "temporal", files, test, base.session_gap_s, test_fraction=test_fraction, test_from=test_from,
         format=format, on_error=on_error, wanted=event_filter(kind, category),
         columns=columns_of(base),
     )  # fmt: skip

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
@@ -12,15 +12,10 @@ import typer
 from rich.table import Column, Table
 
 from model import train as training
-from model.errors import NextclickError
 from model.evaluate import Evaluation
-from model.session_file import SessionFile
-from model.sessions import SessionRule, Sessions, split_sessions
-from model.shuffled_split import shuffled_split
-from model.vocabulary import Vocabulary, titles_of
+from model.sessions import Sessions
 from replay import datasets
-from replay.console import check_on_error, load_log, log, moment, out, parse_moment, progress_bar
-from replay.order import in_event_time_order
+from replay.console import out, progress_bar
 
 # Gathered to sort at a time, where a log is read by way of the disk.
 MAPPED_MEMORY_BYTES = 128 << 20
@@ -80,99 +75,6 @@ def event_filter(kind: list[str] | None, category: list[str] | None) -> datasets
     if not all(one.strip() for one in category or []):
         raise typer.BadParameter("--category names nothing")
     return datasets.EventFilter(tuple(kind or ()), tuple(one.strip() for one in category or ()))
-
-
-def read_sessions(
-    files: list[Path],
-    test: list[Path] | None,
-    rule: SessionRule,
-    *,
-    test_fraction: float,
-    test_from: str | None,
-    format: str | None,
-    on_error: str,
-    wanted: datasets.EventFilter | None = None,
-    folder: Path | None = None,
-    columns: Sequence[str] = (),
-    shuffled_by: int | None = None,
-    catalogue: Mapping[str, str] | None = None,
-) -> tuple[Sessions, Sessions, Vocabulary]:
-    """Training sessions, test sessions and the vocabulary of the first; read by way of `folder` if given.
-
-    `columns` are the events' fields, beside the item, that the networks read; `shuffled_by` is a
-    seed: the split is then by chance instead of by time. With `catalogue`, titles by item id, the
-    vocabulary also has, without a count, all items of it and of both parts that have a title. Raises
-    NextclickError when a folder is given for a network that reads some columns.
-    """
-    if folder is not None and columns:
-        raise NextclickError(
-            f"the network reads {', '.join(columns)} too, and sessions on disk have items and times only",
-            "A log larger than memory cannot be learned from by this network.",
-            "Leave --memory-map away, or choose a network that reads items alone.",
-        )
-    if folder is None:
-        frame = load_log(files, format, on_error, wanted)
-        vocabulary = Vocabulary.from_frame(frame, columns)
-        sessions = Sessions.from_frame(frame, vocabulary, rule)
-    else:
-        log_files = datasets.EventFiles(
-            files, format=format, on_error=check_on_error(on_error), wanted=wanted
-        )
-        ordered = in_event_time_order(
-            log_files.read,
-            memory_bytes=MAPPED_MEMORY_BYTES,
-            folder=folder,
-        )
-        sessions, vocabulary = SessionFile(folder).write(ordered, rule)
-        log.print(f"{len(sessions.items):,} events in {len(sessions):,} sessions on disk", highlight=False)
-    if test:
-        # The metadata of the training files describe the test's items, too.
-        named = datasets.EventFiles(files, format=format).metadata
-        frame = load_log(list(dict.fromkeys([*test, *named])), format, on_error, wanted)
-        if catalogue is not None:
-            vocabulary = vocabulary.with_titles({**titles_of(frame), **vocabulary.titles, **catalogue})
-            _tell_of_titles(vocabulary)
-        return sessions, Sessions.from_frame(frame, vocabulary, rule), vocabulary
-    if catalogue is not None:
-        vocabulary = vocabulary.with_titles(catalogue)
-    if shuffled_by is not None:
-        earlier, later, vocabulary = shuffled_split(
-            sessions,
-            vocabulary,
-            test_fraction=test_fraction,
-            seed=shuffled_by,
-            keep_titled=catalogue is not None,
-        )
-        log.print(
-            f"split by chance: {len(earlier.items):,} events to train, {len(later.items):,} to evaluate, of "
-            f"them {int((later.items < 0).sum()):,} of unknown items",
-            highlight=False,
-        )
-        return earlier, later, vocabulary
-    earlier, later, vocabulary = split_sessions(
-        sessions,
-        vocabulary,
-        test_fraction=test_fraction,
-        test_from_ms=parse_moment(test_from),
-        keep_titled=catalogue is not None,
-    )
-    if catalogue is not None:
-        _tell_of_titles(vocabulary)
-    log.print(
-        f"split by time at {moment(int(later.times_ms[later.offsets[0]]))}: {len(earlier.items):,} events to "
-        f"train, {len(later.items):,} to evaluate, of them {int((later.items < 0).sum()):,} of unknown items",
-        highlight=False,
-    )
-    return earlier, later, vocabulary
-
-
-def _tell_of_titles(vocabulary: Vocabulary) -> None:
-    titled = sum(bool(vocabulary.titles.get(item)) for item in vocabulary.item_ids)
-    log.print(
-        f"{titled:,} of {len(vocabulary):,} items have a title; {int((vocabulary.counts == 0).sum()):,} are "
-        "known by it alone, without an event to train on",
-        highlight=False,
-    )
 
 
 def sample(sessions: Sessions, targets: int) -> Sessions:

@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import json
 import platform
-import resource
 import sys
 import time
 from concurrent.futures import ProcessPoolExecutor
@@ -27,6 +26,7 @@ import torch
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from deploy.benchmarks.train import matmul_peak
+from model.allocator import peak_memory_bytes
 from model.bundle import Model
 from model.config import ModelConfig
 from model.errors import NextclickError
@@ -65,18 +65,13 @@ def random_log(events: int, items: int, rng: np.random.Generator) -> pd.DataFram
     )
 
 
-def peak_mib() -> int:
-    """The most memory that this process has had resident so far."""
-    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
-
-
 def measure(config: ModelConfig, events: int, items: int, threads: int) -> dict[str, Any]:
     """One epoch of training, then steps of waves."""
     torch.set_num_threads(threads)
     frame = random_log(events, items, np.random.default_rng(0))
     vocabulary = Vocabulary.from_frame(frame, columns_of(config))
     sessions = Sessions.from_frame(frame[items:], vocabulary, SessionRule(None))
-    before = peak_mib()
+    before = peak_memory_bytes() >> 20
     clock = time.process_time if threads == 1 else time.perf_counter
     started = clock()
     result = train(sessions, vocabulary, config, threads=threads)
@@ -85,7 +80,7 @@ def measure(config: ModelConfig, events: int, items: int, threads: int) -> dict[
         "parameters": sum(p.numel() for p in result.network.parameters() if p.requires_grad),
         "training_events_per_s": round(result.events / seconds),
         "mib_before_training": before,
-        "peak_mib": peak_mib(),
+        "peak_mib": peak_memory_bytes() >> 20,
     }
     stepper = Stepper(
         Model("", config, vocabulary, result.network), device="cpu", wave_size=max(WAVES), scoring="exact"

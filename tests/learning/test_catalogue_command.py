@@ -5,7 +5,7 @@ import pytest
 
 from model.registry import Registry
 from model.stepper import Stepper
-from tests.learning.test_offline_commands import run, run_json
+from tests.commands import run, run_json
 from tests.titled import TitledLog, titled_log
 
 SETTINGS = [

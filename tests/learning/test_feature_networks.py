@@ -17,7 +17,7 @@ from model.sessions import SessionRule, Sessions, split_sessions
 from model.train import train
 from model.vocabulary import Vocabulary
 from model.warm_start import WarmStart
-from tests.learning.test_offline_commands import run, run_json
+from tests.commands import run, run_json
 
 KINDS = 8
 FEATURE_LSTM = ModelConfig(

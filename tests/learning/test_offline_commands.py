@@ -5,16 +5,14 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 import pytest
-from typer.testing import CliRunner, Result
 
-import nextclick
 from model.errors import NextclickError
 from model.registry import Registry
 from replay.synthetic import markov_shoppers
+from tests.commands import run, run_json
 from tests.conftest import ROOT
 
 SMALL = [
@@ -43,17 +41,6 @@ def write_log(path: Path, frame: pd.DataFrame) -> Path:
 def log(tmp_path_factory: pytest.TempPathFactory) -> Path:
     frame = markov_shoppers(sessions=500, items=60, noise=0.1, seed=11).frame
     return write_log(tmp_path_factory.mktemp("log") / "log.txt", frame)
-
-
-def run(*arguments: str | Path) -> Result:
-    return CliRunner().invoke(nextclick.app, [str(argument) for argument in arguments])
-
-
-def run_json(*arguments: str | Path) -> dict[str, Any]:
-    result = run(*arguments, "--json")
-    assert result.exit_code == 0, (result.output, result.exception)
-    answer: dict[str, Any] = json.loads(result.stdout)
-    return answer
 
 
 def weights(registry: Path, version: str) -> bytes:

@@ -2,19 +2,15 @@ import json
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner, Result
 
 import nextclick
 from model.errors import NextclickError
 from model.registry import Registry
+from tests.commands import run
 from tests.conftest import ROOT
 
 # Real titles: the slice of Online Retail that is bundled.
 RETAIL = ROOT / "deploy" / "data" / "online_retail.csv.xz"
-
-
-def run(*arguments: str | Path) -> Result:
-    return CliRunner().invoke(nextclick.app, [str(argument) for argument in arguments])
 
 
 @pytest.fixture(scope="module")

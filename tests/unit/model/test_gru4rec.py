@@ -62,9 +62,9 @@ def test_the_item_tables_are_the_only_parameters_kept_from_dense_updates(setting
     tables = {network.input_table, network.output_table, network.bias_table}
     assert network.dense_parameters().keys() | tables == dict(network.named_parameters()).keys()
     for name, tensor in network.state_dict().items():
-        dimension = network.item_dimension(name)
-        assert (dimension is not None) == (ITEMS in tensor.shape), name
-        assert dimension is None or tensor.shape[dimension] == ITEMS
+        counted = network.counted_dimension(name)
+        assert (counted is not None) == (ITEMS in tensor.shape), name
+        assert counted is None or (counted[0] == "item" and tensor.shape[counted[1]] == ITEMS)
 
 
 def test_dropout_acts_in_training_only() -> None:

@@ -36,7 +36,7 @@ def test_rows_follow_their_item_and_new_items_begin_anew() -> None:
         "cells.0.weight_hh.first": torch.randn(12, 4),
     }
     optimizer = Adam(0.1)
-    assert hasattr(new, "item_dimension")
+    assert hasattr(new, "counted_dimension")
     WarmStart(old.state_dict(), state, OLD).put_into(new, optimizer, NEW)  # type: ignore[arg-type]
     after, before = new.state_dict(), old.state_dict()
     assert torch.equal(after["item_VH"][[0, 2, 4]], before["item_VH"][[2, 0, 3]])

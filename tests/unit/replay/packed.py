@@ -6,8 +6,15 @@ import bz2
 import gzip
 import lzma
 import zipfile
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from model.errors import NextclickError
+from replay import datasets
 
 
 def write(path: Path, text: str | bytes) -> Path:
@@ -26,3 +33,16 @@ def write(path: Path, text: str | bytes) -> Path:
     else:
         path.write_bytes(content)
     return path
+
+
+def taken_before_the_cut(path: Path, lines: int) -> pd.DataFrame:
+    """The events of a packed file of `lines` events without header, cut off in its middle."""
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with pytest.raises(NextclickError, match="the file is cut off") as caught:
+        list(datasets.read([path]))
+    rejects: Counter[str] = Counter()
+    frame = datasets.load([path], on_error="skip", rejects=rejects)
+    assert rejects == {"file is cut off": 1}
+    assert 1_000 < len(frame) < lines
+    assert f"line {len(frame) + 1}:" in caught.value.what
+    return frame

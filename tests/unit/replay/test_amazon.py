@@ -9,7 +9,7 @@ from model.errors import NextclickError
 from replay import datasets
 from replay.datasets import files
 from replay.datasets.amazon_metadata import category_path, plain_text, price_of
-from tests.unit.replay.packed import write
+from tests.unit.replay.packed import taken_before_the_cut, write
 
 
 def line_of(**fields: Any) -> str:
@@ -292,14 +292,7 @@ def test_line_ends_and_marks_do_not_matter(tmp_path: Path, change: str) -> None:
 def test_of_a_cut_off_file_the_reviews_before_the_cut_can_be_taken(tmp_path: Path) -> None:
     text = "".join(line_of(reviewerID=f"A{n * 7919}", asin=f"B{n}", unixReviewTime=n) for n in range(20_000))
     path = write(tmp_path / "r.json.gz", text)
-    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-    with pytest.raises(NextclickError, match="the file is cut off") as caught:
-        list(datasets.read([path]))
-    rejects: Counter[str] = Counter()
-    frame = datasets.load([path], on_error="skip", rejects=rejects)
-    assert rejects == {"file is cut off": 1}
-    assert 1_000 < len(frame) < 20_000
-    assert f"line {len(frame) + 1}:" in caught.value.what
+    taken_before_the_cut(path, 20_000)
 
 
 def test_a_line_longer_than_a_block_is_read_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

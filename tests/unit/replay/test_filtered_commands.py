@@ -1,15 +1,12 @@
-import json
 from pathlib import Path
-from typing import Any
 
 import pytest
-from typer.testing import CliRunner, Result
 
-import nextclick
 from model.errors import NextclickError
 from model.registry import Registry
 from replay.demo import BROKER_PARTITIONS, EmbeddedBroker
 from stream.settings import load_settings
+from tests.commands import run, run_json
 from tests.unit.replay.packed import write
 
 HEADER = "event_time,event_type,product_id,category_id,category_code,brand,price,user_id,user_session\n"
@@ -43,17 +40,6 @@ def broker(monkeypatch: pytest.MonkeyPatch) -> EmbeddedBroker:
     embedded = EmbeddedBroker()
     embedded.make_topics(load_settings(bootstrap_servers=embedded.address))
     return embedded
-
-
-def run(*arguments: str | Path) -> Result:
-    return CliRunner().invoke(nextclick.app, [str(argument) for argument in arguments])
-
-
-def run_json(*arguments: str | Path) -> dict[str, Any]:
-    result = run(*arguments, "--json")
-    assert result.exit_code == 0, (result.output, result.exception)
-    answer: dict[str, Any] = json.loads(result.stdout)
-    return answer
 
 
 @pytest.mark.parametrize("memory_map", [[], ["--memory-map"]])
