@@ -250,6 +250,10 @@ BENCHMARKS = {
         "Restart with many open sessions, and after a lost disk, beside plain reading of the same run.",
         "--sessions 1000000",
     ),
+    "endurance": (
+        "An hour at a steady rate with a retraining and two swaps: delay, memory, store, files, accounting.",
+        "clicks.csv.xz --rate 1000 --seconds 3600 --plot load.png",
+    ),
     "scoring": (
         "Events/s of stepping by size of vocabulary, wave and scoring, beside the machine's limit.",
         "--items 46033",
