@@ -87,7 +87,7 @@ def plot(result: dict[str, Any], path: Path) -> None:
         panel.set_xlim(0, minutes[-1])
         _mark(panel, result, minutes)
         if panel is not delay:
-            panel.set_ylim(bottom=0)
+            panel.set_ylim(0, 1.1 * panel.get_ylim()[1])
     delay.legend(loc="upper right", ncols=4, fontsize=8)
     figure.suptitle(
         f"{result['events']:,} events at {result['events_per_s']:,.0f}/s, with a retraining (grey) and "
