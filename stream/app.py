@@ -35,6 +35,8 @@ from stream.telemetry import Telemetry
 from stream.topics import ensure_topics
 from stream.waves import Wave
 from stream.web import add_views
+from stream.web_guard import WebGuard
+from stream.web_server import GuardedWeb
 
 EXIT_FAILURE = 1
 CHANNEL_WAVES = 2
@@ -103,6 +105,7 @@ class WorkerApp:
             broker_session_timeout=10.0,
             broker_heartbeat_interval=3.0,
         )
+        self.faust.web = GuardedWeb(self.faust, WebGuard(settings))
         self._loop: asyncio.AbstractEventLoop | None = None
         self._is_up = threading.Event()
         self._prepared_s = prepared_s

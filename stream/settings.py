@@ -143,6 +143,12 @@ class Settings(BaseSettings):
 
     web_host: str = "127.0.0.1"
     web_port: int = Field(6066, ge=1, le=65_535)
+    web_allowed_hosts: str = Field(
+        "", description="names it answers to, with commas: beside the loopback's, or alone if given elsewhere"
+    )
+    web_requests_per_s: float = Field(
+        100, gt=0, le=1_000_000, description="of one client; twice as many at once"
+    )
     log_level: str = Field("INFO", pattern=r"^(DEBUG|INFO|WARNING|ERROR)$")
 
     @field_validator("follow")
