@@ -68,6 +68,13 @@ class Network(nn.Module, ABC):
         Indices and scores are both B×N, no item twice in a row, padded with -1 / -inf.
         """
 
+    def output_of(self, state: State) -> Tensor | None:
+        """The output of the top layer that `advance` gave with this state, B×H.
+
+        None for a network whose state is no vector to lay beside those of items.
+        """
+        return None
+
     def initial_state(self, sessions: int, device: torch.device | None = None) -> State:
         """The state of sessions that have no event yet."""
         return {

@@ -108,6 +108,16 @@ class RecurrentStack(nn.Module):
             input_BI = self._behind(number, hidden)
         return input_BI, after
 
+    def output_of(self, state: State) -> Tensor | None:
+        """The output of the step that left this state, B×H; None where no layer has a state."""
+        output_BH: Tensor | None = None
+        for number, (kind, layer) in enumerate(zip(self.kinds, self.layers, strict=True)):
+            if kind != "dense":
+                output_BH = self._behind(number, state[f"hidden{number}"])
+            elif output_BH is not None:
+                output_BH = self._behind(number, layer(output_BH))
+        return output_BH
+
     def block(self, input_NI: Tensor, batch_sizes_T: Tensor, state: State) -> tuple[Tensor, State]:
         """T steps of B lanes, packed: → outputs, N×H, and each lane's state after its own last step."""
         if len(batch_sizes_T) == 1:

@@ -91,6 +91,18 @@ class OpenPartition:
                 states.append(None if value is None else self._unpack(value))
         return states
 
+    def is_in_step(self, session_id: str) -> bool:
+        """Whether the session's state is being stepped, and therefore neither old nor new."""
+        return session_id in self._in_step
+
+    def copy_of(self, session_id: str) -> SessionState | None:
+        """A session's state to look at: as of the last wave, or as of the last write while it is in step."""
+        kept = self._overlay.get(session_id)
+        if kept is not None and session_id not in self._in_step:
+            return None if kept[1] is None else unpack_state(pack_state(kept[1]))
+        (value,) = self.store.load([session_id])
+        return None if value is None else self._unpack(value)
+
     def _unpack(self, value: bytes) -> SessionState:
         try:
             return unpack_state(value)

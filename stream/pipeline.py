@@ -22,9 +22,12 @@ from stream.settings import Settings
 from stream.shadow import Shadow
 from stream.sink import Sink
 from stream.source import Source
+from stream.state import SessionState
 from stream.store import make_block_cache
 from stream.telemetry import Telemetry
 from stream.waves import Wave
+
+LOOK_PATIENCE_S = 0.5
 
 
 class Pipeline:
@@ -86,9 +89,29 @@ class Pipeline:
         return self._events_under_way + self.source.waiting
 
     @property
+    def partitions(self) -> int:
+        """How many the topic has, in all workers."""
+        return self._settings.partitions
+
+    @property
     def sessions(self) -> int:
         """Open sessions, in all partitions; durable ones."""
         return sum(partition.durable.sessions for partition in list(self._processor.partitions.values()))
+
+    def look(self, number: int, session_id: str) -> tuple[SessionState | None, int] | None:
+        """A copy of a session's state, and its partition's watermark in ms; None where that is not open.
+
+        From any thread: a session in step is waited for, but not for long, and no wave waits for more
+        than one read of the store.
+        """
+        processor = self._processor
+        with processor.changed:
+            processor.changed.wait_for(
+                lambda: not ((at := processor.partitions.get(number)) and at.is_in_step(session_id)),
+                LOOK_PATIENCE_S,
+            )
+            partition = processor.partitions.get(number)
+            return None if partition is None else (partition.copy_of(session_id), partition.watermark.ms)
 
     def start(self) -> None:
         """Start publishing, then reading."""
@@ -166,7 +189,8 @@ class Pipeline:
         return partition
 
     def _close_partition(self, number: int) -> Fence:
-        partition = self._processor.partitions.pop(number)
+        with self._processor.changed:
+            partition = self._processor.partitions.pop(number)
         partition.store.close()
         self._followed_until[number] = partition.position
         self._share_events()

@@ -78,7 +78,10 @@ class SteppedWave:
 
 
 class Processor:
-    """Steps waves with the model in service, over the partitions that are open."""
+    """Steps waves with the model in service, over the partitions that are open.
+
+    Whoever else looks at these holds `changed`, which is notified when a wave has been stepped.
+    """
 
     def __init__(
         self,
@@ -95,13 +98,13 @@ class Processor:
         self._serving: Serving | None = None
         self._sealed = 0
         self._stepping = 0
-        self._changed = threading.Condition()
+        self.changed = threading.Condition()
         self._recent_items = recent_items
         self._now_ns = now_ns
 
     def process(self, wave: Wave, hand_over: Callable[[SteppedWave], None]) -> None:
         """Step one wave. The states change in memory at once; nothing is durable yet."""
-        with self._changed:
+        with self.changed:
             serving = self._version()
             self._following.begin(wave, serving)
             out = SteppedWave(-1, self._now_ns(), len(wave.arrivals), wave.level)
@@ -123,7 +126,7 @@ class Processor:
         model_part.step(visits, serving)
         reach("7-stepped")
         out.stepped_us = (self._now_ns() - out.started_ns) // 1000
-        with self._changed:
+        with self.changed:
             out.number = self._sealed
             self._sealed += 1
             for number, session_id, oldest in ended:
@@ -132,7 +135,7 @@ class Processor:
             self._seal(wave, serving, out)
             hand_over(out)
             self._stepping -= 1
-            self._changed.notify_all()
+            self.changed.notify_all()
         self._shadow.step(watched)
         self._following.see(visits)
 
@@ -142,7 +145,7 @@ class Processor:
         So the lists of a partition change over to it once, and not to and fro.
         """
         while (serving := self._live.current) is not self._serving and self._stepping:
-            self._changed.wait()
+            self.changed.wait()
         self._serving = serving
         return serving
 

@@ -88,6 +88,18 @@ def rebuild(visits: Sequence[Visit], serving: Serving) -> tuple[int, int]:
     return len(stale), inexact
 
 
+def row_of(state: SessionState, serving: Serving) -> npt.NDArray[np.uint8]:
+    """The packed hidden state that the version in service has for a session, rebuilt where it is stale.
+
+    `state` stays as it is.
+    """
+    if state.hidden and state.model_version == serving.version:
+        return np.frombuffer(state.hidden, np.uint8)
+    known = np.flatnonzero(serving.vocabulary.encode(state.recent_items) >= 0).tolist()
+    row: npt.NDArray[np.uint8] = serving.stepper.rebuild([_columns_of(state, known, serving)])[0]
+    return row
+
+
 def _is_stale(visit: Visit, serving: Serving) -> bool:
     state = visit.state
     if not state.position:

@@ -9,12 +9,14 @@ from prometheus_client import generate_latest
 
 from stream.pipeline import Pipeline
 from stream.quality_sums import Measured, measured
+from stream.session_view import add_session_views
 from stream.slices import SYSTEMS
 
 
 def add_views(app: faust.App, pipeline: Pipeline) -> None:
     """Add the views to a Faust app; each answers from memory."""
     telemetry = pipeline.telemetry
+    add_session_views(app, pipeline)
 
     @app.page("/metrics")
     async def metrics(web: Any, request: Any) -> Any:

@@ -90,6 +90,10 @@ class FeatureLSTM(SampledNetwork):
         """Hidden and cell state of each block's LSTM."""
         return self.stack.state_fields()
 
+    def output_of(self, state: State) -> Tensor | None:
+        """What the stack puts out."""
+        return self.stack.output_of(state)
+
     def run(self, rows_BE: Tensor, state: State, inputs: Columns = NO_COLUMNS) -> tuple[Tensor, State]:
         """One step of each block."""
         return self.stack.step(self._concatenated(rows_BE, inputs), state)

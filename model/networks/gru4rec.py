@@ -73,6 +73,10 @@ class GRU4Rec(SampledNetwork):
         """One vector of H units per layer."""
         return (StateField("hidden", (self.layers, self.hidden_size)),)
 
+    def output_of(self, state: State) -> Tensor:
+        """The top layer's hidden vector."""
+        return state["hidden"][:, -1]
+
     def run(self, rows_BE: Tensor, state: State, inputs: Columns = NO_COLUMNS) -> tuple[Tensor, State]:
         """Run the layers, dropout before the first and behind each."""
         hidden_BLH = state["hidden"]

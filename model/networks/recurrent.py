@@ -62,6 +62,10 @@ class Recurrent(SampledNetwork):
         """The vectors of each layer: an LSTM's two, the others' one."""
         return self.stack.state_fields()
 
+    def output_of(self, state: State) -> Tensor | None:
+        """What the stack puts out."""
+        return self.stack.output_of(state)
+
     def run(self, rows_BE: Tensor, state: State, inputs: Columns = NO_COLUMNS) -> tuple[Tensor, State]:
         """Run the layers for one event, dropout before the first and behind each."""
         return self.stack.step(self.dropout_embedding(rows_BE), state)

@@ -61,6 +61,11 @@ class TextGRU(SampledNetwork):
         """The hidden vector of each layer, and the cells of LSTMs."""
         return self.stack.state_fields()
 
+    def output_of(self, state: State) -> Tensor | None:
+        """y at length one, as `advance` gives it; B×D."""
+        output_BH = self.stack.output_of(state)
+        return None if output_BH is None else normalize(self.linear(output_BH))
+
     def run(self, rows_BE: Tensor, state: State, inputs: Columns = NO_COLUMNS) -> tuple[Tensor, State]:
         """One step of the layers, dropout behind each, and the linear one: → y, B×D."""
         output_BH, state = self.stack.step(rows_BE, state)

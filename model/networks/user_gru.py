@@ -71,6 +71,10 @@ class UserGRU(SampledNetwork):
         hidden = StateField("hidden", (self.layers, self.hidden_size))
         return (hidden, StateField("user", (1,), torch.int64, initial=-1))
 
+    def output_of(self, state: State) -> Tensor:
+        """The top layer's hidden vector."""
+        return state["hidden"][:, -1]
+
     def complete(self, inputs: Columns, batch_sizes_T: Tensor, state: State) -> Columns:
         """Where an event has no known user, its session's."""
         given_N = inputs["user_id"]
