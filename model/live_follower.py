@@ -67,6 +67,7 @@ class LiveFollower:
                 "version %s has no prior (`prior_half_lives_s`): how popular items were at its training is "
                 "known only as far as it was seen here",
                 model.version,
+                extra={"event": "popularity_unknown", "fields": {"version": model.version}},
             )
         self._known = self._rows = known
         self._tables = FollowedTables(network, known, known + room, trained_ms, between)

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import json
-import logging
 import signal
-import sys
 import threading
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from replay.console import out, progress_bar
+from replay.console import out, progress_bar, start_logs
 from replay.offline import Json
 from stream.archive import Archiver, ArchiveReport
 from stream.archive_folder import ArchiveFolder
@@ -40,9 +38,7 @@ def archive(
     settings = load_settings(
         events_topic=topic, group_id=group, worker_id=worker_id, bootstrap_servers=bootstrap_servers
     )
-    logging.basicConfig(
-        level=settings.log_level, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s %(message)s"
-    )
+    start_logs(settings)
     stopping = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stopping.set())

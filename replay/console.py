@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import IO, cast
 
 import pandas as pd
 import typer
@@ -18,9 +19,18 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from replay import datasets
+from stream.logs import LogLines, start_logging
+from stream.settings import Settings
 
 log = Console(stderr=True, soft_wrap=True)
 out = Console(soft_wrap=True)
+
+
+def start_logs(settings: Settings) -> None:
+    """Log to stderr in the settings' format; in JSON also what a command tells while it works."""
+    start_logging(settings)
+    if settings.log_format == "json":
+        log.file = cast(IO[str], LogLines())
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import re
 from collections.abc import Iterator
 from dataclasses import replace
@@ -11,18 +12,21 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.markup import escape
 
 from model.errors import NextclickError
 from model.params import parse_settings, read_params
 from model.registry import Registry
-from replay.console import log, moment, out, parse_moment, progress_bar
+from replay.console import log, moment, out, parse_moment, progress_bar, start_logs
 from replay.offline import Json, Params, RegistryDir, SetOptions
+from stream.logs import happening, tells_json
 from stream.retrain import retrain
 from stream.retrain_options import Options, Window
 from stream.retrain_report import RunReport, headline
 from stream.schedule import Cron, Every, LogClock, WallClock, ticks
 from stream.settings import Settings, load_settings
 
+logger = logging.getLogger(__name__)
 EXIT_REFUSED = 3
 EXIT_FAILED = 2
 
@@ -111,6 +115,7 @@ def retrain_command(
         gate_step_factor=step_factor,
         gate_min_sessions=min_sessions,
     )
+    start_logs(settings)
     options = Options(
         Window(parse_moment(from_), parse_moment(until), newest_events, parse_offsets(offsets), archive),
         {**(read_params(params) if params else {}), **parse_settings(set_ or [])},
@@ -131,8 +136,22 @@ def retrain_command(
         try:
             _run(settings, replace(options, window=replace(options.window, until_ms=until_ms)), as_json)
         except NextclickError as error:
-            log.print(f"[bold red]failed:[/] {error.what}\n{error.meaning}", highlight=False)
-            log.print("the next run is made all the same", highlight=False)
+            if tells_json():
+                _log_failed_run(error)
+            else:
+                log.print(
+                    f"[bold red]failed:[/] {escape(error.what)}\n{escape(error.meaning)}", highlight=False
+                )
+                log.print("the next run is made all the same", highlight=False)
+
+
+def _log_failed_run(error: NextclickError) -> None:
+    """Log that one run of a schedule failed; the next is made all the same."""
+    logger.error(
+        "a run failed: %s",
+        error.what,
+        extra=happening("retrain_failed", meaning=error.meaning, remedy=error.remedy),
+    )
 
 
 def _ticks(settings: Settings, every: str | None, cron: str | None, clock: str) -> Iterator[int]:
@@ -157,7 +176,7 @@ def _run(settings: Settings, options: Options, as_json: bool) -> RunReport:
     """One run, and what came of it."""
 
     def tell(text: str) -> None:
-        log.print(text, highlight=False)
+        log.print(text, highlight=False, markup=False)
 
     report = retrain(settings, options, bar=progress_bar, tell=tell)
     if as_json:

@@ -14,7 +14,6 @@ import os
 import sys
 import threading
 import time
-import traceback
 import uuid
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -28,6 +27,7 @@ from mode.utils.queues import FlowControlEvent, ThrowableQueue
 from model.errors import NextclickError
 from stream.announcements import SHADOW_KEY
 from stream.live_model import LiveModel
+from stream.logs import happening, log_failure, tells_json
 from stream.pipeline import Pipeline
 from stream.settings import Settings
 from stream.succession import Succession
@@ -47,11 +47,13 @@ logger = logging.getLogger(__name__)
 
 def crash(error: BaseException) -> None:
     """End the process at once with a clear error; what was durable stays, the rest is read again."""
-    if isinstance(error, NextclickError):
+    if isinstance(error, NextclickError) and not tells_json():
         print(f"error: {error.what}\n{error.meaning}\ndo: {error.remedy}", file=sys.stderr, flush=True)
     else:
-        traceback.print_exception(error)
-        print("error: the worker ends; what is durable stays, the rest is read again", file=sys.stderr)
+        log_failure(error)
+    logger.critical(
+        "the worker ends; what is durable stays, the rest is read again", extra=happening("worker_crashed")
+    )
     sys.stderr.flush()
     os._exit(EXIT_FAILURE)
 
@@ -184,7 +186,10 @@ class _Worker(FaustWorker):
             if reason is not None:
                 crash(reason)
             if not self.worker_app.can_finish:
-                logger.info("ended while it started or recovered; the next start goes on")
+                logger.info(
+                    "ended while it started or recovered; the next start goes on",
+                    extra=happening("ended_while_starting"),
+                )
                 os._exit(0)
             await asyncio.get_running_loop().run_in_executor(None, self.worker_app.pipeline.stop)
         await super().stop()

@@ -27,10 +27,11 @@ from confluent_kafka import (
 from model.errors import NextclickError
 from stream.archive_folder import ArchiveFolder
 from stream.archive_part import OpenPart, unwritable
-from stream.assignment import log_offsets, pass_or_raise
+from stream.assignment import log_assigned, log_offsets, log_refused_commit, pass_or_raise
 from stream.event_columns import Record
 from stream.event_reader import KafkaEvents
 from stream.fault_points import reach
+from stream.logs import happening
 from stream.settings import Settings
 
 BATCH_RECORDS = 10_000
@@ -120,7 +121,10 @@ class Archiver:
         if end is None:
             if low:
                 logger.warning(
-                    "partition %d: the log begins at %d; what was before is not in the archive", number, low
+                    "partition %d: the log begins at %d; what was before is not in the archive",
+                    number,
+                    low,
+                    extra=happening("events_lost", partition=number, first=0, end=low),
                 )
             return low
         if end < low:
@@ -175,7 +179,13 @@ class Archiver:
             kind, timestamp_ms = message.timestamp()
             if offset > self._positions[number]:
                 logger.info(
-                    "partition %d: offsets %d to %d hold no records", number, self._positions[number], offset
+                    "partition %d: offsets %d to %d hold no records",
+                    number,
+                    self._positions[number],
+                    offset,
+                    extra=happening(
+                        "offsets_empty", partition=number, first=self._positions[number], end=offset
+                    ),
                 )
             known_ms = None if kind == TIMESTAMP_NOT_AVAILABLE else timestamp_ms
             part.add(Record(offset, message.key(), message.value(), known_ms))
@@ -237,7 +247,7 @@ class Archiver:
             starts.append(TopicPartition(self._topic, number, start))
         if starts:
             consumer.incremental_assign(starts)
-            logger.info("assigned: %s", ", ".join(f"{tp.partition}@{tp.offset}" for tp in starts))
+            log_assigned(starts)
             self._commit([tp for tp in starts if tp.offset])
 
     def _revoked(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
@@ -248,7 +258,12 @@ class Archiver:
     def _lost(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         """Others have them already, and go on from the newest part: what is unfinished is theirs."""
         self._discard({tp.partition for tp in partitions})
-        logger.warning("partitions lost after a silence: %s", sorted(tp.partition for tp in partitions))
+        numbers = sorted(tp.partition for tp in partitions)
+        logger.warning(
+            "partitions lost after a silence: %s",
+            numbers,
+            extra=happening("partitions_lost", partitions=numbers),
+        )
         self._forget(consumer, partitions)
 
     def _forget(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
@@ -260,7 +275,7 @@ class Archiver:
 
 def _on_commit(error: KafkaError | None, partitions: list[TopicPartition]) -> None:
     if error is not None:
-        logger.warning("a commit of the lag was refused: %s; the archive is not affected", error.str())
+        log_refused_commit(error, "only the lag is shown wrong, the archive is not affected")
 
 
 def _consumer_config(settings: Settings) -> dict[str, Any]:

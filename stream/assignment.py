@@ -16,6 +16,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from model.errors import NextclickError
 from stream.frontier import Frontier
+from stream.logs import happening
 from stream.partition import OpenPartition
 from stream.settings import Settings
 from stream.watermark import Watermark
@@ -75,7 +76,12 @@ def patiently(ask: Callable[[], T], what: str, *, sleep: Callable[[float], None]
                     "Nothing is lost: what was not written is read again after a restart.",
                     "Look at the brokers, then start the worker again.",
                 ) from None
-            logger.warning("%s: %s; asking again", what, problem.str())
+            logger.warning(
+                "%s: %s; asking again",
+                what,
+                problem.str(),
+                extra=happening("kafka_away", doing=what, error=problem.name()),
+            )
             sleep(0.2)
 
 
@@ -111,10 +117,34 @@ def log_offsets(consumer: Consumer, place: TopicPartition) -> tuple[int, int]:
     )
 
 
+def log_assigned(starts: list[TopicPartition]) -> None:
+    """Log which partitions are read now, and from where."""
+    offsets = {tp.partition: tp.offset for tp in starts}
+    logger.info(
+        "assigned: %s",
+        ", ".join(f"{number}@{offset}" for number, offset in offsets.items()),
+        extra=happening("assigned", offsets=offsets),
+    )
+
+
+def log_refused_commit(error: KafkaError, meaning: str) -> None:
+    """Log that the group did not take a commit, and what that means."""
+    logger.warning(
+        "a commit was refused: %s; %s",
+        error.str(),
+        meaning,
+        extra=happening("commit_refused", error=error.name()),
+    )
+
+
 def pass_or_raise(error: KafkaError, settings: Settings) -> None:
     """Go on while the brokers are away; raises NextclickError for whatever else is wrong."""
     if not error.fatal() and error.code() in PASSING:
-        logger.warning("Kafka is away: %s; reading goes on when it is back", error.str())
+        logger.warning(
+            "Kafka is away: %s; reading goes on when it is back",
+            error.str(),
+            extra=happening("kafka_away", doing="reading events", error=error.name()),
+        )
         return
     if "fenced" in error.str():
         raise NextclickError(
@@ -162,7 +192,11 @@ class Assignment:
             )
         if 0 < partition.position < low:
             logger.warning(
-                "partition %d: events %d to %d are no longer in the log", number, partition.position, low
+                "partition %d: events %d to %d are no longer in the log",
+                number,
+                partition.position,
+                low,
+                extra=happening("events_lost", partition=number, first=partition.position, end=low),
             )
         start = max(low, partition.position)
         self.readings[number] = Reading(

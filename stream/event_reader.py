@@ -17,6 +17,7 @@ from confluent_kafka.admin import AdminClient
 from model.errors import NextclickError
 from stream.assignment import ANSWER_TIMEOUT_S, PASSING, PATIENCE_S, log_offsets, patiently
 from stream.event_columns import Record, event_columns
+from stream.logs import happening
 from stream.settings import Settings
 
 BATCH_RECORDS = 10_000
@@ -162,7 +163,11 @@ class KafkaEvents:
             return
         if error.fatal() or error.code() not in PASSING:
             raise self._unread(error.str(), left)
-        logger.warning("Kafka is away: %s; reading goes on when it is back", error.str())
+        logger.warning(
+            "Kafka is away: %s; reading goes on when it is back",
+            error.str(),
+            extra=happening("kafka_away", doing="reading the log", error=error.name()),
+        )
 
     def _unread(self, why: str, left: dict[int, int]) -> NextclickError:
         return NextclickError(

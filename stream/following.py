@@ -26,6 +26,7 @@ from stream.event_columns import COLUMNS
 from stream.event_log import ORDER
 from stream.event_reader import KafkaEvents
 from stream.live_model import LiveModel, Serving
+from stream.logs import happening
 from stream.settings import Settings
 from stream.shadow import Shadow
 from stream.visits import Visit
@@ -91,7 +92,12 @@ def recall_events(
     if frame["item_id"].nunique() > 1:
         vocabulary = Vocabulary.from_frame(frame)
         live.recent.add_sessions(Sessions.from_frame(frame, vocabulary, rule), vocabulary.item_ids.tolist())
-    logger.info("partition %d: %d events of the log are followed", number, len(frame))
+    logger.info(
+        "partition %d: %d events of the log are followed",
+        number,
+        len(frame),
+        extra=happening("events_followed", partition=number, events=len(frame)),
+    )
 
 
 def _events(table: pa.Table) -> pa.Table:

@@ -24,6 +24,7 @@ from model.registry import NOT_FINITE, RefusedVersion, Registry
 from model.sessions import SessionRule
 from model.stepper import Stepper
 from model.vocabulary import Vocabulary
+from stream.logs import happening
 from stream.settings import Settings
 
 LIST_LENGTH = 20
@@ -174,7 +175,14 @@ class LiveModel:
         """Put a version into service from the next wave on."""
         before = self._current.version if self._current else "none"
         self._current = serving
-        logger.info("model %s serves now (before: %s) on %s", serving.version, before, serving.stepper.device)
+        device = str(serving.stepper.device)
+        logger.info(
+            "model %s serves now (before: %s) on %s",
+            serving.version,
+            before,
+            device,
+            extra=happening("model_serves", version=serving.version, before=before, device=device),
+        )
 
 
 @torch.inference_mode()

@@ -23,6 +23,7 @@ from stream.assignment import PASSING, log_offsets
 from stream.events import Event, RejectedEvent, decode_event
 from stream.fence import Fence
 from stream.histories import Histories
+from stream.logs import happening
 from stream.partition import OpenPartition
 from stream.settings import Settings
 from stream.store import CorruptStoreError, SessionStore, move_aside
@@ -88,6 +89,12 @@ class Recovery:
                 number,
                 partition.position,
                 partition.sessions,
+                extra=happening(
+                    "store_opened",
+                    partition=number,
+                    offset=partition.position,
+                    sessions=partition.sessions,
+                ),
             )
             return partition
         metadata = decode_metadata(committed.metadata)
@@ -97,6 +104,7 @@ class Recovery:
                 "partition %d: the local store, at offset %d, is older than every open session",
                 number,
                 partition.position,
+                extra=happening("store_outdated", partition=number, offset=partition.position),
             )
             partition.store.close()
             shutil.rmtree(path)
@@ -117,7 +125,12 @@ class Recovery:
             return SessionStore(path, block_cache=cache, write_buffer_bytes=buffer_bytes)
         except CorruptStoreError as error:
             aside = move_aside(path)
-            logger.warning("%s; kept as %s, sessions are recovered from the log", error.what, aside)
+            logger.warning(
+                "%s; kept as %s, sessions are recovered from the log",
+                error.what,
+                aside,
+                extra=happening("store_corrupt", store=str(path), kept_as=str(aside)),
+            )
             return SessionStore(path, block_cache=cache, write_buffer_bytes=buffer_bytes)
 
     def _replay_histories(self, partition: OpenPartition, first: int, end: int) -> None:
@@ -143,9 +156,21 @@ class Recovery:
                     "Name another group (NEXTCLICK_GROUP_ID), or reset this one's offsets.",
                 )
             if first < low:
-                logger.warning("partition %d: events %d to %d are no longer in the log", number, first, low)
+                logger.warning(
+                    "partition %d: events %d to %d are no longer in the log",
+                    number,
+                    first,
+                    low,
+                    extra=happening("events_lost", partition=number, first=first, end=low),
+                )
             start = max(first, low)
-            logger.info("partition %d: re-reading histories, offsets %d to %d", number, start, end)
+            logger.info(
+                "partition %d: re-reading histories, offsets %d to %d",
+                number,
+                start,
+                end,
+                extra=happening("recovering", partition=number, first=start, end=end),
+            )
             consumer.assign([TopicPartition(topic, number, start)])
             histories = Histories(partition, self._rule, self._columns, self._settings.recent_items)
             position = start
@@ -174,7 +199,11 @@ class Recovery:
         for message in consumer.consume(min(BATCH_RECORDS, end - position), timeout=0.5):
             error = message.error()
             if error is not None and error.code() in PASSING:
-                logger.warning("Kafka is away: %s; recovery goes on when it is back", error.str())
+                logger.warning(
+                    "Kafka is away: %s; recovery goes on when it is back",
+                    error.str(),
+                    extra=happening("kafka_away", doing="recovering", error=error.name()),
+                )
                 continue
             if error is not None and error.code() != KafkaError._PARTITION_EOF:  # noqa: SLF001
                 raise KafkaException(error)

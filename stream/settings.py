@@ -7,6 +7,7 @@ are the field names in capitals behind `NEXTCLICK_`; one that names no setting i
 
 from __future__ import annotations
 
+import logging
 import os
 import socket
 from pathlib import Path
@@ -149,6 +150,7 @@ class Settings(BaseSettings):
     web_requests_per_s: float = Field(
         100, gt=0, le=1_000_000, description="of one client; twice as many at once"
     )
+    log_format: Literal["human", "json"] = Field("human", description="of the log lines on stderr")
     log_level: str = Field("INFO", pattern=r"^(DEBUG|INFO|WARNING|ERROR)$")
 
     @field_validator("follow")
@@ -179,7 +181,11 @@ class Settings(BaseSettings):
 
     def kafka_config(self) -> dict[str, Any]:
         """The librdkafka properties that every client shares."""
-        return {"bootstrap.servers": self.bootstrap_servers, "client.id": self.worker_id}
+        return {
+            "bootstrap.servers": self.bootstrap_servers,
+            "client.id": self.worker_id,
+            "logger": logging.getLogger("kafka"),
+        }
 
     def producer_config(self) -> dict[str, Any]:
         """The librdkafka properties of every producer.

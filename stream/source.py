@@ -16,12 +16,19 @@ from collections.abc import Callable
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from model.errors import NextclickError
-from stream.assignment import Assignment, make_consumer, pass_or_raise
+from stream.assignment import (
+    Assignment,
+    log_assigned,
+    log_refused_commit,
+    make_consumer,
+    pass_or_raise,
+)
 from stream.commits import Commits
 from stream.events import RejectedEvent, decode_event
 from stream.fault_points import reach
 from stream.fence import Fence
 from stream.ladder import Ladder
+from stream.logs import happening
 from stream.partition import OpenPartition
 from stream.settings import Settings
 from stream.waves import Arrival, Lanes, Wave
@@ -238,7 +245,7 @@ class Source:
             return
         if error.fatal():
             pass_or_raise(error, self._settings)
-        logger.warning("a commit was refused: %s; it is repeated", error.str())
+        log_refused_commit(error, "it is repeated")
         self._commits.refused(partitions)
 
     def _assigned(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
@@ -252,7 +259,7 @@ class Source:
             ]
             consumer.incremental_assign(starts)
             self.lag = self._assignment.measure_lag()
-            logger.info("assigned: %s", ", ".join(f"{tp.partition}@{tp.offset}" for tp in starts))
+            log_assigned(starts)
         self.assigned.set()
 
     def _give_up(self, numbers: set[int]) -> None:
@@ -273,14 +280,15 @@ class Source:
             self._consumer.commit(offsets=offsets, asynchronous=False)
         except KafkaException as error:
             # The store has it all the same; without the commit the next owner publishes some lists again.
-            logger.warning("the last commit was refused: %s", error.args[0].str())
+            log_refused_commit(error.args[0], "the next owner steps nothing twice")
 
     def _revoked(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         """Give the partitions up: waves finished, committed, stores closed."""
         numbers = {tp.partition for tp in partitions}
         self._give_up(numbers)
         consumer.incremental_unassign(partitions)
-        logger.info("revoked: %s", ", ".join(map(str, sorted(numbers))))
+        given_up = sorted(numbers)
+        logger.info("revoked: %s", given_up, extra=happening("revoked", partitions=given_up))
 
     def _lost(self, _: Consumer, partitions: list[TopicPartition]) -> None:
         """The group has given them to others, or will: a restart joins it anew."""

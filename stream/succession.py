@@ -19,6 +19,7 @@ from model.errors import NextclickError
 from model.registry import REFUSALS, RefusedVersion, Registry
 from stream.announcements import SHADOW_KEY, announce, decode_announcement, decode_shadow
 from stream.live_model import LiveModel, Serving
+from stream.logs import happening
 from stream.settings import Settings
 from stream.shadow import CHALLENGER, FORMER, Shadow, ShadowMetrics, Trial
 
@@ -71,7 +72,12 @@ class Succession:
         if found["recall_difference"][1] > 0:
             self._go_back(trial, found)
         elif found["sessions"] >= self._settings.rollback_max_sessions:
-            logger.info("the promotion of %s stands: %s", trial.champion, found)
+            logger.info(
+                "the promotion of %s stands: %s",
+                trial.champion,
+                found,
+                extra=happening("promotion_stands", version=trial.champion, **found),
+            )
             self._shadow.trial = None
 
     def _go_back(self, trial: Trial, found: dict[str, object]) -> None:
@@ -79,15 +85,32 @@ class Succession:
         try:
             if self._registry.go_back(former, instead_of=trial.champion):
                 self._rollbacks.inc()
-                logger.warning("%s is worse than %s, rolled back: %s", trial.champion, former, found)
+                logger.warning(
+                    "%s is worse than %s, rolled back: %s",
+                    trial.champion,
+                    former,
+                    found,
+                    extra=happening("rolled_back", version=trial.champion, back_to=former, **found),
+                )
             if self._registry.champion() == former:
                 announce(self._settings, former)
             self._told = trial
         except RefusedVersion as error:
-            logger.error("%s is worse than %s, which cannot serve: %s", trial.champion, former, error.what)
+            logger.error(
+                "%s is worse than %s, which cannot serve: %s",
+                trial.champion,
+                former,
+                error.what,
+                extra=happening("rollback_impossible", version=trial.champion, back_to=former),
+            )
             self._shadow.trial = None
         except NextclickError as error:
-            logger.error("the rollback to %s is to be told again: %s", former, error.what)
+            logger.error(
+                "the rollback to %s is to be told again: %s",
+                former,
+                error.what,
+                extra=happening("rollback_not_announced", back_to=former),
+            )
 
     def _take_up(self, version: str) -> None:
         before = self._live.current
@@ -114,12 +137,29 @@ class Succession:
             return
         champion = self._live.current.version
         if announced.version == champion:
-            logger.info("%s serves already, it needs no shadow", champion)
+            logger.info(
+                "%s serves already, it needs no shadow",
+                champion,
+                extra=happening("shadow_needless", version=champion),
+            )
             return
         challenger = self._live.prepare(announced.version)
         self._shadow.trial = Trial(challenger, champion, announced.share, CHALLENGER)
-        logger.info("%s steps in the shadow of %s, share %s", announced.version, champion, announced.share)
+        logger.info(
+            "%s steps in the shadow of %s, share %s",
+            announced.version,
+            champion,
+            announced.share,
+            extra=happening(
+                "shadow_begins", version=announced.version, champion=champion, share=announced.share
+            ),
+        )
 
     def _refuse(self, reason: str, what: str) -> None:
         self._refused.labels(reason).inc()
-        logger.error("%s; %s goes on", what, self._live.current.version)
+        logger.error(
+            "%s; %s goes on",
+            what,
+            self._live.current.version,
+            extra=happening("version_refused", reason=reason, serving=self._live.current.version),
+        )

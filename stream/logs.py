@@ -1,0 +1,179 @@
+"""Logs for operators: one line for one happening, with its name and its values, human or JSON.
+
+A line's name (`event`) and fields do not change with its wording, so that a search or an alert can hold on
+to them. What comes from outside (an id, a broker's text) cannot begin a line of its own or
+steer a terminal: control characters are escaped.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import sys
+import threading
+import time
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from types import TracebackType
+from typing import Any, TextIO
+
+from pythonjsonlogger.json import JsonFormatter
+
+from model.errors import NextclickError
+from stream.settings import Settings
+
+# What these say below a warning is about their own insides.
+CHATTY = ("faust", "mode", "aiokafka", "kafka", "asyncio", "matplotlib")
+REPEATED_AFTER_S = 30.0
+# C0, DEL, C1, line and paragraph separators, and what turns the direction of writing.
+CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+logger = logging.getLogger(__name__)
+
+
+def happening(name: str, **fields: Any) -> dict[str, Any]:
+    """The `extra` of a log call: what happened, by a name of its own, and the values."""
+    return {"event": name, "fields": fields}
+
+
+def escaped(text: str) -> str:
+    """The text in one line: control characters as escapes."""
+    return CONTROLS.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
+
+
+class HumanFormatter(logging.Formatter):
+    """`TIME LEVEL EVENT MESSAGE`; a traceback follows, indented."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """One line, and those of a traceback."""
+        name = getattr(record, "event", record.name)
+        line = f"{_moment(record)} {record.levelname} {name} {escaped(record.getMessage())}"
+        if not record.exc_info:
+            return line
+        lines = self.formatException(record.exc_info).split("\n")
+        return "\n".join([line, *(f"  {escaped(part)}" for part in lines)])
+
+
+class EventFormatter(JsonFormatter):
+    """One JSON object: time, level, event, message, logger, and the fields under their own names."""
+
+    def add_fields(
+        self, log_data: dict[str, Any], record: logging.LogRecord, message_dict: Mapping[str, Any]
+    ) -> None:
+        """The fields of a record in the order in which they are read."""
+        log_data.update(
+            time=_moment(record),
+            level=record.levelname,
+            event=getattr(record, "event", "log"),
+            message=record.getMessage(),
+            logger=record.name,
+        )
+        for name, value in getattr(record, "fields", {}).items():
+            log_data.setdefault(name, value)
+        if record.exc_info:
+            log_data["traceback"] = self.formatException(record.exc_info)
+
+
+class StderrHandler(logging.StreamHandler[TextIO]):
+    """Writes to what stderr is when it is written to."""
+
+    def __init__(self) -> None:
+        logging.Handler.__init__(self)
+
+    @property
+    def stream(self) -> TextIO:  # type: ignore[override]
+        """Standard error as it is now."""
+        return sys.stderr
+
+
+class NoRepeats(logging.Filter):
+    """Lets a text through once in 30 s: a client asks a broker that is away many times a second."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._last_s: dict[tuple[str, str], float] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether it was not said just now, but for its numbers."""
+        said = record.name, re.sub(r"\d+", "", record.getMessage())
+        now_s = time.monotonic()
+        if now_s - self._last_s.get(said, -REPEATED_AFTER_S) < REPEATED_AFTER_S:
+            return False
+        if len(self._last_s) > 1000:
+            self._last_s.clear()
+        self._last_s[said] = now_s
+        return True
+
+
+class LogLines:
+    """A text stream whose lines become log lines: what a command tells while it works."""
+
+    encoding = "utf-8"
+
+    def __init__(self) -> None:
+        self._open = ""
+
+    def write(self, text: str) -> int:
+        """Log every line that is complete."""
+        *lines, self._open = (self._open + text).split("\n")
+        for line in filter(str.strip, lines):
+            logger.info("%s", line, extra=happening("progress"))
+        return len(text)
+
+    def flush(self) -> None:
+        """Nothing: a line that is not complete waits for its end."""
+
+    def isatty(self) -> bool:
+        """No terminal, so that no bar is drawn."""
+        return False
+
+
+def start_logging(settings: Settings) -> None:
+    """Send all logs to stderr in the settings' format; in JSON also what ends a thread."""
+    handler = StderrHandler()
+    handler.setFormatter(EventFormatter() if settings.log_format == "json" else HumanFormatter())
+    logging.basicConfig(level=settings.log_level, handlers=[handler], force=True)
+    logging.captureWarnings(True)
+    for name in CHATTY:
+        logging.getLogger(name).setLevel(max(logging.WARNING, handler.level))
+    clients = logging.getLogger("kafka")
+    clients.filters = [NoRepeats()]
+    if settings.log_format == "json":
+        sys.excepthook = _uncaught
+        threading.excepthook = lambda found: _uncaught(
+            found.exc_type, found.exc_value or found.exc_type(), found.exc_traceback
+        )
+
+
+def tells_json() -> bool:
+    """Whether `start_logging` has been asked for JSON."""
+    return any(isinstance(handler.formatter, EventFormatter) for handler in logging.getLogger().handlers)
+
+
+def log_failure(error: BaseException) -> None:
+    """Log what ends the process: a NextclickError in its three parts, another with its traceback."""
+    if isinstance(error, NextclickError):
+        logger.critical(
+            "%s",
+            error.what,
+            extra=happening("process_failed", meaning=error.meaning, remedy=error.remedy),
+        )
+    else:
+        logger.critical(
+            "%s: %s",
+            type(error).__name__,
+            error,
+            exc_info=(type(error), error, error.__traceback__),
+            extra=happening("process_failed", error=type(error).__name__),
+        )
+
+
+def _uncaught(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    if issubclass(kind, KeyboardInterrupt):
+        sys.__excepthook__(kind, error, trace)
+        return
+    log_failure(error)
+
+
+def _moment(record: logging.LogRecord) -> str:
+    at = datetime.fromtimestamp(record.created, UTC)
+    return f"{at:%Y-%m-%dT%H:%M:%S}.{at.microsecond // 1000:03d}Z"
