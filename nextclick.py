@@ -3,35 +3,33 @@
 from __future__ import annotations
 
 import json
-import logging
 import runpy
 import sys
-from itertools import islice
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.markup import escape
-from rich.table import Table
 
 from model.errors import NextclickError
-from model.registry import Registry
 from replay.archive_command import archive
 from replay.cadence_command import cadence
 from replay.compare_command import compare, tune
-from replay.console import check_on_error, log, moment, out, parse_moment, progress_bar
+from replay.console import check_on_error, log, moment, out, parse_moment, progress_bar, start_logs
 from replay.evaluate_command import evaluate
-from replay.offline import Category, Files, Format, Json, Kind, OnError, RegistryDir, event_filter
+from replay.models_command import models
+from replay.offline import Brokers, Category, Files, Format, Json, Kind, OnError, event_filter
 from replay.promote_command import promote, rollback, shadow
 from replay.quality_command import quality
 from replay.recommend_command import recommend
 from replay.retrain_command import retrain_command
 from replay.run import ReplayReport, replay_files
+from replay.settings_command import settings
 from replay.train_command import train
-from stream.app import run_worker
-from stream.settings import Settings, load_settings, setting_source
-from stream.subscriber import recommendations
-from stream.topics import ensure_topics
+from replay.watch_command import watch
+from replay.worker_command import worker
+from stream.logs import log_failure, tells_json
+from stream.settings import load_settings
 
 app = typer.Typer(
     name="nextclick",
@@ -41,8 +39,6 @@ app = typer.Typer(
 )
 bench = typer.Typer(help="Measure speed beside a limit or a peer of the same run.", no_args_is_help=True)
 app.add_typer(bench, name="bench")
-
-Brokers = Annotated[str | None, typer.Option("--bootstrap-servers", help="Kafka, host:port")]
 
 
 app.command(epilog="Example: nextclick train clicks.csv.xz --epochs 5 --test-fraction 0.1")(train)
@@ -61,32 +57,13 @@ app.command(epilog="Example: nextclick tune clicks.csv.xz --trials 30 --output p
 app.command(epilog="Example: nextclick archive --folder ./archive --until-end")(archive)
 app.command("retrain", epilog="Example: nextclick retrain --every 6h")(retrain_command)
 
+app.command(epilog="Example: nextclick models --registry ./registry")(models)
+app.command(epilog="Example: nextclick worker --registry ./registry --state-dir ./state")(worker)
+app.command(epilog="Example: nextclick watch --json --from-start --limit 100")(watch)
+app.command(epilog="Example: NEXTCLICK_WAVE_SIZE=32 nextclick settings")(settings)
 app.command(epilog="Example: nextclick promote 20260101T120000000Z-1a2b3c4d")(promote)
 app.command(epilog="Example: nextclick rollback --to 20260101T120000000Z-1a2b3c4d")(rollback)
 app.command(epilog="Example: nextclick shadow 20260101T120000000Z-1a2b3c4d --share 0.2")(shadow)
-
-
-@app.command(epilog="Example: nextclick models --registry ./registry")
-def models(registry: RegistryDir = None, as_json: Json = False) -> None:
-    """The versions in the registry, oldest first, with their measured quality."""
-    folder = Registry(registry or load_settings().registry_dir)
-    versions = folder.versions()
-    if as_json:
-        print(json.dumps(versions))
-        return
-    table = Table("version", "network", "items", "Recall@20", "MRR@20", "trained on events until", "")
-    for row in versions:
-        scored = row["scores"].get("evaluation", {})
-        table.add_row(
-            row["version"],
-            row["network"],
-            f"{row['items']:,}",
-            f"{scored.get('recall', float('nan')):.4f}",
-            f"{scored.get('mrr', float('nan')):.4f}",
-            moment(row["data"].get("last_event_time_ms")),
-            "champion" if row["champion"] else "",
-        )
-    out.print(table)
 
 
 @app.command(epilog="Example: nextclick replay clicks.csv.xz --speed 60")
@@ -116,6 +93,7 @@ def replay(
     if factor is not None and not 0 < factor < float("inf"):
         raise typer.BadParameter(f"--speed is a number above 0 or max, not {speed!r}")
     settings = load_settings(bootstrap_servers=bootstrap_servers, events_topic=topic, group_id=group)
+    start_logs(settings)
     with progress_bar("replaying") as bar:
 
         def report(r: ReplayReport) -> None:
@@ -144,88 +122,6 @@ def replay(
     )
     for reason, count in result.rejects.items():
         out.print(f"left out {count:,}: {reason}", highlight=False)
-
-
-@app.command(epilog="Example: nextclick worker --registry ./registry --state-dir ./state")
-def worker(
-    bootstrap_servers: Brokers = None,
-    registry: RegistryDir = None,
-    state_dir: Annotated[Path | None, typer.Option(help="folder of the session stores")] = None,
-    worker_id: Annotated[str | None, typer.Option(help="this instance's name, one per process")] = None,
-    partitions: Annotated[int | None, typer.Option(min=1, help="of events and recommendations")] = None,
-    device: Annotated[str | None, typer.Option(help="auto, cpu or cuda")] = None,
-    deterministic: Annotated[bool | None, typer.Option(help="pad waves: lists equal byte for byte")] = None,
-    web_port: Annotated[int | None, typer.Option(min=1, max=65535)] = None,
-) -> None:
-    """Run a stream worker: one step per event, top-20 lists out. Ends by SIGTERM or Ctrl-C."""
-    flags = {name: value for name, value in locals().items() if name != "registry"}
-    settings = load_settings(**flags, registry_dir=registry)
-    logging.basicConfig(
-        level=settings.log_level, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s %(message)s"
-    )
-    for name in ("faust", "mode", "aiokafka"):
-        logging.getLogger(name).setLevel(logging.WARNING)
-    run_worker(settings)
-
-
-@app.command(epilog="Example: nextclick watch --json --from-start --limit 100")
-def watch(
-    from_start: Annotated[bool, typer.Option(help="all kept lists, not only new ones")] = False,
-    limit: Annotated[int | None, typer.Option(min=1, help="end after so many lists")] = None,
-    idle_s: Annotated[float | None, typer.Option(min=0.1, help="end after so long without a list")] = None,
-    bootstrap_servers: Brokers = None,
-    registry: RegistryDir = None,
-    as_json: Json = False,
-) -> None:
-    """Subscribe to the recommendations and show them as they come."""
-    settings = load_settings(bootstrap_servers=bootstrap_servers, registry_dir=registry)
-    lists = islice(recommendations(settings, from_start=from_start, idle_s=idle_s), limit)
-    if as_json:
-        for received in lists:
-            shown = received.recommendation
-            fields = {name: getattr(shown, name) for name in shown.__struct_fields__}
-            print(json.dumps({**fields, "headers": received.headers}), flush=True)
-        return
-    folder = Registry(settings.registry_dir)
-    titles = folder.load().vocabulary.titles if folder.champion() else {}
-    for received in lists:
-        shown = received.recommendation
-        named = " · ".join(titles.get(item, item) for item in shown.items[:5])
-        place = received.headers.get("position", "?")
-        out.print(
-            f"{moment(shown.event_time_ms)} {shown.session_id} #{place}: {named} …",
-            markup=False,
-            highlight=False,
-        )
-
-
-@app.command(epilog="Example: nextclick topics --partitions 8")
-def topics(
-    partitions: Annotated[int | None, typer.Option(min=1)] = None,
-    create: Annotated[bool, typer.Option(help="create the missing ones")] = True,
-    bootstrap_servers: Brokers = None,
-) -> None:
-    """Create and verify the topics."""
-    settings = load_settings(bootstrap_servers=bootstrap_servers, partitions=partitions)
-    for name, count in ensure_topics(settings, create=create).items():
-        out.print(f"{name}: {count} partitions", highlight=False)
-
-
-@app.command(epilog="Example: NEXTCLICK_WAVE_SIZE=32 nextclick settings")
-def settings(as_json: Json = False) -> None:
-    """Every setting with its value and where it comes from."""
-    current = load_settings()
-    rows = {
-        name: {"value": getattr(current, name), "source": setting_source(name, {})}
-        for name in Settings.model_fields
-    }
-    if as_json:
-        print(json.dumps(rows, default=str))
-        return
-    table = Table("setting", "value", "from", "meaning")
-    for name, row in rows.items():
-        table.add_row(name, str(row["value"]), row["source"], Settings.model_fields[name].description or "")
-    out.print(table)
 
 
 # Programs of deploy/benchmarks, which have options of their own: what each measures, and an example.
@@ -301,8 +197,11 @@ def main() -> None:
     try:
         app()
     except NextclickError as error:
-        log.print(f"[bold red]error:[/] {escape(error.what)}", highlight=False)
-        log.print(f"{escape(error.meaning)}\n[bold]do:[/] {escape(error.remedy)}", highlight=False)
+        if tells_json():
+            log_failure(error)
+        else:
+            log.print(f"[bold red]error:[/] {escape(error.what)}", highlight=False)
+            log.print(f"{escape(error.meaning)}\n[bold]do:[/] {escape(error.remedy)}", highlight=False)
         sys.exit(2)
 
 

@@ -49,6 +49,7 @@ Category = Annotated[
     typer.Option(help="only items of this category and its subcategories, such as electronics; repeatable"),
 ]
 OnError = Annotated[str, typer.Option(help="stop or skip, at a line that cannot be read")]
+Brokers = Annotated[str | None, typer.Option("--bootstrap-servers", help="Kafka, host:port")]
 RegistryDir = Annotated[Path | None, typer.Option("--registry", help="folder of the model versions")]
 Json = Annotated[bool, typer.Option("--json", help="print the result as JSON")]
 GapS = Annotated[
