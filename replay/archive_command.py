@@ -14,6 +14,8 @@ from replay.console import out, progress_bar, start_logs
 from replay.offline import Json
 from stream.archive import Archiver, ArchiveReport
 from stream.archive_folder import ArchiveFolder
+from stream.archive_metrics import ArchiveMetrics
+from stream.metrics_server import serve_metrics
 from stream.settings import load_settings
 
 
@@ -34,7 +36,10 @@ def archive(
     bootstrap_servers: Annotated[str | None, typer.Option(help="Kafka, host:port")] = None,
     as_json: Json = False,
 ) -> None:
-    """Archive the event log as Parquet files, every event once. Ends by SIGTERM or Ctrl-C."""
+    """Archive the event log as Parquet files, every event once. Ends by SIGTERM or Ctrl-C.
+
+    With NEXTCLICK_METRICS_PORT Prometheus can scrape it.
+    """
     settings = load_settings(
         events_topic=topic, group_id=group, worker_id=worker_id, bootstrap_servers=bootstrap_servers
     )
@@ -54,7 +59,8 @@ def archive(
             rotate_s=rotate_s,
             progress=report,
         )
-        result = archiver.run(stopping, until_end=until_end)
+        with serve_metrics(settings, ArchiveMetrics(archiver.report)):
+            result = archiver.run(stopping, until_end=until_end)
     if as_json:
         print(json.dumps({"events": result.events, "files": result.parts, "lag": result.lag}))
         return

@@ -6,6 +6,7 @@ import json
 import logging
 import re
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -20,7 +21,9 @@ from model.registry import Registry
 from replay.console import log, moment, out, parse_moment, progress_bar, start_logs
 from replay.offline import Json, Params, RegistryDir, SetOptions
 from stream.logs import happening, tells_json
+from stream.metrics_server import serve_metrics, write_metrics
 from stream.retrain import retrain
+from stream.retrain_metrics import RetrainMetrics
 from stream.retrain_options import Options, Window
 from stream.retrain_report import RunReport, headline
 from stream.schedule import Cron, Every, LogClock, WallClock, ticks
@@ -87,6 +90,10 @@ def retrain_command(
     ] = True,
     promote: Annotated[bool, typer.Option(help="make an accepted version the champion")] = True,
     announce: Annotated[bool, typer.Option(help="tell the workers, on the topic models")] = True,
+    metrics_file: Annotated[
+        Path | None,
+        typer.Option(help="*.prom for node_exporter's textfile collector, written after each run"),
+    ] = None,
     threads: Annotated[int, typer.Option(min=1, help="more are faster only where nothing else is busy")] = 1,
     topic: Annotated[str | None, typer.Option(help="topic of the events")] = None,
     bootstrap_servers: Annotated[
@@ -97,7 +104,8 @@ def retrain_command(
     """Train the champion on with the newest events; where the gate takes it, it is the next champion.
 
     Once, or by a schedule. Exit: 0 when a version was accepted, 3 when the gate refused it, 2 when
-    the run failed. A schedule goes on to its next run in all cases.
+    the run failed. A schedule goes on to its next run in all cases. With NEXTCLICK_METRICS_PORT Prometheus
+    can scrape a schedule; what cron runs leaves a --metrics-file.
     """
     if every and cron:
         raise typer.BadParameter("--every and --cron are two ways to say the same; give one")
@@ -124,34 +132,49 @@ def retrain_command(
         announce=announce,
         threads=threads,
     )
+    metrics = RetrainMetrics(settings.registry_dir)
     if not (every or cron):
-        report = _run(settings, options, as_json)
+        with _told(metrics, metrics_file):
+            report = _run(settings, options, as_json)
         if report.outcome == "refused":
             raise typer.Exit(EXIT_REFUSED)
         return
-    log.print(f"next run by {every or cron}, {clock} time, UTC", highlight=False)
-    for tick_ms in islice(_ticks(settings, every, cron, clock), runs):
-        until_ms = tick_ms if clock == "event" else options.window.until_ms
-        log.print(f"run of {moment(tick_ms)}, {clock} time", highlight=False)
-        try:
-            _run(settings, replace(options, window=replace(options.window, until_ms=until_ms)), as_json)
-        except NextclickError as error:
-            if tells_json():
-                _log_failed_run(error)
-            else:
-                log.print(
-                    f"[bold red]failed:[/] {escape(error.what)}\n{escape(error.meaning)}", highlight=False
-                )
-                log.print("the next run is made all the same", highlight=False)
+    with serve_metrics(settings, metrics):
+        log.print(f"next run by {every or cron}, {clock} time, UTC", highlight=False)
+        for tick_ms in islice(_ticks(settings, every, cron, clock), runs):
+            until_ms = tick_ms if clock == "event" else options.window.until_ms
+            log.print(f"run of {moment(tick_ms)}, {clock} time", highlight=False)
+            window = replace(options.window, until_ms=until_ms)
+            try:
+                with _told(metrics, metrics_file):
+                    _run(settings, replace(options, window=window), as_json)
+            except NextclickError as error:
+                _tell_failed_run(error)
 
 
-def _log_failed_run(error: NextclickError) -> None:
-    """Log that one run of a schedule failed; the next is made all the same."""
-    logger.error(
-        "a run failed: %s",
-        error.what,
-        extra=happening("retrain_failed", meaning=error.meaning, remedy=error.remedy),
-    )
+def _tell_failed_run(error: NextclickError) -> None:
+    """Say that one run of a schedule failed; the next is made all the same."""
+    if tells_json():
+        logger.error(
+            "a run failed: %s",
+            error.what,
+            extra=happening("retrain_failed", meaning=error.meaning, remedy=error.remedy),
+        )
+        return
+    log.print(f"[bold red]failed:[/] {escape(error.what)}\n{escape(error.meaning)}", highlight=False)
+    log.print("the next run is made all the same", highlight=False)
+
+
+@contextmanager
+def _told(metrics: RetrainMetrics, path: Path | None) -> Iterator[None]:
+    """A run that is under way, and whose series are left in the file when it ends, however it ends."""
+    metrics.running = True
+    try:
+        yield
+    finally:
+        metrics.running = False
+        if path is not None:
+            write_metrics(path, metrics)
 
 
 def _ticks(settings: Settings, every: str | None, cron: str | None, clock: str) -> Iterator[int]:

@@ -167,12 +167,6 @@ class WorkerApp:
             self._loop = asyncio.get_running_loop()
             self._is_up.set()
 
-        @self.faust.timer(interval=1.0)
-        async def refresh() -> None:
-            self.telemetry.lag.set(self.pipeline.source.lag)
-            self.telemetry.in_flight.set(self.pipeline.in_flight)
-            self.telemetry.level.set(self.pipeline.source.level)
-
 
 class _Worker(FaustWorker):
     """Faust's worker, which finishes the pipeline before Faust stops its agents."""

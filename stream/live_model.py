@@ -7,6 +7,7 @@ up at the start of a wave. Knows the registry; knows no network by name.
 from __future__ import annotations
 
 import logging
+import time
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -46,6 +47,7 @@ class Serving:
     columns: tuple[str, ...]
     recent_items: int
     follower: LiveFollower | None = None
+    trained_until_ms: int | None = None
 
     @cached_property
     def blank_row(self) -> bytes:
@@ -93,7 +95,7 @@ class LiveModel:
     """Holds the version in service; `offer` replaces it for the waves to come.
 
     `recent` are the events that versions follow, None where they stand still; `share` is the part of
-    all events that comes to this worker.
+    all events that comes to this worker; `serving_since_s` is the wall's time of the newest change.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -104,6 +106,8 @@ class LiveModel:
         self._between = Between(popularity, new_items)
         self.recent = None if self._between.stands_still else RecentEvents(settings.follow_events)
         self.share = 1.0
+        self.swaps = 0
+        self.serving_since_s = 0.0
 
     @property
     def current(self) -> Serving:
@@ -147,6 +151,7 @@ class LiveModel:
             columns=tuple(name for name in model.network.columns if name != "item"),
             recent_items=settings.recent_items,
             follower=follower,
+            trained_until_ms=model.manifest.get("data", {}).get("last_event_time_ms"),
         )
         # Their first use is in a wave, where nobody should wait for them.
         _ = serving.popular_ranks, serving.popular_scores, serving.blank_row
@@ -174,7 +179,8 @@ class LiveModel:
     def offer(self, serving: Serving) -> None:
         """Put a version into service from the next wave on."""
         before = self._current.version if self._current else "none"
-        self._current = serving
+        self.swaps += self._current is not None
+        self._current, self.serving_since_s = serving, time.time()
         device = str(serving.stepper.device)
         logger.info(
             "model %s serves now (before: %s) on %s",

@@ -7,7 +7,10 @@ it is durable. Crash-only: a failure in any thread ends the process through `on_
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from operator import sub
 
 from confluent_kafka import TopicPartition
@@ -26,6 +29,16 @@ from stream.state import SessionState
 from stream.store import make_block_cache
 from stream.telemetry import Telemetry
 from stream.waves import Wave
+from stream.worker_metrics import WorkerMetrics
+
+
+@dataclass(frozen=True)
+class Opening:
+    """How a partition was opened: wall seconds, and the records of the log that were read again for it."""
+
+    seconds: float
+    records: int
+
 
 LOOK_PATIENCE_S = 0.5
 
@@ -49,14 +62,18 @@ class Pipeline:
         self.live = live
         self.telemetry = telemetry
         self.recovering: dict[int, tuple[int, int]] = {}
+        self.openings: dict[int, Opening] = {}
         self.stepping = threading.Event()
         self._settings = settings
         self._emit_waves = emit
-        self._block_cache = make_block_cache(settings.block_cache_bytes)
+        self.block_cache = make_block_cache(settings.block_cache_bytes)
+        # Held while a partition leaves the table, so that nobody asks a store that is being closed.
+        self._leaving = threading.Lock()
         self.shadow = Shadow(settings.shadow_sessions)
         self._processor = Processor(live, settings.recent_items, shadow=self.shadow)
         self._followed_until: dict[int, int] = {}
         telemetry.registry.register(FollowMetrics(live))
+        telemetry.registry.register(WorkerMetrics(self))
         self._started = False
         self._emitted = [0] * settings.step_threads
         self._next = [0] * settings.step_threads
@@ -112,6 +129,12 @@ class Pipeline:
             )
             partition = processor.partitions.get(number)
             return None if partition is None else (partition.copy_of(session_id), partition.watermark.ms)
+
+    @contextmanager
+    def open_partitions(self) -> Iterator[list[OpenPartition]]:
+        """The partitions that are open, none of which is closed meanwhile: not to be held for long."""
+        with self._leaving:
+            yield list(self._processor.partitions.values())
 
     def start(self) -> None:
         """Start publishing, then reading."""
@@ -174,27 +197,31 @@ class Pipeline:
 
     def _open_partition(self, number: int, committed: TopicPartition | None) -> OpenPartition:
         serving = self.live.current
+        started_s, records = time.monotonic(), 0
 
         def progress(partition: int, done: int, total: int) -> None:
+            nonlocal records
+            records = done
             self.recovering[partition] = (done, total)
 
-        recovery = Recovery(self._settings, serving.rule, serving.columns, self._block_cache, progress)
+        recovery = Recovery(self._settings, serving.rule, serving.columns, self.block_cache, progress)
         partition = recovery.open(number, committed)
         self.recovering.pop(number, None)
         self._processor.partitions[number] = partition
         self._share_events()
         followed = self._followed_until.get(number, 0)
         recall_events(self._settings, self.live, serving.rule, number, followed, partition.position)
-        self.telemetry.open_partition(partition)
+        self.openings[number] = Opening(time.monotonic() - started_s, records)
+        self.telemetry.open_partition(number)
         return partition
 
     def _close_partition(self, number: int) -> Fence:
-        with self._processor.changed:
+        with self._leaving, self._processor.changed:
             partition = self._processor.partitions.pop(number)
         partition.store.close()
+        self.openings.pop(number, None)
         self._followed_until[number] = partition.position
         self._share_events()
-        self.telemetry.close_partition(number)
         return partition.durable
 
     def _share_events(self) -> None:

@@ -151,6 +151,9 @@ class Settings(BaseSettings):
         100, gt=0, le=1_000_000, description="of one client; twice as many at once"
     )
     log_format: Literal["human", "json"] = Field("human", description="of the log lines on stderr")
+    metrics_port: int | None = Field(
+        None, ge=1, le=65_535, description="of `retrain --every` and `archive`: Prometheus series at web_host"
+    )
     log_level: str = Field("INFO", pattern=r"^(DEBUG|INFO|WARNING|ERROR)$")
 
     @field_validator("follow")

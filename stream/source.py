@@ -97,6 +97,10 @@ class Source:
         """The partitions that are read now."""
         return list(self._assignment.readings)
 
+    def partition_lags(self) -> dict[int, int]:
+        """Partition → records not read yet; from any thread."""
+        return {number: reading.lag for number, reading in list(self._assignment.readings.items())}
+
     @property
     def level(self) -> int:
         """The ladder's level."""

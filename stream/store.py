@@ -223,10 +223,13 @@ class SessionStore:
         # Behind the last one: whatever is indexed earlier than this moves the start back.
         return entries, entries[-1][0] + b"\0" if entries else start
 
-    def size_bytes(self) -> int:
-        """Bytes of live tables and memtables."""
-        names = ("rocksdb.total-sst-files-size", "rocksdb.cur-size-all-mem-tables")
-        return sum(self._db.property_int_value(name) or 0 for name in names)
+    def figure(self, name: str) -> int:
+        """A number that RocksDB keeps of itself, by the name behind `rocksdb.`; 0 where it keeps none."""
+        return self._db.property_int_value(f"rocksdb.{name}") or 0
+
+    def level0_files(self) -> int:
+        """Tables that no compaction has taken in yet; RocksDB slows writes down when they become many."""
+        return int(self._db.property_value("rocksdb.num-files-at-level0") or 0)
 
     def close(self) -> None:
         """Flush and close; the object is of no use afterwards."""

@@ -1,25 +1,31 @@
-"""What the worker tells Prometheus, and the accounting identity.
+"""What the worker counts for Prometheus, and the accounting identity.
 
 Per partition, at rest: read = stepped + duplicate + unknown + ended + dead-lettered;
 while waves are under way, the difference is what is in flight. Counts are added once a
-wave is durable. No label takes its values from the data.
+wave is durable; what is a state, and not a count, is read when somebody scrapes (see
+`worker_metrics`). No label takes its values from the data.
 """
 
 from __future__ import annotations
 
 import time
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Histogram,
+    ProcessCollector,
+    disable_created_metrics,
+)
 
-from model.allocator import peak_memory_bytes
 from stream.events import REASONS
-from stream.fence import Fence
-from stream.partition import OpenPartition
 from stream.prequential import Prequential
 from stream.processor import FALLBACKS, OUTCOMES, SteppedWave
 from stream.quality_metrics import QualityCollector
 
-SECONDS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 60)
+SECONDS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 60)
+# From a click to its list by the wall: no finer than clocks of two machines, up to what a day's outage makes.
+AGE_SECONDS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 60, 300, 1_800, 3_600, 14_400, 86_400)
 
 
 class Telemetry:
@@ -35,6 +41,8 @@ class Telemetry:
         self.outcomes: dict[int, dict[str, int]] = {}
         self.lists = 0
         r = self.registry
+        # RSS, file handles, CPU time and start of the process.
+        ProcessCollector(registry=r)
         self._read = Counter("nextclick_events_read", "events read", ["partition"], registry=r)
         self._outcome = Counter(
             "nextclick_events", "events by outcome, durable", ["partition", "outcome"], registry=r
@@ -47,7 +55,6 @@ class Telemetry:
         self._unlisted = Counter(
             "nextclick_unlisted_events", "events stepped without a list, to catch up", registry=r
         )
-        self.level = Gauge("nextclick_ladder_level", "0 full, 1 newest only, 2 popular", registry=r)
         self._resets = Counter("nextclick_session_resets", "sessions begun anew after silence", registry=r)
         self._late = Counter("nextclick_late_events", "events behind their session's last", registry=r)
         self._rebuilt = Counter("nextclick_rebuilt_sessions", "states re-run for the version", registry=r)
@@ -78,43 +85,24 @@ class Telemetry:
             buckets=SECONDS,
             registry=r,
         )
-        self.sessions = Gauge("nextclick_open_sessions", "in the store", ["partition"], registry=r)
-        self.watermark = Gauge(
-            "nextclick_watermark_seconds", "event-time watermark, epoch", ["partition"], registry=r
+        self._age = Histogram(
+            "nextclick_event_to_list_seconds",
+            "newest event of a wave, event time to durable list by the wall",
+            buckets=AGE_SECONDS,
+            registry=r,
         )
-        self.lag = Gauge("nextclick_lag_records", "records not read yet", registry=r)
-        self.in_flight = Gauge("nextclick_events_in_flight", "read, not durable", registry=r)
-        self.store_bytes = Gauge("nextclick_store_bytes", "tables and memtables", ["partition"], registry=r)
-        self.model = Gauge("nextclick_model_info", "1 for the version that serves", ["version"], registry=r)
-        self._rss = Gauge("nextclick_resident_memory_peak_bytes", "largest so far", registry=r)
         for reason in REASONS:
             self._rejected.labels(reason)
         for reason in FALLBACKS:
             self._fallback.labels(reason)
-        self._open: set[int] = set()
 
-    def open_partition(self, partition: OpenPartition) -> None:
-        """Start the series of a partition: counts at zero, gauges at what its store has."""
-        number = partition.number
+    def open_partition(self, number: int) -> None:
+        """Start the counts of a partition, at zero."""
         self.read.setdefault(number, 0)
         self.outcomes.setdefault(number, dict.fromkeys(OUTCOMES, 0))
         self._read.labels(number)
         for outcome in OUTCOMES:
             self._outcome.labels(number, outcome)
-        self._measure(partition, partition.durable)
-        self.store_bytes.labels(number).set(partition.store.size_bytes())
-
-    def _measure(self, partition: OpenPartition, fence: Fence) -> None:
-        self._open.add(partition.number)
-        self.sessions.labels(partition.number).set(fence.sessions)
-        self.watermark.labels(partition.number).set(fence.watermark.ms / 1000)
-
-    def close_partition(self, number: int) -> None:
-        """Drop the gauges of a partition that went elsewhere; its counters stay, as counters do."""
-        for gauge in (self.sessions, self.watermark, self.store_bytes):
-            if number in self._open:
-                gauge.remove(number)
-        self._open.discard(number)
 
     def add_read(self, counts: dict[int, int]) -> None:
         """Count records read, by partition."""
@@ -150,17 +138,14 @@ class Telemetry:
             received_ns = min(shown.arrival.received_ns for shown in stepped.lists)
             self._queued.observe((stepped.started_ns - received_ns) / 1e9)
             self._delay.observe((now_ns - received_ns) / 1e9)
+            newest_ms = max(shown.event_time_ms for shown in stepped.lists)
+            self._age.observe(max(0.0, time.time() - newest_ms / 1000))
         self.prequential.add(stepped.observed)
-        for number, (partition, _, fence) in stepped.writes.items():
-            self._measure(partition, fence)
-            if stepped.number % 256 == 0:
-                self.store_bytes.labels(number).set(partition.store.size_bytes())
 
-    def refresh(self, version: str) -> None:
-        """Set the gauges that are only worth computing when somebody looks; `version` serves now."""
-        self.model.clear()
-        self.model.labels(version).set(1)
-        self._rss.set(peak_memory_bytes())
+    def difference(self, in_flight: int) -> int:
+        """Records read that no outcome and not `in_flight` accounts for; 0 but while a wave moves."""
+        done = sum(sum(outcomes.values()) for outcomes in list(self.outcomes.values()))
+        return sum(list(self.read.values())) - done - in_flight
 
     def accounting(self, in_flight: int) -> dict[str, object]:
         """The identity: totals by outcome; `holds` when they and `in_flight` make up what was read."""

@@ -20,7 +20,6 @@ def add_views(app: faust.App, pipeline: Pipeline) -> None:
 
     @app.page("/metrics")
     async def metrics(web: Any, request: Any) -> Any:
-        telemetry.refresh(pipeline.live.current.version)
         return web.bytes(generate_latest(telemetry.registry), content_type="text/plain")
 
     @app.page("/health")
