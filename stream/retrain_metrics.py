@@ -40,6 +40,7 @@ class RetrainMetrics(Collector):
         self._runs = dict.fromkeys(OUTCOMES, 0)
         self._newest_s = dict.fromkeys(OUTCOMES, 0.0)
         self._newest: dict[str, Any] | None = None
+        self._judged: list[dict[str, Any]] = []
         self._lock = threading.Lock()
         self.running = False
 
@@ -75,6 +76,7 @@ class RetrainMetrics(Collector):
         yield GaugeMetricFamily("nextclick_retrain_running", "1 while one is under way", value=self.running)
         if self._newest is not None:
             yield from _of_run(self._newest)
+            yield from _of_gate(self._judged)
 
     def _read_new(self) -> None:
         for path in sorted((self._root / REPORTS).glob("[!.]*/report.json")):
@@ -92,10 +94,12 @@ class RetrainMetrics(Collector):
                 continue
             self._newest_s[outcome] = begin.timestamp()
             self._newest = report
+            # What is refused for want of events has none; what was found last stays worth knowing.
+            self._judged = (report["decision"] or {}).get("standings") or self._judged
 
 
 def _of_run(report: dict[str, Any]) -> Iterator[Metric]:
-    """The newest run: its steps, what it read, and on which held-out quality the gate decided."""
+    """The newest run: its steps, what it read and learned."""
     seconds = GaugeMetricFamily(
         "nextclick_retrain_duration_seconds", "of the newest run, wall, by step", labels=["step"]
     )
@@ -116,10 +120,15 @@ def _of_run(report: dict[str, Any]) -> Iterator[Metric]:
         "newest run: records that could not be read",
         value=sum(report["rejected"].values()),
     )
-    standings = (report["decision"] or {}).get("standings", [])
+
+
+def _of_gate(standings: list[dict[str, Any]]) -> Iterator[Metric]:
+    """The held-out quality that the gate decided on, of the newest run that came so far."""
     for measure in ("recall", "mrr"):
         family = GaugeMetricFamily(
-            f"nextclick_retrain_{measure}_at_20", "newest run: on the events held out", labels=["system"]
+            f"nextclick_retrain_{measure}_at_20",
+            "newest run that was evaluated: on the events held out",
+            labels=["system"],
         )
         for row in standings:
             if row["name"] in SYSTEMS:

@@ -1,0 +1,186 @@
+"""Retraining: whether new versions come, what the gate said of the newest, and who serves it."""
+
+from __future__ import annotations
+
+from grafana_foundation_sdk.builders.dashboard import Dashboard
+
+from deploy.grafana.panels import CHOSEN, GREEN, RED, YELLOW, board, lines, names, number
+
+
+def retraining() -> Dashboard:
+    """Runs, the newest run, the versions in service, and the archive that runs can read."""
+    return board(
+        "retraining",
+        "Retraining",
+        "Runs and their outcomes, the newest run, versions in service, and the archive.",
+        {
+            "Now": [
+                number(
+                    "Since the last decision",
+                    "Wall time since the newest run that the gate decided on, accepted or refused. Above a "
+                    "day "
+                    "NextclickRetrainFailing fires.",
+                    "min(time() - (nextclick_retrain_last_success_timestamp_seconds > 0))",
+                    "s",
+                    steps=((None, GREEN), (43_200, YELLOW), (86_400, RED)),
+                ),
+                number(
+                    "Since the last new version",
+                    "Wall time since the newest run whose version was accepted. Refusals in a row: read "
+                    "the reports.",
+                    "min(time() - (nextclick_retrain_last_accepted_timestamp_seconds > 0))",
+                    "s",
+                ),
+                number(
+                    "Newest run failed",
+                    "1 when it came to no decision. Its report says why.",
+                    "max(nextclick_retrain_last_failure_timestamp_seconds "
+                    "> bool nextclick_retrain_last_success_timestamp_seconds)",
+                    "short",
+                    steps=((None, GREEN), (1, RED)),
+                    decimals=0,
+                ),
+                number(
+                    "Under way",
+                    "1 while a run is. It takes a core from whoever shares the machine.",
+                    "max(nextclick_retrain_running)",
+                    "short",
+                    decimals=0,
+                ),
+                number(
+                    "Age of the model",
+                    "Event time since the newest event that the version in service has learned from.",
+                    f"max(nextclick:model_age_seconds{{{CHOSEN}}})",
+                    "s",
+                    steps=((None, GREEN), (43_200, YELLOW), (86_400, RED)),
+                ),
+                number(
+                    "Versions in service",
+                    "More than one for a quarter of an hour: NextclickVersionsDiffer.",
+                    "count(count by (version) (nextclick_model_info))",
+                    "short",
+                    steps=((None, GREEN), (2, YELLOW)),
+                    decimals=0,
+                ),
+            ],
+            "Versions": [
+                names(
+                    "Serves",
+                    "Version, and how many workers serve it.",
+                    "count by (version) (nextclick_model_info)",
+                    "{{version}}",
+                ),
+                number(
+                    "Learned until",
+                    "Event time of the newest event that it was trained on.",
+                    f"max(nextclick_model_trained_until_seconds{{{CHOSEN}}}) * 1000",
+                    "dateTimeAsIso",
+                    width=8,
+                ),
+                number(
+                    "Items",
+                    "That the version in service can list.",
+                    f"max(nextclick_model_items{{{CHOSEN}}})",
+                    "short",
+                    width=8,
+                    decimals=0,
+                ),
+                lines(
+                    "Version by worker",
+                    "1 while a worker serves a version. Steps side by side are a swap.",
+                    {"{{version}} on {{instance}}": f"nextclick_model_info{{{CHOSEN}}}"},
+                    "short",
+                    width=12,
+                ),
+                lines(
+                    "Swaps",
+                    "Versions that workers changed over to, in the last hour.",
+                    {"{{instance}}": f"increase(nextclick_model_swaps_total{{{CHOSEN}}}[1h])"},
+                    "short",
+                    width=12,
+                ),
+            ],
+            "Runs": [
+                lines(
+                    "Runs by outcome",
+                    "All runs whose report lies in the registry. Only refused ones for days: the gate sees "
+                    "no progress.",
+                    {"{{outcome}}": "max by (outcome) (nextclick_retrain_runs_total)"},
+                    "short",
+                ),
+                lines(
+                    "Failures in a day",
+                    "Runs that came to no decision: the log, the champion, the training or the brokers.",
+                    {"failed": "sum(increase(nextclick_retrain_failures_total[1d]))"},
+                    "short",
+                ),
+                lines(
+                    "Time by step",
+                    "Of the newest run.",
+                    {"{{step}}": "max by (step) (nextclick_retrain_duration_seconds)"},
+                    "s",
+                    stacked=True,
+                ),
+                lines(
+                    "Recall@20 at the gate",
+                    "Of the newest run, on events held out: the challenger, and what it had to be held to.",
+                    {"{{system}}": "max by (system) (nextclick_retrain_recall_at_20)"},
+                    "percentunit",
+                ),
+                lines(
+                    "MRR@20 at the gate",
+                    "Of the same events.",
+                    {"{{system}}": "max by (system) (nextclick_retrain_mrr_at_20)"},
+                    "percentunit",
+                ),
+                lines(
+                    "Events and items",
+                    "What the newest run read and learned. No events: the log does not grow, or retention "
+                    "took them.",
+                    {
+                        "events read": "max(nextclick_retrain_events)",
+                        "could not be read": "max(nextclick_retrain_rejected_events)",
+                        "items": "max(nextclick_retrain_items)",
+                        "of these new": "max(nextclick_retrain_new_items)",
+                    },
+                    "short",
+                ),
+                lines(
+                    "Memory of a run",
+                    "Most that the newest had; set the limit of its container above it.",
+                    {"peak": "max(nextclick_retrain_peak_memory_bytes)"},
+                    "bytes",
+                    width=12,
+                ),
+                lines(
+                    "Training speed",
+                    "Next events a second. Halved: another process has its core.",
+                    {"events": "max(nextclick_retrain_training_events_per_second)"},
+                    "short",
+                    width=12,
+                ),
+            ],
+            "Archive": [
+                lines(
+                    "Missing from the archive",
+                    "Records in no finished file. A saw's teeth, as files are finished; without teeth "
+                    "NextclickArchiveBehind fires.",
+                    {"{{instance}}": "nextclick_archive_lag_records"},
+                    "short",
+                ),
+                lines(
+                    "Archived",
+                    "Records in finished files.",
+                    {"{{instance}}": "rate(nextclick_archive_events_total[5m])"},
+                    "cps",
+                ),
+                lines(
+                    "Files in an hour",
+                    "Many small ones: raise --rotate-s.",
+                    {"{{instance}}": "increase(nextclick_archive_files_total[1h])"},
+                    "short",
+                ),
+            ],
+        },
+        span="now-7d",
+    )

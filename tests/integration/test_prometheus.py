@@ -1,0 +1,237 @@
+import json
+import os
+import re
+import subprocess
+import sys
+import urllib.request
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from confluent_kafka import Producer
+from prometheus_client.parser import text_string_to_metric_families
+
+from deploy.grafana.generate import files
+from model.registry import REFUSALS, Registry
+from replay.run import replay_frames
+from stream.events import REASONS
+from stream.item_age import AGES
+from stream.processor import FALLBACKS, OUTCOMES
+from stream.quality_metrics import SHOWN_WINDOWS
+from stream.retrain_metrics import OUTCOMES as RUN_OUTCOMES
+from stream.retrain_metrics import STEPS, SYSTEMS
+from stream.settings import Settings
+from stream.slices import KINDS, POSITIONS
+from stream.slices import SYSTEMS as SCORED
+from stream.worker_process import WorkerProcess, free_port
+from tests.conftest import settings_of_its_own
+from tests.prometheus import Prometheus, prometheus
+from tests.retraining import first_champion, two_parts
+from tests.serving import all_committed, stop, worker
+
+pytestmark = pytest.mark.kafka
+BROKEN = 25
+BOARDS = {name: json.loads(content) for name, content in files().items()}
+
+
+@dataclass
+class Stack:
+    """A worker, a retraining service, an archiver and their Prometheus, after a log with a swap in it."""
+
+    settings: Settings
+    prometheus: Prometheus
+    process: WorkerProcess
+    addresses: dict[str, str]
+    versions: list[str]
+    events: int
+
+    def metrics(self, job: str) -> str:
+        with urllib.request.urlopen(f"http://{self.addresses[job]}/metrics", timeout=20) as answer:
+            text: str = answer.read().decode()
+            return text
+
+
+def send_broken(settings: Settings) -> None:
+    """Records that are no events, with what nobody wants to see in a label."""
+    producer = Producer(settings.producer_config())
+    for n in range(BROKEN):
+        producer.produce(settings.events_topic, b'{"session_id": "evil%d"' % n, b"evil%d" % n)
+    assert producer.flush(30) == 0
+
+
+@pytest.fixture(scope="module")
+def stack(kafka: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    folder = tmp_path_factory.mktemp("watched")
+    settings = settings_of_its_own(kafka, folder, partitions=2, session_timeout_ms=6_000)
+    earlier, later = two_parts()
+    first = first_champion(settings, earlier)
+    most = int(0.8 * len(later))
+    addresses = {"worker": f"127.0.0.1:{settings.web_port}"}
+    with ExitStack() as running:
+        arguments = {
+            "retrain": ["retrain", "--every", "30m", "--clock", "event"],
+            "archive": ["archive", "--folder", str(folder / "archive"), "--rotate-s", "1"],
+        }
+        for job, command in arguments.items():
+            own = settings.model_copy(update={"metrics_port": free_port(), "worker_id": job})
+            addresses[job] = f"127.0.0.1:{own.metrics_port}"
+            process = start_command(own, folder, command)
+            running.callback(process.wait)
+            running.callback(process.kill)
+        watching = running.enter_context(prometheus(folder, addresses))
+        serving = running.enter_context(worker(settings, folder))
+        watching.wait_until(lambda: bool(watching.series("nextclick_ready")), "first scrape")
+        replay_frames(settings, [later.iloc[:most]])
+        send_broken(settings)
+        serving.wait_until(lambda status: status["model"] != first, "hot swap", timeout_s=150)
+        replay_frames(settings, [later.iloc[most:]])
+        serving.wait_until(all_committed(settings), "the rest", timeout_s=120)
+        versions = [row["version"] for row in Registry(settings.registry_dir).versions()]
+        yield Stack(settings, watching, serving, addresses, versions, len(earlier) + len(later))
+        stop(serving)
+
+
+def start_command(settings: Settings, folder: Path, command: list[str]) -> subprocess.Popen[bytes]:
+    with (folder / f"{command[0]}.log").open("wb") as log:
+        return subprocess.Popen(
+            [sys.executable, "-m", "nextclick", *command],
+            env={**os.environ, **settings.environment()},
+            stdout=log,
+            stderr=log,
+        )
+
+
+def test_prometheus_scrapes_every_process_and_all_rules_can_be_evaluated(stack: Stack) -> None:
+    def healthy() -> bool:
+        targets = stack.prometheus.ask("targets")["activeTargets"]
+        return {t["labels"]["job"]: t["health"] for t in targets} == {
+            "nextclick-worker": "up",
+            "nextclick-retrain": "up",
+            "nextclick-archive": "up",
+            "prometheus": "up",
+        }
+
+    stack.prometheus.wait_until(healthy, "health")
+    groups = stack.prometheus.ask("rules")["groups"]
+    rules = [rule for group in groups for rule in group["rules"]]
+    assert len(rules) > 20
+    assert {rule["name"]: rule["lastError"] for rule in rules if rule["health"] == "err"} == {}
+    assert stack.prometheus.ask("alerts")["alerts"] == [] or all(
+        alert["state"] == "pending" for alert in stack.prometheus.ask("alerts")["alerts"]
+    )
+
+
+def test_prometheus_counts_what_was_done(stack: Stack) -> None:
+    """The last sample of each is what the worker says itself."""
+
+    def last(query: str) -> float:
+        (values,) = stack.prometheus.series(query).values()
+        return values[-1]
+
+    total = stack.events + BROKEN
+    stack.prometheus.wait_until(lambda: last("sum(nextclick_events_read_total)") == total, "all events")
+    stack.prometheus.wait_until(lambda: last("sum(nextclick_events_total)") == total, "all outcomes")
+    assert last('sum(nextclick_rejected_events_total{reason="not_json"})') == BROKEN
+    assert last("sum(nextclick_identity_difference_events)") == 0
+    assert last("sum(nextclick_lag_records)") == 0
+    assert last("sum(nextclick_partition_lag_records)") == 0
+    assert last("sum(nextclick_model_swaps_total)") == len(stack.versions) - 1
+    trained_ms = Registry(stack.settings.registry_dir).load().manifest["data"]["last_event_time_ms"]
+    assert last("sum(nextclick_model_trained_until_seconds)") == trained_ms / 1000
+    stack.prometheus.wait_until(lambda: last("sum(nextclick_archive_events_total)") == total, "the archive")
+    assert last("sum(nextclick_archive_lag_records)") == 0
+    assert last('sum(nextclick_retrain_runs_total{outcome="accepted"})') == len(stack.versions)
+    assert last("sum(nextclick_recovery_progress_ratio)") == 2
+
+
+def queries() -> Iterator[tuple[str, str]]:
+    """Title and expression of every panel and annotation."""
+    for name, board in BOARDS.items():
+        for panel in board["panels"]:
+            for target in panel.get("targets", []):
+                yield f"{name}: {panel['title']}, {target['legendFormat']}", target["expr"]
+        for mark in board["annotations"]["list"]:
+            yield f"{name}: {mark['name']}", mark["expr"]
+
+
+def asked(expression: str) -> str:
+    """As Grafana would ask, of all workers."""
+    return expression.replace("$__rate_interval", "10s").replace("$instance", ".*")
+
+
+def test_every_query_of_every_dashboard_returns_data(stack: Stack) -> None:
+    missing: dict[str, str] = {}
+
+    def nothing_is_missing() -> bool:
+        missing.clear()
+        missing.update({title: q for title, q in queries() if not stack.prometheus.series(asked(q))})
+        return not missing
+
+    try:
+        stack.prometheus.wait_until(nothing_is_missing, "data", timeout_s=60)
+    except AssertionError:
+        pytest.fail(f"{len(missing)} queries without data: {missing}")
+
+
+def test_the_workers_to_choose_are_those_that_are_scraped(stack: Stack) -> None:
+    for board in BOARDS.values():
+        (variable,) = board["templating"]["list"]
+        parts = re.fullmatch(r"label_values\((\w+), (\w+)\)", variable["query"])
+        assert parts is not None
+        values = stack.prometheus.ask(f"label/{parts[2]}/values", **{"match[]": parts[1]})
+        assert values == [stack.addresses["worker"]]
+
+
+def test_a_mark_stands_where_each_version_began_to_serve(stack: Stack) -> None:
+    (mark,) = BOARDS["quality.json"]["annotations"]["list"]
+    marks = stack.prometheus.series(mark["expr"])
+    assert [dict(labels)["version"] for labels in sorted(marks)] == sorted(stack.versions)
+    moments_ms = [of[-1] for _, of in sorted(marks.items())]
+    assert moments_ms == sorted(moments_ms)
+    assert all(1000 * stack.prometheus.began_s - 60_000 < ms for ms in moments_ms)
+
+
+def test_labels_never_come_from_the_data_and_are_those_of_the_newest_version(stack: Stack) -> None:
+    versions = set(stack.versions)
+    allowed: dict[str, set[str]] = {
+        "partition": {"0", "1"},
+        "outcome": {*OUTCOMES, *RUN_OUTCOMES},
+        "reason": {*REASONS, *FALLBACKS, *REFUSALS, "announcement", "unservable"},
+        "system": {*SCORED, *SYSTEMS.values(), "shadow"},
+        "window": set(SHOWN_WINDOWS),
+        "slice": set(KINDS),
+        "value": {"all", *POSITIONS, *AGES, *versions},
+        "version": versions,
+        "step": set(STEPS),
+        "role": {"former", "challenger"},
+        "bound": {"mean", "low", "high"},
+    }
+    found: defaultdict[str, set[str]] = defaultdict(set)
+    for job in stack.addresses:
+        series = 0
+        for family in text_string_to_metric_families(stack.metrics(job)):
+            for sample in family.samples:
+                series += 1
+                for name, value in sample.labels.items():
+                    found[name].add(value)
+                if sample.name == "nextclick_model_info":
+                    assert sample.labels == {"version": stack.versions[-1]}
+        assert 20 < series < 1_500, job
+    assert found.pop("le")
+    assert {name: values - allowed[name] for name, values in found.items()} == dict.fromkeys(found, set())
+    assert found["partition"] == {"0", "1"}
+
+
+@pytest.mark.parametrize("job", ["worker", "retrain", "archive"])
+def test_names_and_types_are_as_prometheus_wants_them(stack: Stack, job: str) -> None:
+    assert promtool_check(stack.metrics(job)) == ""
+
+
+def promtool_check(metrics: str) -> str:
+    ended = subprocess.run(
+        ["promtool", "check", "metrics"], input=metrics, capture_output=True, text=True, check=False
+    )
+    return ended.stdout + ended.stderr
