@@ -7,14 +7,14 @@ setting, another retraining under way) has no report and counts for nothing.
 
 from __future__ import annotations
 
-import json
 import logging
 import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Literal
 
+import msgspec
 from prometheus_client import Metric
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
@@ -28,6 +28,35 @@ SYSTEMS = {"challenger": "challenger", "champion": "champion", "POP": "pop", "tr
 logger = logging.getLogger(__name__)
 
 
+class _Mean(msgspec.Struct):
+    mean: float
+
+
+class _Standing(msgspec.Struct):
+    name: str
+    recall: _Mean
+    mrr: _Mean
+
+
+class _Decision(msgspec.Struct):
+    standings: list[_Standing]
+
+
+class _Report(msgspec.Struct):
+    """What is told of a RunReport."""
+
+    outcome: Literal["accepted", "refused", "failed"]
+    seconds: dict[str, float]
+    events: int
+    rejected: dict[str, int]
+    items: int
+    new_items: int
+    training_events: int
+    training_events_per_s: float
+    peak_memory_bytes: int
+    decision: _Decision | None
+
+
 class RetrainMetrics(Collector):
     """Series of all runs of a registry, and of the newest one.
 
@@ -39,8 +68,8 @@ class RetrainMetrics(Collector):
         self._read: set[str] = set()
         self._runs = dict.fromkeys(OUTCOMES, 0)
         self._newest_s = dict.fromkeys(OUTCOMES, 0.0)
-        self._newest: dict[str, Any] | None = None
-        self._judged: list[dict[str, Any]] = []
+        self._newest: _Report | None = None
+        self._judged: list[_Standing] = []
         self._lock = threading.Lock()
         self.running = False
 
@@ -85,26 +114,26 @@ class RetrainMetrics(Collector):
                 continue
             self._read.add(run)
             try:
-                report = json.loads(path.read_bytes())
+                report = msgspec.json.decode(path.read_bytes(), type=_Report)
                 begin = datetime.strptime(run, "%Y%m%dT%H%M%S%fZ").replace(tzinfo=UTC)
-                outcome = report["outcome"]
-                self._runs[outcome] += 1
-            except (OSError, ValueError, KeyError, TypeError) as error:
+            except (OSError, ValueError) as error:
                 logger.warning("the report %s cannot be read, its run is not counted: %s", path, error)
                 continue
-            self._newest_s[outcome] = begin.timestamp()
+            self._runs[report.outcome] += 1
+            self._newest_s[report.outcome] = begin.timestamp()
             self._newest = report
             # What is refused for want of events has none; what was found last stays worth knowing.
-            self._judged = (report["decision"] or {}).get("standings") or self._judged
+            if report.decision is not None and report.decision.standings:
+                self._judged = report.decision.standings
 
 
-def _of_run(report: dict[str, Any]) -> Iterator[Metric]:
+def _of_run(report: _Report) -> Iterator[Metric]:
     """The newest run: its steps, what it read and learned."""
     seconds = GaugeMetricFamily(
         "nextclick_retrain_duration_seconds", "of the newest run, wall, by step", labels=["step"]
     )
     for step in STEPS:
-        seconds.add_metric([step], report["seconds"].get(step, 0.0))
+        seconds.add_metric([step], report.seconds.get(step, 0.0))
     yield seconds
     for name, help_, field in (
         ("events", "read", "events"),
@@ -114,15 +143,17 @@ def _of_run(report: dict[str, Any]) -> Iterator[Metric]:
         ("training_events_per_second", "of these, in a second", "training_events_per_s"),
         ("peak_memory_bytes", "most that its process has had", "peak_memory_bytes"),
     ):
-        yield GaugeMetricFamily(f"nextclick_retrain_{name}", f"newest run: {help_}", value=report[field])
+        yield GaugeMetricFamily(
+            f"nextclick_retrain_{name}", f"newest run: {help_}", value=getattr(report, field)
+        )
     yield GaugeMetricFamily(
         "nextclick_retrain_rejected_events",
         "newest run: records that could not be read",
-        value=sum(report["rejected"].values()),
+        value=sum(report.rejected.values()),
     )
 
 
-def _of_gate(standings: list[dict[str, Any]]) -> Iterator[Metric]:
+def _of_gate(standings: list[_Standing]) -> Iterator[Metric]:
     """The held-out quality that the gate decided on, of the newest run that came so far."""
     for measure in ("recall", "mrr"):
         family = GaugeMetricFamily(
@@ -131,6 +162,6 @@ def _of_gate(standings: list[dict[str, Any]]) -> Iterator[Metric]:
             labels=["system"],
         )
         for row in standings:
-            if row["name"] in SYSTEMS:
-                family.add_metric([SYSTEMS[row["name"]]], row[measure]["mean"])
+            if row.name in SYSTEMS:
+                family.add_metric([SYSTEMS[row.name]], getattr(row, measure).mean)
         yield family

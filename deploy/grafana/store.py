@@ -149,9 +149,7 @@ def store() -> Dashboard:
                 lines(
                     "Progress",
                     "Of histories that are read again, by partition; 1 when done.",
-                    {
-                        "partition {{partition}}": f"min by (partition) (nextclick_recovery_progress_ratio{{{CHOSEN}}})"
-                    },
+                    _by_partition("nextclick_recovery_progress_ratio"),
                     "percentunit",
                     top=1,
                 ),

@@ -119,9 +119,8 @@ def test_prometheus_scrapes_every_process_and_all_rules_can_be_evaluated(stack: 
     rules = [rule for group in groups for rule in group["rules"]]
     assert len(rules) > 20
     assert {rule["name"]: rule["lastError"] for rule in rules if rule["health"] == "err"} == {}
-    assert stack.prometheus.ask("alerts")["alerts"] == [] or all(
-        alert["state"] == "pending" for alert in stack.prometheus.ask("alerts")["alerts"]
-    )
+    alerts = stack.prometheus.ask("alerts")["alerts"]
+    assert [alert["labels"]["alertname"] for alert in alerts if alert["state"] == "firing"] == []
 
 
 def test_prometheus_counts_what_was_done(stack: Stack) -> None:
@@ -164,6 +163,7 @@ def asked(expression: str) -> str:
 
 def test_every_query_of_every_dashboard_returns_data(stack: Stack) -> None:
     missing: dict[str, str] = {}
+    assert len(set(queries())) > 100
 
     def nothing_is_missing() -> bool:
         missing.clear()
@@ -219,9 +219,9 @@ def test_labels_never_come_from_the_data_and_are_those_of_the_newest_version(sta
                     found[name].add(value)
                 if sample.name == "nextclick_model_info":
                     assert sample.labels == {"version": stack.versions[-1]}
-        assert 20 < series < 1_500, job
+        assert 8 < series < 1_500, job
     assert found.pop("le")
-    assert {name: values - allowed[name] for name, values in found.items()} == dict.fromkeys(found, set())
+    assert {name: odd for name, values in found.items() if (odd := values - allowed[name])} == {}
     assert found["partition"] == {"0", "1"}
 
 
