@@ -28,6 +28,7 @@ from replay.settings_command import settings
 from replay.train_command import train
 from replay.watch_command import watch
 from replay.worker_command import worker
+from stream.asyncapi_command import asyncapi
 from stream.logs import log_failure, tells_json
 from stream.settings import load_settings
 
@@ -55,6 +56,7 @@ app.command(epilog="Example: nextclick cadence clicks.csv.xz --every never,24h,6
 )
 app.command(epilog="Example: nextclick tune clicks.csv.xz --trials 30 --output params.toml")(tune)
 app.command(epilog="Example: nextclick archive --folder ./archive --until-end")(archive)
+app.command(epilog="Example: nextclick asyncapi > asyncapi.yaml")(asyncapi)
 app.command("retrain", epilog="Example: nextclick retrain --every 6h")(retrain_command)
 
 app.command(epilog="Example: nextclick models --registry ./registry")(models)

@@ -6,6 +6,7 @@ reason from a fixed set, so that rejected events can be counted without unbounde
 
 from __future__ import annotations
 
+import sys
 from typing import Annotated, Literal
 
 import msgspec
@@ -18,6 +19,9 @@ MAX_EVENT_BYTES = 64 * 1024
 Kind = Literal["view", "cart", "purchase", "session_end"]
 Id = Annotated[str, msgspec.Meta(max_length=256)]
 Text = Annotated[str, msgspec.Meta(max_length=8192)]
+SessionId = Annotated[str, msgspec.Meta(min_length=1, max_length=256)]
+EventTime = Annotated[int, msgspec.Meta(ge=0, le=MAX_EVENT_TIME_MS)]
+Finite = Annotated[float, msgspec.Meta(ge=-sys.float_info.max, le=sys.float_info.max)]
 
 REASONS = ("empty", "too_large", "not_json", "schema", "empty_id", "key_mismatch", "future")
 
@@ -25,12 +29,12 @@ REASONS = ("empty", "too_large", "not_json", "schema", "empty_id", "key_mismatch
 class Event(msgspec.Struct, omit_defaults=True, gc=False):
     """One event of one session. `event_time_ms` is epoch milliseconds, UTC."""
 
-    session_id: Annotated[str, msgspec.Meta(min_length=1, max_length=256)]
-    event_time_ms: Annotated[int, msgspec.Meta(ge=0, le=MAX_EVENT_TIME_MS)]
+    session_id: SessionId
+    event_time_ms: EventTime
     item_id: Id = ""
     kind: Kind = "view"
     user_id: Id | None = None
-    price: float | None = None
+    price: Finite | None = None
     brand: Text | None = None
     category: Text | None = None
     title: Text | None = None
@@ -39,12 +43,12 @@ class Event(msgspec.Struct, omit_defaults=True, gc=False):
 class Recommendation(msgspec.Struct, gc=False):
     """The list a session is shown after an event: item ids, best first, and their scores."""
 
-    session_id: str
-    event_id: str
-    event_time_ms: int
-    model_version: str
+    session_id: SessionId
+    event_id: Annotated[str, msgspec.Meta(pattern="^[0-9]+-[0-9]+$")]
+    event_time_ms: EventTime
+    model_version: Annotated[str, msgspec.Meta(min_length=1)]
     items: list[str]
-    scores: list[float]
+    scores: list[Finite]
 
 
 class RejectedEvent(Exception):

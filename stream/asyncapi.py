@@ -1,0 +1,237 @@
+"""The contract of the topics as an AsyncAPI 3 document, made from the code that reads and writes them.
+
+Payloads come from the structs that decode them, partitions and retention from the topic plans,
+examples from the encoders. What the decoder checks beyond types is said here in JSON Schema, and
+what JSON Schema cannot say in the descriptions. Connects to nothing.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from stream.announcements import KEY, SHADOW_KEY, Announcement, ShadowAnnouncement
+from stream.events import (
+    MAX_EVENT_BYTES,
+    REASONS,
+    Event,
+    Recommendation,
+    encode_event,
+    encode_recommendation,
+)
+from stream.ladder import LEVELS
+from stream.processor import FALLBACKS
+from stream.settings import Settings
+from stream.sink import MAX_LETTER_BYTES
+from stream.topics import TopicPlan, plans
+
+# Of the contract, not of the program: the first number grows when a reader or a writer has to change.
+VERSION = "1.0.0"
+BINDING = "0.5.0"
+Schema = dict[str, Any]
+
+TEXT: Schema = {"type": "string", "minLength": 1}
+DIGITS: Schema = {"type": "string", "pattern": "^[0-9]+$"}
+EVENT_TIME_MS, EVENT_ID = 1_506_826_800_000, "2-7"
+MODEL_VERSION = "20260101T120000000Z-1a2b3c4d"
+
+
+def schemas() -> dict[str, Schema]:
+    """Every payload's JSON Schema (draft 7) by name, as its decoder accepts it."""
+    _, found = msgspec.json.schema_components(
+        [Event, Recommendation, Announcement, ShadowAnnouncement], ref_template="#/components/schemas/{name}"
+    )
+    # Only the end of a session has no item.
+    found["Event"] |= {
+        "if": {"properties": {"kind": {"const": "session_end"}}, "required": ["kind"]},
+        "else": {"properties": {"item_id": {"minLength": 1}}, "required": ["item_id"]},
+    }
+    return found
+
+
+def list_headers() -> Schema:
+    """JSON Schema of a list's headers, read as text."""
+    required = {
+        "model": {**TEXT, "description": "the version that computed the list"},
+        "position": {**DIGITS, "description": "of the event in its session, from 1"},
+        "wave": {**DIGITS, "description": "events that were stepped together"},
+        "queued_us": {**DIGITS, "description": "from the event's arrival to its wave's start, µs"},
+        "stepped_us": {**DIGITS, "description": "that its wave took, µs"},
+    }
+    optional = {
+        "level": {"enum": list(LEVELS[1:]), "description": "what the worker leaves out while it lags behind"},
+        "fallback": {"enum": list(FALLBACKS), "description": "why the list is not of the event's own step"},
+    }
+    return {"type": "object", "properties": {**required, **optional}, "required": list(required)}
+
+
+def letter_headers() -> Schema:
+    """JSON Schema of a dead letter's headers, read as text."""
+    required = {
+        "reason": {"enum": list(REASONS), "description": "why the record is no event"},
+        "topic": {**TEXT, "description": "where it was read"},
+        "partition": DIGITS,
+        "offset": DIGITS,
+    }
+    cut = {
+        "type": "string",
+        "pattern": "^[0-9]+,[0-9]+$",
+        "description": "bytes of key and value before they were cut off",
+    }
+    return {"type": "object", "properties": {**required, "cut_from": cut}, "required": list(required)}
+
+
+def messages() -> dict[str, Schema]:
+    """Every message by its name: key, headers, payload and an example that its decoder accepts."""
+    event = Event("8f2c", EVENT_TIME_MS, "sku-1042", "view", price=12.5, category="mugs", title="White mug")
+    end = Event("8f2c", EVENT_TIME_MS + 60_000, "", "session_end")
+    items, scores = ["sku-2001", "sku-17"], np.array([4.25, 3.5], np.float32)
+    shown = encode_recommendation("8f2c", EVENT_ID, EVENT_TIME_MS, MODEL_VERSION, items, scores)
+    shown_headers = {
+        "model": MODEL_VERSION, "position": "3", "wave": "17", "queued_us": "2100", "stepped_us": "5300",
+    }  # fmt: skip
+    letter = {"reason": "schema", "topic": "events", "partition": "2", "offset": "8"}
+    shadow = ShadowAnnouncement(MODEL_VERSION, 0.2)
+    return {
+        "event": _message(
+            "An event of a session.",
+            "The key is the session id in UTF-8 (without a key, a session's events lose their order); the "
+            f"record's timestamp is the event time. A value of over {MAX_EVENT_BYTES} bytes is rejected, and "
+            "so is a time further ahead of the wall clock than the workers' `max_future_s`. "
+            "`event_time_ms` is written without fraction and exponent. Fields that are not named here are "
+            "ignored.",
+            _ref("Event"),
+            key={"type": "string", "minLength": 1, "maxLength": 256, "description": "the session id"},
+            examples=[_example("view", encode_event(event)), _example("end", encode_event(end))],
+        ),
+        "recommendation": _message(
+            "The list that a session is shown after an event, best item first.",
+            "At least once: after a restart lists come again, with the same `event_id`. `event_id` is "
+            "partition and offset of the list's event, so of two lists of a session that with the larger "
+            "offset is the newer. `scores` belong to `items` one by one. Fields and headers that are not "
+            "named here may be added.",
+            _ref("Recommendation"),
+            key={"type": "string", "minLength": 1, "maxLength": 256, "description": "the session id"},
+            headers=list_headers(),
+            examples=[_example("list", shown, shown_headers)],
+        ),
+        "champion": _message(
+            "The model version that is to serve.",
+            "A worker loads it from the registry, verifies it, and refuses what it cannot serve.",
+            _ref("Announcement"),
+            key={"type": "string", "const": KEY.decode()},
+            examples=[_example("champion", msgspec.json.encode(Announcement(MODEL_VERSION)))],
+        ),
+        "shadow": _message(
+            "The version that steps unseen beside it, and for which share of sessions.",
+            "No value ends the shadow.",
+            {"oneOf": [_ref("ShadowAnnouncement"), {"type": "null"}]},
+            key={"type": "string", "const": SHADOW_KEY.decode()},
+            examples=[_example("shadow", msgspec.json.encode(shadow))],
+        ),
+        "deadLetter": {
+            **_message(
+                "A record of `events` that is no event, as it came.",
+                "Key and value are the bytes of the record. Where they are more than "
+                f"{MAX_LETTER_BYTES} together, each keeps its first {MAX_LETTER_BYTES // 2}, and a header "
+                "says how many there were.",
+                {"description": "any bytes, or none"},
+                key={"description": "any bytes, or none"},
+                headers=letter_headers(),
+                examples=[{"name": "letter", "headers": letter, "payload": '{"session_id": 7}'}],
+            ),
+            "contentType": "application/octet-stream",
+        },
+    }
+
+
+def document(settings: Settings) -> dict[str, Any]:
+    """The whole AsyncAPI 3.0 document, with the names, partitions and brokers of `settings`."""
+    events, recommendations, models, letters = plans(settings)
+    return {
+        "asyncapi": "3.0.0",
+        "info": {
+            "title": "nextclick",
+            "version": VERSION,
+            "description": "Events of sessions in; after each event a fresh list for its session out.",
+            "license": {"name": "Apache-2.0", "url": "https://www.apache.org/licenses/LICENSE-2.0"},
+        },
+        "defaultContentType": "application/json",
+        "servers": {
+            f"kafka{number or ''}": {"host": host.strip(), "protocol": "kafka"}
+            for number, host in enumerate(settings.bootstrap_servers.split(","))
+        },
+        "channels": {
+            "events": _channel(events, settings, "What sessions did.", "event"),
+            "recommendations": _channel(
+                recommendations, settings, "What sessions are shown.", "recommendation"
+            ),
+            "models": _channel(models, settings, "Which versions step.", "champion", "shadow"),
+            "deadLetters": _channel(letters, settings, "What could not be read.", "deadLetter"),
+        },
+        "operations": {
+            "readEvents": _operation("receive", "events", "A worker steps each event once."),
+            "publishLists": _operation(
+                "send", "recommendations", "A worker publishes a list for each event."
+            ),
+            "publishDeadLetters": _operation("send", "deadLetters", "A worker keeps what is no event."),
+            "announceModels": _operation("send", "models", "A promotion or a retraining tells the workers."),
+            "followModels": _operation("receive", "models", "A worker changes over while it runs."),
+        },
+        "components": {"messages": messages(), "schemas": schemas()},
+    }
+
+
+def _ref(name: str) -> Schema:
+    return {"$ref": f"#/components/schemas/{name}"}
+
+
+def _example(name: str, value: bytes, headers: dict[str, str] | None = None) -> dict[str, Any]:
+    example: dict[str, Any] = {"name": name, "payload": msgspec.json.decode(value)}
+    return {**example, "headers": headers} if headers else example
+
+
+def _message(
+    summary: str,
+    description: str,
+    payload: Schema,
+    *,
+    key: Schema,
+    examples: list[dict[str, Any]],
+    headers: Schema | None = None,
+) -> Schema:
+    return {
+        "summary": summary,
+        "description": description,
+        **({"headers": headers} if headers else {}),
+        "payload": payload,
+        "bindings": {"kafka": {"key": key, "bindingVersion": BINDING}},
+        "examples": examples,
+    }
+
+
+def _channel(plan: TopicPlan, settings: Settings, summary: str, *names: str) -> dict[str, Any]:
+    config: dict[str, Any] = {
+        name: value.split(",") if name == "cleanup.policy" else int(value)
+        for name, value in plan.config.items()
+    }
+    return {
+        "address": plan.name,
+        "summary": summary,
+        "messages": {name: {"$ref": f"#/components/messages/{name}"} for name in names},
+        "bindings": {
+            "kafka": {
+                "topic": plan.name,
+                "partitions": plan.partitions,
+                "replicas": settings.replication_factor,
+                "topicConfiguration": config,
+                "bindingVersion": BINDING,
+            }
+        },
+    }
+
+
+def _operation(action: str, channel: str, summary: str) -> dict[str, Any]:
+    return {"action": action, "channel": {"$ref": f"#/channels/{channel}"}, "summary": summary}
