@@ -68,7 +68,7 @@ def errors(root: Path, files: Sequence[Path]) -> list[Message]:
 
 
 def log_lines(root: Path, files: Sequence[Path]) -> list[Message]:
-    """The log lines of level warning and above."""
+    """The log lines of level warning and above; but those that hand on what an error says."""
     found: list[Message] = []
     for path in files:
         tree = ast.parse(path.read_text())
@@ -77,7 +77,7 @@ def log_lines(root: Path, files: Sequence[Path]) -> list[Message]:
             if isinstance(function, ast.Attribute) and function.attr in LEVELS and call.args:
                 place = f"{path.relative_to(root)}:{call.lineno}"
                 texts = _texts(call.args[0], scope, tree)
-                found += [Message(_filled(text), place) for text in texts]
+                found += [Message(_filled(text), place) for text in texts if _letters(_filled(text))]
     return found
 
 
@@ -193,7 +193,7 @@ def _raw(node: ast.expr) -> list[str]:
         return _raw(node.body) + _raw(node.orelse)
     if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add):
         return ["".join(parts) for parts in itertools.product(_raw(node.left), _raw(node.right))]
-    if isinstance(node, ast.ListComp):
+    if isinstance(node, ast.ListComp | ast.GeneratorExp):
         return _raw(node.elt)
     if isinstance(node, ast.List):
         return [text for element in node.elts for text in _raw(element)]

@@ -143,7 +143,13 @@ def commands(folder: Path) -> dict[str, list[str]]:
     return {
         "confluent-kafka": [sys.executable, str(CONSUMERS / "python" / "confluent_kafka_lists.py")],
         "aiokafka": [sys.executable, str(CONSUMERS / "python" / "aiokafka_lists.py")],
-        "java": ["java", "-cp", f"{jars}/*", str(CONSUMERS / "java" / "Lists.java")],
+        "java": [
+            "java",
+            "-XX:TieredStopAtLevel=1",
+            "-cp",
+            f"{jars}/*",
+            str(CONSUMERS / "java" / "Lists.java"),
+        ],
         "node": ["node", str(folder / "node" / "lists.mjs")],
     }
 

@@ -31,7 +31,7 @@ function take(sessionId, eventId) {
 
 const [brokers, topic, groupId] = process.argv.slice(2);
 const kafka = new Kafka({ brokers: brokers.split(","), logLevel: logLevel.ERROR });
-const consumer = kafka.consumer({ groupId });
+const consumer = kafka.consumer({ groupId, maxWaitTimeInMs: 500 }); // a stop waits for the fetch under way
 
 let stopping = false;
 async function stop(code) {
