@@ -108,6 +108,9 @@ def train(
     ] = False,
     catalogue: Catalogue = None,
     promote: Annotated[bool, typer.Option(help="make the version the champion")] = True,
+    unless_champion: Annotated[
+        bool, typer.Option("--unless-champion", help="do nothing when the registry has one")
+    ] = False,
     kind: Kind = None,
     category: Category = None,
     format: Format = None,
@@ -130,6 +133,9 @@ def train(
     given = {name: value for name, value in flags.items() if value is not None}
     users = check_split(split, gap_s=session_gap_s, elsewhere=bool(test or test_from or memory_map))
     folder = Registry(registry or load_settings().registry_dir)
+    if unless_champion and (champion := folder.champion()):
+        log.print(f"{folder.root} has a champion, {champion}: nothing is trained", highlight=False)
+        return
     earlier_model = folder.load(None if start == "champion" else start) if start else None
     inherited = earlier_model.config.model_dump() if earlier_model else {}
     config = build_config(
