@@ -31,6 +31,8 @@ from tests.dockerfile import Image
 COMPOSE = ROOT / "deploy" / "compose.yaml"
 KAFKA_IMAGE, PROMETHEUS_IMAGE = "apache/kafka", "prom/prometheus"
 POLL_S = 0.1
+# A health check is a process of its own.
+HEALTH_POLL_S = 0.5
 # Binds what a service may write, makes all else read-only, and becomes the service.
 READ_ONLY = """
 mount --make-rprivate /
@@ -195,7 +197,7 @@ class Composition:
                 if how["condition"] == "service_completed_successfully":
                     self.wait(partial(self._ended_well, needed), f"the end of {needed}")
                 else:
-                    self.wait(partial(self.healthy, needed), f"the health of {needed}")
+                    self.wait_healthy(needed)
             if name not in self.running:
                 self.start(name)
 
@@ -208,7 +210,13 @@ class Composition:
         ended = subprocess.run(mapped, env=environment, capture_output=True, timeout=10, check=False)
         return ended.returncode == 0
 
-    def wait(self, condition: Callable[[], bool], what: str, timeout_s: float = 120) -> None:
+    def wait(
+        self,
+        condition: Callable[[], bool],
+        what: str,
+        timeout_s: float = 120,
+        poll_s: float = POLL_S,
+    ) -> None:
         """Return when `condition` holds; services that end meanwhile are treated by their restart rule."""
         deadline = time.monotonic() + timeout_s
         while not condition():
@@ -219,7 +227,11 @@ class Composition:
                 assert running.process.returncode < 0, self.log(name)
                 self.start(name)
             assert time.monotonic() < deadline, f"{what}: not in {timeout_s:.0f} s\n{self.log()}"
-            time.sleep(POLL_S)
+            time.sleep(poll_s)
+
+    def wait_healthy(self, name: str) -> None:
+        """Return when the service is healthy by its own check."""
+        self.wait(partial(self.healthy, name), f"the health of {name}", poll_s=HEALTH_POLL_S)
 
     def stop(self, name: str) -> int:
         """End a service as `docker stop` does; → its exit code. It has to end within its grace period."""

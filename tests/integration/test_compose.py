@@ -9,7 +9,6 @@ import shutil
 import urllib.request
 from collections import Counter
 from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -112,7 +111,8 @@ def test_a_killed_worker_comes_back_to_its_partitions(stack: Composition, settin
     before = status(stack, "worker-2")["partitions"]
     stack.running["worker-2"].process.kill()
     stack.running["worker-2"].process.wait()
-    stack.wait(lambda: stack.running["worker-2"].starts == 2 and stack.healthy("worker-2"), "its return")
+    stack.wait(lambda: stack.running["worker-2"].starts == 2, "its return")
+    stack.wait_healthy("worker-2")
     assert status(stack, "worker-2")["partitions"] == before
 
 
@@ -122,14 +122,6 @@ def test_a_retraining_promotes_and_both_workers_take_it_up(stack: Composition, s
     stack.wait(lambda: Registry(settings.registry_dir).champion() != first, "a promotion")
     second = Registry(settings.registry_dir).champion()
     stack.wait(lambda: all(status(stack, name)["model"] == second for name in WORKERS), "the swap")
-
-
-def test_the_first_model_is_trained_once_only(stack: Composition, settings: Settings) -> None:
-    before = len(Registry(settings.registry_dir).versions())
-    stack.start("first-model")
-    assert stack.running["first-model"].process.wait(60) == 0
-    assert len(Registry(settings.registry_dir).versions()) >= before
-    assert "nothing is trained" in stack.log("first-model")
 
 
 def test_prometheus_reaches_every_service(stack: Composition, settings: Settings) -> None:
@@ -147,7 +139,7 @@ def test_every_service_is_healthy_by_its_own_check(stack: Composition, settings:
     ]
     assert sorted(checked) == ["archive", "kafka", "prometheus", "retrain", *WORKERS]
     for name in checked:
-        stack.wait(partial(stack.healthy, name), f"the health of {name}")
+        stack.wait_healthy(name)
 
 
 def test_services_end_within_their_grace_and_the_archive_holds_every_event(

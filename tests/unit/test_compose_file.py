@@ -48,6 +48,17 @@ def test_everything_is_published_on_this_machine_only() -> None:
     assert all("network_mode" not in service for service in SERVICES.values())
 
 
+def test_kafka_sends_programs_of_this_machine_to_the_port_that_is_published() -> None:
+    kafka = load({"KAFKA_PORT": "9999"})["services"]["kafka"]
+    inside = dict(text.split("://") for text in kafka["environment"]["KAFKA_LISTENERS"].split(","))
+    told = dict(text.split("://") for text in kafka["environment"]["KAFKA_ADVERTISED_LISTENERS"].split(","))
+    assert kafka["ports"] == [f"{told['HOST']}:{inside['HOST'].split(':')[1]}"]
+    assert told == {
+        "HOST": "127.0.0.1:9999",
+        "INTERNAL": SERVICES["worker-1"]["environment"]["NEXTCLICK_BOOTSTRAP_SERVERS"],
+    }
+
+
 def test_images_of_others_are_pinned_by_digest() -> None:
     images = {service["image"] for name, service in SERVICES.items() if name not in OWN}
     images |= {
