@@ -77,7 +77,8 @@ def log_lines(root: Path, files: Sequence[Path]) -> list[Message]:
             if isinstance(function, ast.Attribute) and function.attr in LEVELS and call.args:
                 place = f"{path.relative_to(root)}:{call.lineno}"
                 texts = _texts(call.args[0], scope, tree)
-                found += [Message(_filled(text), place) for text in texts if _letters(_filled(text))]
+                told = sorted({line for text in texts for line in _filled(text, call.args[1:])})
+                found += [Message(line, place) for line in told if _letters(line)]
     return found
 
 
@@ -101,7 +102,7 @@ def constants(files: Sequence[Path]) -> set[str]:
                 and isinstance(node.value, str)
                 and id(node) not in documentation
             ):
-                found.add(_filled(node.value))
+                found.update(_filled(node.value))
     return found
 
 
@@ -114,9 +115,18 @@ def _tidy(text: str) -> str:
     return re.sub(rf"{GAP}(?:\s*{GAP})+", GAP, " ".join(text.replace("`", "").split()))
 
 
-def _filled(text: str) -> str:
-    """A %-format as a template."""
-    return _tidy(_FORMAT.sub(GAP, text).replace("%%", "%"))
+def _filled(text: str, values: Sequence[ast.expr] = ()) -> list[str]:
+    """A %-format as templates: several where a value is a choice between words."""
+    words = _FORMAT.split(text)
+    gaps = itertools.zip_longest(words[1:], values)
+    choices = [
+        _raw(value) if isinstance(value, ast.IfExp) else [GAP] for word, value in gaps if word is not None
+    ]
+    lines = (
+        "".join(map("".join, zip(words, (*chosen, ""), strict=True)))
+        for chosen in itertools.product(*choices)
+    )
+    return [_tidy(line.replace("%%", "%")) for line in lines]
 
 
 def _calls(tree: ast.Module) -> Iterator[tuple[ast.Call, Scope | None]]:

@@ -237,8 +237,13 @@ def test_messages_are_found_however_they_are_worded(tmp_path: Path) -> None:
         "    raise four('it ' + 'broke')\n"
         "def six(error):\n"
         "    logger.warning('%s of %d: %.1f %%', 1, 2, 3.0)\n"
+        "    logger.error('%s is %s', 1, 'gone' if error else f'at {error}')\n"
         "    raise NextclickError(error.what, 'a', 'b')\n"
     )
     found = [message.text for message in errors(tmp_path, [source])]
     assert sorted(found) == ["it broke", "… is empty", "… is fixed", "… is full", "… is wrong"]
-    assert [message.text for message in log_lines(tmp_path, [source])] == ["… of …: … %"]
+    assert [message.text for message in log_lines(tmp_path, [source])] == [
+        "… of …: … %",
+        "… is at …",
+        "… is gone",
+    ]
