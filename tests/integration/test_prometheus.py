@@ -158,7 +158,7 @@ def queries() -> Iterator[tuple[str, str]]:
 
 def asked(expression: str) -> str:
     """As Grafana would ask, of all workers."""
-    return expression.replace("$__rate_interval", "10s").replace("$instance", ".*")
+    return expression.replace("$__rate_interval", "1m").replace("$instance", ".*")
 
 
 def test_every_query_of_every_dashboard_returns_data(stack: Stack) -> None:
