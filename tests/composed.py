@@ -214,7 +214,7 @@ class Composition:
         self,
         condition: Callable[[], bool],
         what: str,
-        timeout_s: float = 120,
+        timeout_s: float = 240,
         poll_s: float = POLL_S,
     ) -> None:
         """Return when `condition` holds; services that end meanwhile are treated by their restart rule."""

@@ -21,6 +21,8 @@ from tests.composed import Composition
 from tests.conftest import ROOT
 from tests.serving import all_lists, by_event, events_by_id
 
+# A whole installation starts, trains and retrains on what machine there is.
+pytestmark = pytest.mark.timeout(600)
 WORKERS = ("worker-1", "worker-2")
 ITEMS_OF_A_BASKET = 4
 
