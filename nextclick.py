@@ -25,6 +25,7 @@ from replay.recommend_command import recommend
 from replay.retrain_command import retrain_command
 from replay.run import ReplayReport, replay_files
 from replay.settings_command import settings
+from replay.topics_command import topics
 from replay.train_command import train
 from replay.watch_command import watch
 from replay.worker_command import worker
@@ -63,6 +64,7 @@ app.command(epilog="Example: nextclick models --registry ./registry")(models)
 app.command(epilog="Example: nextclick worker --registry ./registry --state-dir ./state")(worker)
 app.command(epilog="Example: nextclick watch --json --from-start --limit 100")(watch)
 app.command(epilog="Example: NEXTCLICK_WAVE_SIZE=32 nextclick settings")(settings)
+app.add_typer(topics, name="topics")
 app.command(epilog="Example: nextclick promote 20260101T120000000Z-1a2b3c4d")(promote)
 app.command(epilog="Example: nextclick rollback --to 20260101T120000000Z-1a2b3c4d")(rollback)
 app.command(epilog="Example: nextclick shadow 20260101T120000000Z-1a2b3c4d --share 0.2")(shadow)
