@@ -16,6 +16,7 @@ from replay.archive_command import archive
 from replay.cadence_command import cadence
 from replay.compare_command import compare, tune
 from replay.console import check_on_error, log, moment, out, parse_moment, progress_bar, start_logs
+from replay.dlq_command import dlq
 from replay.doctor_command import doctor
 from replay.evaluate_command import evaluate
 from replay.models_command import models
@@ -67,6 +68,7 @@ app.command(epilog="Example: nextclick watch --json --from-start --limit 100")(w
 app.command(epilog="Example: NEXTCLICK_WAVE_SIZE=32 nextclick settings")(settings)
 app.command(epilog="Example: nextclick doctor --json")(doctor)
 app.add_typer(topics, name="topics")
+app.add_typer(dlq, name="dlq")
 app.command(epilog="Example: nextclick promote 20260101T120000000Z-1a2b3c4d")(promote)
 app.command(epilog="Example: nextclick rollback --to 20260101T120000000Z-1a2b3c4d")(rollback)
 app.command(epilog="Example: nextclick shadow 20260101T120000000Z-1a2b3c4d --share 0.2")(shadow)
