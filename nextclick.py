@@ -26,6 +26,7 @@ from replay.quality_command import quality
 from replay.recommend_command import recommend
 from replay.retrain_command import retrain_command
 from replay.run import ReplayReport, replay_files
+from replay.session_command import session
 from replay.settings_command import settings
 from replay.topics_command import topics
 from replay.train_command import train
@@ -69,6 +70,7 @@ app.command(epilog="Example: NEXTCLICK_WAVE_SIZE=32 nextclick settings")(setting
 app.command(epilog="Example: nextclick doctor --json")(doctor)
 app.add_typer(topics, name="topics")
 app.add_typer(dlq, name="dlq")
+app.add_typer(session, name="session")
 app.command(epilog="Example: nextclick promote 20260101T120000000Z-1a2b3c4d")(promote)
 app.command(epilog="Example: nextclick rollback --to 20260101T120000000Z-1a2b3c4d")(rollback)
 app.command(epilog="Example: nextclick shadow 20260101T120000000Z-1a2b3c4d --share 0.2")(shadow)

@@ -6,6 +6,7 @@ import urllib.parse
 import urllib.request
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,7 +15,8 @@ from model.registry import Registry
 from replay.run import replay_frames
 from replay.synthetic import markov_shoppers
 from stream.settings import Settings
-from stream.worker_process import WorkerProcess
+from stream.worker_process import WorkerProcess, free_port
+from tests.commands import run, run_json
 from tests.conftest import settings_of_its_own, train_small
 from tests.serving import all_lists, by_event, events_by_id, served, with_features, with_unknown_items, worker
 
@@ -34,6 +36,16 @@ def serving(kafka: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tu
     with worker(settings, folder) as process:
         process.wait_until(served(len(FRAME)), "the whole log")
         yield settings, process
+
+
+def an_open_session(settings: Settings, process: WorkerProcess) -> dict[str, Any]:
+    """The view of the longest open session."""
+    ids = {event.session_id for event in events_by_id(settings).values()}
+    views = [
+        view for status, view in (get(process, session_id) for session_id in sorted(ids)) if status == 200
+    ]
+    longest: dict[str, Any] = max(views, key=lambda view: view["position"])
+    return longest
 
 
 def get(process: WorkerProcess, session_id: str) -> tuple[int, dict[str, Any]]:
@@ -87,3 +99,48 @@ def test_a_session_that_is_not_open_is_not_found(
     status, view = get(serving[1], session_id)
     assert status == 404
     assert "no session of this id is open in partition" in view["error"]
+
+
+def test_the_command_shows_the_same_from_worker_store_and_log(
+    serving: tuple[Settings, WorkerProcess], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Last in this file: it stops the worker."""
+    settings, process = serving
+    for name, value in settings.environment().items():
+        monkeypatch.setenv(name, value)
+    view = an_open_session(settings, process)
+    session_id = view["session_id"]
+    nobody = f"http://127.0.0.1:{free_port()}"
+    asked = run_json("session", "show", session_id, "--worker", nobody, "--worker", process.address)
+    assert asked == {**view, "source": process.address}
+    told = run("session", "show", session_id).stdout
+    assert f"{view['position']} events" in told
+    assert all(item["item_id"] in told for item in (*view["items"], *view["nearest"]))
+    assert run("session", "show", "never-seen", "--json").exit_code == 1
+    assert process.stop() == 0, process.log()
+    stored = run_json("session", "show", session_id)
+    assert_alike(stored, {**view, "source": "store"})
+    settings.state_dir.rename(tmp_path / "lost")
+    logged = run_json("session", "show", session_id)
+    # The log has the events; neither list nor hidden state, which is computed again from the items.
+    assert_alike(
+        logged, {**view, "source": "log", "model_version": None, "list": None, "nearest": logged["nearest"]}
+    )
+    if view["position"] <= settings.recent_items:
+        assert_alike(logged["nearest"], view["nearest"])
+    assert run("session", "show", "never-seen", "--json").exit_code == 1
+
+
+def assert_alike(found: Any, expected: Any) -> None:
+    """Equal, numbers but for their last bits."""
+    if isinstance(expected, float):
+        assert found == pytest.approx(expected, rel=1e-4, abs=1e-5)
+    elif isinstance(expected, dict):
+        assert found.keys() == expected.keys()
+        for name, value in expected.items():
+            assert_alike(found[name], value)
+    elif isinstance(expected, list):
+        for one, other in zip(found, expected, strict=True):
+            assert_alike(one, other)
+    else:
+        assert found == expected
