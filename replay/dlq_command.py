@@ -20,7 +20,11 @@ from stream.events import REASONS
 from stream.settings import load_settings
 
 SHOWN_CHARACTERS = 200
-dlq = typer.Typer(help="Show the events that were rejected, and send them again.", no_args_is_help=True)
+dlq = typer.Typer(
+    help="Show the events that were rejected, and send them again.",
+    epilog="Example: nextclick dlq show --reason schema",
+    no_args_is_help=True,
+)
 Reasons = Annotated[
     list[str] | None, typer.Option("--reason", help=f"only these: {', '.join(REASONS)}; may be repeated")
 ]

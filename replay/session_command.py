@@ -22,7 +22,9 @@ from stream.state import SessionState
 from stream.store_look import look_into, store_path
 
 WORKER_TIMEOUT_S = 10.0
-session = typer.Typer(help="Look at one session.", no_args_is_help=True)
+session = typer.Typer(
+    help="Look at one session.", epilog="Example: nextclick session show 4711", no_args_is_help=True
+)
 
 
 @session.callback()
