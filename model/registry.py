@@ -18,7 +18,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
+import torch
 from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
@@ -31,6 +31,7 @@ from model.durable import sync_folder, write_durably
 from model.errors import NextclickError
 from model.network import Network
 from model.networks import build
+from model.version_files import VERSION_NAME, declared_shapes, read_file, shape_difference
 from model.vocabulary import Vocabulary
 from model.warm_start import WarmStart
 
@@ -152,13 +153,26 @@ class Registry:
             config = ModelConfig.model_validate_json(contents[CONFIG])
             vocabulary = Vocabulary.from_json(contents[VOCABULARY].decode())
             scores = json.loads(contents[SCORES])
-            network = build(config, vocabulary)
-            weights = load_tensors(contents[WEIGHTS])
-        except (KeyError, TypeError, ValueError, ValidationError, SafetensorError, RuntimeError) as error:
+            declared = declared_shapes(contents[WEIGHTS])
+            # Takes no memory, however large the config says that it is.
+            with torch.device("meta"):
+                expected = build(config, vocabulary).state_dict()
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError, RuntimeError) as error:
             raise _corrupt(folder, f"its files cannot be read: {error}", UNREADABLE) from error
+        if not isinstance(scores, dict):
+            raise _corrupt(folder, f"{SCORES} is no object", UNREADABLE)
         if manifest["items"] != len(vocabulary):
             what = f"the vocabulary has {len(vocabulary)} items, the manifest {manifest['items']}"
             raise _corrupt(folder, what, MISMATCH)
+        difference = shape_difference(declared, expected)
+        if difference:
+            what = f"the weights are not those of {len(vocabulary)} items and of its config: {difference}"
+            raise _corrupt(folder, what, MISMATCH)
+        try:
+            network = build(config, vocabulary)
+            weights = load_tensors(contents[WEIGHTS])
+        except (SafetensorError, RuntimeError, ValueError) as error:
+            raise _corrupt(folder, f"{WEIGHTS} cannot be read: {error}", UNREADABLE) from error
         try:
             network.load_state_dict(weights)
         except RuntimeError as error:
@@ -237,7 +251,7 @@ class Registry:
 
     def _folder(self, version: str) -> Path:
         folder = self.root / version
-        if not version or Path(version).name != version or version.startswith(".") or not folder.is_dir():
+        if not VERSION_NAME.fullmatch(version) or folder.is_symlink() or not folder.is_dir():
             raise RefusedVersion(
                 UNKNOWN,
                 f"there is no version {version!r} in {self.root}",
@@ -248,13 +262,14 @@ class Registry:
 
     def _manifest(self, folder: Path) -> dict[str, Any]:
         try:
-            manifest: dict[str, Any] = json.loads((folder / MANIFEST).read_bytes())
+            manifest: dict[str, Any] = json.loads(read_file(folder / MANIFEST))
             known = (
                 manifest["format"] == FORMAT
                 and isinstance(manifest["items"], int)
+                and isinstance(manifest.get("data"), dict)
                 and {WEIGHTS, CONFIG, VOCABULARY, SCORES} <= manifest["sha256"].keys()
             )
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise _corrupt(folder, f"{MANIFEST} cannot be read: {error}", UNREADABLE) from error
         if not known:
             raise _corrupt(folder, f"{MANIFEST} is of another format", UNREADABLE)
@@ -262,7 +277,7 @@ class Registry:
 
     def _verified(self, folder: Path, name: str, digest: str) -> bytes:
         try:
-            content = (folder / name).read_bytes()
+            content = read_file(folder / name)
         except OSError as error:
             raise _corrupt(folder, f"{name} cannot be read: {error}", UNREADABLE) from error
         if hashlib.sha256(content).hexdigest() != digest:

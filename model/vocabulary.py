@@ -175,6 +175,15 @@ class Vocabulary:
     def from_json(cls, text: str) -> Vocabulary:
         """From the text of `to_json`. Raises ValueError, KeyError or TypeError on anything else."""
         data = json.loads(text)
+        ids, titles = data["item_ids"], data["titles"]
+        if not isinstance(ids, list) or not isinstance(titles, dict):
+            raise TypeError("item_ids is no list, or titles no object")
+        if not all(isinstance(told, str) for told in (*ids, *titles.values())):
+            raise TypeError("an item id or a title is no text")
+        # What cannot be sent to anyone: a lone surrogate.
+        "".join((*ids, *titles.values())).encode()
         features = Features.from_dict(data["features"]) if "features" in data else None
         counts = np.array(data["counts"], np.int64)
-        return cls(data["item_ids"], counts, data["titles"], features, data.get("attributes"))
+        if counts.ndim != 1 or (counts < 0).any():
+            raise ValueError("counts are one number, from 0 on, for each item")
+        return cls(ids, counts, titles, features, data.get("attributes"))

@@ -19,8 +19,8 @@ from model.vocabulary import Vocabulary
 
 def ranked(counts: npt.NDArray[np.int64]) -> Tensor:
     """Counts as scores, V float64: equal counts rank by index, by a fraction below any difference."""
-    tie = torch.arange(len(counts), dtype=torch.float64) / (2 * max(1, len(counts)))
-    return torch.from_numpy(counts).double() - tie
+    tie = np.arange(len(counts), dtype=np.float64) / (2 * max(1, len(counts)))
+    return torch.from_numpy(counts.astype(np.float64) - tie)
 
 
 def below_one(scores_V: Tensor) -> Tensor:
