@@ -1,13 +1,15 @@
 """What every command shows people: progress, moments in time, logs as they are read.
 
-Results go to stdout (`out`), everything else to stderr (`log`).
+Results go to stdout (`out`), everything else to stderr (`log`). Ids and titles come from strangers: what
+of them would steer a terminal is shown as an escape, whoever prints it.
 """
 
 from __future__ import annotations
 
+import re
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,15 +17,34 @@ from typing import IO, cast
 
 import pandas as pd
 import typer
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderableType
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.segment import Segment
 
 from replay import datasets
 from stream.logs import LogLines, start_logging
 from stream.settings import Settings
 
-log = Console(stderr=True, soft_wrap=True)
-out = Console(soft_wrap=True)
+# C0 without the line feed, DEL, C1, line separators, and what turns the direction of writing.
+CONTROLS = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028\u2029\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+
+
+class Terminal(Console):
+    """A console whose texts steer nothing; colours and progress bars are rich's own."""
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+        """The segments of what is printed, their texts escaped."""
+        for segment in super().render(renderable, options):
+            yield segment if segment.control else Segment(steerless(segment.text), segment.style)
+
+
+def steerless(text: str) -> str:
+    """The text with its control characters, but for the line feed, as escapes."""
+    return CONTROLS.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
+
+
+log = Terminal(stderr=True, soft_wrap=True)
+out = Terminal(soft_wrap=True)
 
 
 def start_logs(settings: Settings) -> None:

@@ -19,7 +19,7 @@ from typing import Any
 
 import pandas as pd
 from confluent_kafka import Producer
-from rich.console import Console, Group
+from rich.console import Group
 from rich.live import Live
 from rich.table import Table
 
@@ -30,6 +30,7 @@ from model.registry import Registry
 from model.sessions import SessionRule, Sessions, temporal_split
 from model.vocabulary import Vocabulary
 from replay import datasets
+from replay.console import Terminal
 from replay.run import ReplayReport, replay_frames
 from stream.settings import Settings, load_settings
 from stream.subscriber import Received, recommendations
@@ -43,7 +44,7 @@ TRAINING_EVENTS = 250_000
 SHOWN_LISTS = 8
 SYSTEM_NAMES = {"champion": "GRU4Rec", "pop": "POP", "window_pop": "POP of the last hour"}
 SHOWN_ITEMS = 4
-console = Console(soft_wrap=True)
+console = Terminal(soft_wrap=True)
 
 
 class EmbeddedBroker:
