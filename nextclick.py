@@ -12,6 +12,7 @@ import typer
 from rich.markup import escape
 
 from model.errors import NextclickError
+from replay.acls_command import acls
 from replay.archive_command import archive
 from replay.cadence_command import cadence
 from replay.compare_command import compare, tune
@@ -61,6 +62,7 @@ app.command(epilog="Example: nextclick cadence clicks.csv.xz --every never,24h,6
 app.command(epilog="Example: nextclick tune clicks.csv.xz --trials 30 --output params.toml")(tune)
 app.command(epilog="Example: nextclick archive --folder ./archive --until-end")(archive)
 app.command(epilog="Example: nextclick asyncapi > asyncapi.yaml")(asyncapi)
+app.command(epilog="Example: nextclick acls --role worker --apply")(acls)
 app.command("retrain", epilog="Example: nextclick retrain --every 6h")(retrain_command)
 
 app.command(epilog="Example: nextclick models --registry ./registry")(models)

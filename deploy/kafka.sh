@@ -7,15 +7,18 @@ VERSION=4.1.0
 HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 CACHE=${XDG_CACHE_HOME:-$HOME/.cache}/nextclick
 JARS=$CACHE/kafka-$VERSION
+# shellcheck source=deploy/kafka-secure.sh
+. "$HERE/kafka-secure.sh"
 DIR=${XDG_STATE_HOME:-$HOME/.local/state}/nextclick/kafka
 PORT=
+SECURE=
 START_TIMEOUT_S=60
 STOP_TIMEOUT_S=60
 PORT_TIMEOUT_S=5
 
 usage() {
   cat <<EOF
-usage: deploy/kafka.sh COMMAND [--dir DIR] [--port PORT]
+usage: deploy/kafka.sh COMMAND [--dir DIR] [--port PORT] [--secure]
 
   start     start the broker (does nothing when it runs) and print its address
   stop      end it cleanly and wait for it
@@ -25,6 +28,11 @@ usage: deploy/kafka.sh COMMAND [--dir DIR] [--port PORT]
 
   --dir DIR    where its data, its log and its process id are (default: $DIR)
   --port PORT  the port it listens on (default: the one it had before, else a free one)
+  --secure     with start, in a new DIR: clients need TLS and a password (SASL_SSL, SCRAM-SHA-512), and
+               have no right but those that were granted (\`nextclick acls --apply\` as the user admin).
+               The authority's certificate is DIR/secrets/ca.pem, the password of USER is in
+               DIR/secrets/USER.password, and what nextclick has to be told in DIR/secrets/USER.env;
+               users: ${SECURE_USERS[*]}
 
 example: deploy/kafka.sh start --dir /tmp/kafka && deploy/kafka.sh stop --dir /tmp/kafka
 EOF
@@ -86,13 +94,16 @@ with socket.socket() as s:
 
 answers() { # port
   python3 -c '
-import socket, struct, sys
+import pathlib, socket, ssl, struct, sys
 # ApiVersions v0: a broker that answers it serves clients.
 request = struct.pack(">hhih", 18, 0, 1, -1)
-with socket.create_connection(("127.0.0.1", int(sys.argv[1])), 2) as s:
+s = socket.create_connection(("127.0.0.1", int(sys.argv[1])), 2)
+if pathlib.Path(sys.argv[2]).exists():
+    s = ssl.create_default_context(cafile=sys.argv[2]).wrap_socket(s, server_hostname="127.0.0.1")
+with s:
     s.settimeout(2)
     s.sendall(struct.pack(">i", len(request)) + request)
-    sys.exit(0 if len(s.recv(4)) == 4 else 1)' "$1" 2>/dev/null
+    sys.exit(0 if len(s.recv(4)) == 4 else 1)' "$1" "$DIR/secrets/ca.pem" 2>/dev/null
 }
 
 running() {
@@ -109,8 +120,19 @@ start() {
   fi
   command -v java >/dev/null || fail "java is not installed" "Kafka runs on Java 17 or later." "Install a Java runtime."
   jars
-  mkdir -p "$DIR"
+  # Its certificates' paths stand in its properties.
+  mkdir -p "$DIR" && DIR=$(cd "$DIR" && pwd)
   local controller
+  if [ -d "$DIR/secrets" ]; then
+    SECURE=yes
+  elif [ -n "$SECURE" ] && [ -d "$DIR/data" ]; then
+    fail "$DIR has the data of a broker without security" "Its users are made when its data folder is." \
+      "Name another --dir."
+  fi
+  if [ -n "$SECURE" ]; then
+    umask 077
+    make_secrets "$DIR/secrets"
+  fi
   if [ -z "$PORT" ]; then
     if [ -f "$DIR/port" ]; then PORT=$(cat "$DIR/port"); else PORT=$(free_port); fi
   fi
@@ -127,8 +149,6 @@ start() {
 process.roles=broker,controller
 node.id=1
 controller.quorum.bootstrap.servers=127.0.0.1:$controller
-listeners=PLAINTEXT://127.0.0.1:$PORT,CONTROLLER://127.0.0.1:$controller
-advertised.listeners=PLAINTEXT://127.0.0.1:$PORT
 controller.listener.names=CONTROLLER
 log.dirs=$DIR/data
 auto.create.topics.enable=false
@@ -139,6 +159,17 @@ transaction.state.log.min.isr=1
 group.initial.rebalance.delay.ms=0
 message.max.bytes=2097152
 EOF
+  local users=()
+  if [ -n "$SECURE" ]; then
+    secure_properties "$DIR/secrets" "$PORT" "$controller" >>"$DIR/server.properties"
+    # From a file: the arguments of a process are for everyone to read.
+    users=("@$DIR/secrets/scram.arguments")
+  else
+    cat >>"$DIR/server.properties" <<EOF
+listeners=PLAINTEXT://127.0.0.1:$PORT,CONTROLLER://127.0.0.1:$controller
+advertised.listeners=PLAINTEXT://127.0.0.1:$PORT
+EOF
+  fi
   cat >"$DIR/log4j2.properties" <<EOF
 appender.file.type=File
 appender.file.name=file
@@ -154,9 +185,10 @@ EOF
     local cluster
     cluster=$(java "${java_options[@]}" kafka.tools.StorageTool random-uuid)
     java "${java_options[@]}" kafka.tools.StorageTool format --standalone \
-      -t "$cluster" -c "$DIR/server.properties" >"$DIR/format.log" 2>&1 ||
+      -t "$cluster" -c "$DIR/server.properties" "${users[@]}" >"$DIR/format.log" 2>&1 ||
       fail "Kafka's data folder could not be formatted: $(tail -n 3 "$DIR/format.log")" \
         "The broker was not started." "Look at $DIR, or name another --dir."
+    rm -f "$DIR/secrets/scram.arguments"
   fi
   setsid java "${java_options[@]}" kafka.Kafka "$DIR/server.properties" >"$DIR/console.log" 2>&1 </dev/null &
   local pid=$!
@@ -173,6 +205,9 @@ EOF
     sleep 0.2
   done
   running || fail "Kafka ended while it started" "There is no broker." "See $DIR/kafka.log."
+  if [ -n "$SECURE" ]; then
+    echo "its authority is $DIR/secrets/ca.pem, the users' passwords are $DIR/secrets/*.password" >&2
+  fi
   address
 }
 
@@ -213,6 +248,7 @@ while [ $# -gt 0 ]; do
   case $1 in
   --dir) DIR=${2:?--dir needs a folder} && shift 2 ;;
   --port) PORT=${2:?--port needs a number} && shift 2 ;;
+  --secure) SECURE=yes && shift ;;
   *) usage >&2 && exit 2 ;;
   esac
 done

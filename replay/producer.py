@@ -12,6 +12,7 @@ import pandas as pd
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
 
 from model.errors import NextclickError
+from stream.connection import metadata, remedy_for
 from stream.events import Event, encode_event
 from stream.settings import Settings
 
@@ -43,6 +44,8 @@ class EventProducer:
     def __init__(self, settings: Settings, *, client: Producer | None = None) -> None:
         self._topic = settings.events_topic
         self._producer = client or Producer({**settings.producer_config(), "linger.ms": 5})
+        if client is None:
+            metadata(self._producer, settings, settings.events_topic)
         self.sent = 0
         self.sure = 0
         self._error: KafkaError | None = None
@@ -99,7 +102,7 @@ class EventProducer:
             raise NextclickError(
                 f"an event was not delivered to {self._topic}: {self._error.str()}",
                 f"{self.sure} of {self.sent} are sure.",
-                "Look at the brokers and at the topic, then replay again.",
+                remedy_for(self._error, "Look at the brokers and at the topic, then replay again."),
             )
 
 

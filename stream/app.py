@@ -66,6 +66,19 @@ def or_crash(do: Callable[..., None], *arguments: Any) -> None:
         crash(error)
 
 
+def broker_credentials(settings: Settings) -> Any:
+    """What Faust's own clients prove themselves with, None where nothing is asked for."""
+    context = settings.ssl_context()
+    if settings.has_sasl:
+        return faust.SASLCredentials(
+            username=settings.sasl_username,
+            password=settings.password(),
+            mechanism=settings.sasl_mechanism,
+            ssl_context=context,
+        )
+    return None if context is None else faust.SSLCredentials(context)
+
+
 class WaveChannel(faust.Channel):
     """A channel that only its agent empties.
 
@@ -93,8 +106,9 @@ class WorkerApp:
         self.faust = faust.App(
             # Its consumer group: every worker hears every announcement, and a restart need not
             # wait until the group has given up the process that was killed.
-            f"nextclick-{settings.worker_id}-{uuid.uuid4().hex[:8]}",
+            f"{settings.group_id}-models-{settings.worker_id}-{uuid.uuid4().hex[:8]}",
             broker=[f"kafka://{address}" for address in settings.bootstrap_servers.split(",")],
+            broker_credentials=broker_credentials(settings),
             store="memory://",
             datadir=str(settings.state_dir / "faust"),
             web_bind=settings.web_host,

@@ -15,6 +15,7 @@ from typing import TypeVar
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from model.errors import NextclickError
+from stream.connection import remedy_for
 from stream.frontier import Frontier
 from stream.logs import happening
 from stream.partition import OpenPartition
@@ -74,7 +75,7 @@ def patiently(ask: Callable[[], T], what: str, *, sleep: Callable[[float], None]
                 raise NextclickError(
                     f"{what} failed: {problem.str()}",
                     "Nothing is lost: what was not written is read again after a restart.",
-                    "Look at the brokers, then start the worker again.",
+                    remedy_for(problem, "Look at the brokers, then start the worker again."),
                 ) from None
             logger.warning(
                 "%s: %s; asking again",
@@ -156,7 +157,7 @@ def pass_or_raise(error: KafkaError, settings: Settings) -> None:
     raise NextclickError(
         f"reading {settings.events_topic} failed: {error.str()}",
         "Nothing is lost: what was not written is read again after a restart.",
-        "Look at the brokers, then start the worker again.",
+        remedy_for(error, "Look at the brokers, then start the worker again."),
     )
 
 

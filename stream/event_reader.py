@@ -16,6 +16,7 @@ from confluent_kafka.admin import AdminClient
 
 from model.errors import NextclickError
 from stream.assignment import ANSWER_TIMEOUT_S, PASSING, PATIENCE_S, log_offsets, patiently
+from stream.connection import metadata, remedy_for
 from stream.event_columns import Record, event_columns
 from stream.logs import happening
 from stream.settings import Settings
@@ -30,10 +31,10 @@ class KafkaEvents:
 
     def __init__(self, settings: Settings) -> None:
         self._topic = settings.events_topic
-        self._config = settings.kafka_config()
+        self._settings = settings
         self._consumer = Consumer(
             {
-                **self._config,
+                **settings.kafka_config(),
                 # Never joined and never committed to; librdkafka wants a name.
                 "group.id": f"{settings.group_id}-window",
                 # What goes wrong is raised.
@@ -56,20 +57,15 @@ class KafkaEvents:
 
         Raises NextclickError without a broker or a topic.
         """
-        try:
-            topic = self._consumer.list_topics(self._topic, timeout=ANSWER_TIMEOUT_S).topics[self._topic]
-        except KafkaException as error:
-            raise NextclickError(
-                f"no Kafka broker answered at {self._config['bootstrap.servers']}: {error.args[0].str()}",
-                "No event was read.",
-                "Start Kafka (`deploy/kafka.sh start`) or name its address: "
-                "--bootstrap-servers or NEXTCLICK_BOOTSTRAP_SERVERS.",
-            ) from None
+        topic = metadata(self._consumer, self._settings, self._topic).topics[self._topic]
         if topic.error is not None:
             raise NextclickError(
                 f"the topic {self._topic} cannot be read: {topic.error.str()}",
                 "No event was read.",
-                "Create it with `nextclick topics`, or name another with NEXTCLICK_EVENTS_TOPIC.",
+                remedy_for(
+                    topic.error,
+                    "Create it with `nextclick topics`, or name another with NEXTCLICK_EVENTS_TOPIC.",
+                ),
             )
         return {
             number: log_offsets(self._consumer, TopicPartition(self._topic, number))
@@ -81,7 +77,7 @@ class KafkaEvents:
 
         def ask() -> str:
             # Held until it has answered.
-            admin = AdminClient({**self._config, "log_level": 0})
+            admin = AdminClient({**self._settings.kafka_config(), "log_level": 0})
             answer = admin.describe_topics(TopicCollection([self._topic]))
             return str(answer[self._topic].result(timeout=ANSWER_TIMEOUT_S).topic_id)
 

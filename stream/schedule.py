@@ -19,10 +19,11 @@ from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-d
 from croniter import CroniterBadDateError, croniter
 
 from model.errors import NextclickError
+from stream.connection import ANSWER_TIMEOUT_S
 from stream.event_log import read_window
 from stream.event_reader import KafkaEvents
 from stream.settings import Settings
-from stream.topics import ANSWER_TIMEOUT_S, partition_counts
+from stream.topics import partition_counts
 
 UNITS_MS = {"s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 POLL_S = 0.5

@@ -1,8 +1,9 @@
 """Settings of every nextclick process: flags, environment, TOML file, defaults.
 
 Precedence is in that order. All problems are reported at once and before any connection.
-Knows names, units and ranges; opens nothing but the TOML file. The environment variables
-are the field names in capitals behind `NEXTCLICK_`; one that names no setting is an error.
+Knows names, units and ranges; opens nothing but the TOML file and what the settings of security name.
+The environment variables are the field names in capitals behind `NEXTCLICK_`; one that names no
+setting is an error. A password is neither a flag nor in the TOML file, and never shown.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import socket
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationError, ValidationInfo, field_validator
+from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -24,6 +25,7 @@ from pydantic_settings import (
 from model.config import Scoring
 from model.errors import NextclickError
 from stream.fault_points import VARIABLE as FAULT_VARIABLE
+from stream.kafka_security import SECRETS, KafkaSecurity
 
 PREFIX = "NEXTCLICK_"
 CONFIG_VARIABLE = "NEXTCLICK_CONFIG"
@@ -40,12 +42,13 @@ def cores() -> int:
     return os.cpu_count() or 1
 
 
-class Settings(BaseSettings):
+class Settings(KafkaSecurity, BaseSettings):
     """What a process needs to know before it starts."""
 
-    model_config = SettingsConfigDict(env_prefix=PREFIX, extra="forbid", frozen=True)
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, extra="forbid", frozen=True, hide_input_in_errors=True
+    )
 
-    bootstrap_servers: str = Field("127.0.0.1:9092", min_length=1, description="Kafka brokers, host:port")
     events_topic: TopicName = "events"
     recommendations_topic: TopicName = "recommendations"
     models_topic: TopicName = "models"
@@ -179,15 +182,23 @@ class Settings(BaseSettings):
         return (init_settings, env_settings, *file)
 
     def environment(self) -> dict[str, str]:
-        """The variables that give another process what was given here."""
-        return {f"{PREFIX}{name.upper()}": str(getattr(self, name)) for name in self.model_fields_set}
+        """The variables that give another process what was given here, a password among them."""
+        values = {name: getattr(self, name) for name in self.model_fields_set}
+        return {
+            f"{PREFIX}{name.upper()}": value.get_secret_value()
+            if isinstance(value, SecretStr)
+            else str(value)
+            for name, value in values.items()
+            if value is not None
+        }
 
     def kafka_config(self) -> dict[str, Any]:
-        """The librdkafka properties that every client shares."""
+        """The librdkafka properties that every client shares; to be handed on to a client alone."""
         return {
             "bootstrap.servers": self.bootstrap_servers,
             "client.id": self.worker_id,
             "logger": logging.getLogger("kafka"),
+            **self.security_properties(),
         }
 
     def producer_config(self) -> dict[str, Any]:
@@ -220,16 +231,23 @@ def load_settings(**flags: Any) -> Settings:
         and name not in SCRIPT_VARIABLES
         and name.removeprefix(PREFIX).lower() not in Settings.model_fields
     ]
+    given = {name: value for name, value in flags.items() if value is not None}
+    problems += [
+        f"{name}: a secret is no flag, where others see it" for name in sorted(SECRETS & given.keys())
+    ]
     path = os.environ.get(CONFIG_VARIABLE)
     if path and not Path(path).is_file():
         problems.append(f"{CONFIG_VARIABLE}: no file {path}")
     settings = None
     try:
-        settings = Settings(**{name: value for name, value in flags.items() if value is not None})
-    except ValidationError as error:
+        in_file = TomlConfigSettingsSource(Settings, toml_file=path)() if path else {}
         problems += [
-            f"{'.'.join(map(str, e['loc']))}: {e['msg']} (got {e['input']!r})" for e in error.errors()
+            f"{name}: a secret does not belong into {path}; set NEXTCLICK_{name.upper()} or {name}_file"
+            for name in sorted(SECRETS & in_file.keys())
         ]
+        settings = Settings(**given)
+    except ValidationError as error:
+        problems += [_problem(dict(e)) for e in error.errors()]
     except ValueError as error:
         problems.append(f"{path}: {error}")
     if problems or settings is None:
@@ -239,6 +257,16 @@ def load_settings(**flags: Any) -> Settings:
             "Correct the flags, the NEXTCLICK_* variables or the TOML file; `nextclick settings` lists them.",
         )
     return settings
+
+
+def _problem(error: dict[str, Any]) -> str:
+    """One problem in words, without what may be a secret: what no known setting alone was given."""
+    name = ".".join(map(str, error["loc"]))
+    text = str(error["msg"]).removeprefix("Value error, ")
+    if not name:
+        return text
+    shown = name in Settings.model_fields and name not in SECRETS
+    return f"{name}: {text} (got {error['input']!r})" if shown else f"{name}: {text}"
 
 
 def setting_source(name: str, flags: dict[str, Any]) -> str:

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from confluent_kafka import KafkaError, Message, Producer
 
 from model.errors import NextclickError
+from stream.connection import remedy_for
 from stream.events import encode_recommendation
 from stream.fault_points import reach
 from stream.fence import Fence
@@ -45,7 +46,7 @@ class DeliveryError(NextclickError):
         super().__init__(
             f"a record for topic {topic} was not delivered: {error.str()}",
             "Its wave was neither written nor committed; a restart steps and publishes it again.",
-            "Look at the brokers, then start the worker again.",
+            remedy_for(error, "Look at the brokers, then start the worker again."),
         )
 
 

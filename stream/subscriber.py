@@ -6,13 +6,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import msgspec
-from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
 
 from model.errors import NextclickError
+from stream.connection import metadata, remedy_for
 from stream.events import Recommendation, decode_recommendation
 from stream.settings import Settings
-
-ANSWER_TIMEOUT_S = 15.0
 
 
 @dataclass(frozen=True)
@@ -47,14 +46,13 @@ def recommendations(
     )
     try:
         topic = settings.recommendations_topic
-        try:
-            partitions = consumer.list_topics(topic, timeout=ANSWER_TIMEOUT_S).topics[topic].partitions
-        except KafkaException as error:
+        found = metadata(consumer, settings, topic).topics[topic]
+        if found.error is not None:
             raise NextclickError(
-                f"no Kafka broker answered at {settings.bootstrap_servers}: {error.args[0].str()}",
+                f"the topic {topic} cannot be read: {found.error.str()}",
                 "There is nothing to watch.",
-                "Start Kafka, or name it with --bootstrap-servers.",
-            ) from None
+                remedy_for(found.error, "Make it with `nextclick topics`, or name the right one."),
+            )
         consumer.assign(
             [
                 TopicPartition(
@@ -62,7 +60,7 @@ def recommendations(
                     number,
                     consumer.get_watermark_offsets(TopicPartition(topic, number))[not from_start],
                 )
-                for number in partitions
+                for number in found.partitions
             ]
         )
         idle = 0.0
@@ -82,7 +80,8 @@ def _received(message: Message) -> Received | None:
     if error is not None:
         if error.code() == KafkaError._PARTITION_EOF or error.retriable():  # noqa: SLF001
             return None
-        raise NextclickError(f"reading failed: {error.str()}", "The watch ends.", "Look at the brokers.")
+        remedy = remedy_for(error, "Look at the brokers.")
+        raise NextclickError(f"reading failed: {error.str()}", "The watch ends.", remedy)
     try:
         recommendation = decode_recommendation(message.value() or b"")
     except msgspec.DecodeError as problem:

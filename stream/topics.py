@@ -14,9 +14,9 @@ from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]
 
 from model.errors import NextclickError
+from stream.connection import ANSWER_TIMEOUT_S, metadata, remedy_for
 from stream.settings import Settings
 
-ANSWER_TIMEOUT_S = 15.0
 DAY_MS = 86_400_000
 
 
@@ -48,17 +48,8 @@ def plans(settings: Settings) -> list[TopicPlan]:
 
 def partition_counts(admin: AdminClient, settings: Settings) -> dict[str, int]:
     """Partitions by topic name, as the brokers have them. Raises NextclickError without a broker."""
-    try:
-        metadata = admin.list_topics(timeout=ANSWER_TIMEOUT_S)
-    except KafkaException as error:
-        raise NextclickError(
-            f"no Kafka broker answered at {settings.bootstrap_servers} in {ANSWER_TIMEOUT_S:.0f} s: "
-            f"{error.args[0].str()}",
-            "Nothing was consumed.",
-            "Start Kafka (`deploy/kafka.sh start`) or name its address: "
-            "--bootstrap-servers or NEXTCLICK_BOOTSTRAP_SERVERS.",
-        ) from None
-    return {name: len(topic.partitions) for name, topic in metadata.topics.items() if topic.error is None}
+    topics = metadata(admin, settings).topics
+    return {name: len(topic.partitions) for name, topic in topics.items() if topic.error is None}
 
 
 def ensure_topics(settings: Settings, *, create: bool = True) -> dict[str, int]:
@@ -113,5 +104,5 @@ def _create(admin: AdminClient, missing: list[TopicPlan], settings: Settings) ->
             raise NextclickError(
                 f"topic {name} could not be created: {error.args[0].str()}",
                 "The worker needs all four topics.",
-                "Create it by hand, or give this client the right to (ACL: Create on the cluster).",
+                remedy_for(error.args[0], "Create it by hand: `nextclick topics`."),
             ) from None

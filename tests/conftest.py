@@ -69,9 +69,11 @@ def settings_of_its_own(address: str, folder: Path, **changes: Any) -> Settings:
     return settings
 
 
-def kafka_sh(command: str, folder: Path, check: bool = True) -> subprocess.CompletedProcess[str]:
+def kafka_sh(
+    command: str, folder: Path, *options: str, check: bool = True
+) -> subprocess.CompletedProcess[str]:
     """Run deploy/kafka.sh for the broker in `folder`."""
-    script = [str(ROOT / "deploy" / "kafka.sh"), command, "--dir", str(folder)]
+    script = [str(ROOT / "deploy" / "kafka.sh"), command, "--dir", str(folder), *options]
     ended = subprocess.run(script, capture_output=True, text=True, timeout=120, check=False)
     assert ended.returncode == 0 or not check, ended.stderr
     return ended
