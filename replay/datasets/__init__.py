@@ -24,21 +24,25 @@ def read(
     paths: Sequence[Path],
     *,
     format: str | None = None,
+    columns: str | None = None,
     on_error: str = "stop",
     wanted: EventFilter | None = None,
     rejects: Counter[str] | None = None,
 ) -> Iterator[pd.DataFrame]:
     """Event frames of bounded size, in the order of the files; see EventFiles."""
-    yield from EventFiles(paths, format=format, on_error=on_error, wanted=wanted).read(rejects)
+    yield from EventFiles(paths, format=format, columns=columns, on_error=on_error, wanted=wanted).read(
+        rejects
+    )
 
 
 def load(
     paths: Sequence[Path],
     *,
     format: str | None = None,
+    columns: str | None = None,
     on_error: str = "stop",
     wanted: EventFilter | None = None,
     rejects: Counter[str] | None = None,
 ) -> pd.DataFrame:
     """The whole log in event-time order, stable for equal times. Raises NextclickError without events."""
-    return EventFiles(paths, format=format, on_error=on_error, wanted=wanted).load(rejects)
+    return EventFiles(paths, format=format, columns=columns, on_error=on_error, wanted=wanted).load(rejects)

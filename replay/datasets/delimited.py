@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import csv
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +18,11 @@ import pyarrow.csv
 
 from model.errors import NextclickError
 from replay.datasets.format import Chunk, Format, reasons
-from replay.datasets.source import PlainLines, WholeLines, line_of_record, open_file
+from replay.datasets.source import PlainLines, Records, WholeLines, open_file
+
+FIELDS = "wrong number of fields"
+# Is told a line that cannot be read: the file, the line from 1, the reason and what stands there.
+DeadLetter = Callable[[Path, int, str, bytes], None]
 
 
 def broken_line(path: Path, form: Format, line: int, reason: str, text: str) -> NextclickError:
@@ -31,25 +35,65 @@ def broken_line(path: Path, form: Format, line: int, reason: str, text: str) -> 
 
 
 def delimited_chunks(
-    path: Path, form: Format, lines: WholeLines, *, block_bytes: int, skip: bool, rejects: Counter[str]
-) -> Iterator[Chunk]:
+    path: Path,
+    form: Format,
+    lines: WholeLines,
+    *,
+    block_bytes: int,
+    skip: bool,
+    rejects: Counter[str],
+    dead_letter: DeadLetter | None = None,
+) -> Generator[Chunk, None, None]:
     """The file's rows. Raises NextclickError at one of too few or too many fields, unless `skip`.
 
-    Such a row is counted in `rejects` then.
+    Such a row is counted in `rejects` then, and given to `dead_letter`.
     """
+    records = Records(path, form.delimiter, quoted=form.quoted)
+    try:
+        yield from _chunks(path, form, lines, records, block_bytes, skip, rejects, dead_letter)
+    finally:
+        records.close()
+
+
+def _chunks(
+    path: Path,
+    form: Format,
+    lines: WholeLines,
+    records: Records,
+    block_bytes: int,
+    skip: bool,
+    rejects: Counter[str],
+    dead_letter: DeadLetter | None,
+) -> Generator[Chunk, None, None]:
     invalid: pa.csv.InvalidRow | None = None
+    skipped: list[int] = []
+    told = 0
 
     def on_invalid(row: pa.csv.InvalidRow) -> str:
         nonlocal invalid
         if skip:
-            rejects["wrong number of fields"] += 1
+            rejects[FIELDS] += 1
+            if dead_letter is not None:
+                skipped.append(row.number)
             return "skip"
         # Only a return value crosses pyarrow's boundary; the error is raised below.
         invalid = row
         return "error"
 
-    def line_of(record: int) -> int:
-        return line_of_record(path, form.delimiter, record, quoted=form.quoted)
+    def line_of(record: int) -> tuple[int, bytes]:
+        # Records that were skipped stand between the rows.
+        for number in skipped:
+            if number > record:
+                break
+            record += 1
+        return records.find(record)
+
+    def bury() -> None:
+        nonlocal told
+        while dead_letter is not None and told < len(skipped):
+            line, text = records.find(skipped[told])
+            told += 1
+            dead_letter(path, line, FIELDS, text)
 
     names = _names_in_file(path, form)
     source = lines if form.quoted else PlainLines(lines, form.delimiter)
@@ -84,13 +128,15 @@ def delimited_chunks(
         for batch in reader:
             yield _chunk(form, batch.rename_columns(list(names)), before, line_of)
             before += batch.num_rows
+            bury()
+        bury()
     except (pa.ArrowInvalid, pa.ArrowKeyError) as error:
         if invalid is not None:
             raise broken_line(
                 path,
                 form,
-                line_of(invalid.number),
-                f"wrong number of fields, {invalid.actual_columns} instead of {invalid.expected_columns}",
+                records.find(invalid.number)[0],
+                f"{FIELDS}, {invalid.actual_columns} instead of {invalid.expected_columns}",
                 invalid.text.replace(delimiter, form.delimiter),
             ) from None
         if lines.cut_off is None:
@@ -121,7 +167,9 @@ def _names_in_file(path: Path, form: Format) -> dict[str, str]:
     return names
 
 
-def _chunk(form: Format, batch: pa.RecordBatch, before: int, line_of: Callable[[int], int]) -> Chunk:
+def _chunk(
+    form: Format, batch: pa.RecordBatch, before: int, line_of: Callable[[int], tuple[int, bytes]]
+) -> Chunk:
     rows, unreadable = _as_text(batch, form.other_encoding)
     for name in form.columns:
         if name not in rows:
@@ -131,7 +179,6 @@ def _chunk(form: Format, batch: pa.RecordBatch, before: int, line_of: Callable[[
         rows,
         broken,
         lambda row: line_of(before + row + 1),
-        lambda row: form.delimiter.join(str(value) for value in rows.iloc[row]),
     )
 
 

@@ -1,12 +1,25 @@
-"""Which format a file has, told from its first line."""
+"""Which format a file has, told from its first line; of Parquet, from the names of its columns."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from model.errors import NextclickError
-from replay.datasets import amazon, globo, lastfm, mkechinov, movielens, online_retail, rsc15
+from replay.datasets import (
+    amazon,
+    diginetica,
+    globo,
+    lastfm,
+    mkechinov,
+    movielens,
+    named_columns,
+    online_retail,
+    retailrocket,
+    rsc15,
+    trivago,
+)
 from replay.datasets.format import Format
+from replay.datasets.parquet import is_parquet, parquet_names
 from replay.datasets.source import CUT_OFF, cut_off, open_file
 
 # A line of JSON holds a whole review, or a product with its description.
@@ -18,8 +31,13 @@ FORMATS = {
         globo.FORMAT,
         rsc15.PREPROCESSED,
         rsc15.RAW,
+        rsc15.BUYS,
         mkechinov.FORMAT,
         online_retail.FORMAT,
+        retailrocket.FORMAT,
+        diginetica.VIEWS,
+        diginetica.PURCHASES,
+        trivago.FORMAT,
         movielens.RATINGS,
         movielens.RATINGS_CSV,
         lastfm.FORMAT,
@@ -27,6 +45,8 @@ FORMATS = {
         amazon.REVIEWS_CSV,
         amazon.RATINGS,
         amazon.RATINGS_2018,
+        named_columns.JSON_LINES,
+        named_columns.PARQUET,
     )
 }
 # What is joined to events, no events of their own.
@@ -35,6 +55,8 @@ METADATA = {f.name: f for f in (movielens.MOVIES, movielens.MOVIES_CSV, amazon.M
 
 def detect(path: Path) -> str:
     """The name of a file's format, of events or of metadata. Raises NextclickError when it is unknown."""
+    if is_parquet(path):
+        return _parquet(path)
     line = _first_line(path)
     for candidate in (*FORMATS.values(), *METADATA.values()):
         if candidate.matches(line):
@@ -43,12 +65,25 @@ def detect(path: Path) -> str:
     raise NextclickError(
         f"{path}, line 1: the format is unknown: {line[:200]!r}" if line else f"{path} is empty",
         f"A line like one of these was expected: {known}.",
-        "Check the file, or name its format with --format.",
+        "Check the file, name its format with --format, or say which of its --columns is what.",
     )
+
+
+def _parquet(path: Path) -> str:
+    names = parquet_names(path)
+    if named_columns.aliased(names) is None:
+        raise NextclickError(
+            f"{path}: which of its columns is what is not known: {', '.join(names)}",
+            "A session, an item and a time are needed.",
+            "Say which they are: --columns session=…,item=…,time=…",
+        )
+    return named_columns.PARQUET.name
 
 
 def is_metadata(path: Path) -> Format | None:
     """The format of a file of metadata, None for any other."""
+    if is_parquet(path):
+        return None
     line = _first_line(path)
     if any(candidate.matches(line) for candidate in FORMATS.values()):
         return None

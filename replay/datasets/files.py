@@ -8,7 +8,9 @@ the metadata.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import closing
+from itertools import chain
 from pathlib import Path
 
 import pandas as pd
@@ -16,12 +18,14 @@ import pyarrow as pa
 
 from model.errors import NextclickError
 from replay.datasets.catalog import Catalog
-from replay.datasets.delimited import broken_line, delimited_chunks
+from replay.datasets.delimited import DeadLetter, broken_line, delimited_chunks
 from replay.datasets.detection import FORMATS, METADATA, detect, is_metadata
 from replay.datasets.filter import EventFilter
 from replay.datasets.format import Chunk, Convert, Format, beyond_the_schema
 from replay.datasets.lines import line_chunks
-from replay.datasets.source import WholeLines, cut_off, open_file
+from replay.datasets.named_columns import format_of, parse_columns
+from replay.datasets.parquet import parquet_chunks
+from replay.datasets.source import WholeLines, cut_off, members, open_file
 
 BLOCK_BYTES = 8 << 20
 
@@ -29,10 +33,13 @@ BLOCK_BYTES = 8 << 20
 class EventFiles:
     """Event files with their metadata, read as often as wanted; the metadata are read once.
 
+    The format is known by the content, unless `format` names it, or `columns` says which column is
+    what (session=…,item=…,time=…). A zip of several files stands for all of them.
+
     A line that cannot be read raises NextclickError, which names file and line; with
-    `on_error="skip"` it is counted by reason and skipped; of a file that is cut off the lines
-    before the cut are taken then. Rows that are no events by their format's own rules, and
-    events that `wanted` leaves out, are counted either way.
+    `on_error="skip"` it is counted by reason and skipped, with "dlq" `dead_letter` is told it, too; of a
+    file that is cut off the lines before the cut are taken then. Rows that are no events by their
+    format's own rules, and events that `wanted` leaves out, are counted either way.
     """
 
     def __init__(
@@ -40,12 +47,15 @@ class EventFiles:
         paths: Sequence[Path],
         *,
         format: str | None = None,
+        columns: str | None = None,
         on_error: str = "stop",
         wanted: EventFilter | None = None,
+        dead_letter: DeadLetter | None = None,
     ) -> None:
+        self.dead_letter = dead_letter
         self._events: list[tuple[Path, Format]] = []
         self._metadata: list[tuple[Path, Format]] = []
-        self._skip = on_error == "skip"
+        self._skip = on_error in ("skip", "dlq")
         self._wanted = wanted or EventFilter()
         self._catalogs: dict[str, Catalog] | None = None
         self._catalog_rejects: Counter[str] = Counter()
@@ -55,8 +65,18 @@ class EventFiles:
                 f"Known are: {', '.join(FORMATS)}; metadata are known by their content.",
                 "Name one of them with --format.",
             )
-        for path in paths:
-            self._add(path, format)
+        if columns is not None and format is not None:
+            raise NextclickError(
+                f"both a format, {format}, and columns, {columns}, are named",
+                "A format says already which column is what.",
+                "Name --format or --columns.",
+            )
+        named = None if columns is None else parse_columns(columns)
+        for path in chain.from_iterable(map(members, paths)):
+            if named is not None:
+                self._events.append((path, format_of(path, named)))
+            else:
+                self._add(path, format)
         families = {form.family for _, form in self._events}
         for path, form in self._metadata:
             if form.family not in families:
@@ -65,6 +85,29 @@ class EventFiles:
                     "Metadata are joined to events; there are none of theirs.",
                     f"Name the {form.family} event file beside it, or leave it out.",
                 )
+
+    @property
+    def formats(self) -> dict[str, str]:
+        """The format of every file, by its path."""
+        return {str(path): form.name for path, form in (*self._events, *self._metadata)}
+
+    def begin_with_the_earliest(self) -> None:
+        """Read the event files in order of their first events, as monthly files are meant to be.
+
+        Of equal times the order is that in which they were named. Raises NextclickError as reading does.
+        """
+        if len(self._events) > 1:
+            # A broken line is told where it stands, by the reading itself.
+            quiet, self.dead_letter, self._skip, skip = self.dead_letter, None, True, self._skip
+            try:
+                self._events.sort(key=lambda event: self._first_time_ms(*event))
+            finally:
+                self.dead_letter, self._skip = quiet, skip
+
+    def _first_time_ms(self, path: Path, form: Format) -> int:
+        with closing(self._read_one(path, form, Counter())) as frames:
+            found = next((int(frame["event_time_ms"].iloc[0]) for frame in frames if len(frame)), 0)
+        return found
 
     @property
     def metadata(self) -> list[Path]:
@@ -154,19 +197,32 @@ class EventFiles:
         _count(rejects, reason[out])
         return events[~out].reset_index(drop=True)
 
-    def _read_one(self, path: Path, form: Format, rejects: Counter[str]) -> Iterator[pd.DataFrame]:
+    def _read_one(
+        self, path: Path, form: Format, rejects: Counter[str]
+    ) -> Generator[pd.DataFrame, None, None]:
         convert = form.converter()
+        if form.parquet:
+            for chunk in parquet_chunks(path, form):
+                yield self._convert(path, form, convert, chunk, rejects)
+            return
         with open_file(path) as file:
             lines = WholeLines(file)
             chunks = (
                 line_chunks(form, form.parse, lines, block_bytes=BLOCK_BYTES)
                 if form.parse
                 else delimited_chunks(
-                    path, form, lines, block_bytes=BLOCK_BYTES, skip=self._skip, rejects=rejects
+                    path,
+                    form,
+                    lines,
+                    block_bytes=BLOCK_BYTES,
+                    skip=self._skip,
+                    rejects=rejects,
+                    dead_letter=self.dead_letter,
                 )
             )
-            for chunk in chunks:
-                yield self._convert(path, form, convert, chunk, rejects)
+            with closing(chunks):
+                for chunk in chunks:
+                    yield self._convert(path, form, convert, chunk, rejects)
         if lines.cut_off is not None:
             if not self._skip:
                 raise cut_off(path, lines.lines + 1, lines.cut_off)
@@ -176,13 +232,18 @@ class EventFiles:
         self, path: Path, form: Format, convert: Convert, chunk: Chunk, rejects: Counter[str]
     ) -> pd.DataFrame:
         converted = convert(chunk.rows)
-        left_out = converted.left_out != ""
+        left_out = (converted.left_out != "") & (chunk.broken == "")
         reason = converted.broken.where(converted.broken != "", beyond_the_schema(converted.events))
         reason = chunk.broken.where(chunk.broken != "", reason)
         broken = (reason != "") & ~left_out
         if broken.any() and not self._skip:
             row = int(broken.to_numpy().argmax())
-            raise broken_line(path, form, chunk.line_of(row), reason.iloc[row], chunk.text_of(row))
+            line, text = chunk.line_of(row)
+            raise broken_line(path, form, line, reason.iloc[row], text.decode("utf-8", "replace"))
+        if self.dead_letter is not None:
+            for row in broken.to_numpy().nonzero()[0].tolist():
+                line, text = chunk.line_of(row)
+                self.dead_letter(path, line, reason.iloc[row], text)
         _count(rejects, converted.left_out[left_out])
         _count(rejects, reason[broken])
         return converted.events[~(left_out | broken)].reset_index(drop=True)

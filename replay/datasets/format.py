@@ -66,7 +66,8 @@ class Format:
     are not `quoted`), unless it has `parse`: a line → the texts of `columns`, raising
     UnreadableLine. `aliases` are the names that a column may have in a header, first choice
     first; those that are `optional` may be absent, and are "" then. Values that are not UTF-8
-    are taken in `other_encoding` where there is one. Metadata joins events of the same `family`.
+    are taken in `other_encoding` where there is one. A `parquet` file has the
+    columns by name. Metadata joins events of the same `family`.
     """
 
     name: str
@@ -80,12 +81,15 @@ class Format:
     quoted: bool = True
     aliases: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     optional: tuple[str, ...] = ()
+    parquet: bool = False
     other_encoding: str | None = None
 
     @property
     def shape(self) -> str:
         """What a line of it looks like, for people."""
         names = self.delimiter.join(self.aliases.get(name, (name,))[0] for name in self.columns)
+        if self.parquet:
+            return f"Parquet columns {names}"
         return f"JSON objects with {names}" if self.parse else names
 
 
@@ -93,14 +97,13 @@ class Format:
 class Chunk:
     """Rows of one file as text columns, in order.
 
-    `broken` says why a row could not be read as text, "" where it could; `line_of` and
-    `text_of` give a row's line in the file, from 1, and what stands there.
+    `broken` says why a row could not be read as text, "" where it could; `line_of` gives a row's
+    line in the file, from 1, and what stands there.
     """
 
     rows: pd.DataFrame
     broken: pd.Series[str]
-    line_of: Callable[[int], int]
-    text_of: Callable[[int], str]
+    line_of: Callable[[int], tuple[int, bytes]]
 
 
 class Repeats:
@@ -127,6 +130,23 @@ class Repeats:
         repeats[looked_at] = repeated[remembered:]
         self._last = known[~repeated & (known[self._group] == known[self._group].iloc[-1]).to_numpy()]
         return repeats
+
+
+class Seen:
+    """Finds rows that stand anywhere before, in 8 bytes a row: they are known by a hash of their columns."""
+
+    def __init__(self) -> None:
+        self._known = np.empty(0, np.uint64)
+
+    def __call__(self, rows: pd.DataFrame) -> pd.Series[bool]:
+        """Whether each row repeats an earlier one."""
+        hashes = pd.util.hash_pandas_object(rows, index=False).to_numpy()
+        repeated = pd.Series(hashes).duplicated().to_numpy()
+        if len(self._known):
+            place = self._known.searchsorted(hashes).clip(max=len(self._known) - 1)
+            repeated |= self._known[place] == hashes
+        self._known = np.sort(np.concatenate([self._known, hashes[~repeated]]))
+        return pd.Series(repeated, index=rows.index)
 
 
 def reasons(index: pd.Index[int], *checks: tuple[pd.Series[bool], str]) -> pd.Series[str]:

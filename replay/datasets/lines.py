@@ -5,7 +5,7 @@ Knows lines; knows no JSON. Memory is bounded by blocks, or by the longest line.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 
 import pandas as pd
 
@@ -17,7 +17,7 @@ BOM = b"\xef\xbb\xbf"
 
 def line_chunks(
     form: Format, parse: Callable[[bytes], tuple[str, ...]], lines: WholeLines, *, block_bytes: int
-) -> Iterator[Chunk]:
+) -> Generator[Chunk, None, None]:
     """The file's rows; blank lines are none. A line that cannot be parsed is a broken row."""
     before = 0
     for block in _blocks_of_lines(lines, block_bytes):
@@ -64,6 +64,5 @@ def _chunk(form: Format, parse: Callable[[bytes], tuple[str, ...]], found: list[
     return Chunk(
         frame,
         pd.Series(broken, index=frame.index, dtype=object),
-        numbers.__getitem__,
-        lambda row: texts[row].decode("utf-8", "replace"),
+        lambda row: (numbers[row], texts[row]),
     )

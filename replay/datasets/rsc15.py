@@ -1,12 +1,15 @@
-"""RecSys Challenge 2015 (YooChoose) clicks: the raw file and the preprocessed one.
+"""RecSys Challenge 2015 (YooChoose): the raw clicks and buys, and the preprocessed clicks.
 
 Raw `yoochoose-clicks.dat`: session, timestamp (ISO, UTC, milliseconds), item, category, no
-header. Preprocessed: tab-separated SessionId, ItemId, Time in epoch seconds with fraction.
+header; `yoochoose-buys.dat`: session, timestamp, item, price, quantity. Named together they are
+one log, as the sessions are the same. A price of 0 was not known. Preprocessed: tab-separated
+SessionId, ItemId, Time in epoch seconds with fraction. Only the test file is in order of time.
 """
 
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import pandas as pd
 
@@ -14,7 +17,10 @@ from replay.datasets.format import Converted, Format, epoch_ms, number, reasons,
 
 PREPROCESSED_COLUMNS = ("SessionId", "ItemId", "Time")
 RAW_COLUMNS = ("session", "timestamp", "item", "category")
-RAW_LINE = re.compile(r"^\d+,\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z,\d+,")
+BUYS_COLUMNS = ("session", "timestamp", "item", "price", "quantity")
+MOMENT = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z"
+RAW_LINE = re.compile(rf"^\d+,{MOMENT},\d+,[^,]*$")
+BUYS_LINE = re.compile(rf"^\d+,{MOMENT},\d+,\d+(\.\d+)?,\d+$")
 
 
 def convert_preprocessed(chunk: pd.DataFrame) -> Converted:
@@ -39,14 +45,29 @@ def convert_preprocessed(chunk: pd.DataFrame) -> Converted:
 
 def convert_raw(chunk: pd.DataFrame) -> Converted:
     """Chunk of text columns → events."""
+    return _convert_moments(chunk, {"kind": "view", "category": text_or_none(chunk["category"])})
+
+
+def convert_buys(chunk: pd.DataFrame) -> Converted:
+    """Chunk of text columns → events."""
+    price = number(chunk["price"])
+    return _convert_moments(
+        chunk,
+        {"kind": "purchase", "price": price.where(price > 0)},
+        (price.isna() & (chunk["price"] != ""), "price is no number"),
+    )
+
+
+def _convert_moments(
+    chunk: pd.DataFrame, columns: dict[str, Any], *checks: tuple[pd.Series[bool], str]
+) -> Converted:
     moments = pd.to_datetime(chunk["timestamp"], format="%Y-%m-%dT%H:%M:%S.%fZ", utc=True, errors="coerce")
     events = pd.DataFrame(
         {
             "session_id": chunk["session"],
             "item_id": chunk["item"],
             "event_time_ms": epoch_ms(moments),
-            "kind": "view",
-            "category": text_or_none(chunk["category"]),
+            **columns,
         }
     )
     broken = reasons(
@@ -54,6 +75,7 @@ def convert_raw(chunk: pd.DataFrame) -> Converted:
         (moments.isna(), "timestamp is no ISO time"),
         (chunk["session"] == "", "session is empty"),
         (chunk["item"] == "", "item is empty"),
+        *checks,
     )
     return Converted(events, broken, pd.Series("", index=chunk.index, dtype=object))
 
@@ -68,4 +90,7 @@ PREPROCESSED = Format(
 )
 RAW = Format(
     "rsc15-raw", ",", RAW_COLUMNS, False, lambda line: bool(RAW_LINE.match(line)), lambda: convert_raw
+)
+BUYS = Format(
+    "rsc15-buys", ",", BUYS_COLUMNS, False, lambda line: bool(BUYS_LINE.match(line)), lambda: convert_buys
 )

@@ -13,6 +13,7 @@ import io
 import lzma
 import zipfile
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, cast
 
@@ -24,9 +25,12 @@ CUT_OFF = (EOFError, lzma.LZMAError, zlib.error, gzip.BadGzipFile, zipfile.BadZi
 def open_file(path: Path) -> IO[bytes]:
     """Open a file for reading, decompressed when it is xz, gzip, bzip2 or a zip of one member.
 
-    Raises NextclickError when it cannot be opened.
+    A member of a zip of several is named as if the zip were a folder. Raises NextclickError when
+    it cannot be opened.
     """
     try:
+        if path.parent.is_file() and zipfile.is_zipfile(path.parent):
+            return _open_member(path.parent, path.name)
         with path.open("rb") as file:
             start = file.read(6)
         if start.startswith(b"PK\x03\x04"):
@@ -46,16 +50,44 @@ def open_file(path: Path) -> IO[bytes]:
         raise cut_off(path, 1, error) from None
 
 
-def _open_member(path: Path) -> IO[bytes]:
-    archive = zipfile.ZipFile(path)
-    members = [member for member in archive.infolist() if not member.is_dir()]
-    if len(members) != 1 or members[0].flag_bits & 1:
+def members(path: Path) -> list[Path]:
+    """A zip of several files as its members, anything else as it is.
+
+    Raises NextclickError when it cannot be opened.
+    """
+    try:
+        if not zipfile.is_zipfile(path):
+            return [path]
+        with zipfile.ZipFile(path) as archive:
+            names = [one.filename for one in _files_in(archive)]
+    except OSError as error:
         raise NextclickError(
-            f"{path} holds {len(members)} files" if len(members) != 1 else f"{path} is encrypted",
-            "One readable event file per archive is expected.",
+            f"{path} cannot be opened: {error.strerror or error}", "Nothing was read.", "Check the path."
+        ) from None
+    except zipfile.BadZipFile as error:
+        raise cut_off(path, 1, error) from None
+    return [path] if len(names) < 2 else [path / Path(name).name for name in names]
+
+
+def _files_in(archive: zipfile.ZipFile) -> list[zipfile.ZipInfo]:
+    # macOS packs a shadow of every file.
+    found = (one for one in archive.infolist() if not one.is_dir())
+    return [one for one in found if not one.filename.startswith("__MACOSX/")]
+
+
+def _open_member(path: Path, name: str | None = None) -> IO[bytes]:
+    archive = zipfile.ZipFile(path)
+    found = [one for one in _files_in(archive) if name is None or Path(one.filename).name == name]
+    if len(found) != 1 or found[0].flag_bits & 1:
+        archive.close()
+        raise NextclickError(
+            f"{path} holds {len(found)} files{f' named {name}' if name else ''}"
+            if len(found) != 1
+            else f"{path} is encrypted",
+            "Readable event files, each of a name of its own, are expected in an archive.",
             "Unpack it and name the files.",
         )
-    return archive.open(members[0])
+    return archive.open(found[0])
 
 
 def cut_off(path: Path, line: int, error: Exception) -> NextclickError:
@@ -131,33 +163,63 @@ class PlainLines:
         self.closed = True
 
 
-def line_of_record(path: Path, delimiter: str, record: int, *, quoted: bool = True) -> int:
-    """The line, from 1, on which the file's `record`-th record that is not blank begins.
+class Records:
+    """Finds records of a file by their number, from 1, in one pass as long as the numbers grow.
 
-    Reads the file again: quoted values span lines and blank lines are no records.
+    Quoted values span lines, and blank lines are no records.
     """
-    with open_file(path) as file:
-        if not quoted:
-            return _line_of_plain_record(file, record)
-        reader = csv.reader(io.TextIOWrapper(file, "utf-8", "replace", newline=""), delimiter=delimiter)
-        found = 0
-        while True:
-            line = reader.line_num + 1
+
+    def __init__(self, path: Path, delimiter: str, *, quoted: bool = True) -> None:
+        self._path = path
+        self._delimiter = delimiter
+        self._quoted = quoted
+        self._file: IO[bytes] | None = None
+        self._records: Iterator[tuple[int, bytes]] = iter(())
+        self._found = 0
+
+    def find(self, record: int) -> tuple[int, bytes]:
+        """The line, from 1, on which a record begins, and what stands there; of one too many, the end."""
+        if self._file is None or record <= self._found:
+            self.close()
+            self._file = open_file(self._path)
+            self._records = self._quoted_records() if self._quoted else self._plain_records()
+            self._found = 0
+        line, content = 1, b""
+        while self._found < record:
             try:
-                found += bool(next(reader))
-            except (StopIteration, csv.Error, *CUT_OFF):
-                return line
-            if found == record:
-                return line
+                line, content = next(self._records)
+            except StopIteration:
+                return line + 1, b""
+            except (csv.Error, *CUT_OFF):
+                return line + 1, b""
+            self._found += 1
+        return line, content.rstrip(b"\r\n")
 
+    def close(self) -> None:
+        """Close the file."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None
 
-def _line_of_plain_record(file: IO[bytes], record: int) -> int:
-    found, number = 0, 0
-    try:
-        for number, line in enumerate(file, 1):
-            found += bool(line.strip(b"\r\n"))
-            if found == record:
-                return number
-    except CUT_OFF:
-        pass
-    return number + 1
+    def _quoted_records(self) -> Iterator[tuple[int, bytes]]:
+        assert self._file is not None
+        read: list[str] = []
+
+        def lines() -> Iterator[str]:
+            # Latin-1 gives every byte back as it was; what divides records and fields is ASCII.
+            for line in io.TextIOWrapper(cast("IO[bytes]", self._file), "latin-1", newline=""):
+                read.append(line)
+                yield line
+
+        number = 1
+        for fields in csv.reader(lines(), delimiter=self._delimiter):
+            if fields:
+                yield number, "".join(read).encode("latin-1")
+            number += len(read)
+            read.clear()
+
+    def _plain_records(self) -> Iterator[tuple[int, bytes]]:
+        assert self._file is not None
+        for number, line in enumerate(self._file, 1):
+            if line.strip(b"\r\n"):
+                yield number, line

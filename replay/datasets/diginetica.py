@@ -1,0 +1,63 @@
+"""Diginetica (CIKM Cup 2016): item views and purchases of sessions, divided by semicolons.
+
+The time is a day, `eventdate`, and `timeframe`, milliseconds since the session's first query; taken
+together as if every session began at midnight UTC. Users are mostly NA. Rows are not in order of time.
+"""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from replay.datasets.format import Converted, Format, epoch_ms, number, reasons, text_or_none, whole_ms
+
+VIEWS_COLUMNS = ("sessionId", "userId", "itemId", "timeframe", "eventdate")
+# The column is spelled session_id in one of the published versions.
+OLD_VIEWS_COLUMNS = ("session_id", "user_id", "item_id", "timeframe", "eventdate")
+PURCHASES_COLUMNS = ("sessionId", "userId", "timeframe", "eventdate", "ordernumber", "itemId")
+ALIASES = {
+    "sessionId": ("sessionId", "session_id"),
+    "userId": ("userId", "user_id"),
+    "itemId": ("itemId", "item_id"),
+}
+
+
+def _convert(chunk: pd.DataFrame, kind: str) -> Converted:
+    """Chunk of text columns → events."""
+    days = pd.to_datetime(chunk["eventdate"], format="%Y-%m-%d", utc=True, errors="coerce")
+    since = number(chunk["timeframe"])
+    events = pd.DataFrame(
+        {
+            "session_id": chunk["sessionId"],
+            "item_id": chunk["itemId"],
+            "event_time_ms": whole_ms(epoch_ms(days) + since),
+            "kind": kind,
+            "user_id": text_or_none(chunk["userId"].where(chunk["userId"] != "NA", "")),
+        }
+    )
+    broken = reasons(
+        chunk.index,
+        (days.isna(), "eventdate is no day"),
+        (since.isna(), "timeframe is no number"),
+        (chunk["sessionId"] == "", "sessionId is empty"),
+        (chunk["itemId"] == "", "itemId is empty"),
+    )
+    return Converted(events, broken, pd.Series("", index=chunk.index, dtype=object))
+
+
+VIEWS = Format(
+    "diginetica",
+    ";",
+    VIEWS_COLUMNS,
+    True,
+    lambda line: line in (";".join(VIEWS_COLUMNS), ";".join(OLD_VIEWS_COLUMNS)),
+    lambda: lambda chunk: _convert(chunk, "view"),
+    aliases=ALIASES,
+)
+PURCHASES = Format(
+    "diginetica-purchases",
+    ";",
+    PURCHASES_COLUMNS,
+    True,
+    lambda line: line == ";".join(PURCHASES_COLUMNS),
+    lambda: lambda chunk: _convert(chunk, "purchase"),
+)

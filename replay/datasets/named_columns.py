@@ -1,0 +1,230 @@
+"""Files of any layout by the names of their columns: CSV, JSON lines and Parquet.
+
+Times are ISO text (UTC where it names no zone) or numbers, whose unit is known by their size:
+seconds, milliseconds, microseconds or nanoseconds since 1970. A kind may be missing (a view), or be
+called as many logs call it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pandas as pd
+
+from model.errors import NextclickError
+from replay.datasets.delimited import header_of
+from replay.datasets.format import (
+    Convert,
+    Converted,
+    Format,
+    UnreadableLine,
+    epoch_ms,
+    number,
+    reasons,
+    text_or_none,
+    whole_ms,
+)
+from replay.datasets.parquet import is_parquet, parquet_names
+from replay.datasets.source import open_file
+
+REQUIRED = ("session", "item", "time")
+OPTIONAL = ("kind", "user", "price", "brand", "category", "title")
+KNOWN = {
+    "session": ("session_id", "SessionId", "sessionId", "user_session", "session", "visitorid"),
+    "item": ("item_id", "ItemId", "itemId", "product_id", "itemid", "item"),
+    "time": ("event_time_ms", "timestamp_ms", "event_time", "timestamp", "time", "Time", "ts"),
+    "kind": ("kind", "event_type", "event", "action"),
+    "user": ("user_id", "userId", "UserId", "user"),
+    "price": ("price",),
+    "brand": ("brand",),
+    "category": ("category", "category_code"),
+    "title": ("title", "item_title", "product_title"),
+}
+KINDS = {
+    "": "view",
+    "view": "view",
+    "click": "view",
+    "clicks": "view",
+    "cart": "cart",
+    "carts": "cart",
+    "addtocart": "cart",
+    "add_to_cart": "cart",
+    "purchase": "purchase",
+    "buy": "purchase",
+    "order": "purchase",
+    "orders": "purchase",
+    "transaction": "purchase",
+    "session_end": "session_end",
+}
+DELIMITERS = (",", "\t", ";", "|")
+# What is above is a finer unit; seconds reach to 2100 and beyond, milliseconds back to 1973.
+LEAST_MS, LEAST_US, LEAST_NS = 1e11, 1e14, 1e17
+
+
+def convert(chunk: pd.DataFrame) -> Converted:
+    """Chunk of text columns, named by what they are → events."""
+    kind = chunk["kind"].str.lower().map(KINDS)
+    price = number(chunk["price"])
+    times = times_ms(chunk["time"])
+    events = pd.DataFrame(
+        {
+            "session_id": chunk["session"],
+            "item_id": chunk["item"],
+            "event_time_ms": whole_ms(times),
+            "kind": kind.fillna("view"),
+            "user_id": text_or_none(chunk["user"]),
+            "price": price,
+            **{name: text_or_none(chunk[name]) for name in ("brand", "category", "title")},
+        }
+    )
+    empty = (chunk["item"] == "") & (kind != "session_end")
+    broken = reasons(
+        chunk.index,
+        (times.isna(), "the time is none"),
+        (empty, "the item is empty"),
+        (price.isna() & (chunk["price"] != ""), "the price is no number"),
+    )
+    left_out = reasons(
+        chunk.index,
+        (chunk["session"] == "", "no session"),
+        (kind.isna(), "other kind of event"),
+    )
+    # A column that a file has not says nothing about its events.
+    events = events.drop(columns=[name for name in events.columns[4:] if events[name].isna().all()])
+    return Converted(events, broken, left_out)
+
+
+def times_ms(texts: pd.Series[str]) -> pd.Series[float]:
+    """Numbers or ISO text → epoch milliseconds, NaN where it is neither."""
+    numbers = number(texts)
+    scale = np.select([numbers < LEAST_MS, numbers < LEAST_US, numbers < LEAST_NS], [1e3, 1.0, 1e-3], 1e-6)
+    found = numbers * scale
+    words = numbers.isna()
+    if words.any():
+        plain = texts[words].str.removesuffix(" UTC")
+        moments = pd.to_datetime(plain, format="ISO8601", utc=True, errors="coerce")
+        found[words] = epoch_ms(moments).astype("float64").where(moments.notna(), np.nan)
+    return found
+
+
+def _converter() -> Convert:
+    return convert
+
+
+def aliased(names: list[str]) -> dict[str, str] | None:
+    """What is what among the names of a file, by the names that logs usually have; None if not known."""
+    found = {role: next((name for name in known if name in names), None) for role, known in KNOWN.items()}
+    chosen = {role: name for role, name in found.items() if name is not None}
+    return chosen if all(role in chosen for role in REQUIRED) else None
+
+
+def parse_columns(text: str) -> dict[str, str]:
+    """ "session=sid,item=pid,time=ts" → which column is what. Raises NextclickError."""
+    pairs = [part.partition("=") for part in text.split(",")]
+    named = {role.strip(): name.strip() for role, _, name in pairs}
+    wrong = [role for role in named if role not in (*REQUIRED, *OPTIONAL) or not named[role]]
+    absent = [role for role in REQUIRED if role not in named]
+    if wrong or absent or len(named) < len(pairs):
+        raise NextclickError(
+            f"--columns {text!r} does not say which column is what"
+            + (f": {', '.join(absent)} is missing" if absent else ""),
+            f"session, item and time are needed; {', '.join(OPTIONAL)} may be named.",
+            "Write it as --columns session=visitor,item=sku,time=clicked_at",
+        )
+    return named
+
+
+def format_of(path: Path, named: Mapping[str, str]) -> Format:
+    """The format of a file whose columns are named. Raises NextclickError when it does not have them."""
+    roles = tuple(named)
+    there: list[str] | None = None
+    if is_parquet(path):
+        there, form = parquet_names(path), _format("parquet", roles, named, parquet=True)
+    else:
+        with open_file(path) as file:
+            line = file.readline(1 << 20).decode("utf-8-sig", "replace").rstrip("\r\n")
+        if line.startswith("{"):
+            return _json_format("json-lines", {role: (name,) for role, name in named.items()})
+        headers = {delimiter: header_of(line, delimiter) for delimiter in DELIMITERS}
+        delimiter = max(headers, key=lambda one: sum(name in headers[one] for name in named.values()))
+        there, form = headers[delimiter], _format("delimited", roles, named, delimiter=delimiter)
+    absent = [name for name in named.values() if name not in there]
+    if absent:
+        raise NextclickError(
+            f"{path} has no column {', '.join(absent)}",
+            f"It has {', '.join(there)}.",
+            "Name its own columns with --columns.",
+        )
+    return form
+
+
+def _format(
+    name: str,
+    roles: tuple[str, ...],
+    named: Mapping[str, str],
+    *,
+    delimiter: str = ",",
+    parquet: bool = False,
+) -> Format:
+    every = (*roles, *(role for role in KNOWN if role not in roles))
+    aliases = {role: (named[role],) if role in named else () for role in every}
+    optional = tuple(role for role in every if role not in named)
+    return Format(
+        name,
+        delimiter,
+        every,
+        True,
+        lambda line: False,
+        _converter,
+        aliases=aliases,
+        optional=optional,
+        parquet=parquet,
+    )
+
+
+def _json_format(name: str, names: Mapping[str, tuple[str, ...]]) -> Format:
+    roles = tuple(KNOWN)
+
+    def parse(line: bytes) -> tuple[str, ...]:
+        try:
+            record = msgspec.json.decode(line)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            raise UnreadableLine("no JSON") from None
+        if not isinstance(record, dict):
+            raise UnreadableLine("no JSON object")
+        return tuple(_text(record, names.get(role, ())) for role in roles)
+
+    def matches(line: str) -> bool:
+        try:
+            session, item, time, kind, *_ = parse(line.encode())
+        except UnreadableLine:
+            return False
+        return bool(session and time and (item or kind))
+
+    return Format(name, ", ", roles, False, matches, _converter, parse=parse, aliases=dict(names))
+
+
+def _text(record: Mapping[str, object], names: tuple[str, ...]) -> str:
+    value = next((record[name] for name in names if name in record), None)
+    if value is None:
+        return ""
+    if isinstance(value, (dict, list, bool)):
+        raise UnreadableLine(f"{names[0]} is neither text nor a number")
+    return str(value)
+
+
+JSON_LINES = _json_format("json-lines", KNOWN)
+PARQUET = Format(
+    "parquet",
+    ",",
+    tuple(KNOWN),
+    True,
+    lambda line: False,
+    _converter,
+    aliases=KNOWN,
+    optional=OPTIONAL,
+    parquet=True,
+)

@@ -1,0 +1,46 @@
+"""RetailRocket events.csv: views, carts and transactions of visitors, in no order of time.
+
+A visitor stands for the session, which the session gap cuts. Times are epoch milliseconds. A few
+hundred rows stand twice, far from each other.
+"""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from replay.datasets.format import Convert, Converted, Format, Seen, number, reasons, whole_ms
+
+COLUMNS = ("timestamp", "visitorid", "event", "itemid", "transactionid")
+KINDS = {"view": "view", "addtocart": "cart", "transaction": "purchase"}
+
+
+def converter() -> Convert:
+    """The conversion of one file."""
+    seen = Seen()
+    return lambda chunk: convert(chunk, seen)
+
+
+def convert(chunk: pd.DataFrame, seen: Seen) -> Converted:
+    """Chunk of text columns → events."""
+    times = number(chunk["timestamp"])
+    kind = chunk["event"].map(KINDS)
+    events = pd.DataFrame(
+        {
+            "session_id": chunk["visitorid"],
+            "item_id": chunk["itemid"],
+            "event_time_ms": whole_ms(times),
+            "kind": kind.fillna("view"),
+            "user_id": chunk["visitorid"],
+        }
+    )
+    broken = reasons(
+        chunk.index,
+        (times.isna(), "timestamp is no number"),
+        (chunk["visitorid"] == "", "visitorid is empty"),
+        (chunk["itemid"] == "", "itemid is empty"),
+    )
+    left_out = reasons(chunk.index, (kind.isna(), "other kind of event"), (seen(chunk), "duplicate"))
+    return Converted(events, broken, left_out)
+
+
+FORMAT = Format("retailrocket", ",", COLUMNS, True, lambda line: line == ",".join(COLUMNS), converter)
