@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import runpy
 import sys
 from pathlib import Path
-from typing import Annotated
 
 import typer
 from rich.markup import escape
@@ -16,17 +14,16 @@ from replay.acls_command import acls
 from replay.archive_command import archive
 from replay.cadence_command import cadence
 from replay.compare_command import compare, tune
-from replay.console import check_on_error, log, moment, out, parse_moment, progress_bar, start_logs
+from replay.console import log
 from replay.dlq_command import dlq
 from replay.doctor_command import doctor
 from replay.evaluate_command import evaluate
 from replay.models_command import models
-from replay.offline import Brokers, Category, Files, Format, Json, Kind, OnError, event_filter
 from replay.promote_command import promote, rollback, shadow
 from replay.quality_command import quality
 from replay.recommend_command import recommend
+from replay.replay_command import replay
 from replay.retrain_command import retrain_command
-from replay.run import ReplayReport, replay_files
 from replay.session_command import session
 from replay.settings_command import settings
 from replay.topics_command import topics
@@ -35,7 +32,6 @@ from replay.watch_command import watch
 from replay.worker_command import worker
 from stream.asyncapi_command import asyncapi
 from stream.logs import log_failure, tells_json
-from stream.settings import load_settings
 
 app = typer.Typer(
     name="nextclick",
@@ -63,6 +59,7 @@ app.command(epilog="Example: nextclick tune clicks.csv.xz --trials 30 --output p
 app.command(epilog="Example: nextclick archive --folder ./archive --until-end")(archive)
 app.command(epilog="Example: nextclick asyncapi > asyncapi.yaml")(asyncapi)
 app.command(epilog="Example: nextclick acls --role worker --apply")(acls)
+app.command(epilog="Example: nextclick replay clicks.csv.xz --speed 60")(replay)
 app.command("retrain", epilog="Example: nextclick retrain --every 6h")(retrain_command)
 
 app.command(epilog="Example: nextclick models --registry ./registry")(models)
@@ -76,64 +73,6 @@ app.add_typer(session, name="session")
 app.command(epilog="Example: nextclick promote 20260101T120000000Z-1a2b3c4d")(promote)
 app.command(epilog="Example: nextclick rollback --to 20260101T120000000Z-1a2b3c4d")(rollback)
 app.command(epilog="Example: nextclick shadow 20260101T120000000Z-1a2b3c4d --share 0.2")(shadow)
-
-
-@app.command(epilog="Example: nextclick replay clicks.csv.xz --speed 60")
-def replay(
-    files: Files,
-    speed: Annotated[str, typer.Option(help="event seconds per wall second, or max")] = "max",
-    from_: Annotated[str | None, typer.Option("--from", help="first event time, UTC")] = None,
-    until: Annotated[str | None, typer.Option(help="event time to end before, UTC")] = None,
-    limit: Annotated[int | None, typer.Option(min=1, help="at most so many events")] = None,
-    lag_limit: Annotated[
-        int | None, typer.Option(min=1, help="wait while the worker's group lags more")
-    ] = None,
-    group: Annotated[str | None, typer.Option(help="the worker's group, for --lag-limit")] = None,
-    topic: Annotated[str | None, typer.Option(help="topic of the events")] = None,
-    bootstrap_servers: Brokers = None,
-    kind: Kind = None,
-    category: Category = None,
-    format: Format = None,
-    on_error: OnError = "stop",
-    as_json: Json = False,
-) -> None:
-    """Replay event files into Kafka in event-time order, keyed by session."""
-    try:
-        factor = None if speed == "max" else float(speed)
-    except ValueError:
-        raise typer.BadParameter(f"--speed is a number above 0 or max, not {speed!r}") from None
-    if factor is not None and not 0 < factor < float("inf"):
-        raise typer.BadParameter(f"--speed is a number above 0 or max, not {speed!r}")
-    settings = load_settings(bootstrap_servers=bootstrap_servers, events_topic=topic, group_id=group)
-    start_logs(settings)
-    with progress_bar("replaying") as bar:
-
-        def report(r: ReplayReport) -> None:
-            bar(r.sent, limit or 0, f"{r.rate:,.0f} events/s, event time {moment(r.last_event_time_ms)}")
-
-        result = replay_files(
-            settings,
-            files,
-            format=format,
-            on_error=check_on_error(on_error),
-            wanted=event_filter(kind, category),
-            from_ms=parse_moment(from_),
-            until_ms=parse_moment(until),
-            speed=factor,
-            limit=limit,
-            lag_limit=lag_limit,
-            progress=report,
-        )
-    if as_json:
-        print(json.dumps(result.as_dict()))
-        return
-    out.print(
-        f"{result.sure:,} events are in {settings.events_topic}, {moment(result.first_event_time_ms)} to "
-        f"{moment(result.last_event_time_ms)}, {result.rate:,.0f} events/s",
-        highlight=False,
-    )
-    for reason, count in result.rejects.items():
-        out.print(f"left out {count:,}: {reason}", highlight=False)
 
 
 # Programs of deploy/benchmarks, which have options of their own: what each measures, and an example.
@@ -169,6 +108,10 @@ BENCHMARKS = {
     "scale": (
         "What a target rate needs, calculated from measured figures, beside a simulation that checks it.",
         "--events-per-s 1000000 --clicks clicks.csv.xz",
+    ),
+    "replay": (
+        "Replayed events/s beside Kafka's own producer-perf-test, reading, memory and pace, in one run.",
+        "--events 2000000 --gigabytes 1",
     ),
     "train": (
         "Training events/s and FLOP/s of GRU4Rec, beside the machine's matmul peak of the same run.",

@@ -6,15 +6,17 @@ retry neither repeats nor reorders; one refused record stops the replay.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable
 
-import pandas as pd
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
 
 from model.errors import NextclickError
+from replay.encoding import EncodedEvents
 from stream.connection import metadata, remedy_for
 from stream.events import Event, encode_event
 from stream.settings import Settings
+
+OnSure = Callable[[int, bytes, bytes, int], None]
 
 FLUSH_TIMEOUT_S = 120.0
 ANSWER_TIMEOUT_S = 15.0
@@ -23,51 +25,82 @@ LAG_POLL_S = 0.02
 POLL_EVERY = 512
 
 
-def events_of(frame: pd.DataFrame) -> Iterator[Event]:
-    """The rows of an event frame as events; missing values stay absent."""
-    optional = [name for name in ("user_id", "price", "brand", "category", "title") if name in frame]
-    columns = [frame[name].astype(object).where(frame[name].notna(), None).tolist() for name in optional]
-    for session_id, item_id, time_ms, kind, *rest in zip(
-        frame["session_id"].tolist(),
-        frame["item_id"].tolist(),
-        frame["event_time_ms"].tolist(),
-        frame["kind"].tolist(),
-        *columns,
-        strict=True,
-    ):
-        yield Event(session_id, time_ms, item_id, kind, **dict(zip(optional, rest, strict=True)))
-
-
 class EventProducer:
-    """Sends events and knows how many are sure."""
+    """Sends events and knows how many are sure.
 
-    def __init__(self, settings: Settings, *, client: Producer | None = None) -> None:
+    Only what is refused is reported by librdkafka, a third of the work of a report for each;
+    what it has neither queued nor refused is sure. With `on_sure` each acknowledged record is
+    told: partition, key, value, timestamp; in order within a partition. `on_full` is called
+    whenever the queue is full and has been waited for.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        client: Producer | None = None,
+        on_sure: OnSure | None = None,
+        on_full: Callable[[], None] = lambda: None,
+    ) -> None:
         self._topic = settings.events_topic
-        self._producer = client or Producer({**settings.producer_config(), "linger.ms": 5})
+        self._on_sure = on_sure
+        self._on_full = on_full
+        # A producer without waiting records is false.
+        self._producer = (
+            client
+            if client is not None
+            else Producer(
+                {
+                    **settings.producer_config(),
+                    "linger.ms": 5,
+                    "delivery.report.only.error": on_sure is None,
+                    # A record that is given up must not be overtaken by its session's next one.
+                    "enable.gapless.guarantee": True,
+                }
+            )
+        )
         if client is None:
             metadata(self._producer, settings, settings.events_topic)
         self.sent = 0
-        self.sure = 0
+        self._refused = 0
         self._error: KafkaError | None = None
+
+    @property
+    def sure(self) -> int:
+        """How many of the events sent the brokers have acknowledged."""
+        return self.sent - len(self._producer) - self._refused
+
+    @property
+    def waiting(self) -> int:
+        """How many events the brokers have not answered yet."""
+        return len(self._producer)
 
     def send(self, event: Event) -> None:
         """Queue one event; waits while the queue is full. Raises NextclickError after a refused delivery."""
-        key = event.session_id.encode()
-        value = encode_event(event)
-        while True:
-            try:
-                self._producer.produce(
-                    self._topic, value, key, timestamp=event.event_time_ms, on_delivery=self._delivered
-                )
-                break
-            except BufferError:
-                self.poll(QUEUE_FULL_POLL_S)
-            except KafkaException as error:
-                self._error = self._error or error.args[0]
-                self._raise_error()
-        self.sent += 1
-        if self.sent % POLL_EVERY == 0:
-            self.poll()
+        self.send_all(
+            EncodedEvents([event.session_id.encode()], [encode_event(event)], [event.event_time_ms])
+        )
+
+    def send_all(self, events: EncodedEvents) -> None:
+        """Queue events in order; waits while the queue is full.
+
+        Raises NextclickError after a refused delivery.
+        """
+        produce, topic, delivered = self._producer.produce, self._topic, self._delivered
+        for key, value, time_ms in events.records():
+            while True:
+                try:
+                    produce(topic, value, key, timestamp=time_ms, on_delivery=delivered)
+                    break
+                except BufferError:
+                    self.poll(QUEUE_FULL_POLL_S)
+                    self._on_full()
+                except KafkaException as error:
+                    self._error = self._error or error.args[0]
+                    self._raise_error()
+            self.sent += 1
+            if self.sent % POLL_EVERY == 0:
+                self.poll()
 
     def poll(self, wait_s: float = 0.0) -> None:
         """Take delivery reports, at most `wait_s` for the first one.
@@ -89,10 +122,14 @@ class EventProducer:
             )
 
     def _delivered(self, error: KafkaError | None, message: Message) -> None:
-        if error is None:
-            self.sure += 1
-        else:
+        if error is not None:
+            self._refused += 1
             self._error = self._error or error
+        elif self._on_sure is not None:
+            timestamp_ms = message.timestamp()[1]
+            self._on_sure(
+                message.partition() or 0, message.key() or b"", message.value() or b"", timestamp_ms
+            )
 
     def _raise_error(self) -> None:
         if self._error is not None:
@@ -145,10 +182,10 @@ class LagLimit:
             ) from None
         return lag
 
-    def hold(self, producer: EventProducer) -> None:
-        """Called for every event sent; returns at once but for every so manyth."""
-        self._sent += 1
-        if self._sent % self._check_every:
+    def hold(self, producer: EventProducer, sent: int = 1) -> None:
+        """Called with the number of events sent since; returns at once but for every so manyth."""
+        before, self._sent = self._sent, self._sent + sent
+        if before // self._check_every == self._sent // self._check_every:
             return
         while self.lag() > self._limit:
             producer.poll(LAG_POLL_S)

@@ -1,39 +1,64 @@
-"""One replay: files → order → pace → Kafka, with a report of what happened."""
+"""One replay: parts of a log → pace → Kafka, with a report of what happened.
+
+When the brokers, or the group of `lag_limit`, take events more slowly than they are due, nothing is left out
+and nothing is thinned: the replay falls behind, says by how much, and sends as fast as they are taken
+until it has caught up.
+"""
 
 from __future__ import annotations
 
 import time
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, closing
-from dataclasses import asdict, dataclass, field
-from itertools import islice
-from pathlib import Path
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import pandas as pd
 
-from replay import datasets
-from replay.clock import Pace
-from replay.order import DEFAULT_MEMORY_BYTES, in_event_time_order
-from replay.producer import EventProducer, LagLimit, events_of
+from replay.checkpoint import Position
+from replay.clock import Lateness, Pace
+from replay.controls import Controls
+from replay.dead_letters import DeadLetters
+from replay.encoding import EncodedEvents, encode
+from replay.ledger import Ledger, digest_of
+from replay.producer import EventProducer, LagLimit, OnSure
+from replay.timeline import Part
 from stream.settings import Settings
 from stream.topics import ensure_topics
 
-REPORT_EVERY = 1024
-LONGEST_POLL_S = 0.5
+# Encoded at a time, and produced between two looks at the clock, the controls and the lag.
+PIECE_ROWS = 16_384
+BURST = 256
+FREE_BURST = 2_048
+LONGEST_POLL_S = 0.1
+TELL_EVERY_S = 0.2
 
 
 @dataclass
 class ReplayReport:
-    """What was sent. `rejects` counts rows that were left out or skipped, by reason."""
+    """What was sent. `rejects` counts rows that were left out or skipped, by reason.
+
+    `found` events of an interrupted replay were in the topic already, behind its checkpoint;
+    `others` records came into the topic that this replay did not send (only known with a checkpoint).
+    """
 
     sent: int = 0
     sure: int = 0
     first_event_time_ms: int | None = None
     last_event_time_ms: int | None = None
     seconds: float = 0.0
+    behind_s: float = 0.0
+    max_behind_s: float = 0.0
+    paused: bool = False
+    paused_s: float = 0.0
+    loop: int = 0
+    pace_error_ms: dict[str, float] = field(default_factory=dict)
+    resumed_behind: int | None = None
+    found: int = 0
+    others: int = 0
+    dead_letters: int = 0
     rejects: dict[str, int] = field(default_factory=dict)
+    formats: dict[str, str] = field(default_factory=dict)
 
     @property
     def rate(self) -> float:
@@ -45,89 +70,205 @@ class ReplayReport:
         return {**asdict(self), "events_per_s": round(self.rate, 1)}
 
 
-def between(
-    frames: Iterable[pd.DataFrame], from_ms: int | None, until_ms: int | None
-) -> Iterator[pd.DataFrame]:
-    """The rows with from_ms <= event time < until_ms; None is open."""
-    for frame in frames:
-        times = frame["event_time_ms"]
-        kept = pd.Series(True, index=frame.index)
-        if from_ms is not None:
-            kept &= times >= from_ms
-        if until_ms is not None:
-            kept &= times < until_ms
-        yield frame if kept.all() else frame[kept]
-
-
-def replay_files(
-    settings: Settings,
-    paths: Sequence[Path],
-    *,
-    format: str | None = None,
-    on_error: str = "stop",
-    wanted: datasets.EventFilter | None = None,
-    from_ms: int | None = None,
-    until_ms: int | None = None,
-    memory_bytes: int = DEFAULT_MEMORY_BYTES,
-    **options: Any,
-) -> ReplayReport:
-    """Replay event files, gathering at most `memory_bytes`; see `replay_frames` for the other options."""
-    rejects: Counter[str] = Counter()
-    files = datasets.EventFiles(paths, format=format, on_error=on_error, wanted=wanted)
-
-    def read() -> Iterator[pd.DataFrame]:
-        rejects.clear()
-        return between(files.read(rejects), from_ms, until_ms)
-
-    report = replay_frames(settings, in_event_time_order(read, memory_bytes=memory_bytes), **options)
-    report.rejects = dict(rejects)
-    return report
-
-
 def replay_frames(
     settings: Settings,
     frames: Iterable[pd.DataFrame],
     *,
     speed: float | None = None,
+    rate: float | None = None,
     limit: int | None = None,
     lag_limit: int | None = None,
     progress: Callable[[ReplayReport], None] = lambda report: None,
+    on_sure: OnSure | None = None,
 ) -> ReplayReport:
-    """Send frames that are in event-time order, at `speed` (None: as fast as possible).
+    """Send frames that are in event-time order; see Replay for the options.
 
-    `limit` bounds the number of events; `lag_limit` waits while the worker's group has more
-    records than that before it. Raises NextclickError when a delivery is refused.
+    Raises NextclickError when a delivery is refused.
     """
+
+    def parts() -> Iterator[Part]:
+        row = 0
+        for frame in frames:
+            yield Part(frame, row=row)
+            row += len(frame)
+
     ensure_topics(settings)
-    report = ReplayReport()
-    started = time.perf_counter()
-    producer = EventProducer(settings)
+    replay = Replay(settings, speed=speed, rate=rate, lag_limit=lag_limit, progress=progress, on_sure=on_sure)
+    return replay.run(parts(), limit=limit)
 
-    def tell() -> None:
-        report.sent, report.sure = producer.sent, producer.sure
-        report.seconds = time.perf_counter() - started
-        progress(report)
 
-    def wait(seconds: float) -> None:
+class Replay:
+    """Sends the parts of a log at a pace.
+
+    `speed` in event seconds per wall second or `rate` in events per second, neither: as fast as possible.
+    `lag_limit` waits while the worker's group has more records than that before it. With a `ledger` the
+    replay can go on after an interruption. `on_sure` is told each acknowledged record: partition,
+    key, value, timestamp.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        speed: float | None = None,
+        rate: float | None = None,
+        lag_limit: int | None = None,
+        progress: Callable[[ReplayReport], None] = lambda report: None,
+        controls: Controls | None = None,
+        ledger: Ledger | None = None,
+        dead_letters: DeadLetters | None = None,
+        on_sure: OnSure | None = None,
+    ) -> None:
+        self._settings = settings
+        self._pace = Pace(speed, rate=rate, wait_s=self._wait)
+        self._lag_limit = lag_limit
+        self._lag: LagLimit | None = None
+        self._progress = progress
+        self._controls = controls or Controls()
+        self._ledger = ledger
+        self._dead_letters = dead_letters
+        self._producer = EventProducer(settings, on_sure=on_sure, on_full=self._fall_behind)
+        self._late = Lateness()
+        self._due_s: float | None = None
+        self._position = ledger.position if ledger is not None else Position()
+        self._started_s = self._told_s = time.perf_counter()
+        self.report = ReplayReport(resumed_behind=self._position.events or None)
+
+    @property
+    def position(self) -> Position:
+        """How far the replay is."""
+        return self._position
+
+    def run(self, parts: Iterable[Part], *, limit: int | None = None) -> ReplayReport:
+        """Send the parts; of a replay that goes on, they begin with the event before its position.
+
+        `limit` bounds the events of the whole replay. Raises NextclickError when a delivery is
+        refused, or when the log is not the checkpoint's.
+        """
+        self._started_s = self._told_s = time.perf_counter()
+        with ExitStack() as stack:
+            if self._lag_limit is not None:
+                self._lag = stack.enter_context(closing(LagLimit(self._settings, self._lag_limit)))
+            check = self._ledger is not None and self._position.row > 0
+            # The position is that of a piece: where events come slowly it is a short one.
+            rows = PIECE_ROWS if self._ledger is None or self._pace.free else BURST
+            for part in parts:
+                for start in range(0, len(part.frame), rows):
+                    left = None if limit is None else limit - self._position.events + check
+                    if left is not None and left <= 0:
+                        break
+                    events = encode(part.frame.iloc[start : start + rows][:left])
+                    row = part.row + start
+                    if check and self._ledger is not None:
+                        self._ledger.continues(events[:1])
+                        events, row, check = events[1:], row + 1, False
+                    self._send_piece(events, part.loop, row)
+                if limit is not None and self._position.events >= limit:
+                    break
+            if check and self._ledger is not None:
+                self._ledger.continues(EncodedEvents([], [], []))
+            self._producer.flush()
+            ended = limit is None or self._position.events < limit
+            self._keep(finished=ended)
+        self._tell()
+        return self.report
+
+    def _send_piece(self, events: EncodedEvents, loop: int, row: int) -> None:
+        if not len(events):
+            return
+        taken, digest = len(events), digest_of(events) if self._ledger is not None else ""
+        if self._ledger is not None:
+            events = self._ledger.missing(events)
+        if len(events):
+            if self.report.first_event_time_ms is None:
+                self.report.first_event_time_ms = events.times_ms[0]
+            if self._pace.free:
+                self._send_freely(events)
+            else:
+                self._send_in_time(events)
+        self.report.loop = loop
+        self._position = replace(
+            self._position, loop=loop, row=row + taken, events=self._position.events + taken, last=digest
+        )
+        if self._ledger is not None and self._ledger.due(self._producer.sent):
+            self._producer.flush()
+            self._keep()
+
+    def _keep(self, *, finished: bool = False) -> None:
+        letters = 0 if self._dead_letters is None else self._dead_letters.flush()
+        if self._ledger is not None:
+            position = replace(self._position, dead_letters=letters, finished=finished)
+            self._ledger.keep(position, self._producer.sent)
+
+    def _send_freely(self, events: EncodedEvents) -> None:
+        for start in range(0, len(events), FREE_BURST):
+            self._hold()
+            self._send(events[start : start + FREE_BURST])
+
+    def _send_in_time(self, events: EncodedEvents) -> None:
+        due_s = self._pace.schedule(events.times_ms)
+        start = 0
+        while start < len(events):
+            self._pace.wait_until(due_s[start])
+            self._hold()
+            now_s = self._pace.elapsed_s()
+            end = max(start + 1, min(int(due_s.searchsorted(now_s, "right")), start + BURST))
+            self._due_s = float(due_s[end - 1])
+            self._send(events[start:end])
+            late_s = self._pace.elapsed_s() - due_s[start:end]
+            self._late.add(late_s)
+            self.report.behind_s = float(late_s[-1])
+            self.report.max_behind_s = self._late.max_s
+            start = end
+        self._due_s = None
+
+    def _send(self, events: EncodedEvents) -> None:
+        self._producer.send_all(events)
+        self.report.last_event_time_ms = events.times_ms[-1]
+        if self._lag is not None:
+            self._lag.hold(self._producer, len(events))
+        if time.perf_counter() - self._told_s >= TELL_EVERY_S:
+            self._tell()
+
+    def _wait(self, seconds: float) -> None:
         # Quiet hours of the log: deliveries are still taken, and a refused one still stops it.
-        producer.poll(min(seconds, LONGEST_POLL_S))
-        tell()
+        self._producer.poll(min(seconds, LONGEST_POLL_S))
+        self._hold()
+        if time.perf_counter() - self._told_s >= TELL_EVERY_S:
+            self._tell()
 
-    pace = Pace(speed, wait_s=wait)
-    with ExitStack() as stack:
-        lag = None
-        if lag_limit is not None:
-            lag = stack.enter_context(closing(LagLimit(settings, lag_limit)))
-        for event in islice((event for frame in frames for event in events_of(frame)), limit):
-            pace.wait_for(event.event_time_ms)
-            producer.send(event)
-            if lag is not None:
-                lag.hold(producer)
-            if report.first_event_time_ms is None:
-                report.first_event_time_ms = event.event_time_ms
-            report.last_event_time_ms = event.event_time_ms
-            if producer.sent % REPORT_EVERY == 0:
-                tell()
-        producer.flush()
-    tell()
-    return report
+    def _fall_behind(self) -> None:
+        """The brokers do not take any more at the moment."""
+        if self._due_s is not None:
+            self.report.behind_s = self._pace.elapsed_s() - self._due_s
+            self.report.max_behind_s = max(self.report.max_behind_s, self.report.behind_s)
+        if time.perf_counter() - self._told_s >= TELL_EVERY_S:
+            self._tell()
+
+    def _hold(self) -> None:
+        """Stay here while the replay is paused."""
+        if not self._controls.look():
+            return
+        since_s = time.perf_counter()
+        self.report.paused = True
+        while self._controls.look():
+            self._producer.poll(LONGEST_POLL_S)
+            self._tell()
+        self.report.paused = False
+        paused_s = time.perf_counter() - since_s
+        self.report.paused_s += paused_s
+        self._pace.put_off(paused_s)
+
+    def _tell(self) -> None:
+        self._told_s = time.perf_counter()
+        report = self.report
+        report.sent, report.sure = self._producer.sent, self._producer.sure
+        report.seconds = self._told_s - self._started_s
+        report.dead_letters = 0 if self._dead_letters is None else self._dead_letters.count
+        if self._late.count:
+            shares = {"p50": 0.5, "p99": 0.99, "p999": 0.999}
+            found = {name: round(1000 * self._late.quantile_s(share), 3) for name, share in shares.items()}
+            report.pace_error_ms = {**found, "max": round(1000 * self._late.max_s, 3)}
+        if self._ledger is not None:
+            report.found, report.others = self._ledger.found, self._ledger.others
+        self._progress(report)

@@ -9,7 +9,7 @@ from types import TracebackType
 import pandas as pd
 from confluent_kafka import Producer
 
-from replay.producer import events_of
+from replay.encoding import events_of
 from stream.events import encode_event
 from stream.settings import Settings
 

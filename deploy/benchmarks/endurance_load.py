@@ -18,7 +18,7 @@ import pandas as pd
 from confluent_kafka import Consumer, KafkaError, Message, Producer, TopicPartition
 
 from deploy.benchmarks.latency import ListId
-from replay.producer import events_of
+from replay.encoding import events_of
 from stream.events import encode_event
 from stream.settings import Settings
 

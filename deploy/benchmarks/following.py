@@ -31,7 +31,7 @@ from model.sessions import SessionRule
 from replay import datasets
 from replay.cadence import PlayedLog, Trainer
 from replay.console import parse_moment
-from replay.producer import events_of
+from replay.encoding import events_of
 from stream.events import Event
 from stream.following import Following
 from stream.live_model import LiveModel

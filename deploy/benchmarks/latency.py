@@ -41,7 +41,7 @@ from model.networks import build
 from model.registry import Registry
 from model.vocabulary import Vocabulary
 from replay import datasets
-from replay.producer import events_of
+from replay.encoding import events_of
 from stream.events import Event, encode_event, encode_recommendation
 from stream.settings import Settings
 from stream.topics import ensure_topics

@@ -10,7 +10,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from model.registry import Registry
-from replay.producer import events_of
+from replay.encoding import events_of
 from replay.run import replay_frames
 from replay.synthetic import SyntheticLog, markov_shoppers
 from stream.events import REASONS, Event, RejectedEvent, decode_event, encode_event, encode_recommendation

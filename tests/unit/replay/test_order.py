@@ -1,17 +1,25 @@
+import resource
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from zoneinfo import ZoneInfo
 
+import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from replay.runs import Runs
 
-from replay.clock import Pace
+from model.errors import NextclickError
+from replay.clock import Lateness, Pace
 from replay.demo import BROKER_PARTITIONS, EmbeddedBroker
+from replay.encoding import events_of
+from replay.log_replay import replay_files
 from replay.order import in_event_time_order, is_in_order
-from replay.producer import events_of
-from replay.run import between, replay_files
 from replay.synthetic import markov_shoppers
+from replay.timeline import between
 from stream.events import decode_event, encode_event
 from stream.settings import Settings
 
@@ -36,6 +44,38 @@ def test_the_order_is_that_of_a_stable_sort(chunks: list[list[int]], memory: int
     assert found == sorted(rows, key=lambda row: row[0])
 
 
+@settings(deadline=None)
+@given(
+    st.lists(st.lists(st.integers(0, 9), min_size=1, max_size=9), min_size=1, max_size=9),
+    st.integers(2, 4),
+    st.integers(1, 5),
+)
+def test_runs_too_many_for_one_merge_are_merged_in_groups_and_stay_stable(
+    times: list[list[int]], merged_at_once: int, block_rows: int
+) -> None:
+    with TemporaryDirectory() as folder:
+        runs = Runs(Path(folder), 0, merged_at_once)
+        for number, part in enumerate(times):
+            frame = pd.DataFrame({"event_time_ms": sorted(part)})
+            # Blocks of one row, so that equal times are spread over many of them.
+            runs.write(frame.assign(row=range(number * 10, number * 10 + len(part))), size=1 << 30)
+        found = [tuple(row) for frame in runs.merged(block_rows) for row in frame.to_numpy().tolist()]
+    rows = [(t, number * 10 + at) for number, part in enumerate(times) for at, t in enumerate(sorted(part))]
+    assert found == sorted(rows, key=lambda row: row[0])
+
+
+def test_a_disk_that_is_full_while_sorting_is_an_error_and_leaves_no_runs(tmp_path: Path) -> None:
+    chunks = [pd.DataFrame({"event_time_ms": np.random.default_rng(n).permutation(20_000)}) for n in range(4)]
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (8_192, hard))
+    try:
+        with pytest.raises(NextclickError, match="sorting ran out of room"):
+            list(in_event_time_order(lambda: chunks, memory_bytes=1, folder=tmp_path))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert not list(tmp_path.iterdir())
+
+
 def test_the_runs_leave_nothing_on_the_disk(tmp_path: Path) -> None:
     frames = [pd.DataFrame({"event_time_ms": [3, 1]}), pd.DataFrame({"event_time_ms": [2]})]
     blocks = in_event_time_order(lambda: frames, memory_bytes=1, folder=tmp_path)
@@ -53,29 +93,94 @@ class Wall:
         self.now_s += seconds
 
 
+def pace_on(wall: Wall, speed: float | None = None, **options: float) -> Pace:
+    return Pace(speed, now_s=lambda: wall.now_s, wait_s=wall.wait, **options)
+
+
+def sent_at(wall: Wall, pace: Pace, times_ms: list[int]) -> list[float]:
+    found = []
+    for due_s in pace.schedule(times_ms):
+        pace.wait_until(due_s)
+        found.append(round(wall.now_s - 100, 9))
+    return found
+
+
 def test_at_speed_60_a_minute_of_events_takes_a_second() -> None:
     wall = Wall()
-    pace = Pace(60, now_s=lambda: wall.now_s, wait_s=wall.wait)
-    for minute in range(4):
-        pace.wait_for(1_000_000 + minute * 60_000)
-    assert wall.now_s == pytest.approx(103.0)
+    pace = pace_on(wall, 60)
+    assert sent_at(wall, pace, [1_000_000, 1_060_000]) == [0.0, 1.0]
+    assert sent_at(wall, pace, [1_120_000, 1_180_000]) == [2.0, 3.0]
 
 
-def test_a_replay_that_fell_behind_catches_up_without_waiting() -> None:
+def test_at_a_rate_the_times_of_the_events_do_not_matter() -> None:
     wall = Wall()
-    pace = Pace(1, now_s=lambda: wall.now_s, wait_s=wall.wait)
-    pace.wait_for(0)
+    pace = pace_on(wall, rate=4)
+    assert sent_at(wall, pace, [0, 7_000_000, 7_000_000]) == [0.0, 0.25, 0.5]
+    assert sent_at(wall, pace, [9_000_000]) == [0.75]
+
+
+def test_a_replay_that_fell_behind_catches_up_without_waiting_and_leaves_nothing_out() -> None:
+    wall = Wall()
+    pace = pace_on(wall, 1)
+    first, second, third = pace.schedule([0, 5_000, 12_000])
+    pace.wait_until(first)
     wall.now_s += 10
-    pace.wait_for(5_000)
+    pace.wait_until(second)
     assert wall.now_s == 110
-    pace.wait_for(12_000)
+    assert pace.elapsed_s() - second == 5
+    pace.wait_until(third)
     assert wall.now_s == 112
+
+
+def test_a_pause_puts_everything_off() -> None:
+    wall = Wall()
+    pace = pace_on(wall, 1)
+    due_s = pace.schedule([0, 2_000])
+    wall.now_s += 60
+    pace.put_off(60)
+    pace.wait_until(due_s[1])
+    assert wall.now_s == 162
+
+
+def ms(text: str, zone: str) -> int:
+    return int(datetime.fromisoformat(text).replace(tzinfo=ZoneInfo(zone)).timestamp() * 1000)
+
+
+@pytest.mark.parametrize(
+    ("zone", "begin", "end", "hours"),
+    [
+        # Clocks go forward, and back; neither hour is missing, or there twice, in event time.
+        ("Europe/Berlin", "2025-03-30T01:30", "2025-03-30T03:30", 1),
+        ("Europe/Berlin", "2025-10-26T01:30", "2025-10-26T03:30", 3),
+        ("America/New_York", "2024-11-03T00:00", "2024-11-04T00:00", 25),
+        ("UTC", "2024-02-28T12:00", "2024-03-01T12:00", 48),
+        ("UTC", "2023-02-28T12:00", "2023-03-01T12:00", 24),
+        # The last minute of 2016 had a 61st second, which epoch time does not count.
+        ("UTC", "2016-12-31T23:30", "2017-01-01T00:30", 1),
+    ],
+)
+def test_the_pace_is_of_elapsed_time_over_changes_of_clocks_and_leap_days(
+    zone: str, begin: str, end: str, hours: int
+) -> None:
+    pace = pace_on(Wall(), 3600)
+    assert pace.schedule([ms(begin, zone), ms(end, zone)]).tolist() == [0.0, hours]
+
+
+@given(st.lists(st.floats(0, 500), min_size=1, max_size=300), st.sampled_from([0.5, 0.99, 1.0]))
+def test_quantiles_of_lateness_are_two_percent_too_large_at_most(late: list[float], share: float) -> None:
+    lateness = Lateness()
+    for part in (late[:7], late[7:]):
+        lateness.add(np.array(part))
+    exact = sorted(late)[int(np.ceil(share * len(late))) - 1]
+    assert exact <= lateness.quantile_s(share) <= max(1e-5, exact * 1.021)
 
 
 @pytest.mark.parametrize("speed", [0, -1, float("nan"), float("inf")])
 def test_a_speed_is_a_number_above_zero(speed: float) -> None:
     with pytest.raises(ValueError, match="above 0"):
         Pace(speed)
+    with pytest.raises(ValueError, match="above 0"):
+        Pace(rate=speed)
 
 
 def test_rows_become_events_without_their_missing_fields() -> None:

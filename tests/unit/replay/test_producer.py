@@ -26,6 +26,9 @@ class Queue:
         self.values: list[bytes] = []
         self.purged = False
 
+    def __len__(self) -> int:
+        return len(self.waiting)
+
     def produce(
         self, topic: str, value: bytes, key: bytes, timestamp: int, on_delivery: Callable[..., None]
     ) -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from model.errors import NextclickError
 from model.registry import Registry
-from replay.producer import events_of
+from replay.encoding import events_of
 from replay.synthetic import markov_shoppers
 from stream.events import Event
 from stream.following import FollowMetrics

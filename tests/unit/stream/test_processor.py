@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from model.registry import Registry
-from replay.producer import events_of
+from replay.encoding import events_of
 from replay.synthetic import markov_shoppers
 from stream.events import Event
 from stream.ladder import FULL, NEWEST_ONLY, POPULAR

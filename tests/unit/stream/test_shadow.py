@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from model.registry import Registry
-from replay.producer import events_of
+from replay.encoding import events_of
 from replay.synthetic import markov_shoppers
 from stream.ladder import NEWEST_ONLY
 from stream.live_model import LiveModel, Serving

@@ -1,0 +1,114 @@
+"""The replay of event files: read, ordered, on a time of their own, from where a checkpoint says."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from replay import datasets
+from replay.checkpoint import CheckpointFile, fingerprint
+from replay.dead_letters import DeadLetters
+from replay.ledger import Ledger
+from replay.order import DEFAULT_MEMORY_BYTES, in_event_time_order
+from replay.run import Replay, ReplayReport
+from replay.timeline import BETWEEN_LOOPS_MS, Timeline, between, span_of
+from stream.settings import Settings
+from stream.topics import ensure_topics
+
+
+def replay_files(
+    settings: Settings,
+    paths: Sequence[Path],
+    *,
+    format: str | None = None,
+    columns: str | None = None,
+    on_error: str = "stop",
+    wanted: datasets.EventFilter | None = None,
+    from_ms: int | None = None,
+    until_ms: int | None = None,
+    memory_bytes: int = DEFAULT_MEMORY_BYTES,
+    folder: Path | None = None,
+    loop: bool = False,
+    shift_now: bool = False,
+    limit: int | None = None,
+    checkpoint: Path | None = None,
+    opened: Callable[[dict[str, str]], None] = lambda formats: None,
+    **options: Any,
+) -> ReplayReport:
+    """Replay event files; see EventFiles, Timeline and Replay for the options.
+
+    `from_ms` and `until_ms` are times of the log; `memory_bytes` bounds what sorting takes, and
+    `folder` is where it writes what does not fit. `checkpoint` names a file by which an
+    interrupted replay goes on; `opened` is told the format of each file. Raises NextclickError when
+    something cannot be read, sorted or sent.
+    """
+    files = datasets.EventFiles(paths, format=format, columns=columns, on_error=on_error, wanted=wanted)
+    opened(files.formats)
+    files.begin_with_the_earliest()
+    rejects: Counter[str] = Counter()
+    with ExitStack() as stack:
+        ledger = None
+        if checkpoint is not None:
+            held = stack.enter_context(CheckpointFile(checkpoint))
+            reading = {
+                "files": sorted(fingerprint(paths), key=lambda mark: str(mark["name"])),
+                "formats": dict(files.formats),
+                "columns": columns,
+                "on_error": on_error,
+                "filter": (wanted or datasets.EventFilter()).as_dict(),
+                "from_ms": from_ms,
+                "until_ms": until_ms,
+                "loop": loop,
+                "shift_now": shift_now,
+            }
+            ledger = Ledger(settings, held, reading)
+            if ledger.position.finished:
+                return ReplayReport(resumed_behind=ledger.position.events, formats=files.formats)
+        ensure_topics(settings)
+        letters = None
+        if on_error == "dlq":
+            sent = 0 if ledger is None else ledger.position.dead_letters
+            letters = DeadLetters(settings, sent_before=sent)
+            files.dead_letter = letters.send
+
+        def read() -> Iterator[pd.DataFrame]:
+            rejects.clear()
+            if letters is not None:
+                letters.begin()
+            return between(files.read(rejects), from_ms, until_ms)
+
+        def ordered() -> Iterator[pd.DataFrame]:
+            return in_event_time_order(read, memory_bytes=memory_bytes, folder=folder)
+
+        if ledger is not None and ledger.resumed:
+            position = ledger.position
+            timeline = Timeline(ordered, position.shift_ms, position.period_ms)
+        else:
+            timeline = _timeline(ordered, span_of(read()) if loop or shift_now else None, loop, shift_now)
+        if ledger is not None:
+            position = replace(ledger.position, shift_ms=timeline.shift_ms, period_ms=timeline.period_ms)
+            ledger.begin(position)
+        replay = Replay(settings, ledger=ledger, dead_letters=letters, **options)
+        replay.report.formats = files.formats
+        begin = replay.position
+        report = replay.run(timeline.parts(begin.loop, max(0, begin.row - 1)), limit=limit)
+    report.rejects = dict(rejects)
+    return report
+
+
+def _timeline(read: Any, span: tuple[int, int] | None, loop: bool, shift_now: bool) -> Timeline:
+    if span is None:
+        return Timeline(read)
+    first, last = span
+    return Timeline(
+        read,
+        shift_ms=int(time.time() * 1000) - last if shift_now else 0,
+        period_ms=last - first + BETWEEN_LOOPS_MS if loop else None,
+    )

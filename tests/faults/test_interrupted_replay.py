@@ -1,0 +1,168 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections import defaultdict
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from confluent_kafka import Consumer, Producer, TopicPartition
+
+from model.errors import NextclickError
+from replay.encoding import encode
+from replay.log_replay import replay_files
+from stream.settings import Settings
+from stream.topics import ensure_topics
+from tests.conftest import ROOT
+from tests.serving import MakeSettings
+
+pytestmark = pytest.mark.kafka
+
+EVENTS = 120_000
+PROGRAM = """
+import sys
+from pathlib import Path
+from replay import ledger
+from replay.log_replay import replay_files
+from stream.settings import load_settings
+ledger.CHECKPOINT_EVENTS = 20_000
+def tell(report):
+    print(report.sent, flush=True)
+files, checkpoint = [Path(sys.argv[1])], Path(sys.argv[2])
+report = replay_files(load_settings(), files, checkpoint=checkpoint, rate=60_000.0, progress=tell)
+print("finished", report.found, report.others, flush=True)
+"""
+
+
+@pytest.fixture(scope="module")
+def log(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Every session has several events, some of them equal in all but their place, many at one time."""
+    path = tmp_path_factory.mktemp("log") / "clicks.csv"
+    rows = range(EVENTS)
+    frame = pd.DataFrame(
+        {
+            "timestamp_ms": [1_500_000_000_000 + row // 7 * 10 for row in rows],
+            "session_id": [f"s{row * 7919 % 9_001}" for row in rows],
+            "user_id": [f"u{row % 50}" for row in rows],
+            "item_id": [f"i{row % 3}" for row in rows],
+        }
+    )
+    frame.sample(frac=1.0, random_state=1).to_csv(path, index=False)
+    return path
+
+
+def expected(path: Path) -> dict[bytes, list[bytes]]:
+    frame = pd.read_csv(path, dtype=str)
+    frame["event_time_ms"] = frame.pop("timestamp_ms").astype("int64")
+    frame["kind"] = "view"
+    events = encode(frame.sort_values("event_time_ms", kind="stable", ignore_index=True))
+    by_key: dict[bytes, list[bytes]] = defaultdict(list)
+    for key, value, _ in events.records():
+        by_key[key].append(value)
+    return by_key
+
+
+def topic_by_key(settings: Settings) -> dict[bytes, list[bytes]]:
+    consumer = Consumer({**settings.kafka_config(), "group.id": "reader", "enable.auto.commit": False})
+    places = [TopicPartition(settings.events_topic, n, 0) for n in range(settings.partitions)]
+    ends = {place.partition: consumer.get_watermark_offsets(place)[1] for place in places}
+    consumer.assign(places)
+    by_key: dict[bytes, list[bytes]] = defaultdict(list)
+    left = sum(ends.values())
+    while left:
+        for message in consumer.consume(10_000, timeout=0.5):
+            assert message.error() is None
+            by_key[message.key() or b""].append(message.value() or b"")
+            left -= 1
+    consumer.close()
+    return by_key
+
+
+def start(settings: Settings, log: Path, checkpoint: Path) -> subprocess.Popen[str]:
+    environment = {**os.environ, **settings.environment(), "PYTHONPATH": str(ROOT)}
+    return subprocess.Popen(
+        [sys.executable, "-c", PROGRAM, str(log), str(checkpoint)],
+        env=environment,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+
+
+def test_after_kills_at_any_moment_the_topic_equals_the_file_in_order_per_key(
+    log: Path, tmp_path: Path, make_settings: MakeSettings
+) -> None:
+    settings, checkpoint = make_settings(), tmp_path / "replay.json"
+    found = 0
+    for kill_at in (1, 9_000, 14_000, 0):
+        process = start(settings, log, checkpoint)
+        assert process.stdout is not None
+        with process, process.stdout as lines:
+            for line in lines:
+                if line.startswith("finished"):
+                    found = int(line.split()[1])
+                    assert line.split()[2] == "0"
+                elif kill_at and int(line) >= kill_at:
+                    process.send_signal(signal.SIGKILL)
+                    break
+        assert process.returncode == (-signal.SIGKILL if kill_at else 0)
+    assert found > 0, "the last one had something to find behind its checkpoint"
+    assert topic_by_key(settings) == expected(log)
+    kept = json.loads(checkpoint.read_text())["position"]
+    assert kept["finished"]
+    again = replay_files(settings, [log], checkpoint=checkpoint)
+    assert (again.sent, again.resumed_behind) == (0, EVENTS)
+
+
+def interrupted(settings: Settings, log: Path, checkpoint: Path) -> bytes:
+    """A replay of 30,000 events, and what its checkpoint was after 10,000."""
+    ensure_topics(settings)
+    replay_files(settings, [log], checkpoint=checkpoint, limit=10_000)
+    earlier = checkpoint.read_bytes()
+    replay_files(settings, [log], checkpoint=checkpoint, limit=30_000)
+    return earlier
+
+
+def test_an_older_checkpoint_does_and_what_others_wrote_meanwhile_stays(
+    log: Path, tmp_path: Path, make_settings: MakeSettings
+) -> None:
+    settings, checkpoint = make_settings(), tmp_path / "replay.json"
+    earlier = interrupted(settings, log, checkpoint)
+    stranger = Producer(settings.producer_config())
+    stranger.produce(settings.events_topic, b'{"of":"another"}', b"s5")
+    stranger.produce(settings.events_topic, b'{"of":"another"}', b"a stranger")
+    assert not stranger.flush(30)
+    checkpoint.write_bytes(earlier)
+    report = replay_files(settings, [log], checkpoint=checkpoint)
+    assert (report.resumed_behind, report.found, report.sent) == (10_000, 20_000, EVENTS - 30_000)
+    assert report.others == 2
+    wanted = expected(log)
+    there = topic_by_key(settings)
+    assert there.pop(b"a stranger") == [b'{"of":"another"}']
+    there[b"s5"].remove(b'{"of":"another"}')
+    assert there == wanted
+
+
+def test_a_damaged_checkpoint_another_log_and_an_emptied_topic_are_errors_and_nothing_is_sent(
+    log: Path, tmp_path: Path, make_settings: MakeSettings
+) -> None:
+    settings, checkpoint = make_settings(), tmp_path / "replay.json"
+    interrupted(settings, log, checkpoint)
+    whole = checkpoint.read_bytes()
+
+    def refused(message: str, **options: object) -> None:
+        with pytest.raises(NextclickError, match=message):
+            replay_files(settings, [log], **{"checkpoint": checkpoint, **options})  # type: ignore[arg-type]
+        assert sum(map(len, topic_by_key(settings).values())) == 30_000
+
+    checkpoint.write_bytes(whole.replace(b'"row": 30000', b'"row": 20000'))
+    refused("damaged")
+    checkpoint.write_bytes(whole[: len(whole) // 2])
+    refused("damaged")
+    checkpoint.write_bytes(whole)
+    refused("another replay: until_ms", until_ms=1_600_000_000_000)
+    other = make_settings()
+    ensure_topics(other)
+    with pytest.raises(NextclickError, match="another replay: topic"):
+        replay_files(other, [log], checkpoint=checkpoint)
