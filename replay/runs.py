@@ -1,0 +1,161 @@
+"""Sorted runs on disk, merged by blocks, not by rows.
+
+Of equal times an earlier run's come first, so that the merge is as stable as the sorting of
+each run. Of every run one block is in memory; runs too many for that are first merged in groups.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import pyarrow as pa
+
+from model.errors import NextclickError
+
+TIME = "event_time_ms"
+MERGED_AT_ONCE = 128
+LEAST_BLOCK_BYTES = 16 << 10
+WRITTEN = pa.ipc.IpcWriteOptions(compression="lz4")
+
+
+class Runs:
+    """Runs in `folder`, in the order in which they were written; what is in memory stays under the limit."""
+
+    def __init__(self, folder: Path, memory_bytes: int, merged_at_once: int = MERGED_AT_ONCE) -> None:
+        self._folder = folder
+        self._merged_at_once = merged_at_once
+        self._block_bytes = max(LEAST_BLOCK_BYTES, memory_bytes // (4 * merged_at_once))
+        self._written = 0
+        self._paths: list[Path] = []
+
+    def write(self, frame: pd.DataFrame, size: int) -> None:
+        """Write a sorted frame of about `size` bytes as the next run."""
+        rows = max(1, len(frame) * self._block_bytes // max(1, size))
+        table = pa.Table.from_pandas(frame, preserve_index=False)
+        self._paths.append(self._save(table.to_batches(max_chunksize=rows), table.schema))
+
+    def merged(self, block_rows: int) -> Iterator[pd.DataFrame]:
+        """All rows in order, in frames of about `block_rows` rows. May be called once."""
+        while len(self._paths) > self._merged_at_once:
+            self._paths = [self._merge_group(paths) for paths in _groups(self._paths, self._merged_at_once)]
+        for table in _merge([_Run(path) for path in self._paths], block_rows):
+            yield table.to_pandas()
+
+    def _merge_group(self, paths: list[Path]) -> Path:
+        runs = [_Run(path) for path in paths]
+        schema = pa.unify_schemas([run.schema for run in runs], promote_options="permissive")
+        rows = max(run.block_rows for run in runs)
+        batches = (
+            batch
+            for table in _merge(runs, rows)
+            for batch in table.cast(schema).combine_chunks().to_batches()
+        )
+        path = self._save(batches, schema)
+        for merged in paths:
+            merged.unlink()
+        return path
+
+    def _save(self, batches: Iterable[pa.RecordBatch], schema: pa.Schema) -> Path:
+        path = self._folder / f"{self._written}.arrow"
+        self._written += 1
+        try:
+            with pa.OSFile(str(path), "wb") as file, pa.ipc.new_file(file, schema, options=WRITTEN) as writer:
+                for batch in batches:
+                    writer.write_batch(batch)
+        except OSError as error:
+            used = sum(one.stat().st_size for one in self._folder.iterdir())
+            raise NextclickError(
+                f"sorting ran out of room in {self._folder.parent}, with {used:,} bytes there: {error}",
+                "The log is larger than --memory and not in order, so that it is sorted on the disk; "
+                "what was written is removed.",
+                "Make room, name a larger folder in TMPDIR, or give it more --memory.",
+            ) from None
+        return path
+
+
+class _Run:
+    """A run of which one block is in memory."""
+
+    def __init__(self, path: Path) -> None:
+        self._reader = pa.ipc.open_file(pa.OSFile(str(path)))
+        self._next = 0
+        self._at = 0
+        self._block: pa.RecordBatch | None = None
+        self._times: npt.NDArray[np.int64] = np.empty(0, np.int64)
+        self.schema: pa.Schema = self._reader.schema
+        self._read()
+        self.block_rows = len(self._times)
+
+    @property
+    def first(self) -> int | None:
+        """The smallest time that is left, None at the end."""
+        return int(self._times[self._at]) if self._block is not None else None
+
+    @property
+    def last(self) -> int | None:
+        """The largest time in memory, when more blocks follow."""
+        return int(self._times[-1]) if self._next < self._reader.num_record_batches else None
+
+    def take(self, until: int | None, side: str) -> pa.RecordBatch | None:
+        """The rows in memory before or (`side` right) up to `until`; None: all of them."""
+        if self._block is None:
+            return None
+        end = len(self._times) if until is None else int(self._times.searchsorted(until, side))  # type: ignore[call-overload]
+        if end <= self._at:
+            return None
+        taken = self._block.slice(self._at, end - self._at)
+        self._at = end
+        if end == len(self._times):
+            self._read()
+        return taken
+
+    def _read(self) -> None:
+        self._at = 0
+        if self._next == self._reader.num_record_batches:
+            self._block, self._times = None, np.empty(0, np.int64)
+            return
+        self._block = self._reader.get_batch(self._next)
+        self._times = self._block.column(TIME).to_numpy()
+        self._next += 1
+
+
+def _merge(runs: list[_Run], block_rows: int) -> Iterator[pa.Table]:
+    parts: list[pa.RecordBatch] = []
+    rows = 0
+    while runs := [run for run in runs if run.first is not None]:
+        # What is certain: before the smallest last time of a block that another one follows, and of that time
+        # itself, up to the first run whose next block may go on with it.
+        lasts = [last for run in runs if (last := run.last) is not None]
+        until = min(lasts, default=None)
+        side = "right"
+        for run in runs:
+            ends = until is not None and run.last == until
+            first = run.first
+            if until is None or (first is not None and first <= until):
+                taken = run.take(until, side)
+                if taken is not None:
+                    parts.append(taken)
+                    rows += taken.num_rows
+            if ends:
+                side = "left"
+        if rows >= block_rows:
+            yield _in_order(parts)
+            parts, rows = [], 0
+    if parts:
+        yield _in_order(parts)
+
+
+def _in_order(parts: list[pa.RecordBatch]) -> pa.Table:
+    table = pa.concat_tables(
+        [pa.Table.from_batches([part]) for part in parts], promote_options="permissive"
+    ).combine_chunks()
+    times = table.column(TIME).to_numpy()
+    return table.take(pa.array(np.argsort(times, kind="stable")))
+
+
+def _groups(paths: list[Path], size: int) -> Iterator[list[Path]]:
+    return (paths[start : start + size] for start in range(0, len(paths), size))
