@@ -6,6 +6,7 @@ retry neither repeats nor reorders; one refused record stops the replay.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
@@ -18,9 +19,10 @@ from stream.settings import Settings
 
 OnSure = Callable[[int, bytes, bytes, int], None]
 
-FLUSH_TIMEOUT_S = 120.0
+STANDSTILL_S = 120.0
 ANSWER_TIMEOUT_S = 15.0
 QUEUE_FULL_POLL_S = 0.05
+FLUSH_POLL_S = 1.0
 LAG_POLL_S = 0.02
 POLL_EVERY = 512
 
@@ -41,6 +43,7 @@ class EventProducer:
         client: Producer | None = None,
         on_sure: OnSure | None = None,
         on_full: Callable[[], None] = lambda: None,
+        now_s: Callable[[], float] = time.monotonic,
     ) -> None:
         self._topic = settings.events_topic
         self._on_sure = on_sure
@@ -54,13 +57,15 @@ class EventProducer:
                     **settings.producer_config(),
                     "linger.ms": 5,
                     "delivery.report.only.error": on_sure is None,
-                    # A record that is given up must not be overtaken by its session's next one.
-                    "enable.gapless.guarantee": True,
+                    # A record that timed out could be overtaken by its session's next one: none does.
+                    "message.timeout.ms": 0,
                 }
             )
         )
         if client is None:
             metadata(self._producer, settings, settings.events_topic)
+        self._now_s = now_s
+        self._moved_s, self._sure_before = now_s(), 0
         self.sent = 0
         self._refused = 0
         self._error: KafkaError | None = None
@@ -105,21 +110,27 @@ class EventProducer:
     def poll(self, wait_s: float = 0.0) -> None:
         """Take delivery reports, at most `wait_s` for the first one.
 
-        Raises NextclickError after a refused delivery.
+        Raises NextclickError after a refused delivery, and when the brokers are silent for long.
         """
         self._producer.poll(wait_s)
         self._raise_error()
+        sure = self.sure
+        if sure != self._sure_before or sure == self.sent:
+            self._sure_before, self._moved_s = sure, self._now_s()
+        elif self._now_s() - self._moved_s > STANDSTILL_S:
+            raise NextclickError(
+                f"{self.waiting} events wait, and none was acknowledged for {STANDSTILL_S:.0f} s",
+                f"{sure} of {self.sent} are sure.",
+                "Look at the brokers, then replay again.",
+            )
 
     def flush(self) -> None:
         """Wait until every event sent is sure. Raises NextclickError when that does not happen."""
-        left = self._producer.flush(FLUSH_TIMEOUT_S)
+        while self.waiting:
+            self._producer.flush(FLUSH_POLL_S)
+            self._raise_error()
+            self.poll()
         self._raise_error()
-        if left:
-            raise NextclickError(
-                f"{left} events were not acknowledged in {FLUSH_TIMEOUT_S:.0f} s",
-                f"{self.sure} of {self.sent} are sure.",
-                "Look at the brokers, then replay again.",
-            )
 
     def _delivered(self, error: KafkaError | None, message: Message) -> None:
         if error is not None:

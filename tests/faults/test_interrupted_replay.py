@@ -20,19 +20,19 @@ from tests.serving import MakeSettings
 
 pytestmark = pytest.mark.kafka
 
-EVENTS = 120_000
+EVENTS = 160_000
 PROGRAM = """
 import sys
 from pathlib import Path
 from replay import ledger
 from replay.log_replay import replay_files
 from stream.settings import load_settings
-ledger.CHECKPOINT_EVENTS = 20_000
+ledger.CHECKPOINT_EVENTS, ledger.CHECKPOINT_EVERY_S = 30_000, 1e9
 def tell(report):
-    print(report.sent, flush=True)
+    print(report.sent, report.found, flush=True)
 files, checkpoint = [Path(sys.argv[1])], Path(sys.argv[2])
 report = replay_files(load_settings(), files, checkpoint=checkpoint, rate=60_000.0, progress=tell)
-print("finished", report.found, report.others, flush=True)
+print("finished", report.found, report.others, report.resumed_behind, flush=True)
 """
 
 
@@ -94,20 +94,26 @@ def test_after_kills_at_any_moment_the_topic_equals_the_file_in_order_per_key(
     log: Path, tmp_path: Path, make_settings: MakeSettings
 ) -> None:
     settings, checkpoint = make_settings(), tmp_path / "replay.json"
-    found = 0
-    for kill_at in (1, 9_000, 14_000, 0):
+    found = []
+    # The third is killed behind a checkpoint of its own.
+    for kill_at in (1, 9_000, 35_000, 5_000, 0):
         process = start(settings, log, checkpoint)
         assert process.stdout is not None
         with process, process.stdout as lines:
             for line in lines:
-                if line.startswith("finished"):
-                    found = int(line.split()[1])
-                    assert line.split()[2] == "0"
-                elif kill_at and int(line) >= kill_at:
+                said = line.split()
+                if said[0] == "finished":
+                    found.append(int(said[1]))
+                    assert said[2] == "0"
+                    assert int(said[3]) >= 30_000
+                elif kill_at and int(said[0]) >= kill_at:
+                    found.append(int(said[1]))
                     process.send_signal(signal.SIGKILL)
                     break
         assert process.returncode == (-signal.SIGKILL if kill_at else 0)
-    assert found > 0, "the last one had something to find behind its checkpoint"
+    assert len(found) == 5
+    assert found[0] == 0
+    assert min(found[1:]) > 0, "each had something to find behind the checkpoint"
     assert topic_by_key(settings) == expected(log)
     kept = json.loads(checkpoint.read_text())["position"]
     assert kept["finished"]

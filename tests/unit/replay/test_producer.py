@@ -113,6 +113,19 @@ def test_an_event_that_librdkafka_does_not_take_is_an_error_in_three_parts() -> 
     assert caught.value.meaning == "0 of 0 are sure."
 
 
+def test_brokers_that_stay_silent_are_an_error_in_three_parts() -> None:
+    class Silent(Queue):
+        def poll(self, timeout: float) -> int:
+            wall_s.append(wall_s[-1] + 50)
+            return 0
+
+    wall_s = [0.0]
+    producer = EventProducer(SETTINGS, client=cast("Producer", Silent()), now_s=lambda: wall_s[-1])
+    producer.send(event(1))
+    with pytest.raises(NextclickError, match="none was acknowledged for 120 s"):
+        producer.flush()
+
+
 class Group:
     """Stands for a consumer of the worker's group: what it has committed, and the topic's ends."""
 
