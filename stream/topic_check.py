@@ -13,9 +13,10 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]
 )
 
 from model.errors import NextclickError
+from stream.connection import ANSWER_TIMEOUT_S
 from stream.events import MAX_EVENT_BYTES
 from stream.settings import Settings
-from stream.topics import ANSWER_TIMEOUT_S, TopicPlan, plans
+from stream.topics import TopicPlan, plans
 
 # A batch carries headers and its own overhead beside the largest event that is taken.
 MIN_MESSAGE_BYTES = MAX_EVENT_BYTES + 4096
