@@ -291,8 +291,7 @@ class Source:
         numbers = {tp.partition for tp in partitions}
         self._give_up(numbers)
         consumer.incremental_unassign(partitions)
-        given_up = sorted(numbers)
-        logger.info("revoked: %s", given_up, extra=happening("revoked", partitions=given_up))
+        logger.info("revoked: %s", sorted(numbers), extra=happening("revoked", partitions=sorted(numbers)))
 
     def _lost(self, _: Consumer, partitions: list[TopicPartition]) -> None:
         """The group has given them to others, or will: a restart joins it anew."""
