@@ -14,7 +14,7 @@ import pandas as pd
 
 from replay.runs import TIME, Runs
 
-DEFAULT_MEMORY_BYTES = 128 << 20
+DEFAULT_MEMORY_BYTES = 32 << 20
 # What is sorted is held three times: as it was read, in one piece, and in order.
 COPIES = 3
 BLOCK_ROWS = 16_384

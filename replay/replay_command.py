@@ -37,7 +37,7 @@ def replay(
     checkpoint: Annotated[
         Path | None, typer.Option(help="file by which an interrupted replay goes on, none lost or repeated")
     ] = None,
-    memory: Annotated[str, typer.Option(help="what sorting may take before it goes to the disk")] = "128MB",
+    memory: Annotated[str, typer.Option(help="what sorting may take before it goes to the disk")] = "32MB",
     lag_limit: Annotated[
         int | None, typer.Option(min=1, help="wait while the worker's group lags more")
     ] = None,

@@ -223,7 +223,7 @@ def main() -> int:
     parser.add_argument("--events", type=int, default=2_000_000, help="sent in each round by each producer")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--gigabytes", type=float, default=1.0, help="of the log that is read and ordered")
-    parser.add_argument("--memory", type=memory_bytes, default="128MB", help="what sorting may take")
+    parser.add_argument("--memory", type=memory_bytes, default="32MB", help="what sorting may take")
     parser.add_argument("--checkpoint", action="store_true", help="replay with a checkpoint")
     parser.add_argument("--pace-seconds", type=float, default=10)
     parser.add_argument("--speed", type=float, default=60)

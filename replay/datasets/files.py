@@ -27,7 +27,7 @@ from replay.datasets.named_columns import format_of, parse_columns
 from replay.datasets.parquet import parquet_chunks
 from replay.datasets.source import WholeLines, cut_off, members, open_file
 
-BLOCK_BYTES = 8 << 20
+BLOCK_BYTES = 2 << 20
 
 
 class EventFiles:
