@@ -28,6 +28,8 @@ from replay.session_command import session
 from replay.settings_command import settings
 from replay.topics_command import topics
 from replay.train_command import train
+from replay.two_words import TwoWords
+from replay.verify_command import verify
 from replay.watch_command import watch
 from replay.worker_command import worker
 from stream.asyncapi_command import asyncapi
@@ -36,6 +38,7 @@ from stream.logs import log_failure, tells_json
 app = typer.Typer(
     name="nextclick",
     help="Fresh top-20 recommendations after every event: a recurrent network steps once per event.",
+    cls=TwoWords,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
@@ -70,6 +73,7 @@ app.command(epilog="Example: nextclick doctor --json")(doctor)
 app.add_typer(topics, name="topics")
 app.add_typer(dlq, name="dlq")
 app.add_typer(session, name="session")
+app.command(epilog="Example: nextclick replay verify sent.json")(verify)
 app.command(epilog="Example: nextclick promote 20260101T120000000Z-1a2b3c4d")(promote)
 app.command(epilog="Example: nextclick rollback --to 20260101T120000000Z-1a2b3c4d")(rollback)
 app.command(epilog="Example: nextclick shadow 20260101T120000000Z-1a2b3c4d --share 0.2")(shadow)

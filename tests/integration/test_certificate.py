@@ -1,0 +1,177 @@
+import json
+from collections.abc import Callable
+from hashlib import sha256
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from confluent_kafka import Consumer, Producer, TopicPartition
+from confluent_kafka.admin import AdminClient
+from typer.testing import CliRunner
+
+import nextclick
+from model.errors import NextclickError
+from replay.certificate import EVENTS, LISTS, Certificate, Certifier, read_certificate
+from replay.producer import events_of
+from replay.run import replay_frames
+from replay.synthetic import SyntheticLog
+from replay.verification import Verification, verify
+from stream.events import encode_event
+from stream.settings import Settings
+
+pytestmark = pytest.mark.kafka
+MakeSettings = Callable[..., Settings]
+
+
+def check(settings: Settings, path: Path, topic: str | None = None) -> Verification:
+    return verify(settings, read_certificate(path, EVENTS, topic), path)
+
+
+def records_of(settings: Settings, partition: int) -> list[tuple[bytes, int, bytes]]:
+    consumer = Consumer({**settings.kafka_config(), "group.id": "reader", "enable.auto.commit": False})
+    place = TopicPartition(settings.events_topic, partition, 0)
+    _, high = consumer.get_watermark_offsets(place, timeout=10)
+    consumer.assign([place])
+    found: list[tuple[bytes, int, bytes]] = []
+    while len(found) < high:
+        for message in consumer.consume(1000, timeout=1.0):
+            found.append((message.key() or b"", message.timestamp()[1], message.value() or b""))
+    consumer.close()
+    return found
+
+
+def send(settings: Settings, partition: int, records: list[tuple[bytes, int, bytes]]) -> None:
+    producer = Producer(settings.producer_config())
+    for key, time_ms, value in records:
+        producer.produce(settings.events_topic, value, key, partition, timestamp=time_ms)
+    assert producer.flush(30) == 0
+
+
+@pytest.fixture
+def sent(make_settings: MakeSettings, shoppers: SyntheticLog, tmp_path: Path) -> tuple[Settings, Path]:
+    """Two replays one behind the other; the second one is certified."""
+    settings = make_settings(partitions=3)
+    half = len(shoppers.frame) // 2
+    replay_frames(settings, [shoppers.frame[:half]])
+    replay_frames(settings, [shoppers.frame[half:]], certificate=tmp_path / "sent.json")
+    return settings, tmp_path / "sent.json"
+
+
+def test_a_certificate_holds_for_what_was_sent_and_its_hashes_are_what_it_says(
+    sent: tuple[Settings, Path], shoppers: SyntheticLog
+) -> None:
+    settings, path = sent
+    rows = shoppers.frame[len(shoppers.frame) // 2 :]
+    certificate = read_certificate(path, EVENTS)
+    assert certificate.records == len(rows)
+    assert certificate.first_event_time_ms == rows["event_time_ms"].min()
+    assert certificate.last_event_time_ms == rows["event_time_ms"].max()
+    assert [part.first_offset > 0 for part in certificate.partitions] == [True] * 3
+    # Told again without any of the code under test.
+    total = 0
+    for part in certificate.partitions:
+        digests = [
+            sha256(f"{time_ms} {len(key)} ".encode() + key + value).digest()
+            for key, time_ms, value in records_of(settings, part.partition)[part.first_offset :]
+        ]
+        assert part.records == len(digests)
+        assert part.sha256 == sha256(b"".join(digests)).hexdigest()
+        total += sum(int.from_bytes(digest, "little") for digest in digests)
+    assert certificate.multiset_sha256 == f"{total % 2**256:064x}"
+    result = check(settings, path)
+    assert result.holds
+    assert result.same_multiset
+    assert result.found == len(rows)
+    assert (result.first_event_time_ms, result.last_event_time_ms) == (
+        certificate.first_event_time_ms,
+        certificate.last_event_time_ms,
+    )
+
+
+def test_a_change_in_the_topic_is_told_by_partition_and_offset(
+    sent: tuple[Settings, Path], make_settings: MakeSettings
+) -> None:
+    settings, path = sent
+    other = make_settings(partitions=3)
+    for number in range(3):
+        records = records_of(settings, number)
+        if number == 1:
+            place = read_certificate(path, EVENTS).partitions[1].first_offset + 30
+            records[place] = (*records[place][:2], records[place][2].replace(b"item", b"Item"))
+        send(other, number, records)
+    (difference,) = check(other, path, other.events_topic).differences
+    assert (difference.partition, difference.offset) == (1, place)
+    assert "another record" in difference.what
+
+
+def test_records_that_come_later_are_no_difference(sent: tuple[Settings, Path]) -> None:
+    settings, path = sent
+    send(settings, 1, [(b"later", 5, b"{}")] * 4)
+    result = check(settings, path)
+    assert result.holds
+    assert result.behind == 4
+
+
+def test_what_retention_has_deleted_is_told(sent: tuple[Settings, Path]) -> None:
+    settings, path = sent
+    first = read_certificate(path, EVENTS).partitions[2].first_offset
+    admin = AdminClient(settings.kafka_config())
+    places = [TopicPartition(settings.events_topic, 2, first + 10)]
+    for future in admin.delete_records(places).values():
+        future.result(timeout=30)
+    (difference,) = check(settings, path).differences
+    assert (difference.partition, difference.offset) == (2, first)
+    assert str(first + 10) in difference.what
+
+
+def test_a_replay_that_goes_on_has_the_certificate_of_the_whole(
+    make_settings: MakeSettings, shoppers: SyntheticLog, tmp_path: Path
+) -> None:
+    settings = make_settings(partitions=2)
+    half = len(shoppers.frame) // 2
+    replay_frames(settings, [shoppers.frame[:half]])
+    # The second run passes over what stands there, gives it to the certifier, and sends the rest.
+    certifier = Certifier(tmp_path / "sent.json", settings.events_topic, [0, 0])
+    for event in events_of(shoppers.frame):
+        certifier.add(event.session_id.encode(), event.event_time_ms, encode_event(event))
+    certifier.finish()
+    result = check(settings, tmp_path / "sent.json")
+    assert not result.holds
+    replay_frames(settings, [shoppers.frame[half:]])
+    assert check(settings, tmp_path / "sent.json").holds
+
+
+def test_both_spellings_of_the_command_tell_it(
+    sent: tuple[Settings, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings, path = sent
+    monkeypatch.setenv("NEXTCLICK_BOOTSTRAP_SERVERS", settings.bootstrap_servers)
+    for words in (["replay", "verify"], ["verify"]):
+        shown = CliRunner().invoke(nextclick.app, [*words, str(path), "--json"])
+        assert shown.exit_code == 0, shown.output
+        assert json.loads(shown.stdout)["holds"] is True
+    send(settings, 0, [(b"another", 5, b"{}")])
+    with path.open() as file:
+        content = json.load(file)
+    content["partitions"][0]["first_offset"] += 1
+    path.write_text(json.dumps(content))
+    shown = CliRunner().invoke(nextclick.app, ["replay", "verify", str(path)])
+    assert shown.exit_code == 1, shown.output
+    assert f"partition 0, offset {content['partitions'][0]['first_offset']}: another record" in shown.stdout
+
+
+def test_what_is_no_certificate_of_events_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "lists.json"
+    Certificate(LISTS, "recommendations", 0, None, None, "0", []).write(path)
+    for wrong in (tmp_path / "nothing.json", path, Path(__file__)):
+        with pytest.raises(NextclickError):
+            read_certificate(wrong, EVENTS)
+
+
+def test_an_empty_replay_is_certified(make_settings: MakeSettings, tmp_path: Path) -> None:
+    settings = make_settings()
+    empty = pd.DataFrame({"session_id": [], "item_id": [], "event_time_ms": [], "kind": []})
+    replay_frames(settings, [empty], certificate=tmp_path / "sent.json")
+    result = check(settings, tmp_path / "sent.json")
+    assert result.holds
+    assert result.found == 0
