@@ -108,22 +108,36 @@ class Certifier:
         self._sums = RecordSums(len(first_offsets))
         self._digests = DigestFile(digests_path(path))
         self._keys: list[bytes] = []
-        self._waiting: list[bytes] = []
+        self._times_ms: list[int] = []
+        self._values: list[bytes] = []
         self._first_ms: int | None = None
         self._last_ms: int | None = None
 
     def add(self, key: bytes, time_ms: int, value: bytes) -> None:
         """Take the next record; `time_ms` is its message timestamp."""
         self._keys.append(key)
-        self._waiting.append(record_digest(key, time_ms, value))
-        if self._first_ms is None or self._last_ms is None:
-            self._first_ms = self._last_ms = time_ms
-        elif time_ms > self._last_ms:
-            self._last_ms = time_ms
-        elif time_ms < self._first_ms:
-            self._first_ms = time_ms
-        if len(self._keys) == BATCH_RECORDS:
+        self._times_ms.append(time_ms)
+        self._values.append(value)
+        if len(self._keys) >= BATCH_RECORDS:
             self._settle()
+
+    def add_all(self, keys: Sequence[bytes], times_ms: Sequence[int], values: Sequence[bytes]) -> None:
+        """Take the next records, in their order."""
+        self._keys.extend(keys)
+        self._times_ms.extend(times_ms)
+        self._values.extend(values)
+        if len(self._keys) >= BATCH_RECORDS:
+            self._settle()
+
+    def continue_at(self, next_offsets: Mapping[int, int]) -> None:
+        """Say where the next record of each partition will stand, behind those taken so far.
+
+        For a replay that goes on: what it passes over is taken first, and stands before.
+        """
+        self._settle()
+        self._first_offsets = [
+            next_offsets[number] - self._sums.counts[number] for number in range(len(self._first_offsets))
+        ]
 
     def finish(self, about: Mapping[str, Any] | None = None) -> Certificate:
         """Write the certificate over all records taken, and return it."""
@@ -152,14 +166,17 @@ class Certifier:
     def _settle(self) -> None:
         if not self._keys:
             return
-        digests = b"".join(self._waiting)
+        digests = b"".join(map(record_digest, self._keys, self._times_ms, self._values))
         rows = np.frombuffer(digests, np.uint8).reshape(-1, DIGEST_BYTES)
         partitions = partitions_of(self._keys, len(self._first_offsets))
         for number in np.unique(partitions).tolist():
             self._sums.take(number, rows[partitions == number].tobytes())
         self._digests.write(partitions, digests)
-        self._keys.clear()
-        self._waiting.clear()
+        earliest, latest = min(self._times_ms), max(self._times_ms)
+        self._first_ms = earliest if self._first_ms is None else min(self._first_ms, earliest)
+        self._last_ms = latest if self._last_ms is None else max(self._last_ms, latest)
+        for column in (self._keys, self._times_ms, self._values):
+            column.clear()
 
 
 def start_certificate(settings: Settings, path: Path) -> Certifier:

@@ -11,13 +11,14 @@ from typer.testing import CliRunner
 
 import nextclick
 from model.errors import NextclickError
-from replay.certificate import EVENTS, LISTS, Certificate, Certifier, read_certificate
+from replay.certificate import EVENTS, LISTS, Certificate, read_certificate, start_certificate
 from replay.producer import events_of
 from replay.run import replay_frames
 from replay.synthetic import SyntheticLog
 from replay.verification import Verification, verify
 from stream.events import encode_event
 from stream.settings import Settings
+from stream.topic_reader import TopicReader
 
 pytestmark = pytest.mark.kafka
 MakeSettings = Callable[..., Settings]
@@ -38,6 +39,15 @@ def records_of(settings: Settings, partition: int) -> list[tuple[bytes, int, byt
             found.append((message.key() or b"", message.timestamp()[1], message.value() or b""))
     consumer.close()
     return found
+
+
+def columns_of(frame: pd.DataFrame) -> tuple[list[bytes], list[int], list[bytes]]:
+    events = list(events_of(frame))
+    return (
+        [event.session_id.encode() for event in events],
+        [event.event_time_ms for event in events],
+        [encode_event(event) for event in events],
+    )
 
 
 def send(settings: Settings, partition: int, records: list[tuple[bytes, int, bytes]]) -> None:
@@ -131,10 +141,13 @@ def test_a_replay_that_goes_on_has_the_certificate_of_the_whole(
     half = len(shoppers.frame) // 2
     replay_frames(settings, [shoppers.frame[:half]])
     # The second run passes over what stands there, gives it to the certifier, and sends the rest.
-    certifier = Certifier(tmp_path / "sent.json", settings.events_topic, [0, 0])
-    for event in events_of(shoppers.frame):
-        certifier.add(event.session_id.encode(), event.event_time_ms, encode_event(event))
-    certifier.finish()
+    certifier = start_certificate(settings, tmp_path / "sent.json")
+    certifier.add_all(*columns_of(shoppers.frame[:half]))
+    with TopicReader(settings, settings.events_topic) as reader:
+        certifier.continue_at({number: high for number, (_, high) in enumerate(reader.bounds())})
+    certifier.add_all(*columns_of(shoppers.frame[half:]))
+    certificate = certifier.finish()
+    assert [part.first_offset for part in certificate.partitions] == [0, 0]
     result = check(settings, tmp_path / "sent.json")
     assert not result.holds
     replay_frames(settings, [shoppers.frame[half:]])
