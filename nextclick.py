@@ -18,6 +18,7 @@ from replay.console import log
 from replay.dlq_command import dlq
 from replay.doctor_command import doctor
 from replay.evaluate_command import evaluate
+from replay.log_report_command import data
 from replay.models_command import models
 from replay.promote_command import promote, rollback, shadow
 from replay.quality_command import quality
@@ -44,6 +45,7 @@ app = typer.Typer(
 )
 bench = typer.Typer(help="Measure speed beside a limit or a peer of the same run.", no_args_is_help=True)
 app.add_typer(bench, name="bench")
+app.add_typer(data, name="data")
 
 
 app.command(epilog="Example: nextclick train clicks.csv.xz --epochs 5 --test-fraction 0.1")(train)
