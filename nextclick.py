@@ -27,6 +27,7 @@ from replay.replay_command import replay
 from replay.retrain_command import retrain_command
 from replay.session_command import session
 from replay.settings_command import settings
+from replay.synthetic_command import synthetic
 from replay.topics_command import topics
 from replay.train_command import train
 from replay.two_words import TwoWords
@@ -75,6 +76,9 @@ app.command(epilog="Example: nextclick doctor --json")(doctor)
 app.add_typer(topics, name="topics")
 app.add_typer(dlq, name="dlq")
 app.add_typer(session, name="session")
+app.command(epilog="Example: nextclick synthetic --events 10000000 --items 50000 --output clicks.csv")(
+    synthetic
+)
 app.command(epilog="Example: nextclick replay verify sent.json")(verify)
 app.command(epilog="Example: nextclick promote 20260101T120000000Z-1a2b3c4d")(promote)
 app.command(epilog="Example: nextclick rollback --to 20260101T120000000Z-1a2b3c4d")(rollback)
