@@ -10,7 +10,8 @@ import typer
 
 from replay.console import out, progress_bar
 from replay.offline import Json
-from replay.shopper_stream import ShopperSettings, ShopperStream
+from replay.shopper_stream import ShopperStream
+from replay.shoppers import ShopperSettings
 from replay.synthetic_file import write_log
 
 DEFAULTS = ShopperSettings()

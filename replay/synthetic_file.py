@@ -17,7 +17,8 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 
 from model.errors import NextclickError
-from replay.shopper_stream import Ints, Rows, ShopperStream, Truth
+from replay.shopper_stream import Ints, Rows, ShopperStream
+from replay.shoppers import Truth
 
 SUFFIXES = (".csv", ".jsonl", ".parquet")
 SESSIONS_OF_A_USER = 4

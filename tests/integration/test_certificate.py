@@ -13,7 +13,7 @@ import nextclick
 from model.errors import NextclickError
 from replay.certificate import EVENTS, LISTS, Certificate, read_certificate, start_certificate
 from replay.producer import events_of
-from replay.run import replay_frames
+from replay.run import replay_files, replay_frames
 from replay.synthetic import SyntheticLog
 from replay.verification import Verification, verify
 from stream.events import encode_event
@@ -179,6 +179,18 @@ def test_what_is_no_certificate_of_events_is_refused(tmp_path: Path) -> None:
     for wrong in (tmp_path / "nothing.json", path, Path(__file__)):
         with pytest.raises(NextclickError):
             read_certificate(wrong, EVENTS)
+
+
+def test_made_up_shoppers_are_replayed_in_order_of_arrival(
+    make_settings: MakeSettings, tmp_path: Path
+) -> None:
+    settings = make_settings(partitions=1)
+    log = Path("synthetic:events=3000,items=50,rate=100,late=0.05,late_s=20,duplicates=0.02,seed=3")
+    report = replay_files(settings, [log], certificate=tmp_path / "sent.json")
+    assert report.sent == report.sure == 3_000
+    assert check(settings, tmp_path / "sent.json").holds
+    times_ms = pd.Series([time_ms for _, time_ms, _ in records_of(settings, 0)])
+    assert 30 < (times_ms.cummax() - times_ms > 1_000).sum() < 300
 
 
 def test_an_empty_replay_is_certified(make_settings: MakeSettings, tmp_path: Path) -> None:

@@ -6,7 +6,8 @@ from model.evaluate import rank_targets
 from model.sessions import SessionRule, Sessions, temporal_split
 from model.train import train
 from model.vocabulary import Vocabulary
-from replay.shopper_stream import ShopperSettings, ShopperStream
+from replay.shopper_stream import ShopperStream
+from replay.shoppers import ShopperSettings
 
 
 def test_a_trained_gru_reaches_most_of_the_best_recall_and_beats_pop() -> None:

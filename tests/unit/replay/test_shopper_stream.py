@@ -13,7 +13,8 @@ import nextclick
 from model.errors import NextclickError
 from replay import datasets
 from replay.log_report import report_on
-from replay.shopper_stream import BLOCK_EVENTS, ShopperSettings, ShopperStream
+from replay.shopper_stream import BLOCK_EVENTS, ShopperStream
+from replay.shoppers import ShopperSettings
 from replay.synthetic_file import write_log
 from stream.events import decode_event
 
