@@ -13,6 +13,7 @@ from model.errors import NextclickError
 from replay.acls_command import acls
 from replay.archive_command import archive
 from replay.cadence_command import cadence
+from replay.certify_command import certify
 from replay.compare_command import compare, tune
 from replay.console import log
 from replay.dlq_command import dlq
@@ -79,6 +80,7 @@ app.add_typer(session, name="session")
 app.command(epilog="Example: nextclick synthetic --events 10000000 --items 50000 --output clicks.csv")(
     synthetic
 )
+app.command(epilog="Example: nextclick certify clicks.csv.xz --kills 5 --compare lists.json")(certify)
 app.command(epilog="Example: nextclick replay verify sent.json")(verify)
 app.command(epilog="Example: nextclick promote 20260101T120000000Z-1a2b3c4d")(promote)
 app.command(epilog="Example: nextclick rollback --to 20260101T120000000Z-1a2b3c4d")(rollback)
