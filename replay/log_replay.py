@@ -5,19 +5,23 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from model.errors import NextclickError
 from replay import datasets
-from replay.checkpoint import CheckpointFile, fingerprint
+from replay.certificate import Certifier, start_certificate
+from replay.checkpoint import CheckpointFile, Position, fingerprint
 from replay.dead_letters import DeadLetters
+from replay.encoding import encode
 from replay.ledger import Ledger
 from replay.order import DEFAULT_MEMORY_BYTES, in_event_time_order
-from replay.run import Replay, ReplayReport
+from replay.run import PIECE_ROWS, Replay, ReplayReport, replay_frames
+from replay.shopper_stream import made_up
 from replay.timeline import BETWEEN_LOOPS_MS, Timeline, between, span_of
 from stream.settings import Settings
 from stream.topics import ensure_topics
@@ -39,6 +43,7 @@ def replay_files(
     shift_now: bool = False,
     limit: int | None = None,
     checkpoint: Path | None = None,
+    certificate: Path | None = None,
     opened: Callable[[dict[str, str]], None] = lambda formats: None,
     **options: Any,
 ) -> ReplayReport:
@@ -46,9 +51,21 @@ def replay_files(
 
     `from_ms` and `until_ms` are times of the log; `memory_bytes` bounds what sorting takes, and
     `folder` is where it writes what does not fit. `checkpoint` names a file by which an
-    interrupted replay goes on; `opened` is told the format of each file. Raises NextclickError when
-    something cannot be read, sorted or sent.
+    interrupted replay goes on; at `certificate` it is written what was sent, in that case by all its
+    runs; `opened` is told the format of each file. One path `synthetic:events=…,rate=…` stands for
+    made-up shoppers. Raises NextclickError when something cannot be read, sorted or sent.
     """
+    stream = made_up(paths)
+    if stream is not None:
+        if checkpoint is not None or loop or shift_now:
+            raise NextclickError(
+                "made-up shoppers have no --checkpoint, --loop or --shift",
+                "They are no files, and come without end.",
+                "Replay them without, or write them to a file: nextclick synthetic --output.",
+            )
+        # In order of arrival: late events are to come late.
+        frames = between(stream.frames(), from_ms, until_ms)
+        return replay_frames(settings, frames, limit=limit, certificate=certificate, **options)
     files = datasets.EventFiles(paths, format=format, columns=columns, on_error=on_error, wanted=wanted)
     opened(files.formats)
     files.begin_with_the_earliest()
@@ -95,12 +112,29 @@ def replay_files(
         if ledger is not None:
             position = replace(ledger.position, shift_ms=timeline.shift_ms, period_ms=timeline.period_ms)
             ledger.begin(position)
-        replay = Replay(settings, ledger=ledger, dead_letters=letters, **options)
+        certifier = None
+        if certificate is not None:
+            certifier = stack.enter_context(closing(start_certificate(settings, certificate)))
+            if ledger is not None and ledger.resumed:
+                pass_over(certifier, timeline, ledger.position)
+        replay = Replay(settings, ledger=ledger, dead_letters=letters, certifier=certifier, **options)
         replay.report.formats = files.formats
         begin = replay.position
         report = replay.run(timeline.parts(begin.loop, max(0, begin.row - 1)), limit=limit)
     report.rejects = dict(rejects)
     return report
+
+
+def pass_over(certifier: Certifier, timeline: Timeline, position: Position) -> None:
+    """Give a certifier what lies before a position, and tell it where that ends in the topic."""
+    for part in timeline.parts():
+        if (part.loop, part.row) >= (position.loop, position.row):
+            break
+        rows = position.row - part.row if part.loop == position.loop else len(part.frame)
+        for start in range(0, min(rows, len(part.frame)), PIECE_ROWS):
+            events = encode(part.frame.iloc[start : min(start + PIECE_ROWS, rows)])
+            certifier.add_all(events.keys, events.times_ms, events.values)
+    certifier.continue_at(position.offsets)
 
 
 def _timeline(read: Any, span: tuple[int, int] | None, loop: bool, shift_now: bool) -> Timeline:

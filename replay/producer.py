@@ -17,8 +17,6 @@ from stream.connection import metadata, remedy_for
 from stream.events import Event, encode_event
 from stream.settings import Settings
 
-OnSure = Callable[[int, bytes, bytes, int], None]
-
 STANDSTILL_S = 120.0
 ANSWER_TIMEOUT_S = 15.0
 QUEUE_FULL_POLL_S = 0.05
@@ -31,9 +29,8 @@ class EventProducer:
     """Sends events and knows how many are sure.
 
     Only what is refused is reported by librdkafka, a third of the work of a report for each;
-    what it has neither queued nor refused is sure. With `on_sure` each acknowledged record is
-    told: partition, key, value, timestamp; in order within a partition. `on_full` is called
-    whenever the queue is full and has been waited for.
+    what it has neither queued nor refused is sure. `on_full` is called whenever the queue
+    is full and has been waited for.
     """
 
     def __init__(
@@ -41,12 +38,10 @@ class EventProducer:
         settings: Settings,
         *,
         client: Producer | None = None,
-        on_sure: OnSure | None = None,
         on_full: Callable[[], None] = lambda: None,
         now_s: Callable[[], float] = time.monotonic,
     ) -> None:
         self._topic = settings.events_topic
-        self._on_sure = on_sure
         self._on_full = on_full
         # A producer without waiting records is false.
         self._producer = (
@@ -56,7 +51,7 @@ class EventProducer:
                 {
                     **settings.producer_config(),
                     "linger.ms": 5,
-                    "delivery.report.only.error": on_sure is None,
+                    "delivery.report.only.error": True,
                     # A record that timed out could be overtaken by its session's next one: none does.
                     "message.timeout.ms": 0,
                 }
@@ -136,11 +131,6 @@ class EventProducer:
         if error is not None:
             self._refused += 1
             self._error = self._error or error
-        elif self._on_sure is not None:
-            timestamp_ms = message.timestamp()[1]
-            self._on_sure(
-                message.partition() or 0, message.key() or b"", message.value() or b"", timestamp_ms
-            )
 
     def _raise_error(self) -> None:
         if self._error is not None:

@@ -37,6 +37,9 @@ def replay(
     checkpoint: Annotated[
         Path | None, typer.Option(help="file by which an interrupted replay goes on, none lost or repeated")
     ] = None,
+    certificate: Annotated[
+        Path | None, typer.Option(help="write counts and hashes of what was sent, for `replay verify`")
+    ] = None,
     memory: Annotated[str, typer.Option(help="what sorting may take before it goes to the disk")] = "32MB",
     lag_limit: Annotated[
         int | None, typer.Option(min=1, help="wait while the worker's group lags more")
@@ -93,6 +96,7 @@ def replay(
             loop=loop,
             limit=limit,
             checkpoint=checkpoint,
+            certificate=certificate,
             opened=_tell_of_files,
             speed=factor,
             rate=rate,

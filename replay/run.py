@@ -11,17 +11,19 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, closing
 from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from replay.certificate import Certifier, start_certificate
 from replay.checkpoint import Position
 from replay.clock import Lateness, Pace
 from replay.controls import Controls
 from replay.dead_letters import DeadLetters
 from replay.encoding import EncodedEvents, encode
 from replay.ledger import Ledger, digest_of
-from replay.producer import EventProducer, LagLimit, OnSure
+from replay.producer import EventProducer, LagLimit
 from replay.timeline import Part
 from stream.settings import Settings
 from stream.topics import ensure_topics
@@ -74,16 +76,13 @@ def replay_frames(
     settings: Settings,
     frames: Iterable[pd.DataFrame],
     *,
-    speed: float | None = None,
-    rate: float | None = None,
     limit: int | None = None,
-    lag_limit: int | None = None,
-    progress: Callable[[ReplayReport], None] = lambda report: None,
-    on_sure: OnSure | None = None,
+    certificate: Path | None = None,
+    **options: Any,
 ) -> ReplayReport:
     """Send frames that are in event-time order; see Replay for the options.
 
-    Raises NextclickError when a delivery is refused.
+    What was sent is certified at `certificate`. Raises NextclickError when a delivery is refused.
     """
 
     def parts() -> Iterator[Part]:
@@ -93,8 +92,11 @@ def replay_frames(
             row += len(frame)
 
     ensure_topics(settings)
-    replay = Replay(settings, speed=speed, rate=rate, lag_limit=lag_limit, progress=progress, on_sure=on_sure)
-    return replay.run(parts(), limit=limit)
+    with ExitStack() as stack:
+        certifier = None
+        if certificate is not None:
+            certifier = stack.enter_context(closing(start_certificate(settings, certificate)))
+        return Replay(settings, certifier=certifier, **options).run(parts(), limit=limit)
 
 
 class Replay:
@@ -102,8 +104,8 @@ class Replay:
 
     `speed` in event seconds per wall second or `rate` in events per second, neither: as fast as possible.
     `lag_limit` waits while the worker's group has more records than that before it. With a `ledger` the
-    replay can go on after an interruption. `on_sure` is told each acknowledged record: partition,
-    key, value, timestamp.
+    replay can go on after an interruption. A `certifier` takes every event, whether it is sent or
+    found in the topic, and certifies them in the end.
     """
 
     def __init__(
@@ -117,7 +119,7 @@ class Replay:
         controls: Controls | None = None,
         ledger: Ledger | None = None,
         dead_letters: DeadLetters | None = None,
-        on_sure: OnSure | None = None,
+        certifier: Certifier | None = None,
     ) -> None:
         self._settings = settings
         self._pace = Pace(speed, rate=rate, wait_s=self._wait)
@@ -127,7 +129,8 @@ class Replay:
         self._controls = controls or Controls()
         self._ledger = ledger
         self._dead_letters = dead_letters
-        self._producer = EventProducer(settings, on_sure=on_sure, on_full=self._fall_behind)
+        self._certifier = certifier
+        self._producer = EventProducer(settings, on_full=self._fall_behind)
         self._late = Lateness()
         self._due_s: float | None = None
         self._position = ledger.position if ledger is not None else Position()
@@ -170,6 +173,8 @@ class Replay:
             self._producer.flush()
             ended = limit is None or self._position.events < limit
             self._keep(finished=ended)
+        if self._certifier is not None:
+            self._certifier.finish()
         self._tell()
         return self.report
 
@@ -177,6 +182,8 @@ class Replay:
         if not len(events):
             return
         taken, digest = len(events), digest_of(events) if self._ledger is not None else ""
+        if self._certifier is not None:
+            self._certifier.add_all(events.keys, events.times_ms, events.values)
         if self._ledger is not None:
             events = self._ledger.missing(events)
         if len(events):

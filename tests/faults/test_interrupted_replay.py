@@ -11,8 +11,11 @@ import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition
 
 from model.errors import NextclickError
+from replay.certificate import EVENTS as EVENTS_KIND
+from replay.certificate import read_certificate
 from replay.encoding import encode
 from replay.log_replay import replay_files
+from replay.verification import verify
 from stream.settings import Settings
 from stream.topics import ensure_topics
 from tests.conftest import ROOT
@@ -30,8 +33,10 @@ from stream.settings import load_settings
 ledger.CHECKPOINT_EVENTS, ledger.CHECKPOINT_EVERY_S = 30_000, 1e9
 def tell(report):
     print(report.sent, report.found, flush=True)
-files, checkpoint = [Path(sys.argv[1])], Path(sys.argv[2])
-report = replay_files(load_settings(), files, checkpoint=checkpoint, rate=60_000.0, progress=tell)
+files, checkpoint, sent = [Path(sys.argv[1])], Path(sys.argv[2]), Path(sys.argv[3])
+report = replay_files(
+    load_settings(), files, checkpoint=checkpoint, certificate=sent, rate=60_000.0, progress=tell
+)
 print("finished", report.found, report.others, report.resumed_behind, flush=True)
 """
 
@@ -83,7 +88,7 @@ def topic_by_key(settings: Settings) -> dict[bytes, list[bytes]]:
 def start(settings: Settings, log: Path, checkpoint: Path) -> subprocess.Popen[str]:
     environment = {**os.environ, **settings.environment(), "PYTHONPATH": str(ROOT)}
     return subprocess.Popen(
-        [sys.executable, "-c", PROGRAM, str(log), str(checkpoint)],
+        [sys.executable, "-c", PROGRAM, str(log), str(checkpoint), str(checkpoint.with_name("sent.json"))],
         env=environment,
         stdout=subprocess.PIPE,
         text=True,
@@ -115,6 +120,9 @@ def test_after_kills_at_any_moment_the_topic_equals_the_file_in_order_per_key(
     assert found[0] == 0
     assert min(found[1:]) > 0, "each had something to find behind the checkpoint"
     assert topic_by_key(settings) == expected(log)
+    sent = tmp_path / "sent.json"
+    verified = verify(settings, read_certificate(sent, EVENTS_KIND), sent)
+    assert verified.holds and verified.records == EVENTS, "the last run certifies what all of them sent"
     kept = json.loads(checkpoint.read_text())["position"]
     assert kept["finished"]
     again = replay_files(settings, [log], checkpoint=checkpoint)

@@ -12,8 +12,9 @@ from typer.testing import CliRunner
 import nextclick
 from model.errors import NextclickError
 from replay.certificate import EVENTS, LISTS, Certificate, read_certificate, start_certificate
-from replay.producer import events_of
-from replay.run import replay_files, replay_frames
+from replay.encoding import events_of
+from replay.log_replay import replay_files
+from replay.run import replay_frames
 from replay.synthetic import SyntheticLog
 from replay.verification import Verification, verify
 from stream.events import encode_event
