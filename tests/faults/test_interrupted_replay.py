@@ -32,7 +32,7 @@ from replay.log_replay import replay_files
 from stream.settings import load_settings
 ledger.CHECKPOINT_EVENTS, ledger.CHECKPOINT_EVERY_S = 30_000, 1e9
 def tell(report):
-    print(report.sent, report.found, flush=True)
+    print(report.sure, report.found, flush=True)
 files, checkpoint, sent = [Path(sys.argv[1])], Path(sys.argv[2]), Path(sys.argv[3])
 report = replay_files(
     load_settings(), files, checkpoint=checkpoint, certificate=sent, rate=60_000.0, progress=tell
