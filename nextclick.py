@@ -10,82 +10,78 @@ import typer
 from rich.markup import escape
 
 from model.errors import NextclickError
-from replay.acls_command import acls
-from replay.archive_command import archive
-from replay.cadence_command import cadence
-from replay.certify_command import certify
-from replay.compare_command import compare, tune
+from replay.command_table import Entry, commands_of
 from replay.console import log
-from replay.dlq_command import dlq
-from replay.doctor_command import doctor
-from replay.evaluate_command import evaluate
-from replay.log_report_command import data
-from replay.models_command import models
-from replay.promote_command import promote, rollback, shadow
-from replay.quality_command import quality
-from replay.recommend_command import recommend
-from replay.replay_command import replay
-from replay.retrain_command import retrain_command
-from replay.session_command import session
-from replay.settings_command import settings
-from replay.synthetic_command import synthetic
-from replay.topics_command import topics
-from replay.train_command import train
-from replay.two_words import TwoWords
-from replay.verify_command import verify
-from replay.watch_command import watch
-from replay.worker_command import worker
-from stream.asyncapi_command import asyncapi
 from stream.logs import log_failure, tells_json
+
+COMMANDS = {
+    "replay": Entry("replay.replay_command:replay", "nextclick replay clicks.csv.xz --speed 60"),
+    "worker": Entry(
+        "replay.worker_command:worker", "nextclick worker --registry ./registry --state-dir ./state"
+    ),
+    "watch": Entry("replay.watch_command:watch", "nextclick watch --json --from-start --limit 100"),
+    "train": Entry(
+        "replay.train_command:train", "nextclick train clicks.csv.xz --epochs 5 --test-fraction 0.1"
+    ),
+    "evaluate": Entry(
+        "replay.evaluate_command:evaluate",
+        "nextclick evaluate clicks-test.csv --model 20260101T120000000Z-1a2b3c4d",
+    ),
+    "recommend": Entry(
+        "replay.recommend_command:recommend", 'nextclick recommend --items "white mug" "lunch bag" --k 5'
+    ),
+    "compare": Entry(
+        "replay.compare_command:compare",
+        "nextclick compare clicks.csv.xz --models 'gru4rec gru4rec:loss=bpr-max v-sknn pop'",
+    ),
+    "tune": Entry(
+        "replay.compare_command:tune", "nextclick tune clicks.csv.xz --trials 30 --output params.toml"
+    ),
+    "cadence": Entry(
+        "replay.cadence_command:cadence",
+        "nextclick cadence clicks.csv.xz --every never,24h,6h,1h --plot cadence.png",
+    ),
+    "retrain": Entry("replay.retrain_command:retrain_command", "nextclick retrain --every 6h"),
+    "models": Entry("replay.models_command:models", "nextclick models --registry ./registry"),
+    "promote": Entry("replay.promote_command:promote", "nextclick promote 20260101T120000000Z-1a2b3c4d"),
+    "rollback": Entry(
+        "replay.promote_command:rollback", "nextclick rollback --to 20260101T120000000Z-1a2b3c4d"
+    ),
+    "shadow": Entry(
+        "replay.promote_command:shadow", "nextclick shadow 20260101T120000000Z-1a2b3c4d --share 0.2"
+    ),
+    "quality": Entry(
+        "replay.quality_command:quality",
+        "nextclick quality --worker http://127.0.0.1:6066 --plot quality.png",
+    ),
+    "data": Entry("replay.log_report_command:data", "nextclick data report clicks.csv.xz --plot report.png"),
+    "synthetic": Entry(
+        "replay.synthetic_command:synthetic",
+        "nextclick synthetic --events 10000000 --items 50000 --output clicks.csv",
+    ),
+    "certify": Entry(
+        "replay.certify_command:certify", "nextclick certify clicks.csv.xz --kills 5 --compare lists.json"
+    ),
+    "verify": Entry("replay.verify_command:verify", "nextclick replay verify sent.json"),
+    "archive": Entry("replay.archive_command:archive", "nextclick archive --folder ./archive --until-end"),
+    "topics": Entry("replay.topics_command:topics", "nextclick topics create --partitions 8"),
+    "doctor": Entry("replay.doctor_command:doctor", "nextclick doctor --json"),
+    "dlq": Entry("replay.dlq_command:dlq", "nextclick dlq show --reason schema"),
+    "session": Entry("replay.session_command:session", "nextclick session show 4711"),
+    "acls": Entry("replay.acls_command:acls", "nextclick acls --role worker --apply"),
+    "asyncapi": Entry("stream.asyncapi_command:asyncapi", "nextclick asyncapi > asyncapi.yaml"),
+    "settings": Entry("replay.settings_command:settings", "NEXTCLICK_WAVE_SIZE=32 nextclick settings"),
+}
 
 app = typer.Typer(
     name="nextclick",
     help="Fresh top-20 recommendations after every event: a recurrent network steps once per event.",
-    cls=TwoWords,
+    cls=commands_of(COMMANDS),
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
 bench = typer.Typer(help="Measure speed beside a limit or a peer of the same run.", no_args_is_help=True)
 app.add_typer(bench, name="bench")
-app.add_typer(data, name="data")
-
-
-app.command(epilog="Example: nextclick train clicks.csv.xz --epochs 5 --test-fraction 0.1")(train)
-app.command(epilog="Example: nextclick evaluate clicks-test.csv --model 20260101T120000000Z-1a2b3c4d")(
-    evaluate
-)
-app.command(epilog='Example: nextclick recommend --items "white mug" "lunch bag" --k 5')(recommend)
-app.command(
-    epilog="Example: nextclick compare clicks.csv.xz --models 'gru4rec gru4rec:loss=bpr-max v-sknn pop'"
-)(compare)
-app.command(epilog="Example: nextclick quality --worker http://127.0.0.1:6066 --plot quality.png")(quality)
-app.command(epilog="Example: nextclick cadence clicks.csv.xz --every never,24h,6h,1h --plot cadence.png")(
-    cadence
-)
-app.command(epilog="Example: nextclick tune clicks.csv.xz --trials 30 --output params.toml")(tune)
-app.command(epilog="Example: nextclick archive --folder ./archive --until-end")(archive)
-app.command(epilog="Example: nextclick asyncapi > asyncapi.yaml")(asyncapi)
-app.command(epilog="Example: nextclick acls --role worker --apply")(acls)
-app.command(epilog="Example: nextclick replay clicks.csv.xz --speed 60")(replay)
-app.command("retrain", epilog="Example: nextclick retrain --every 6h")(retrain_command)
-
-app.command(epilog="Example: nextclick models --registry ./registry")(models)
-app.command(epilog="Example: nextclick worker --registry ./registry --state-dir ./state")(worker)
-app.command(epilog="Example: nextclick watch --json --from-start --limit 100")(watch)
-app.command(epilog="Example: NEXTCLICK_WAVE_SIZE=32 nextclick settings")(settings)
-app.command(epilog="Example: nextclick doctor --json")(doctor)
-app.add_typer(topics, name="topics")
-app.add_typer(dlq, name="dlq")
-app.add_typer(session, name="session")
-app.command(epilog="Example: nextclick synthetic --events 10000000 --items 50000 --output clicks.csv")(
-    synthetic
-)
-app.command(epilog="Example: nextclick certify clicks.csv.xz --kills 5 --compare lists.json")(certify)
-app.command(epilog="Example: nextclick replay verify sent.json")(verify)
-app.command(epilog="Example: nextclick promote 20260101T120000000Z-1a2b3c4d")(promote)
-app.command(epilog="Example: nextclick rollback --to 20260101T120000000Z-1a2b3c4d")(rollback)
-app.command(epilog="Example: nextclick shadow 20260101T120000000Z-1a2b3c4d --share 0.2")(shadow)
-
 
 # Programs of deploy/benchmarks, which have options of their own: what each measures, and an example.
 BENCHMARKS = {

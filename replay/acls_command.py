@@ -11,7 +11,7 @@ from rich.table import Table
 
 from model.errors import NextclickError
 from replay.console import out
-from replay.offline import Json
+from replay.options import Json
 from stream.acls import FILE, Right, grant, granted, rights
 from stream.settings import load_settings
 

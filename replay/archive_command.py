@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from replay.console import out, progress_bar, start_logs
-from replay.offline import Json
+from replay.options import Json
 from stream.archive import Archiver, ArchiveReport
 from stream.archive_folder import ArchiveFolder
 from stream.archive_metrics import ArchiveMetrics

@@ -18,7 +18,7 @@ from model.sessions import SessionRule
 from replay.cadence import Cadence, PlayedLog, Trainer, baselines, play
 from replay.cadence_report import markdown, replayed
 from replay.console import load_log, log, moment, parse_moment, progress_bar
-from replay.offline import (
+from replay.options import (
     Category,
     Files,
     Format,

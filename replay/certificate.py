@@ -18,7 +18,6 @@ import numpy as np
 from model.durable import replace_durably
 from model.errors import NextclickError
 from replay.digests import DIGEST_BYTES, DigestFile, RecordSums, record_digest
-from replay.partitioner import partitions_of
 from stream.settings import Settings
 from stream.topic_reader import TopicReader
 
@@ -166,6 +165,9 @@ class Certifier:
     def _settle(self) -> None:
         if not self._keys:
             return
+        # Its compiler takes 60 MB, of no use to a replay without a certificate.
+        from replay.partitioner import partitions_of
+
         digests = b"".join(map(record_digest, self._keys, self._times_ms, self._values))
         rows = np.frombuffer(digests, np.uint8).reshape(-1, DIGEST_BYTES)
         partitions = partitions_of(self._keys, len(self._first_offsets))

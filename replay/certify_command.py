@@ -15,7 +15,7 @@ from replay.certificate import LISTS, read_certificate
 from replay.certified_lists import certify_lists, difference, first_rows
 from replay.console import check_on_error, log, out
 from replay.datasets import EventFiles
-from replay.offline import Category, Files, Format, Json, Kind, OnError, RegistryDir, event_filter
+from replay.options import Category, Files, Format, Json, Kind, OnError, RegistryDir, event_filter
 from replay.order import in_event_time_order
 from stream.settings import load_settings
 

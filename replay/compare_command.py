@@ -13,7 +13,8 @@ from model.evaluate import rank_targets
 from model.networks import columns_of
 from model.params import build_config, distinct, parse_models, parse_settings, read_variants, write_params
 from replay.console import out, progress_bar
-from replay.offline import (
+from replay.offline import training_bar
+from replay.options import (
     Category,
     Files,
     Format,
@@ -28,7 +29,6 @@ from replay.offline import (
     TestFrom,
     check_items,
     event_filter,
-    training_bar,
 )
 from replay.split import Split, check_split, read_split
 

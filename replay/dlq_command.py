@@ -14,7 +14,7 @@ import typer
 from replay.console import moment, out, start_logs
 from replay.letter_memory import LetterMemory
 from replay.letter_replay import read_corrections, replay_letters, shown_text
-from replay.offline import Brokers, Json
+from replay.options import Brokers, Json
 from stream.dead_letters import Letter, letters
 from stream.events import REASONS
 from stream.settings import load_settings

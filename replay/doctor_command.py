@@ -11,7 +11,7 @@ import typer
 from rich.markup import escape
 
 from replay.console import out
-from replay.offline import Brokers, Json, RegistryDir
+from replay.options import Brokers, Json, RegistryDir
 from stream.broker_checks import BrokerChecks
 from stream.finding import Finding
 from stream.local_checks import local_checks, worker_check

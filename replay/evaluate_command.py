@@ -13,7 +13,8 @@ from model.sessions import SessionRule, Sessions
 from model.user_split import by_user, newest_of
 from replay.console import load_log, log, out, progress_bar
 from replay.datasets import EventFilter
-from replay.offline import (
+from replay.offline import show
+from replay.options import (
     Category,
     Files,
     Format,
@@ -24,7 +25,6 @@ from replay.offline import (
     RegistryDir,
     check_items,
     event_filter,
-    show,
 )
 from replay.split import Split, check_split
 from stream.settings import load_settings

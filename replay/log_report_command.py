@@ -13,7 +13,7 @@ from rich.table import Table
 from replay.console import check_on_error, moment, out, progress_bar
 from replay.log_report import LogReport, report_on
 from replay.log_warnings import warnings_of
-from replay.offline import Files, Format, Json, OnError
+from replay.options import Files, Format, Json, OnError
 from replay.session_figures import Distribution
 
 data = typer.Typer(

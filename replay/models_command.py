@@ -8,7 +8,7 @@ from rich.table import Table
 
 from model.registry import Registry
 from replay.console import moment, out
-from replay.offline import Json, RegistryDir
+from replay.options import Json, RegistryDir
 from stream.settings import load_settings
 
 

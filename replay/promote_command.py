@@ -16,7 +16,7 @@ from confluent_kafka.admin import AdminClient
 from model.errors import NextclickError
 from model.registry import Registry
 from replay.console import out
-from replay.offline import Json, RegistryDir
+from replay.options import Json, RegistryDir
 from stream.announcements import ShadowAnnouncement, announce, announce_shadow
 from stream.settings import Settings, load_settings
 from stream.topics import partition_counts

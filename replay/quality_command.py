@@ -17,7 +17,7 @@ from rich.table import Table
 from model.bootstrap import Interval
 from model.errors import NextclickError
 from replay.console import moment, out
-from replay.offline import Json
+from replay.options import Json
 from stream.quality_sums import WINDOWS, Measured, QualitySums, measured
 from stream.quality_windows import BUCKET_MS
 from stream.settings import load_settings

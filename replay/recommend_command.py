@@ -14,7 +14,7 @@ from model.chooser import recommend as recommend_items
 from model.registry import Registry
 from model.stepper import Stepper
 from replay.console import log, out
-from replay.offline import Json, RegistryDir
+from replay.options import Json, RegistryDir
 from stream.settings import load_settings
 
 

@@ -19,7 +19,7 @@ from model.errors import NextclickError
 from model.params import parse_settings, read_params
 from model.registry import Registry
 from replay.console import log, moment, out, parse_moment, progress_bar, start_logs
-from replay.offline import Json, Params, RegistryDir, SetOptions
+from replay.options import Json, Params, RegistryDir, SetOptions
 from stream.logs import happening, tells_json
 from stream.metrics_server import serve_metrics, write_metrics
 from stream.retrain import retrain

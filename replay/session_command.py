@@ -12,7 +12,7 @@ import typer
 
 from model.errors import NextclickError
 from replay.console import log, moment, out
-from replay.offline import Brokers, Json, RegistryDir
+from replay.options import Brokers, Json, RegistryDir
 from stream.live_model import LiveModel, Serving
 from stream.logs import escaped
 from stream.session_log import session_in_log

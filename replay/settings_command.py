@@ -7,7 +7,7 @@ import json
 from rich.table import Table
 
 from replay.console import out
-from replay.offline import Json
+from replay.options import Json
 from stream.settings import Settings, load_settings, setting_source
 
 

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from replay.console import out, progress_bar
-from replay.offline import Json
+from replay.options import Json
 from replay.shopper_stream import ShopperStream
 from replay.shoppers import ShopperSettings
 from replay.synthetic_file import write_log

@@ -10,7 +10,7 @@ import typer
 from confluent_kafka.admin import AdminClient
 
 from replay.console import out
-from replay.offline import Brokers, Json
+from replay.options import Brokers, Json
 from stream.settings import Settings, load_settings
 from stream.topic_check import differences
 from stream.topics import ensure_topics, partition_counts, plans

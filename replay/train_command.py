@@ -25,7 +25,8 @@ from model.vocabulary import Vocabulary
 from replay import datasets
 from replay.catalogue import Catalogue, catalogue_for
 from replay.console import log, out, progress_bar
-from replay.offline import (
+from replay.offline import sample, show, training_bar
+from replay.options import (
     Category,
     Files,
     Format,
@@ -42,9 +43,6 @@ from replay.offline import (
     TestFrom,
     check_items,
     event_filter,
-    sample,
-    show,
-    training_bar,
 )
 from replay.split import Split, check_split, read_split
 from stream.settings import load_settings

@@ -10,7 +10,7 @@ import typer
 
 from replay.certificate import EVENTS, read_certificate
 from replay.console import log, moment, out, progress_bar
-from replay.offline import Json
+from replay.options import Json
 from replay.verification import verify as verify_topic
 from stream.settings import load_settings
 

@@ -10,7 +10,7 @@ import typer
 
 from model.registry import Registry
 from replay.console import moment, out
-from replay.offline import Brokers, Json, RegistryDir
+from replay.options import Brokers, Json, RegistryDir
 from stream.logs import escaped
 from stream.settings import load_settings
 from stream.subscriber import recommendations

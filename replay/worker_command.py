@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from replay.console import start_logs
-from replay.offline import Brokers, RegistryDir
+from replay.options import Brokers, RegistryDir
 from stream.app import run_worker
 from stream.settings import load_settings
 

@@ -13,7 +13,7 @@ from nextclick import BENCHMARKS
 
 ROOT = Path(__file__).parent.parent.parent
 README = (ROOT / "README.md").read_text()
-COMMANDS = {name for name, command in get_command(nextclick.app).commands.items()}  # type: ignore[attr-defined]
+COMMANDS = set(get_command(nextclick.app).commands)  # type: ignore[attr-defined]
 LINES = [
     line.strip()
     for block in re.findall(r"```sh\n(.*?)```", README, re.DOTALL)
