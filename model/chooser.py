@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -53,10 +53,13 @@ class Chooser:
     def __init__(self, vocabulary: Vocabulary) -> None:
         self._vocabulary = vocabulary
 
-    def find(self, text: str, limit: int = SHOWN_CANDIDATES) -> list[Item]:
-        """Up to `limit` candidates, the surest first, the most popular first among equals."""
+    def find(self, text: str, limit: int = SHOWN_CANDIDATES, *, misspelt: bool = True) -> list[Item]:
+        """Up to `limit` candidates, the surest first, the most popular first among equals.
+
+        Words that are nearly right are found when `misspelt`: that takes a look at every word of all titles.
+        """
         found: dict[int, Item] = {}
-        for candidates in self._tiers(text):
+        for candidates in self._tiers(text, misspelt):
             found |= {index: self.item(index) for index in candidates if index not in found}
             if len(found) >= limit:
                 break
@@ -94,7 +97,7 @@ class Chooser:
         item_id = str(self._vocabulary.item_ids[index])
         return Item(index, item_id, self._vocabulary.titles.get(item_id))
 
-    def _tiers(self, text: str) -> Iterator[list[int]]:
+    def _tiers(self, text: str, misspelt: bool = True) -> Iterator[list[int]]:
         """Indices by how surely they are meant: id, title, part of one, its words, close words."""
         wanted = _plain(text)
         if not wanted:
@@ -110,7 +113,8 @@ class Chooser:
         if not words:
             return
         yield self._with_words([[word] for word in words])
-        yield self._with_words([self._close(word) for word in words])
+        if misspelt:
+            yield self._with_words([self._close(word) for word in words])
 
     def _where(self, holds: Callable[[int], bool], everywhere: bool = False) -> list[int]:
         """The indices for which it holds, of the items with a title or of all, most popular first."""
@@ -167,7 +171,7 @@ def recommend(
     """
     if not items:
         raise ValueError("no item to go on from")
-    columns = _columns(model, items, user_id)
+    columns = session_columns(model.network.columns, model.vocabulary, items, user_id)
     before = {name: values[:-1] for name, values in columns.items()}
     last = {name: values[-1:] for name, values in columns.items()}
     exclude = None
@@ -182,13 +186,15 @@ def recommend(
     ]
 
 
-def _columns(model: Model, items: Sequence[Item], user_id: str | None) -> NumpyColumns:
-    """The session's events as an event's columns have them; None where nothing is known."""
+def session_columns(
+    names: Iterable[str], vocabulary: Vocabulary, items: Sequence[Item], user_id: str | None = None
+) -> NumpyColumns:
+    """A session's events as the columns `names` that a network reads; None where nothing is known."""
     columns: dict[str, Any] = {"item": np.array([item.index for item in items], np.int64)}
-    for name in model.network.columns:
+    for name in names:
         if name == "item":
             continue
-        known = model.vocabulary.attributes.get(name, {})
+        known = vocabulary.attributes.get(name, {})
         values = [
             user_id if name == "user_id" else item.title if name == "title" else known.get(item.item_id)
             for item in items

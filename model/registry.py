@@ -202,15 +202,24 @@ class Registry:
             raise _corrupt(folder, f"{OPTIMIZER} cannot be read: {error}", UNREADABLE) from error
         return WarmStart(model.network.state_dict(), state, model.vocabulary)
 
-    def versions(self) -> list[dict[str, Any]]:
-        """The manifests of all versions, oldest first, each with `scores` and whether it is `champion`."""
+    def versions(self, refused: list[RefusedVersion] | None = None) -> list[dict[str, Any]]:
+        """The manifests of all versions, oldest first, each with `scores` and whether it is `champion`.
+
+        One that cannot be read is put into `refused`; without it RefusedVersion is raised.
+        """
         champion = self.champion()
         rows = []
         for folder in sorted(self.root.glob("*")) if self.root.is_dir() else []:
             if folder.is_dir() and not folder.name.startswith(".") and folder.name != REPORTS:
-                manifest = self._manifest(folder)
-                scores = json.loads(self._verified(folder, SCORES, manifest["sha256"][SCORES]))
-                rows.append({**manifest, "scores": scores, "champion": folder.name == champion})
+                try:
+                    manifest = self._manifest(folder)
+                    scores = json.loads(self._verified(folder, SCORES, manifest["sha256"][SCORES]))
+                except RefusedVersion as error:
+                    if refused is None:
+                        raise
+                    refused.append(error)
+                else:
+                    rows.append({**manifest, "scores": scores, "champion": folder.name == champion})
         return rows
 
     def champion(self) -> str | None:

@@ -153,21 +153,26 @@ class Stepper:
 
     @torch.inference_mode()
     def step(
-        self, columns: NumpyColumns, rows: Rows, exclude: npt.NDArray[np.int64] | None = None
+        self,
+        columns: NumpyColumns,
+        rows: Rows,
+        exclude: npt.NDArray[np.int64] | None = None,
+        *,
+        k: int | None = None,
     ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32], Rows]:
         """One step of B sessions: → item indices B×k, best first, their scores, and the packed states after.
 
         `exclude` holds item indices not to be listed, B×M, padded with -1. Rows with fewer
-        than k listable items end in -1 / -inf.
+        than k listable items end in -1 / -inf. `k` is another length than the stepper's own.
         """
         sessions = len(rows)
         if self.deterministic and sessions != self.wave_size:
-            return self._step_padded(columns, rows, exclude)
+            return self._step_padded(columns, rows, exclude, k)
         state = self._to_device(self.layout.unpack(rows))
         masked = None if exclude is None else torch.from_numpy(exclude).to(self.device)
         with self.lock.reading():
             output_BH, state = self.network.advance(self.inputs(columns), state)
-            ids_Bk, scores_Bk = self._list(output_BH, masked)
+            ids_Bk, scores_Bk = self._list(output_BH, masked, k)
         return ids_Bk.cpu().numpy(), scores_Bk.float().cpu().numpy(), self.layout.pack(state, sessions)
 
     @torch.inference_mode()
@@ -190,16 +195,19 @@ class Stepper:
             chosen = np.minimum(np.arange(start, start + self.wave_size), sessions - 1)
             yield chosen, min(self.wave_size, sessions - start)
 
-    def _list(self, output_BH: Tensor, exclude_BM: Tensor | None) -> tuple[Tensor, Tensor]:
+    def _list(
+        self, output_BH: Tensor, exclude_BM: Tensor | None, k: int | None = None
+    ) -> tuple[Tensor, Tensor]:
         """The k best listable items and their scores."""
+        k = k or self.k
         if self.shortlist is not None:
-            return self.shortlist.best(output_BH, self.k, exclude_BM)
+            return self.shortlist.best(output_BH, k, exclude_BM)
         if isinstance(self.network, SampledNetwork) and self._bias is not None:
-            return top_of(self.network.score(output_BH, self._bias.now()), self.k, exclude_BM)
-        return top_of(self.network.score(output_BH), self.k, exclude_BM)
+            return top_of(self.network.score(output_BH, self._bias.now()), k, exclude_BM)
+        return top_of(self.network.score(output_BH), k, exclude_BM)
 
     def _step_padded(
-        self, columns: NumpyColumns, rows: Rows, exclude: npt.NDArray[np.int64] | None
+        self, columns: NumpyColumns, rows: Rows, exclude: npt.NDArray[np.int64] | None, k: int | None
     ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32], Rows]:
         parts = []
         for chosen, real in self._padded_parts(len(rows)):
@@ -207,6 +215,7 @@ class Stepper:
                 {name: column[chosen] for name, column in columns.items()},
                 rows[chosen],
                 None if exclude is None else exclude[chosen],
+                k=k,
             )
             parts.append(tuple(array[:real] for array in part))
         ids, scores, after = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
