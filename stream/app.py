@@ -28,6 +28,7 @@ from model.errors import NextclickError
 from stream.announcements import SHADOW_KEY
 from stream.live_model import LiveModel
 from stream.logs import happening, log_failure, tells_json
+from stream.page_views import add_page
 from stream.pipeline import Pipeline
 from stream.settings import Settings
 from stream.succession import Succession
@@ -133,6 +134,7 @@ class WorkerApp:
         self.succession = Succession(settings, live, self.pipeline.shadow, self.telemetry.registry)
         self._add_topology()
         add_views(self.faust, self.pipeline)
+        add_page(self.faust, settings, self.pipeline)
 
     @property
     def can_finish(self) -> bool:

@@ -18,6 +18,7 @@ from confluent_kafka import TopicPartition
 from stream.fence import Fence
 from stream.following import FollowMetrics, recall_events
 from stream.live_model import LiveModel
+from stream.newest_lists import NewestLists
 from stream.partition import OpenPartition
 from stream.processor import Processor, SteppedWave
 from stream.recovery import Recovery
@@ -69,6 +70,7 @@ class Pipeline:
         self.block_cache = make_block_cache(settings.block_cache_bytes)
         # Held while a partition leaves the table, so that nobody asks a store that is being closed.
         self._leaving = threading.Lock()
+        self.newest = NewestLists()
         self.shadow = Shadow(settings.shadow_sessions)
         self._processor = Processor(live, settings.recent_items, shadow=self.shadow)
         self._followed_until: dict[int, int] = {}
@@ -136,6 +138,12 @@ class Pipeline:
         with self._leaving:
             yield list(self._processor.partitions.values())
 
+    @property
+    def event_time_ms(self) -> int | None:
+        """How far event time has come in the newest partition; None before any event."""
+        partitions = list(self._processor.partitions.values())
+        return max((partition.durable.watermark.ms for partition in partitions), default=0) or None
+
     def start(self) -> None:
         """Start publishing, then reading."""
         self._started = True
@@ -186,6 +194,7 @@ class Pipeline:
     def _written(self, stepped: SteppedWave) -> None:
         self._processor.written = stepped.number
         self.telemetry.add(stepped)
+        self.newest.add(stepped)
         with self._changed:
             self._under_way -= 1
             self._events_under_way -= stepped.size

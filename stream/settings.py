@@ -157,6 +157,9 @@ class Settings(KafkaSecurity, BaseSettings):
     metrics_port: int | None = Field(
         None, ge=1, le=65_535, description="of `retrain --every` and `archive`: Prometheus series at web_host"
     )
+    web_events: bool = Field(
+        False, description="whether POST /api/events takes events, as the page sends them"
+    )
     log_level: str = Field("INFO", pattern=r"^(DEBUG|INFO|WARNING|ERROR)$")
 
     @field_validator("follow")

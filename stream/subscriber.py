@@ -90,6 +90,11 @@ def _received(message: Message) -> Received | None:
             "Another program writes to this topic.",
             "Name the right topic with NEXTCLICK_RECOMMENDATIONS_TOPIC.",
         ) from None
+    return received_of(message, recommendation)
+
+
+def received_of(message: Message, recommendation: Recommendation) -> Received:
+    """A decoded list with the place and the headers of its record."""
     headers = {
         name: value.decode() if isinstance(value, bytes) else str(value or "")
         for name, value in dict(message.headers() or []).items()

@@ -1,0 +1,79 @@
+"""Whether the brokers answer, asked every two seconds while somebody wants to know.
+
+A thread of its own, since a broker that is away lets its client wait; it ends when nobody has asked
+for a while. What the worker does without its brokers is not decided here.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from dataclasses import dataclass
+
+from confluent_kafka import KafkaException
+from confluent_kafka.admin import AdminClient
+
+from stream.settings import Settings
+
+ASK_EVERY_S = 2.0
+ANSWER_TIMEOUT_S = 1.5
+WANTED_S = 15.0
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class BrokerState:
+    """Whether they answered when last asked, since when (epoch ms) that is so, and their last error."""
+
+    reachable: bool
+    since_ms: int
+    error: str = ""
+
+
+class BrokerWatch:
+    """Asks for the metadata of one topic; `state` is None before the first answer."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._lock = threading.Lock()
+        self._wanted_until_s = 0.0
+        self._is_running = False
+        self._woken = threading.Event()
+        self._state: BrokerState | None = None
+
+    def state(self) -> BrokerState | None:
+        """The newest state; has it asked for, for a while from now on."""
+        with self._lock:
+            self._wanted_until_s = time.monotonic() + WANTED_S
+            if not self._is_running:
+                self._is_running = True
+                threading.Thread(target=self._run, name="broker-watch", daemon=True).start()
+            return self._state
+
+    def _run(self) -> None:
+        # Its own log would repeat every failed connection.
+        admin = AdminClient({**self._settings.kafka_config(), "log_level": 0})
+        while True:
+            self._ask(admin)
+            self._woken.wait(ASK_EVERY_S)
+            with self._lock:
+                if time.monotonic() > self._wanted_until_s:
+                    self._is_running = False
+                    # What was true a while ago is not to be shown as if it were.
+                    self._state = None
+                    return
+
+    def _ask(self, admin: AdminClient) -> None:
+        try:
+            admin.list_topics(self._settings.events_topic, timeout=ANSWER_TIMEOUT_S)
+            reachable, error = True, ""
+        except KafkaException as problem:
+            reachable, error = False, problem.args[0].str()
+        before = self._state
+        since_ms = int(time.time() * 1000)
+        if before is not None and before.reachable == reachable:
+            since_ms = before.since_ms
+        elif before is not None:
+            logger.warning("Kafka %s", "answers again" if reachable else f"does not answer: {error}")
+        self._state = BrokerState(reachable, since_ms, error)
