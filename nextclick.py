@@ -129,6 +129,10 @@ BENCHMARKS = {
         "Training events/s, time of a step and memory of networks at a size, beside the machine's peak.",
         "--models 'gru4rec feature-lstm' --items 37483",
     ),
+    "page": (
+        "The live page's first paint, bytes and click to list, and what open pages cost the worker's rate.",
+        "clicks.csv.xz --pages 50",
+    ),
 }
 
 

@@ -2,26 +2,27 @@
 
 Trains a first model on the earlier part of a log, starts the real worker as a process of
 its own, replays the later part and shows the lists as they come, with rolling Recall@20
-beside POP's. The in-process broker keeps only the last few MB of a partition, so the
-replay waits for the worker.
+beside POP's; its live page takes clicks, and on a terminal stays until Ctrl-C. The in-process
+broker keeps only the last few MB of a partition, so the replay waits for the worker.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
+import socket
 import sys
 import tempfile
 import threading
 import time
+import urllib.request
 from collections import Counter, deque
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 from confluent_kafka import Producer
-from rich.console import Group
 from rich.live import Live
-from rich.table import Table
 
 from model import train as training
 from model.config import ModelConfig
@@ -30,7 +31,7 @@ from model.registry import Registry
 from model.sessions import SessionRule, Sessions, temporal_split
 from model.vocabulary import Vocabulary
 from replay import datasets
-from replay.console import Terminal
+from replay.demo_screen import console, say, summary, view
 from replay.run import ReplayReport, replay_frames
 from stream.settings import Settings, load_settings
 from stream.subscriber import Received, recommendations
@@ -39,12 +40,10 @@ from stream.worker_process import START_TIMEOUT_S, WorkerProcess, free_port
 
 BUNDLED = Path(__file__).parent.parent / "deploy" / "data" / "online_retail.csv.xz"
 BROKER_PARTITIONS = 4
+USUAL_PORT = 6066
 LAG_LIMIT = 3_000
 TRAINING_EVENTS = 250_000
 SHOWN_LISTS = 8
-SYSTEM_NAMES = {"champion": "GRU4Rec", "pop": "POP", "window_pop": "POP of the last hour"}
-SHOWN_ITEMS = 4
-console = Terminal(soft_wrap=True)
 
 
 class EmbeddedBroker:
@@ -96,35 +95,6 @@ def train_first_model(earlier: pd.DataFrame, registry: Registry, epochs: int) ->
         f"{result.events / result.seconds:,.0f} training events/s",
         highlight=False,
     )
-
-
-def view(
-    newest: deque[Received], titles: dict[str, str], status: dict[str, Any], sent: int, total: int
-) -> Group:
-    """The screen: the newest lists, then the numbers."""
-    lists = Table(title="newest lists", expand=True)
-    for name in ("session", "event", "recommended next, best first"):
-        lists.add_column(name, no_wrap=True, overflow="ellipsis", ratio=8 if name.startswith("rec") else None)
-    for received in newest:
-        shown = received.recommendation
-        names = " · ".join(titles.get(item, item).capitalize() for item in shown.items[:SHOWN_ITEMS])
-        lists.add_row(shown.session_id, f"#{received.headers.get('position', '?')}", names)
-    return Group(lists, numbers(status, sent, total))
-
-
-def numbers(status: dict[str, Any], sent: int, total: int) -> Table:
-    """Quality beside POP's, and how far the replay is."""
-    table = Table(expand=True)
-    for name in ("", "rolling Recall@20", "rolling MRR@20", "events scored"):
-        table.add_column(name)
-    for system, quality in status["quality"].items():
-        rolling = quality["rolling"]
-        values = (f"{rolling['recall_at_20']:.3f}", f"{rolling['mrr_at_20']:.3f}", f"{rolling['events']:,}")
-        table.add_row(SYSTEM_NAMES[system], *values)
-    table.caption = (
-        f"{sent:,} of {total:,} events replayed · {status['lists']:,} lists · model {status['model']}"
-    )
-    return table
 
 
 def follow(
@@ -183,41 +153,40 @@ def follow(
             time.sleep(0.25)
 
 
-def say(
-    newest: deque[Received], titles: dict[str, str], status: dict[str, Any], sent: int, total: int
-) -> None:
-    """One line each for the newest list and the numbers, where there is no terminal."""
-    quality = {system: values["rolling"]["recall_at_20"] for system, values in status["quality"].items()}
-    console.print(
-        f"{sent:,} of {total:,} events, {status['lists']:,} lists, rolling Recall@20 "
-        f"{quality['champion']:.3f} (POP {quality['pop']:.3f})",
-        highlight=False,
-    )
-    if newest:
-        shown = newest[0].recommendation
-        names = " · ".join(titles.get(item, item).capitalize() for item in shown.items[:SHOWN_ITEMS])
-        console.print(f"  session {shown.session_id}: {names}", highlight=False, markup=False)
+def at_rest(worker: WorkerProcess, sure: int) -> tuple[dict[str, Any], int]:
+    """The status when `sure` events and those of the live page are served, and how many these are."""
+    posted = 0
+
+    def served(status: dict[str, Any]) -> bool:
+        nonlocal posted
+        with urllib.request.urlopen(f"{worker.address}/api/live", timeout=5) as answer:
+            posted = json.load(answer)["posted"]
+        accounting = status["accounting"]
+        return not accounting["in_flight"] and accounting["read"] == sure + posted
+
+    return worker.wait_until(served, "rest"), posted
 
 
-def summary(status: dict[str, Any], report: ReplayReport, exit_code: int) -> bool:
-    """Print how it went; → whether all is as it should be."""
-    accounting, quality = status["accounting"], status["quality"]
-    served = accounting["stepped"] + accounting["unknown"]
-    good = accounting["holds"] and served == status["lists"] == report.sure and exit_code == 0
-    console.rule("summary")
-    champion, pop = quality["champion"]["total"], quality["pop"]["total"]
-    console.print(
-        f"{report.sure:,} events in, {status['lists']:,} lists out, {report.rate:,.0f} events/s\n"
-        f"Recall@20 {champion['recall_at_20']:.3f}, MRR@20 {champion['mrr_at_20']:.3f} over "
-        f"{champion['events']:,} events that had a list before them\n"
-        f"POP on the same events: Recall@20 {pop['recall_at_20']:.3f}, MRR@20 {pop['mrr_at_20']:.3f}\n"
-        f"read {accounting['read']:,} = stepped {accounting['stepped']:,} "
-        f"+ duplicate {accounting['duplicate']:,} + unknown {accounting['unknown']:,} "
-        f"+ ended {accounting['ended']:,} + dead-lettered {accounting['dead_lettered']:,}: "
-        f"{'holds' if accounting['holds'] else 'BROKEN'}",
-        highlight=False,
-    )
-    return bool(good)
+def stay(worker: WorkerProcess) -> None:
+    """Serve the live page until Ctrl-C."""
+    console.print(f"[bold]the live page stays at {worker.address}[/]; Ctrl-C ends it")
+    try:
+        while True:
+            worker.check()
+            time.sleep(0.5)
+    except KeyboardInterrupt:
+        return
+
+
+def web_port() -> int:
+    """The usual port of a worker, or a free one where that is taken."""
+    with socket.socket() as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind(("127.0.0.1", USUAL_PORT))
+        except OSError:
+            return free_port()
+    return USUAL_PORT
 
 
 def run(files: list[Path], *, epochs: int, seconds: float) -> int:
@@ -237,7 +206,8 @@ def run(files: list[Path], *, epochs: int, seconds: float) -> int:
             partitions=BROKER_PARTITIONS,
             registry_dir=folder / "registry",
             state_dir=folder / "state",
-            web_port=free_port(),
+            web_port=web_port(),
+            web_events=True,
             worker_id="demo",
         )
         broker.make_topics(settings)
@@ -248,23 +218,19 @@ def run(files: list[Path], *, epochs: int, seconds: float) -> int:
         try:
             worker.wait_ready()
             console.print(
-                f"replaying the later {len(later):,} events through the worker; "
-                f"metrics at {worker.address}/metrics",
+                f"replaying the later {len(later):,} events through the worker\n"
+                f"[bold]its live page: {worker.address}[/], metrics at {worker.address}/metrics",
                 highlight=False,
             )
             span_s = (later["event_time_ms"].iloc[-1] - later["event_time_ms"].iloc[0]) / 1000
             titles = registry.load().vocabulary.titles
             report = follow(worker, settings, later, titles, max(1.0, span_s / seconds) if seconds else None)
-            status = worker.status()
-            worker.check()
+            good = summary(*at_rest(worker, report.sure), report)
+            if console.is_terminal:
+                stay(worker)
         finally:
             exit_code = worker.stop()
-        if status is None:
-            raise NextclickError(
-                "the worker did not answer at the end", "There is no summary.", "Run it again."
-            )
-        good = summary(status, report, exit_code)
-    if not good:
+    if not (good := good and exit_code == 0):
         console.print("[bold red]something does not add up; see above[/]")
     return 0 if good else 1
 

@@ -4,6 +4,7 @@
 import { keyed, make, say } from "./element.js";
 
 const SPAN_S = 600;
+const LEAST_S = 120;
 let loading = null;
 
 export function library() {
@@ -51,7 +52,7 @@ export class Chart {
     this.chart = new uPlot(
       {
         ...size, legend: { show: false }, cursor: { show: false }, padding: [8, 8, 0, 0], bands, series: lines,
-        scales: { x: { time: true, range: (_, low, high) => [high - SPAN_S, high] }, y: { range: (_, low, high) => [0, Math.max(high * 1.1, this.top) || 1] } },
+        scales: { x: { time: true, range: (_, low, high) => [Math.max(high - SPAN_S, Math.min(low, high - LEAST_S)), high] }, y: { range: (_, low, high) => [0, Math.max(high * 1.1, this.top) || 1] } },
         axes: [
           { ...axis, space: 70, values: (_, splits) => splits.map((at) => new Date(at * 1000).toLocaleTimeString("en-GB").slice(0, splits[1] - splits[0] < 60 ? 8 : 5)) },
           { ...axis, size: this.wide(), space: 32, values: (_, splits) => splits.map((value) => this.format(value, true)) },

@@ -72,6 +72,8 @@ export function themed() {
   for (const chart of charts) chart.build();
 }
 
+const day = (at) => new Date(at).toLocaleDateString("en-GB", { day: "numeric", month: "short", timeZone: "UTC" });
+
 let last = null;
 export function show() {
   if (last) requestAnimationFrame(() => { for (const chart of charts) chart.resize(); draw(last); });
@@ -87,7 +89,7 @@ function draw(now) {
     ["lag", compact(now.lag), "records wait"],
     ["open sessions", compact(now.sessions), `${now.partitions.length} of ${now.partitions_total} partitions here`],
     ["Recall@20", share(champion.recall_at_20[0]), lead === null ? "no event scored yet" : `POP ${share(pop.recall_at_20[0])}, lead ${lead < 0 ? "−" : "+"}${Math.abs(lead).toFixed(3)}`],
-    ["event time", now.event_time_ms ? moment(now.event_time_ms).slice(0, 10) : "–", now.event_time_ms ? moment(now.event_time_ms).slice(11) : "no event yet"],
+    ["event time", now.event_time_ms ? day(now.event_time_ms) : "–", now.event_time_ms ? moment(now.event_time_ms) : "no event yet"],
   ]);
   for (const [place, chart] of charts.entries()) {
     if (place < 2) say(chart.explain, `Newest ${count(Math.min(now.quality_window, champion.events))} scored events; 95 % bands by session.`);
