@@ -157,12 +157,17 @@ class ListWatch:
                 received = received_of(message, decode_recommendation(message.value() or b""))
             except msgspec.DecodeError:
                 continue
-            with self._lock:
-                session = followed.get(message.key() or b"")
-                if session is None:
-                    continue
-                event_id = received.recommendation.event_id
-                session.lists[event_id] = received
-                waiting = session.waiting.pop(event_id, None)
-            if waiting is not None:
-                waiting.set_result(received)
+            self.take_in(message.key() or b"", received)
+
+    def take_in(self, key: bytes, received: Received) -> None:
+        """Hand a list to who waits for it, or keep it for who will; nothing where nobody follows."""
+        with self._lock:
+            session = self._followed.get(key)
+            if session is None:
+                return
+            event_id = received.recommendation.event_id
+            session.lists[event_id] = received
+            waiting = session.waiting.pop(event_id, None)
+        # Who has given it up is not told.
+        if waiting is not None and waiting.set_running_or_notify_cancel():
+            waiting.set_result(received)

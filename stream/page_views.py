@@ -86,6 +86,8 @@ def add_page(app: faust.App, settings: Settings, pipeline: Pipeline) -> None:
     clicks = Clicks(settings, ListWatch(settings))
     snapshot = LiveSnapshot(settings, pipeline, BrokerWatch(settings), lambda: clicks.posted)
     streams = LiveStreams(snapshot)
+    # Something true to say from the first request on.
+    snapshot.look()
     looks = ThreadPoolExecutor(1, thread_name_prefix="looks")
     server: Any = app.web
     server.web_app.on_shutdown.append(streams.close)

@@ -3,7 +3,8 @@
 First paint is Chromium's own first-contentful-paint of fresh profiles on a worker at rest. Click to
 list is timed in the page, from the click to the drawn list, event and list both by way of Kafka. The
 cost is the worker's events/s on a backlog with so many open streams beside the rate without any, the
-two in turn; the readers of the streams are a process of its own that throws away what it reads.
+two in turn, and its core time per event, which neighbours on the machine sway less. The readers of
+the streams are a process of its own that throws away what it reads.
 """
 
 from __future__ import annotations
@@ -123,8 +124,8 @@ def click(browser: Browser, address: str, clicks: int) -> dict[str, Any]:
     return {"click_to_list_ms": {"p50": p50, "p95": p95, "p99": p99}, "clicks": clicks}
 
 
-def rate(settings: Settings, folder: Path, run: int, events: int, pages: int) -> float:
-    """Events/s of a worker on the backlog, with so many open pages."""
+def rate(settings: Settings, folder: Path, run: int, events: int, pages: int) -> tuple[float, float]:
+    """Events/s of a worker on the backlog with so many open pages, and its core-microseconds per event."""
     changes = {
         "group_id": f"{settings.group_id}-{run}",
         "state_dir": folder / f"state-{run}",
@@ -140,7 +141,7 @@ def rate(settings: Settings, folder: Path, run: int, events: int, pages: int) ->
         observation = Observation(worker.process.pid)
         with open_streams(settings, pages):
             follow_worker(worker, events, observation, timeout_s=60)
-        return observation.rate
+        return observation.rate, observation.core_us_per_event
     finally:
         worker.stop()
 
@@ -148,16 +149,20 @@ def rate(settings: Settings, folder: Path, run: int, events: int, pages: int) ->
 def cost(settings: Settings, folder: Path, frame: pd.DataFrame, pages: int, rounds: int) -> dict[str, Any]:
     """The rate with and without open pages, in turn, and what the pages take of it."""
     replay_frames(settings, [frame])
-    rates: dict[int, list[float]] = {0: [], pages: []}
+    found: dict[int, list[tuple[float, float]]] = {0: [], pages: []}
     for run in range(2 * rounds):
         # 0 n n 0: a machine that grows slower favours neither.
         open_ = pages if run % 4 in (1, 2) else 0
-        rates[open_].append(rate(settings, folder, run, len(frame), open_))
-    without, with_ = (float(np.median(rates[count])) for count in (0, pages))
+        found[open_].append(rate(settings, folder, run, len(frame), open_))
+    (rate_without, us_without), (rate_with, us_with) = (np.median(found[n], axis=0) for n in (0, pages))
     return {
-        "events_per_s_without_pages": [round(value) for value in rates[0]],
-        f"events_per_s_with_{pages}_pages": [round(value) for value in rates[pages]],
-        "cost_of_pages_percent": round(100 * (1 - with_ / without), 2),
+        "pages": pages,
+        "events_per_s_without_pages": [round(of) for of, _ in found[0]],
+        "events_per_s_with_pages": [round(of) for of, _ in found[pages]],
+        "core_us_per_event_without_pages": [round(us, 1) for _, us in found[0]],
+        "core_us_per_event_with_pages": [round(us, 1) for _, us in found[pages]],
+        "rate_lost_percent": round(float(100 * (1 - rate_with / rate_without)), 2),
+        "core_time_more_percent": round(float(100 * (us_with / us_without - 1)), 2),
     }
 
 
