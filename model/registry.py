@@ -29,7 +29,7 @@ from model.champions import Champions
 from model.config import ModelConfig
 from model.durable import sync_folder, write_durably
 from model.errors import NextclickError
-from model.network import Network
+from model.network import Counted, Network
 from model.networks import build
 from model.version_files import VERSION_NAME, declared_shapes, read_file, shape_difference
 from model.vocabulary import Vocabulary
@@ -156,7 +156,7 @@ class Registry:
             declared = declared_shapes(contents[WEIGHTS])
             # Takes no memory, however large the config says that it is.
             with torch.device("meta"):
-                expected = build(config, vocabulary).state_dict()
+                expected = build(config, vocabulary)
         except (KeyError, TypeError, ValueError, AttributeError, OverflowError, RuntimeError) as error:
             raise _corrupt(folder, f"its files cannot be read: {error}", UNREADABLE) from error
         if not isinstance(scores, dict):
@@ -164,7 +164,10 @@ class Registry:
         if manifest["items"] != len(vocabulary):
             what = f"the vocabulary has {len(vocabulary)} items, the manifest {manifest['items']}"
             raise _corrupt(folder, what, MISMATCH)
-        difference = shape_difference(declared, expected)
+        # What is counted has sizes that only the data say; the file itself bounds them.
+        difference = shape_difference(
+            declared, expected.state_dict(), sizes=not isinstance(expected, Counted)
+        )
         if difference:
             what = f"the weights are not those of {len(vocabulary)} items and of its config: {difference}"
             raise _corrupt(folder, what, MISMATCH)

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
+from stream.logs import happening
 from stream.settings import Settings
 
 ASK_EVERY_S = 2.0
@@ -75,5 +76,9 @@ class BrokerWatch:
         if before is not None and before.reachable == reachable:
             since_ms = before.since_ms
         elif before is not None:
-            logger.warning("Kafka %s", "answers again" if reachable else f"does not answer: {error}")
+            logger.warning(
+                "Kafka %s",
+                "answers again" if reachable else f"does not answer: {error}",
+                extra=happening("kafka_back" if reachable else "kafka_away", error=error),
+            )
         self._state = BrokerState(reachable, since_ms, error)

@@ -18,6 +18,7 @@ from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 
 from model.errors import NextclickError
 from stream.events import decode_recommendation
+from stream.logs import happening
 from stream.session_view import partition_of
 from stream.settings import Settings
 from stream.subscriber import Received, received_of
@@ -116,7 +117,9 @@ class ListWatch:
             finally:
                 consumer.close()
         except KafkaException as error:
-            logger.warning("waiting for lists failed: %s", error)
+            logger.warning(
+                "waiting for lists failed: %s", error, extra=happening("list_watch_failed", error=str(error))
+            )
             with self._lock:
                 self._failure = error
                 self._forget_thread()

@@ -22,6 +22,7 @@ from model.registry import Registry
 from stream.catalogue import MOST_FOUND, Catalogue
 from stream.clicks import Answered, Clicks
 from stream.events import MAX_EVENT_BYTES, RejectedEvent, decode_event
+from stream.logs import happening
 from stream.model_cards import model_cards
 from stream.pipeline import Pipeline
 from stream.session_view import partition_of
@@ -154,7 +155,11 @@ def add_api(app: faust.App, settings: Settings, pipeline: Pipeline, clicks: Clic
             try:
                 return self.json(listed(await clicks.post(event)))
             except NextclickError as error:
-                logger.warning("an event by HTTP failed: %s", error.what)
+                logger.warning(
+                    "an event by HTTP failed: %s",
+                    error.what,
+                    extra=happening("http_event_failed", error=error.what),
+                )
                 return self.json({"error": f"{error.what}. {error.meaning} {error.remedy}"}, status=503)
 
     def listed(answered: Answered) -> dict[str, Any]:

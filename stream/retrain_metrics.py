@@ -20,6 +20,7 @@ from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamil
 from prometheus_client.registry import Collector
 
 from model.registry import REPORTS
+from stream.logs import happening
 
 OUTCOMES = ("accepted", "refused", "failed")
 STEPS = ("read", "split", "train", "evaluate", "gate", "finish", "save", "promote", "announce")
@@ -117,7 +118,12 @@ class RetrainMetrics(Collector):
                 report = msgspec.json.decode(path.read_bytes(), type=_Report)
                 begin = datetime.strptime(run, "%Y%m%dT%H%M%S%fZ").replace(tzinfo=UTC)
             except (OSError, ValueError) as error:
-                logger.warning("the report %s cannot be read, its run is not counted: %s", path, error)
+                logger.warning(
+                    "the report %s cannot be read, its run is not counted: %s",
+                    path,
+                    error,
+                    extra=happening("report_unreadable", path=str(path), error=str(error)),
+                )
                 continue
             self._runs[report.outcome] += 1
             self._newest_s[report.outcome] = begin.timestamp()

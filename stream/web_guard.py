@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 import orjson
 from aiohttp import web
 
+from stream.logs import happening
 from stream.rate_limit import RateLimit
 from stream.settings import Settings
 
@@ -95,7 +96,9 @@ class WebGuard:
             raise
         except Exception:
             # A view that fails is its request's failure: what the worker is for goes on.
-            logger.exception("the web view of %r failed", request.path)
+            logger.exception(
+                "the web view of %r failed", request.path, extra=happening("view_failed", path=request.path)
+            )
             return json_error(500, "the view failed; the worker's log says why")
 
     async def add_headers(self, request: web.Request, response: web.StreamResponse) -> None:

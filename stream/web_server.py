@@ -16,6 +16,7 @@ from aiohttp import web
 from aiohttp.http_exceptions import LineTooLong
 from faust.web.drivers.aiohttp import Web
 
+from stream.logs import happening
 from stream.web_guard import MAX_BODY_BYTES, WebGuard, json_error
 
 MAX_CONNECTIONS = 256
@@ -91,9 +92,16 @@ class _Connection(web.RequestHandler):
         """The answer to what no view was asked for. Its words are not those of the client."""
         kind = type(exc).__name__
         if status >= 500:
-            logger.error("a web request failed: %s", kind, exc_info=exc)
+            logger.error(
+                "a web request failed: %s", kind, exc_info=exc, extra=happening("request_failed", error=kind)
+            )
         else:
-            logger.info("refused what is no HTTP request from %s: %s", request.remote, kind)
+            logger.info(
+                "refused what is no HTTP request from %s: %s",
+                request.remote,
+                kind,
+                extra=happening("request_refused", client=str(request.remote), error=kind),
+            )
         if request.writer.output_size > 0:
             raise ConnectionError("an answer is under way already")
         if isinstance(exc, LineTooLong):
