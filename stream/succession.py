@@ -76,7 +76,7 @@ class Succession:
                 "the promotion of %s stands: %s",
                 trial.champion,
                 found,
-                extra=happening("promotion_stands", version=trial.champion, **found),
+                extra=happening("promotion_stands", champion=trial.champion, found=found),
             )
             self._shadow.trial = None
 
@@ -90,7 +90,7 @@ class Succession:
                     trial.champion,
                     former,
                     found,
-                    extra=happening("rolled_back", version=trial.champion, back_to=former, **found),
+                    extra=happening("rolled_back", champion=trial.champion, back_to=former, found=found),
                 )
             if self._registry.champion() == former:
                 announce(self._settings, former)

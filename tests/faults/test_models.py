@@ -71,7 +71,7 @@ def test_an_announcement_that_cannot_be_followed_is_refused_and_a_good_one_is(
         announce(settings, json.dumps({"version": good.version}).encode())
         status = process.wait_until(lambda s: s["model"] != first.version, "the swap")
         assert status["model"] == good.version
-        assert process.log().count("refused") == 4
+        assert process.log().count("version_refused") == 4
         replay_frames(settings, [frame.iloc[half:]])
         process.wait_until(all_committed(settings), "the rest")
         stop(process)

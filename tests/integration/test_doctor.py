@@ -21,7 +21,7 @@ from stream.store_look import look_into, store_path
 from stream.worker_process import WorkerProcess
 from tests.commands import run
 from tests.conftest import settings_of_its_own, train_small
-from tests.serving import served, worker
+from tests.serving import all_committed, worker
 
 pytestmark = pytest.mark.kafka
 LOG = markov_shoppers(sessions=60, items=40, seed=5)
@@ -35,7 +35,7 @@ def serving(kafka: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tu
     train_small(LOG, Registry(settings.registry_dir))
     replay_frames(settings, [LOG.frame])
     with worker(settings, folder) as process:
-        process.wait_until(served(len(LOG.frame)), "the whole log")
+        process.wait_until(all_committed(settings), "the whole log")
         yield settings, process
 
 
@@ -65,8 +65,10 @@ def test_all_is_well_beside_a_running_worker_and_nothing_is_changed(
     answer: dict[str, Any] = json.loads(examined.stdout)
     assert answer["ok"]
     found = {row["check"]: row for row in answer["findings"]}
+    # The disk is this machine's own: it may be rather full.
+    assert found["disk"]["verdict"] in ("PASS", "WARN")
     well = ("broker", "authentication", "topics", "co-partitioning", "message size", "group", "lag")
-    local = ("events", "clock", "model", "device", "stores", "disk", "worker")
+    local = ("events", "clock", "model", "device", "stores", "worker")
     assert {name: found[name]["verdict"] for name in well + local} == dict.fromkeys(well + local, "PASS")
     assert settings.worker_id in found["group"]["found"]
     assert found["lag"]["found"] == "0 events"

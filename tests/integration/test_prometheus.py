@@ -90,6 +90,8 @@ def stack(kafka: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stac
         replay_frames(settings, [later.iloc[most:]])
         serving.wait_until(all_committed(settings), "the rest", timeout_s=120)
         versions = [row["version"] for row in Registry(settings.registry_dir).versions()]
+        since = "nextclick_model_serving_since_seconds"
+        watching.wait_until(lambda: len(watching.series(since)) == len(versions), "scrape of each version")
         yield Stack(settings, watching, serving, addresses, versions, len(earlier) + len(later))
         stop(serving)
 
