@@ -32,6 +32,8 @@ from stream.telemetry import Telemetry
 from stream.waves import Wave
 from stream.worker_metrics import WorkerMetrics
 
+LOOK_PATIENCE_S = 0.5
+
 
 @dataclass(frozen=True)
 class Opening:
@@ -39,9 +41,6 @@ class Opening:
 
     seconds: float
     records: int
-
-
-LOOK_PATIENCE_S = 0.5
 
 
 class Pipeline:

@@ -10,7 +10,6 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from replay.runs import Runs
 
 from model.errors import NextclickError
 from replay.clock import Lateness, Pace
@@ -18,6 +17,7 @@ from replay.demo import BROKER_PARTITIONS, EmbeddedBroker
 from replay.encoding import events_of
 from replay.log_replay import replay_files
 from replay.order import in_event_time_order, is_in_order
+from replay.runs import Runs
 from replay.synthetic import markov_shoppers
 from replay.timeline import between
 from stream.events import decode_event, encode_event
