@@ -55,12 +55,14 @@ class DeadLetters:
         self._raise_error()
 
     def flush(self) -> int:
-        """Wait until every line is there; → `count`. Raises NextclickError when that does not happen."""
+        """Wait until every line sent so far is there; → how many. Raises NextclickError if that fails."""
+        # The log is read ahead, in another thread: more may come meanwhile.
+        count = self.count
         left = self._producer.flush(FLUSH_TIMEOUT_S)
         if left and self._error is None:
             self._error = KafkaError(KafkaError._TIMED_OUT)  # noqa: SLF001 - the library's name of it
         self._raise_error()
-        return self.count
+        return count
 
     def _delivered(self, error: KafkaError | None, message: Message) -> None:
         self._error = self._error or error

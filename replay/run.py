@@ -8,7 +8,7 @@ until it has caught up.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import ExitStack, closing
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -16,6 +16,7 @@ from typing import Any
 
 import pandas as pd
 
+from replay.ahead import ahead
 from replay.certificate import Certifier, start_certificate
 from replay.checkpoint import Position
 from replay.clock import Lateness, Pace
@@ -29,7 +30,8 @@ from stream.settings import Settings
 from stream.topics import ensure_topics
 
 # Encoded at a time, and produced between two looks at the clock, the controls and the lag.
-PIECE_ROWS = 16_384
+PIECE_ROWS = 8_192
+PIECES_AHEAD = 4
 BURST = 256
 FREE_BURST = 2_048
 LONGEST_POLL_S = 0.1
@@ -155,17 +157,16 @@ class Replay:
             check = self._ledger is not None and self._position.row > 0
             # The position is that of a piece: where events come slowly it is a short one.
             rows = PIECE_ROWS if self._ledger is None or self._pace.free else BURST
-            for part in parts:
-                for start in range(0, len(part.frame), rows):
-                    left = None if limit is None else limit - self._position.events + check
-                    if left is not None and left <= 0:
-                        break
-                    events = encode(part.frame.iloc[start : start + rows][:left])
-                    row = part.row + start
-                    if check and self._ledger is not None:
-                        self._ledger.continues(events[:1])
-                        events, row, check = events[1:], row + 1, False
-                    self._send_piece(events, part.loop, row)
+            for events, loop, row in stack.enter_context(ahead(_encoded(parts, rows), PIECES_AHEAD)):
+                left = None if limit is None else limit - self._position.events + check
+                if left is not None and left <= 0:
+                    break
+                if check and self._ledger is not None:
+                    self._ledger.continues(events[:1])
+                    self._send_piece(events[1:left], loop, row + 1)
+                    check = False
+                else:
+                    self._send_piece(events[:left], loop, row)
                 if limit is not None and self._position.events >= limit:
                     break
             if check and self._ledger is not None:
@@ -279,3 +280,10 @@ class Replay:
         if self._ledger is not None:
             report.found, report.others = self._ledger.found, self._ledger.others
         self._progress(report)
+
+
+def _encoded(parts: Iterable[Part], rows: int) -> Generator[tuple[EncodedEvents, int, int], None, None]:
+    """The parts in encoded pieces of `rows` events, each with its loop and its first row."""
+    for part in parts:
+        for start in range(0, len(part.frame), rows):
+            yield encode(part.frame.iloc[start : start + rows]), part.loop, part.row + start
