@@ -2,9 +2,10 @@
 
 Real Kafka both ways, one machine. On the way a retraining goes on from the champion with the newest
 events, on one core and at low priority, as the systemd unit runs it; what the gate accepts is
-swapped in while events come. Later the first version is announced again: a second swap. The
-schedule is open: a list's delay counts from when its event was due (no coordinated omission), on
-one monotonic clock. A log that is too short goes round again, later and with sessions of its own.
+swapped in while events come. Later the first version is announced again: a second swap. The log's
+first tenth is what the first version has learned from; the rest is sent, and once more, later and with
+sessions of its own, where it is too short. The schedule is open: a list's delay counts from when its
+event was due (no coordinated omission), on one monotonic clock.
 """
 
 from __future__ import annotations
@@ -25,10 +26,11 @@ from deploy.benchmarks.endurance_load import LAST_LIST_S, Clock, Load, Receiver
 from deploy.benchmarks.endurance_report import plot, summary
 from deploy.benchmarks.latency import GIL_SWITCH_S, quantiles
 from deploy.benchmarks.observation import broker, cpu_s, machine, rss_bytes, settings_of_run, show
-from deploy.benchmarks.stream import trained
 from model.config import ModelConfig
 from model.errors import NextclickError
 from model.registry import Registry
+from model.sessions import SessionRule, Sessions
+from model.train import train
 from model.vocabulary import Vocabulary
 from replay import datasets
 from stream.announcements import announce
@@ -37,6 +39,7 @@ from stream.topics import ensure_topics
 from stream.worker_process import WorkerProcess, free_port
 
 SAMPLE_EVERY_S = 10.0
+EXIT_REFUSED = 3
 ANSWER_S = 5.0
 
 
@@ -108,17 +111,23 @@ def run(arguments: argparse.Namespace, folder: Path, address: str, broker_pid: i
     settings = settings_of_run("endurance", address, folder, web_port=free_port())
     config = ModelConfig(hidden_size=arguments.hidden_size, epochs=1)
     known = frame.head(max(1000, len(frame) // 10))
+    later = frame.iloc[len(known) :]
     # Of the whole log, so that every event is stepped, over all its items.
     vocabulary = Vocabulary.from_frame(frame)
-    network = trained(known, vocabulary, config)
+    learned = train(
+        Sessions.from_frame(known, vocabulary, SessionRule(config.session_gap_s)), vocabulary, config
+    )
     registry = Registry(settings.registry_dir)
     last_ms = int(known["event_time_ms"].iloc[-1])
     data = {"events": len(known), "last_event_time_ms": last_ms}
-    first = registry.save(network, config, vocabulary, scores={}, data=data).version
+    optimizer_state = learned.optimizer_state
+    first = registry.save(
+        learned.network, config, vocabulary, scores={}, data=data, optimizer_state=optimizer_state
+    ).version
     registry.promote(first)
     ensure_topics(settings)
     clock = Clock(settings.partitions, count)
-    receiver, load = Receiver(settings, clock), Load(settings, clock, frame, arguments.rate, count)
+    receiver, load = Receiver(settings, clock), Load(settings, clock, later, arguments.rate, count)
     worker = WorkerProcess(settings, folder / "worker.log")
     retraining: Retraining | None = None
     announced: int | None = None
@@ -143,6 +152,12 @@ def run(arguments: argparse.Namespace, folder: Path, address: str, broker_pid: i
                 announce(settings, first)
             point = sample(worker, settings, broker_pid)
             retrains = bool(retraining and retraining.look())
+            if retraining and retraining.exit_code not in (None, 0, EXIT_REFUSED):
+                raise NextclickError(
+                    f"the retraining ended with code {retraining.exit_code}",
+                    (folder / "retrain.log").read_text(errors="replace")[-2000:],
+                    "Look at its words above.",
+                )
             series.append({"wall_s": round(wall_s, 2), "retraining": retrains, **point})
             print(json.dumps(series[-1]), file=sys.stderr, flush=True)
         deadline_s = time.monotonic() + LAST_LIST_S
