@@ -6,7 +6,7 @@ Key = session id, value = the event as JSON, timestamp = event time. The values 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import repeat
 from typing import Any
@@ -67,13 +67,6 @@ def encode(frame: pd.DataFrame) -> EncodedEvents:
         [encode_event(event) for event in events_of(frame)],
         frame["event_time_ms"].tolist(),
     )
-
-
-def pieces(frames: Iterable[pd.DataFrame], rows: int) -> Iterator[pd.DataFrame]:
-    """The frames cut into such of at most `rows` rows, in order; empty ones are left out."""
-    for frame in frames:
-        for start in range(0, len(frame), rows):
-            yield frame.iloc[start : start + rows]
 
 
 def _objects(column: pd.Series[Any]) -> list[Any]:

@@ -21,9 +21,9 @@ from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-d
 from model.errors import NextclickError
 from replay.checkpoint import CheckpointFile, Position
 from replay.encoding import EncodedEvents
+from stream.connection import ANSWER_TIMEOUT_S
 from stream.settings import Settings
 
-ANSWER_TIMEOUT_S = 15.0
 LATEST, EARLIEST = OffsetSpec.latest(), OffsetSpec.earliest()  # type: ignore[no-untyped-call]
 CHECKPOINT_EVENTS = 250_000
 CHECKPOINT_EVERY_S = 5.0

@@ -14,10 +14,10 @@ import msgspec
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 
 from model.errors import NextclickError
+from stream.connection import ANSWER_TIMEOUT_S
 from stream.dead_letters import Letter
 from stream.settings import Settings
 
-ANSWER_TIMEOUT_S = 15.0
 # Kafka's default of offset.metadata.max.bytes.
 MAX_METADATA_BYTES = 4096
 

@@ -13,12 +13,11 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Produ
 
 from model.errors import NextclickError
 from replay.encoding import EncodedEvents
-from stream.connection import metadata, remedy_for
+from stream.connection import ANSWER_TIMEOUT_S, metadata, remedy_for
 from stream.events import Event, encode_event
 from stream.settings import Settings
 
 STANDSTILL_S = 120.0
-ANSWER_TIMEOUT_S = 15.0
 QUEUE_FULL_POLL_S = 0.05
 FLUSH_POLL_S = 1.0
 LAG_POLL_S = 0.02

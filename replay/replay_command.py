@@ -10,16 +10,15 @@ from typing import Annotated
 
 import typer
 
-from replay import datasets
 from replay.console import log, moment, out, parse_moment, progress_bar, start_logs
 from replay.controls import controls
 from replay.log_replay import replay_files
+from replay.options import Brokers, Category, Format, Json, Kind, event_filter
 from replay.run import ReplayReport
 from stream.settings import load_settings
 
 UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
 LEAST_MEMORY_BYTES = 16 << 20
-KINDS = ("view", "cart", "purchase")
 
 
 def replay(
@@ -46,18 +45,10 @@ def replay(
     ] = None,
     group: Annotated[str | None, typer.Option(help="the worker's group, for --lag-limit")] = None,
     topic: Annotated[str | None, typer.Option(help="topic of the events")] = None,
-    bootstrap_servers: Annotated[
-        str | None, typer.Option("--bootstrap-servers", help="Kafka, host:port")
-    ] = None,
-    kind: Annotated[
-        list[str] | None, typer.Option(help="only events of this kind: view, cart, purchase; repeatable")
-    ] = None,
-    category: Annotated[
-        list[str] | None, typer.Option(help="only items of this category and those below it; repeatable")
-    ] = None,
-    format: Annotated[
-        str | None, typer.Option(help=f"one of {', '.join(datasets.FORMATS)}; else by content")
-    ] = None,
+    bootstrap_servers: Brokers = None,
+    kind: Kind = None,
+    category: Category = None,
+    format: Format = None,
     columns: Annotated[
         str | None,
         typer.Option(help="of any other file: session=sid,item=sku,time=at and kind, user, price…"),
@@ -65,7 +56,7 @@ def replay(
     on_error: Annotated[
         str, typer.Option(help="at a line that cannot be read: stop, skip, or dlq: send it to events-dlq")
     ] = "stop",
-    as_json: Annotated[bool, typer.Option("--json", help="print the result as JSON")] = False,
+    as_json: Json = False,
 ) -> None:
     """Replay event files into Kafka in event-time order, keyed by session.
 
@@ -88,7 +79,7 @@ def replay(
             format=format,
             columns=columns,
             on_error=on_error,
-            wanted=_filter(kind, category),
+            wanted=event_filter(kind, category),
             from_ms=parse_moment(from_),
             until_ms=parse_moment(until),
             memory_bytes=memory_bytes(memory),
@@ -139,15 +130,6 @@ def _speed(text: str) -> float | None:
     if factor is not None and not 0 < factor < math.inf:
         raise typer.BadParameter(f"--speed is a number above 0 or max, not {text!r}")
     return factor
-
-
-def _filter(kind: list[str] | None, category: list[str] | None) -> datasets.EventFilter:
-    for one in kind or []:
-        if one not in KINDS:
-            raise typer.BadParameter(f"--kind is one of {', '.join(KINDS)}, not {one!r}")
-    if not all(one.strip() for one in category or []):
-        raise typer.BadParameter("--category names nothing")
-    return datasets.EventFilter(tuple(kind or ()), tuple(one.strip() for one in category or ()))
 
 
 def _tell_of_files(formats: dict[str, str]) -> None:

@@ -21,12 +21,12 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]
 )
 
 from model.errors import NextclickError
+from stream.connection import ANSWER_TIMEOUT_S
 from stream.finding import Finding, Verdict, failed
 from stream.settings import Settings
 from stream.topic_check import MIN_MESSAGE_BYTES, differences, is_refused
 
 REACH_TIMEOUT_S = 10.0
-ANSWER_TIMEOUT_S = 15.0
 # Written by brokers, with their clock: the only stamps of theirs that can be read without writing.
 COMMITS_TOPIC = "__consumer_offsets"
 EARLIEST: Any = OffsetSpec.earliest()  # type: ignore[no-untyped-call]

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from model.errors import NextclickError
+from stream.connection import ANSWER_TIMEOUT_S
 from stream.settings import Settings
 
-ANSWER_TIMEOUT_S = 15.0
 SILENCE_S = 15.0
 
 

@@ -5,14 +5,13 @@ from __future__ import annotations
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 
 from model.sessions import SessionRule
+from stream.connection import ANSWER_TIMEOUT_S
 from stream.dead_letters import bounds, records, unreadable
 from stream.events import RejectedEvent, decode_event
 from stream.recovery import decode_metadata
 from stream.settings import Settings
 from stream.state import SessionState, new_state
 from stream.watermark import NO_WATERMARK
-
-ANSWER_TIMEOUT_S = 15.0
 
 
 def session_in_log(
