@@ -78,7 +78,6 @@ def replay_files(
                 "files": sorted(fingerprint(paths), key=lambda mark: str(mark["name"])),
                 "formats": dict(files.formats),
                 "columns": columns,
-                "on_error": on_error,
                 "filter": (wanted or datasets.EventFilter()).as_dict(),
                 "from_ms": from_ms,
                 "until_ms": until_ms,
@@ -102,7 +101,9 @@ def replay_files(
             return between(files.read(rejects), from_ms, until_ms)
 
         def ordered() -> Iterator[pd.DataFrame]:
-            return in_event_time_order(read, memory_bytes=memory_bytes, folder=folder)
+            return in_event_time_order(
+                read, memory_bytes=memory_bytes, folder=folder, known_in_order=files.times_ascend
+            )
 
         if ledger is not None and ledger.resumed:
             position = ledger.position

@@ -26,12 +26,14 @@ def in_event_time_order(
     memory_bytes: int = DEFAULT_MEMORY_BYTES,
     folder: Path | None = None,
     block_rows: int = BLOCK_ROWS,
+    known_in_order: Callable[[], bool] = lambda: False,
 ) -> Iterator[pd.DataFrame]:
     """The rows of the log that `read` gives, in order of event_time_ms; equal times keep their order.
 
     `read` begins the log anew at each call and gives the same chunks; it is called again only
     when the log is larger than what may be gathered: a log in order is then passed on chunk by
-    chunk. Gathering, sorting and merging together stay under `memory_bytes`, but for one chunk.
+    chunk, when `known_in_order` has said that it is, or else after a pass that only looks.
+    Gathering, sorting and merging together stay under `memory_bytes`, but for one chunk.
     Runs are written to a temporary folder under `folder` (default: the system's), which is
     removed at the end. Raises NextclickError when they cannot be written.
     """
@@ -48,7 +50,7 @@ def in_event_time_order(
         return
     ordered = is_in_order(gathered)
     gathered.clear()
-    if ordered and is_in_order(read()):
+    if ordered and (known_in_order() or is_in_order(read())):
         yield from _filled(read())
         return
     with tempfile.TemporaryDirectory(prefix="nextclick-order-", dir=folder) as temporary:

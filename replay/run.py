@@ -12,10 +12,11 @@ from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import ExitStack, closing
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pandas as pd
 
+from model.errors import NextclickError
 from replay.ahead import ahead
 from replay.certificate import Certifier, start_certificate
 from replay.checkpoint import Position
@@ -29,6 +30,7 @@ from replay.timeline import Part
 from stream.settings import Settings
 from stream.topics import ensure_topics
 
+T = TypeVar("T")
 # Encoded at a time, and produced between two looks at the clock, the controls and the lag.
 PIECE_ROWS = 8_192
 PIECES_AHEAD = 4
@@ -157,7 +159,8 @@ class Replay:
             check = self._ledger is not None and self._position.row > 0
             # The position is that of a piece: where events come slowly it is a short one.
             rows = PIECE_ROWS if self._ledger is None or self._pace.free else BURST
-            for events, loop, row in stack.enter_context(ahead(_encoded(parts, rows), PIECES_AHEAD)):
+            pieces = stack.enter_context(ahead(_encoded(parts, rows), PIECES_AHEAD))
+            for events, loop, row in self._surely(pieces):
                 left = None if limit is None else limit - self._position.events + check
                 if left is not None and left <= 0:
                     break
@@ -178,6 +181,20 @@ class Replay:
             self._certifier.finish()
         self._tell()
         return self.report
+
+    def _surely(self, pieces: Iterator[T]) -> Iterator[T]:
+        """The pieces; where reading one fails, what was sent before is made sure of first."""
+        while True:
+            try:
+                piece = next(pieces, None)
+            except NextclickError:
+                self._producer.flush()
+                self._keep()
+                self._tell()
+                raise
+            if piece is None:
+                return
+            yield piece
 
     def _send_piece(self, events: EncodedEvents, loop: int, row: int) -> None:
         if not len(events):
@@ -203,7 +220,7 @@ class Replay:
             self._keep()
 
     def _keep(self, *, finished: bool = False) -> None:
-        letters = 0 if self._dead_letters is None else self._dead_letters.flush()
+        letters = self._position.dead_letters if self._dead_letters is None else self._dead_letters.flush()
         if self._ledger is not None:
             position = replace(self._position, dead_letters=letters, finished=finished)
             self._ledger.keep(position, self._producer.sent)

@@ -27,7 +27,7 @@ from mode.utils.queues import FlowControlEvent, ThrowableQueue
 from model.errors import NextclickError
 from stream.announcements import SHADOW_KEY
 from stream.live_model import LiveModel
-from stream.logs import happening, log_failure, tells_json
+from stream.logs import escaped, happening, log_failure, tells_json
 from stream.page_views import add_page
 from stream.pipeline import Pipeline
 from stream.settings import Settings
@@ -49,7 +49,8 @@ logger = logging.getLogger(__name__)
 def crash(error: BaseException) -> None:
     """End the process at once with a clear error; what was durable stays, the rest is read again."""
     if isinstance(error, NextclickError) and not tells_json():
-        print(f"error: {error.what}\n{error.meaning}\ndo: {error.remedy}", file=sys.stderr, flush=True)
+        for line in (f"error: {error.what}", error.meaning, f"do: {error.remedy}"):
+            print(escaped(line), file=sys.stderr, flush=True)
     else:
         log_failure(error)
     logger.critical(

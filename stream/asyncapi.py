@@ -160,7 +160,10 @@ def document(settings: Settings) -> dict[str, Any]:
         },
         "defaultContentType": "application/json",
         "servers": {
-            f"kafka{number or ''}": {"host": host.strip(), "protocol": "kafka"}
+            f"kafka{number or ''}": {
+                "host": host.strip(),
+                "protocol": "kafka-secure" if settings.has_tls else "kafka",
+            }
             for number, host in enumerate(settings.bootstrap_servers.split(","))
         },
         "channels": {

@@ -201,7 +201,7 @@ class Pipeline:
 
     def _wait_idle(self) -> None:
         with self._changed:
-            self._changed.wait_for(lambda: not self._under_way)
+            self._changed.wait_for(lambda: not self._under_way and not any(self._to_step()))
 
     def _open_partition(self, number: int, committed: TopicPartition | None) -> OpenPartition:
         serving = self.live.current

@@ -90,6 +90,9 @@ class Settings(KafkaSecurity, BaseSettings):
     waves_in_flight: int = Field(
         8, ge=2, le=64, description="bound on published, not yet written waves, and on those that wait for it"
     )
+    requests_in_flight: int = Field(
+        1, ge=1, le=5, description="of lists to each broker; more where they answer late, for a core's time"
+    )
     deterministic: bool = Field(False, description="pad waves, so that lists are equal byte for byte")
     follow: Literal["none", "popularity", "new-items", "both"] = Field(
         "none", description="taken up between trainings: what is popular now, items born since, or both"

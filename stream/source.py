@@ -31,6 +31,7 @@ from stream.ladder import Ladder
 from stream.logs import happening
 from stream.partition import OpenPartition
 from stream.settings import Settings
+from stream.wave_filling import WaveFilling
 from stream.waves import Arrival, Lanes, Wave
 
 # Records read ahead for each lane, in waves: what one busy session holds up, the others need not wait for.
@@ -77,6 +78,8 @@ class Source:
         self._wall_s = wall_s
         self._newest_wall_ms = 0
         self._lanes = Lanes(settings.step_threads, settings.wave_size)
+        self._wave_wait_s = settings.wave_wait_ms / 1000
+        self._filling = WaveFilling(settings.step_threads, settings.wave_size, self._wave_wait_s)
         self._ladder = Ladder(settings.newest_only_lag, settings.popular_lag)
         self._commits = Commits(settings.events_topic)
         self._next_commit_s = 0.0
@@ -143,6 +146,8 @@ class Source:
             self.lag = self._assignment.measure_lag()
             self._ladder.follow(self.lag)
             self._expire_idle()
+        self._filling.review(now_s, len(self._lanes))
+        self._fit_lanes()
         messages = self._read()
         if messages:
             self._take(messages)
@@ -153,9 +158,9 @@ class Source:
         """At most as many records as the look-ahead has room for.
 
         Waits for a first one while there is nothing to do, and for full waves while every lane has
-        others to step; an idle lane steps what it has at once.
+        others to step; an idle lane only where events come so densely that its wave becomes fuller.
         """
-        size, waiting = self._settings.wave_size * self._settings.step_threads, len(self._lanes)
+        size, waiting = self._settings.wave_size * self._lanes.open, len(self._lanes)
         most = min(WAVES_AT_ONCE * size, LOOKAHEAD_WAVES * size - waiting)
         if most <= 0:
             self._wait_for_lane(self._lanes.occupied(), IDLE_POLL_S)
@@ -163,14 +168,23 @@ class Source:
         messages: list[Message] = []
         if not self._ready():
             messages = self._consumer.consume(1, timeout=BUSY_POLL_S if waiting else IDLE_POLL_S)
-        full_by_s = time.monotonic() + self._settings.wave_wait_ms / 1000
-        while (room := size - waiting - len(messages)) > 0 and time.monotonic() < full_by_s:
-            if not all(self._to_step()):
+        started_s = time.monotonic()
+        while (room := size - waiting - len(messages)) > 0:
+            busy = all(self._to_step()[: self._lanes.open])
+            wait_s = self._wave_wait_s if busy else self._filling.wait_s
+            left_s = started_s + wait_s - time.monotonic()
+            if left_s <= 0 or not (busy or messages or waiting):
                 break
-            messages += self._consumer.consume(room, timeout=BUSY_POLL_S)
+            messages += self._consumer.consume(room, timeout=min(left_s, BUSY_POLL_S) if busy else left_s)
         if most > len(messages) and (messages or waiting):
             messages += self._consumer.consume(most - len(messages), timeout=0)
         return messages
+
+    def _fit_lanes(self) -> None:
+        """Open as many lanes as are wanted, when no session has an event under way in one of them."""
+        if self._filling.lanes != self._lanes.open:
+            self._finish()
+            self._lanes.open = self._filling.lanes
 
     def _ready(self) -> list[int]:
         """The lanes that have something to cut, and room for it."""
@@ -186,6 +200,7 @@ class Source:
             waves = self._lanes.cut(lane, WAVES_AT_ONCE)
             for wave in waves:
                 wave.level = self._ladder.level
+                self._filling.count_wave(len(wave.arrivals))
                 reach("2-cut")
             self._emit(waves)
 
@@ -225,6 +240,7 @@ class Source:
         now_s = time.monotonic()
         for number in read:
             readings[number].newest_s = now_s
+        self._filling.count_read(len(messages))
         self._on_read(read)
 
     def _expire_idle(self) -> None:
@@ -266,12 +282,16 @@ class Source:
             log_assigned(starts)
         self.assigned.set()
 
-    def _give_up(self, numbers: set[int]) -> None:
-        """Finish every event that was read, commit, and close the stores of `numbers`."""
+    def _finish(self) -> None:
+        """Have every event that was read stepped and written."""
         while len(self._lanes):
             self._wait_for_lane(self._lanes.occupied(), IDLE_POLL_S)
             self._emit_waves()
         self._wait_idle()
+
+    def _give_up(self, numbers: set[int]) -> None:
+        """Finish every event that was read, commit, and close the stores of `numbers`."""
+        self._finish()
         numbers &= self._assignment.readings.keys()
         self._commits.forget(numbers)
         fences = {number: self._close_partition(number) for number in numbers}

@@ -125,9 +125,14 @@ class WaveCutter:
 
 
 class Lanes:
-    """Cutters side by side: each has sessions of its own, and they wait for no other's."""
+    """Cutters side by side: each has sessions of its own, and they wait for no other's.
+
+    The first `open` of them take arrivals. Whoever changes that has seen to it that nothing waits and
+    every wave cut is stepped: a session's next event may then come to another lane.
+    """
 
     def __init__(self, count: int, wave_size: int) -> None:
+        self.open = count
         self._wave_size = wave_size
         self._cutters = [WaveCutter(wave_size) for _ in range(count)]
 
@@ -139,7 +144,7 @@ class Lanes:
         event = arrival.event
         # The upper half: by the lower one a producer may have chosen the partition.
         place = arrival.partition if event is None else zlib.crc32(event.session_id.encode()) >> 16
-        self._cutters[place % len(self._cutters)].add(arrival)
+        self._cutters[place % self.open].add(arrival)
 
     def occupied(self) -> list[int]:
         """The lanes in which arrivals wait."""

@@ -21,6 +21,7 @@ from deploy.benchmarks.latency import ListId
 from replay.encoding import events_of
 from stream.events import encode_event
 from stream.settings import Settings
+from stream.sink import lists_config
 
 LAST_LIST_S = 60.0
 ROUND_GAP_MS = 86_400_000
@@ -84,7 +85,7 @@ class Load(threading.Thread):
 
     def run(self) -> None:
         """Until all is delivered, or one is refused."""
-        producer = Producer({**self._settings.producer_config(), "linger.ms": 1})
+        producer = Producer(lists_config(self._settings))
         start_ns = time.monotonic_ns()
         for number, (key, value, time_ms) in enumerate(self._events):
             due_ns = start_ns + int(number * self._period_ns)

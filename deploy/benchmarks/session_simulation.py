@@ -13,39 +13,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from deploy.benchmarks.session_laws import Floats, Ints, SessionLaw
+from replay.partitioner import partitions_of
 from stream.partition import BUCKET_OFFSETS, EXPIRIES_PER_PASS, WAVES_BETWEEN_EXPIRIES
 
 FIRST_ID = 1_506_825_423_000_000
 SAMPLE_EVERY_S = 300
 SKEW_WINDOW_S = 60
 COHORT_S = 600
-
-
-def murmur2(keys_S: npt.NDArray[np.bytes_]) -> npt.NDArray[np.uint32]:
-    """Kafka's hash of every key (Java's Utils.murmur2); keys must not end in a zero byte."""
-    lengths_S = np.char.str_len(keys_S).astype(np.uint32)
-    width = -(-keys_S.itemsize // 4) * 4
-    words = np.ascontiguousarray(keys_S.astype(f"S{width}")).view("<u4").reshape(len(keys_S), -1)
-    m, r = np.uint32(0x5BD1E995), np.uint32(24)
-    hash_S = np.uint32(0x9747B28C) ^ lengths_S
-    for number in range(words.shape[1]):
-        word_S = words[:, number]
-        mixed_S = word_S * m
-        mixed_S = (mixed_S ^ mixed_S >> r) * m
-        left_S = lengths_S.astype(np.int64) - 4 * number
-        # Behind a key's end its word is padded with zeros, which the exclusive or leaves out.
-        tail_S = (hash_S ^ word_S) * m
-        hash_S = np.where(left_S >= 4, hash_S * m ^ mixed_S, np.where(left_S > 0, tail_S, hash_S))
-    hash_S = (hash_S ^ hash_S >> np.uint32(13)) * m
-    return hash_S ^ hash_S >> np.uint32(15)
-
-
-def partitions_of(keys_S: npt.NDArray[np.bytes_], partitions: int) -> Ints:
-    """Where the producers put the keys: murmur2_random."""
-    return (murmur2(keys_S) & np.uint32(0x7FFFFFFF)).astype(np.int64) % partitions
 
 
 @dataclass(frozen=True)
@@ -132,7 +108,7 @@ def simulate(law: SessionLaw, plan: Plan, seed: int) -> Simulated:
     sessions = int(rng.poisson(rate * plan.horizon_s))
     starts_s = rng.random(sessions) * plan.horizon_s
     ids = (FIRST_ID + np.arange(sessions)).astype("S16")
-    owner = partitions_of(ids, plan.partitions)
+    owner = partitions_of(ids.tolist(), plan.partitions)
     samples_s = plan.warm_up_s + np.arange(0, plan.window_s + 1, SAMPLE_EVERY_S)
     counts_PT = np.zeros((plan.partitions, plan.window_s), np.int64)
     opened: list[int] = []

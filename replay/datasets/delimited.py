@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import csv
 from collections import Counter
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -98,34 +98,10 @@ def _chunks(
     names = _names_in_file(path, form)
     source = lines if form.quoted else PlainLines(lines, form.delimiter)
     delimiter = source.delimiter if isinstance(source, PlainLines) else form.delimiter
-    read_options = pa.csv.ReadOptions(
-        use_threads=False,
-        block_size=block_bytes,
-        column_names=None if form.header else list(form.columns),
-    )
-    parse_options = pa.csv.ParseOptions(
-        delimiter=delimiter,
-        quote_char='"' if form.quoted else False,
-        newlines_in_values=form.delimiter == ",",
-        invalid_row_handler=on_invalid,
-    )
-    convert_options = pa.csv.ConvertOptions(
-        column_types=dict.fromkeys(names.values(), pa.string()),
-        include_columns=list(names.values()),
-        strings_can_be_null=False,
-        # Checked by row in _as_text, so that one such row can be skipped.
-        check_utf8=False,
-    )
     # Records before the chunk, the header's included; blank lines are none.
     before = 1 if form.header else 0
     try:
-        reader = pa.csv.open_csv(
-            pa.PythonFile(source, mode="r"),
-            read_options=read_options,
-            parse_options=parse_options,
-            convert_options=convert_options,
-        )
-        for batch in reader:
+        for batch in _batches(form, source, delimiter, list(names.values()), block_bytes, on_invalid):
             yield _chunk(form, batch.rename_columns(list(names)), before, line_of)
             before += batch.num_rows
             bury()
@@ -145,6 +121,52 @@ def _chunks(
                 f"It does not read as {form.name}: {form.shape!r}.",
                 "Repair the file, or name another --format.",
             ) from None
+
+
+def open_columns(
+    path: Path, form: Format, lines: WholeLines, columns: Sequence[str], *, block_bytes: int
+) -> Iterator[pa.RecordBatch]:
+    """Some columns of the file as text, under their names in the file; rows of other fields are skipped.
+
+    Raises pa.ArrowInvalid or pa.ArrowKeyError where it does not read as its format.
+    """
+    names = _names_in_file(path, form)
+    source = lines if form.quoted else PlainLines(lines, form.delimiter)
+    delimiter = source.delimiter if isinstance(source, PlainLines) else form.delimiter
+    wanted = [names[column] for column in columns]
+    return _batches(form, source, delimiter, wanted, block_bytes, lambda row: "skip")
+
+
+def _batches(
+    form: Format,
+    source: WholeLines | PlainLines,
+    delimiter: str,
+    wanted: list[str],
+    block_bytes: int,
+    on_invalid: Callable[[pa.csv.InvalidRow], str],
+) -> Iterator[pa.RecordBatch]:
+    reader: Iterator[pa.RecordBatch] = pa.csv.open_csv(
+        pa.PythonFile(source, mode="r"),
+        read_options=pa.csv.ReadOptions(
+            use_threads=False,
+            block_size=block_bytes,
+            column_names=None if form.header else list(form.columns),
+        ),
+        parse_options=pa.csv.ParseOptions(
+            delimiter=delimiter,
+            quote_char='"' if form.quoted else False,
+            newlines_in_values=form.delimiter == ",",
+            invalid_row_handler=on_invalid,
+        ),
+        convert_options=pa.csv.ConvertOptions(
+            column_types=dict.fromkeys(wanted, pa.string()),
+            include_columns=wanted,
+            strings_can_be_null=False,
+            # Checked by row in _as_text, so that one such row can be skipped.
+            check_utf8=False,
+        ),
+    )
+    return reader
 
 
 def header_of(line: str, delimiter: str = ",") -> list[str]:

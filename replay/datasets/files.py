@@ -26,6 +26,7 @@ from replay.datasets.lines import line_chunks
 from replay.datasets.named_columns import format_of, parse_columns
 from replay.datasets.parquet import parquet_chunks
 from replay.datasets.source import WholeLines, cut_off, members, open_file
+from replay.datasets.time_texts import ascending_span
 
 BLOCK_BYTES = 2 << 20
 
@@ -108,6 +109,18 @@ class EventFiles:
         with closing(self._read_one(path, form, Counter())) as frames:
             found = next((int(frame["event_time_ms"].iloc[0]) for frame in frames if len(frame)), 0)
         return found
+
+    def times_ascend(self) -> bool:
+        """Whether the texts of the times tell that the log is in order; False where they tell nothing."""
+        if len({form.time_shape for _, form in self._events}) > 1:
+            return False
+        last = ""
+        for path, form in self._events:
+            span = ascending_span(path, form, block_bytes=BLOCK_BYTES)
+            if span is None or (span.first and span.first < last):
+                return False
+            last = span.last or last
+        return True
 
     @property
     def metadata(self) -> list[Path]:

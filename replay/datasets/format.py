@@ -67,7 +67,8 @@ class Format:
     UnreadableLine. `aliases` are the names that a column may have in a header, first choice
     first; those that are `optional` may be absent, and are "" then. Values that are not UTF-8
     are taken in `other_encoding` where there is one. A `parquet` file has the
-    columns by name. Metadata joins events of the same `family`.
+    columns by name. Metadata joins events of the same `family`. Where the texts of the times sort as
+    the times do, `time_shape` names their column and their shape: a digit stands for one that is no greater.
     """
 
     name: str
@@ -83,6 +84,7 @@ class Format:
     optional: tuple[str, ...] = ()
     parquet: bool = False
     other_encoding: str | None = None
+    time_shape: tuple[str, str] | None = None
 
     @property
     def shape(self) -> str:

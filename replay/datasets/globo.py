@@ -33,4 +33,12 @@ def convert(chunk: pd.DataFrame) -> Converted:
     return Converted(events, broken, pd.Series("", index=chunk.index, dtype=object))
 
 
-FORMAT = Format("globo", ",", COLUMNS, True, lambda line: line == ",".join(COLUMNS), lambda: convert)
+FORMAT = Format(
+    "globo",
+    ",",
+    COLUMNS,
+    True,
+    lambda line: line == ",".join(COLUMNS),
+    lambda: convert,
+    time_shape=("timestamp_ms", "9" * 13),
+)

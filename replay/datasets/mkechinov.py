@@ -71,4 +71,12 @@ def convert(chunk: pd.DataFrame, twice: Repeats) -> Converted:
     return Converted(events, broken, left_out)
 
 
-FORMAT = Format("mkechinov", ",", COLUMNS, True, lambda line: line == ",".join(COLUMNS), converter)
+FORMAT = Format(
+    "mkechinov",
+    ",",
+    COLUMNS,
+    True,
+    lambda line: line == ",".join(COLUMNS),
+    converter,
+    time_shape=("event_time", "9999-99-99 99:59:59 UTC"),
+)

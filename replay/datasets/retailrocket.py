@@ -43,4 +43,12 @@ def convert(chunk: pd.DataFrame, seen: Seen) -> Converted:
     return Converted(events, broken, left_out)
 
 
-FORMAT = Format("retailrocket", ",", COLUMNS, True, lambda line: line == ",".join(COLUMNS), converter)
+FORMAT = Format(
+    "retailrocket",
+    ",",
+    COLUMNS,
+    True,
+    lambda line: line == ",".join(COLUMNS),
+    converter,
+    time_shape=("timestamp", "9" * 13),
+)

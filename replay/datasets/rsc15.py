@@ -18,6 +18,7 @@ from replay.datasets.format import Converted, Format, epoch_ms, number, reasons,
 PREPROCESSED_COLUMNS = ("SessionId", "ItemId", "Time")
 RAW_COLUMNS = ("session", "timestamp", "item", "category")
 BUYS_COLUMNS = ("session", "timestamp", "item", "price", "quantity")
+MOMENT_SHAPE = ("timestamp", "9999-99-99T99:59:59.999Z")
 MOMENT = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z"
 RAW_LINE = re.compile(rf"^\d+,{MOMENT},\d+,[^,]*$")
 BUYS_LINE = re.compile(rf"^\d+,{MOMENT},\d+,\d+(\.\d+)?,\d+$")
@@ -89,8 +90,20 @@ PREPROCESSED = Format(
     lambda: convert_preprocessed,
 )
 RAW = Format(
-    "rsc15-raw", ",", RAW_COLUMNS, False, lambda line: bool(RAW_LINE.match(line)), lambda: convert_raw
+    "rsc15-raw",
+    ",",
+    RAW_COLUMNS,
+    False,
+    lambda line: bool(RAW_LINE.match(line)),
+    lambda: convert_raw,
+    time_shape=MOMENT_SHAPE,
 )
 BUYS = Format(
-    "rsc15-buys", ",", BUYS_COLUMNS, False, lambda line: bool(BUYS_LINE.match(line)), lambda: convert_buys
+    "rsc15-buys",
+    ",",
+    BUYS_COLUMNS,
+    False,
+    lambda line: bool(BUYS_LINE.match(line)),
+    lambda: convert_buys,
+    time_shape=MOMENT_SHAPE,
 )

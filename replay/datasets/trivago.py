@@ -62,4 +62,12 @@ def convert(chunk: pd.DataFrame) -> Converted:
     return Converted(events, broken, left_out)
 
 
-FORMAT = Format("trivago", ",", COLUMNS, True, lambda line: line == ",".join(COLUMNS), lambda: convert)
+FORMAT = Format(
+    "trivago",
+    ",",
+    COLUMNS,
+    True,
+    lambda line: line == ",".join(COLUMNS),
+    lambda: convert,
+    time_shape=("timestamp", "9" * 10),
+)

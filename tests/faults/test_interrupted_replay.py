@@ -13,6 +13,7 @@ from confluent_kafka import Consumer, Producer, TopicPartition
 from model.errors import NextclickError
 from replay.certificate import EVENTS as EVENTS_KIND
 from replay.certificate import read_certificate
+from replay.datasets import files
 from replay.encoding import encode
 from replay.log_replay import replay_files
 from replay.verification import verify
@@ -180,3 +181,23 @@ def test_a_damaged_checkpoint_another_log_and_an_emptied_topic_are_errors_and_no
     ensure_topics(other)
     with pytest.raises(NextclickError, match="another replay: topic"):
         replay_files(other, [log], checkpoint=checkpoint)
+
+
+def test_a_line_that_cannot_be_read_keeps_what_stands_before_it(
+    tmp_path: Path, make_settings: MakeSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(files, "BLOCK_BYTES", 10_000)
+    settings = make_settings()
+    path, checkpoint = tmp_path / "clicks.csv", tmp_path / "checkpoint"
+    lines = [f"{1_500_000_000_000 + n},s{n % 9},1,i{n}" for n in range(5_000)]
+    lines.insert(4_000, "1500000004000,,1,i")
+    path.write_text("\n".join(["timestamp_ms,session_id,user_id,item_id", *lines]) + "\n")
+    with pytest.raises(NextclickError, match="line 4002: session_id is empty"):
+        replay_files(settings, [path], memory_bytes=1, checkpoint=checkpoint)
+    report = replay_files(settings, [path], memory_bytes=1, checkpoint=checkpoint, on_error="skip")
+    # Nothing of the first part had to be looked for: its end was kept.
+    assert report.resumed_behind is not None
+    assert 3_500 < report.resumed_behind <= 4_000
+    assert (report.found, report.others) == (0, 0)
+    assert report.sent == report.sure == 5_000 - report.resumed_behind
+    assert sum(map(len, topic_by_key(settings).values())) == 5_000

@@ -31,6 +31,7 @@ from stream.archive import Archiver
 from stream.archive_folder import ArchiveFolder
 from stream.connection import NOT_ALLOWED, RefusedConnection
 from stream.event_log import read_window
+from stream.events import Event, encode_event
 from stream.retrain import retrain
 from stream.retrain_options import Options
 from stream.settings import Settings
@@ -107,6 +108,28 @@ def test_every_role_does_its_whole_job_with_its_rights_alone(
     letters = Consumer({**role["operator"].kafka_config(), "group.id": f"{admin.group_id}-letters"})
     assert letters.get_watermark_offsets(TopicPartition(admin.dlq_topic, 0), timeout=10) == (0, 0)
     letters.close()
+
+    producer = Producer(role["worker"].kafka_config())
+    headers: dict[str, str | bytes | None] = {
+        "reason": "future",
+        "topic": "events",
+        "partition": "0",
+        "offset": "7",
+    }
+    producer.produce(admin.dlq_topic, encode_event(Event("s", 1_000, "i")), b"s", headers=headers)
+    assert producer.flush(40) == 0
+    for expected in (1, 0):
+        ended = command(role["operator"], "dlq", "replay", "--json")
+        assert ended.exit_code == 0, ended.output
+        assert json.loads(ended.stdout)["sent"] == expected
+    shown = command(role["operator"], "dlq", "show", "--json")
+    assert [letter["done"] for letter in json.loads(shown.stdout)["letters"]] == [True]
+    assert command(role["operator"], "topics", "verify").exit_code == 0
+    findings = json.loads(command(role["operator"], "doctor", "--json").stdout)["findings"]
+    assert {finding["check"] for finding in findings} >= {"topics", "group", "lag", "events"}
+    # How large a record the brokers take is the cluster's affair.
+    refused = {finding["check"] for finding in findings if "not allowed" in finding["found"]}
+    assert refused <= {"message size"}
 
 
 @pytest.mark.parametrize(

@@ -197,3 +197,9 @@ def test_the_committed_document_is_what_the_code_prints() -> None:
         CONTRACT.at("#/components/schemas/Event/properties/price")["anyOf"][0]["maximum"],
         1.7976931348623157e308,
     )
+
+
+@pytest.mark.parametrize(("protocol", "said"), [("PLAINTEXT", "kafka"), ("SSL", "kafka-secure")])
+def test_a_server_says_whether_it_is_reached_by_tls(protocol: str, said: str) -> None:
+    servers = document(Settings(bootstrap_servers="a:1,b:2", security_protocol=protocol))["servers"]
+    assert [server["protocol"] for server in servers.values()] == [said, said]

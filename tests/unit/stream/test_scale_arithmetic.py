@@ -3,7 +3,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from aiokafka.partitioner import murmur2 as murmur2_of_aiokafka
 
 from deploy.benchmarks import session_simulation
 from deploy.benchmarks.scale import FIGURES
@@ -16,7 +15,7 @@ from deploy.benchmarks.session_laws import (
     oldest_age_s,
     open_sessions,
 )
-from deploy.benchmarks.session_simulation import Stream, murmur2, stream_of
+from deploy.benchmarks.session_simulation import Stream, stream_of
 from model.errors import NextclickError
 from model.sessions import Sessions
 from stream import partition as partition_module
@@ -25,25 +24,6 @@ from stream.partition import OpenPartition
 from stream.state import SessionState, new_state
 from stream.store import SessionStore
 from stream.watermark import NO_WATERMARK
-
-# Of Kafka's own UtilsTest.testMurmur2.
-VECTORS = {
-    b"21": -973932308,
-    b"foobar": -790332482,
-    b"a-little-bit-long-string": -985981536,
-    b"a-little-bit-longer-string": -1486304829,
-    b"lkjh234lh9fiuh90y23oiuhsafujhadof229phr9h19h89h8": -58897971,
-    b"abc": 479470107,
-}
-
-
-def test_murmur2_gives_the_vectors_of_kafka() -> None:
-    assert murmur2(np.array(list(VECTORS))).astype(np.int32).tolist() == list(VECTORS.values())
-
-
-def test_murmur2_is_that_of_aiokafka_for_keys_of_every_length() -> None:
-    keys = [bytes(range(1, 1 + length)) for length in range(1, 40)] + ["сессия-🛒".encode()]
-    assert murmur2(np.array(keys)).tolist() == [murmur2_of_aiokafka(key) for key in keys]
 
 
 def test_a_session_is_open_from_its_first_event_to_a_silence_after_its_last() -> None:

@@ -1,5 +1,7 @@
+import itertools
 import time
 from collections.abc import Iterator
+from types import SimpleNamespace
 
 import pytest
 from confluent_kafka import KafkaError, KafkaException
@@ -20,9 +22,9 @@ NOW_S = 1_700_000_000
 class Record:
     """A message as confluent-kafka gives it."""
 
-    def __init__(self, offset: int, event_time_s: float) -> None:
+    def __init__(self, offset: int, event_time_s: float, session_id: str = "") -> None:
         self._offset = offset
-        self._value = encode_event(Event(f"s{offset}", int(event_time_s * 1000), "i"))
+        self._value = encode_event(Event(session_id or f"s{offset}", int(event_time_s * 1000), "i"))
 
     def error(self) -> KafkaError | None:
         return None
@@ -161,3 +163,66 @@ def test_a_lane_with_enough_to_step_holds_up_no_other(
     # As much is read ahead as there may be: before more is read, a lane has to step.
     assert source._read() == []
     assert waited == [([0, 1], IDLE_POLL_S)]
+
+
+class Consumption:
+    """A consumer that has so many records; notes for how long it was to wait."""
+
+    def __init__(self, records: int) -> None:
+        self.records = records
+        self.waits_s: list[float] = []
+
+    def consume(self, most: int, timeout: float) -> list[Record]:
+        self.waits_s.append(timeout)
+        given = min(most, self.records)
+        self.records -= given
+        return [Record(offset, NOW_S) for offset in range(given)]
+
+
+def test_an_idle_lane_waits_for_a_fuller_wave_where_events_come_densely_and_for_nothing_else(
+    source: Source, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for wait_s, records, waits in ((0.0, 3, 2), (0.4, 3, 3), (0.4, 0, 1)):
+        consumption = Consumption(records)
+        monkeypatch.setattr(source, "_consumer", consumption)
+        # Asked again and again it would wait without end: the second time it is too late.
+        clock = SimpleNamespace(monotonic=iter([0.0, 0.1, 0.4]).__next__)
+        monkeypatch.setattr("stream.source.time", clock)
+        source._filling.wait_s = wait_s
+        assert len(source._read()) == records
+        assert len(consumption.waits_s) == waits, wait_s
+        assert consumption.waits_s[0] == IDLE_POLL_S
+        if wait_s and records:
+            assert consumption.waits_s[1] == pytest.approx(0.3)
+
+
+def test_a_session_changes_its_lane_only_when_nothing_of_it_is_under_way(
+    source: Source, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    emitted: list[Wave] = []
+    all_written: list[int] = []
+    monkeypatch.setattr(source, "_emit", emitted.extend)
+    monkeypatch.setattr(source, "_wait_for_lane", lambda lanes, wait_s: None)
+    monkeypatch.setattr(source, "_wait_idle", lambda: all_written.append(len(emitted)))
+    for turn, lanes in enumerate((2, 1, 1, 2, 2, 1)):
+        source._filling.lanes = lanes
+        source._fit_lanes()
+        assert source._lanes.open == lanes
+        offsets = range(100 * turn, 100 * turn + 100)
+        source._take([Record(offset, NOW_S, f"s{offset % 23}") for offset in offsets])  # type: ignore[misc]
+        source._emit_waves()
+    source._finish()
+    # At each of the three changes, and at the end, nothing waits.
+    assert len(all_written) == 4
+    assert source.waiting == 0
+    order: dict[str, list[tuple[int, int, int]]] = {}
+    for place, wave in enumerate(emitted):
+        for arrival in wave.arrivals:
+            assert arrival.event is not None
+            order.setdefault(arrival.event.session_id, []).append((arrival.offset, wave.lane, place))
+    assert sum(map(len, order.values())) == 600
+    assert any(len({lane for _, lane, _ in events}) == 2 for events in order.values())
+    for events in order.values():
+        assert [offset for offset, _, _ in events] == sorted(offset for offset, _, _ in events)
+        for (_, lane, place), (_, next_lane, next_place) in itertools.pairwise(events):
+            assert lane == next_lane or any(place < at <= next_place for at in all_written)
