@@ -25,6 +25,8 @@ OPTIONAL = ("user_id", "price", "brand", "category", "title")
 KINDS = {kind: kind for kind in ("view", "cart", "purchase", "session_end")}
 KIND_MEMBERS = ["", *(f',"kind":"{kind}"' for kind in KINDS if kind != "view")]
 TEXTS = ("session_id", "item_id", "user_id", "brand", "category", "title")
+# Between these Arrow writes a number that is not whole as the schema's encoder does.
+PLAIN_FROM, PLAIN_BELOW = 1e-3, 1e7
 # What JSON escapes in a text.
 ESCAPED = r'[\x00-\x1f"\\]'
 
@@ -131,12 +133,18 @@ def _kinds(column: pd.Series[Any]) -> pa.LargeStringArray:
 
 
 def _prices(prices: npt.NDArray[np.float64]) -> pa.LargeStringArray:
-    """Each price as the schema's encoder writes it; by their bits, as 0.0 and -0.0 are equal."""
-    missing = np.isnan(prices)
-    found, places = np.unique(prices.view(np.int64), return_inverse=True)
-    texts = [msgspec.json.encode(price).decode() for price in found.view(np.float64).tolist()]
-    members = pa.array([f',"price":{text}' for text in texts], pa.large_string())
-    return pc.fill_null(members.take(pa.array(places, mask=missing)), _text_of(""))
+    """Each price as the schema's encoder writes it; those of a usual size without it."""
+    missing, size = np.isnan(prices), np.abs(prices)
+    usual = (size < PLAIN_BELOW) & ((size >= PLAIN_FROM) | (size == 0))
+    texts = pa.array(prices).cast(pa.large_string())
+    # Arrow writes whole numbers without a fraction.
+    texts = pc.if_else(pa.array(prices == np.floor(prices)), _joined(texts, ".0"), texts)
+    others = ~usual & ~missing
+    if others.any():
+        encoded = [msgspec.json.encode(price).decode() for price in prices[others].tolist()]
+        texts = pc.replace_with_mask(texts, pa.array(others), pa.array(encoded, pa.large_string()))
+    texts = pc.if_else(pa.array(missing), _text_of(None), texts)
+    return pc.fill_null(_joined(',"price":', texts), _text_of(""))
 
 
 def _escaped_rows(columns: list[pa.LargeStringArray]) -> npt.NDArray[np.int64]:

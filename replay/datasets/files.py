@@ -28,7 +28,7 @@ from replay.datasets.parquet import parquet_chunks
 from replay.datasets.source import WholeLines, cut_off, members, open_file
 from replay.datasets.time_texts import ascending_span
 
-BLOCK_BYTES = 2 << 20
+BLOCK_BYTES = 1 << 20
 
 
 class EventFiles:

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from stream.events import MAX_EVENT_TIME_MS
 
@@ -32,6 +34,7 @@ LONGEST = {
     "title": 8192,
 }
 NO_TIME = -1
+TOLD_APART = 3
 
 
 @dataclass(frozen=True)
@@ -128,7 +131,10 @@ class Repeats:
             return repeats
         remembered = 0 if self._last is None else len(self._last)
         known = pd.concat([self._last, keys]) if remembered else keys
-        repeated = known.duplicated().to_numpy()
+        # Most rows differ in their first columns already.
+        alike = known.duplicated(self._keys[:TOLD_APART], keep=False).to_numpy()
+        repeated = np.zeros(len(known), bool)
+        repeated[alike] = known[alike].duplicated().to_numpy()
         repeats[looked_at] = repeated[remembered:]
         self._last = known[~repeated & (known[self._group] == known[self._group].iloc[-1]).to_numpy()]
         return repeats
@@ -153,9 +159,11 @@ class Seen:
 
 def reasons(index: pd.Index[int], *checks: tuple[pd.Series[bool], str]) -> pd.Series[str]:
     """The first reason whose mask is true, by row; "" where none is."""
-    result = pd.Series("", index=index, dtype=object)
+    result = pd.Series("", index=index, dtype="str")
     for mask, reason in reversed(checks):
-        result[mask.to_numpy(bool)] = reason
+        where = mask.to_numpy(bool)
+        if where.any():
+            result[where] = reason
     return result
 
 
@@ -178,7 +186,13 @@ def beyond_the_schema(events: pd.DataFrame) -> pd.Series[str]:
 
 def number(column: pd.Series[str]) -> pd.Series[float]:
     """Text → finite number, NaN where it is none."""
-    values = pd.to_numeric(column, errors="coerce").astype("float64")
+    texts = pa.array(column, from_pandas=True)
+    try:
+        cast = pc.cast(pc.if_else(pc.equal(texts, ""), None, texts), pa.float64())
+        values = pd.Series(cast.to_numpy(zero_copy_only=False), index=column.index, name=column.name)
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+        # A text that is no number, or has blanks around it.
+        values = pd.to_numeric(column, errors="coerce").astype("float64")
     return values.where(np.isfinite(values))
 
 

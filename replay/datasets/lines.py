@@ -63,6 +63,6 @@ def _chunk(form: Format, parse: Callable[[bytes], tuple[str, ...]], found: list[
     )
     return Chunk(
         frame,
-        pd.Series(broken, index=frame.index, dtype=object),
+        pd.Series(broken, index=frame.index, dtype="str"),
         lambda row: (numbers[row], texts[row]),
     )

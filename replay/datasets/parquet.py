@@ -76,7 +76,7 @@ def _open(path: Path) -> pq.ParquetFile:
 def _chunk(rows: pd.DataFrame, before: int) -> Chunk:
     return Chunk(
         rows,
-        pd.Series("", index=rows.index, dtype=object),
+        pd.Series("", index=rows.index, dtype="str"),
         lambda row: (before + row + 1, ",".join(str(value) for value in rows.iloc[row]).encode()),
     )
 

@@ -9,7 +9,24 @@ from stream.events import MAX_EVENT_TIME_MS, decode_event, encode_event
 # Of each kind that JSON, UTF-8 or a CSV file treats in a way of its own.
 CHARACTERS = 'aé🛒"\\/\x00\x08\t\n\r\x1f\x7f\x80\u2028\ufeff,'
 texts = st.text(CHARACTERS, max_size=4) | st.text(max_size=4)
-PRICES = [0.0, -0.0, 1.0, 489.07, 1e16, 1e-5, 0.1 + 0.2, 1.7e308, 5e-324, -1.5, 1e22, 123456789.125]
+PRICES = [
+    0.0,
+    -0.0,
+    1.0,
+    489.07,
+    1e16,
+    1e-5,
+    0.1 + 0.2,
+    1.7e308,
+    5e-324,
+    -1.5,
+    -7.0,
+    1e22,
+    1e7,
+    9999999.75,
+    1e-3,
+    9e-4,
+]
 rows = st.fixed_dictionaries(
     {
         "session_id": texts,
@@ -22,7 +39,7 @@ maybe_text = st.none() | texts
 more = st.fixed_dictionaries(
     {
         "user_id": maybe_text,
-        "price": st.none() | st.sampled_from(PRICES) | st.floats(allow_nan=False),
+        "price": st.none() | st.sampled_from(PRICES) | st.floats(1e-4, 1e8) | st.floats(allow_nan=False),
         "brand": maybe_text,
         "category": maybe_text,
         "title": maybe_text,
