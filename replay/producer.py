@@ -22,6 +22,14 @@ QUEUE_FULL_POLL_S = 0.05
 FLUSH_POLL_S = 1.0
 LAG_POLL_S = 0.02
 POLL_EVERY = 512
+# A broker that has just come back looks for the group's coordinator.
+SETTLING = frozenset(
+    {
+        KafkaError.NOT_COORDINATOR,
+        KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
+        KafkaError.COORDINATOR_NOT_AVAILABLE,
+    }
+)
 
 
 class EventProducer:
@@ -164,22 +172,30 @@ class LagLimit:
 
     def lag(self) -> int:
         """Records that the group has not committed yet. Raises NextclickError without an answer."""
+        deadline_s = time.monotonic() + STANDSTILL_S
+        while True:
+            try:
+                return self._ask()
+            except KafkaException as error:
+                if error.args[0].code() in SETTLING and time.monotonic() < deadline_s:
+                    time.sleep(LAG_POLL_S)
+                    continue
+                raise NextclickError(
+                    f"the lag of group {self._settings.group_id} is not known: {error.args[0].str()}",
+                    "The replay cannot tell whether it may go on.",
+                    "Look at the brokers, or replay without --lag-limit.",
+                ) from None
+
+    def _ask(self) -> int:
         topic = self._settings.events_topic
         partitions = [TopicPartition(topic, number) for number in range(self._settings.partitions)]
         lag = 0
-        try:
-            for partition in self._consumer.committed(partitions, timeout=ANSWER_TIMEOUT_S):
-                low, high = self._consumer.get_watermark_offsets(
-                    TopicPartition(topic, partition.partition), timeout=ANSWER_TIMEOUT_S
-                )
-                # Without a commit the offset is negative: everything kept lies before the group.
-                lag += high - max(partition.offset, low)
-        except KafkaException as error:
-            raise NextclickError(
-                f"the lag of group {self._settings.group_id} is not known: {error.args[0].str()}",
-                "The replay cannot tell whether it may go on.",
-                "Look at the brokers, or replay without --lag-limit.",
-            ) from None
+        for partition in self._consumer.committed(partitions, timeout=ANSWER_TIMEOUT_S):
+            low, high = self._consumer.get_watermark_offsets(
+                TopicPartition(topic, partition.partition), timeout=ANSWER_TIMEOUT_S
+            )
+            # Without a commit the offset is negative: everything kept lies before the group.
+            lag += high - max(partition.offset, low)
         return lag
 
     def hold(self, producer: EventProducer, sent: int = 1) -> None:
