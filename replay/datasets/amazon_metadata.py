@@ -130,7 +130,7 @@ def convert(chunk: pd.DataFrame) -> Converted:
         chunk.index,
         (chunk["item"] == "", "no asin"),
     )
-    return Converted(items, broken, pd.Series("", index=chunk.index, dtype="str"))
+    return Converted(items, broken, reasons(chunk.index))
 
 
 def _short(texts: pd.Series[str], name: str) -> pd.Series[str]:

@@ -41,7 +41,7 @@ def _convert(chunk: pd.DataFrame, kind: str) -> Converted:
         (chunk["sessionId"] == "", "sessionId is empty"),
         (chunk["itemId"] == "", "itemId is empty"),
     )
-    return Converted(events, broken, pd.Series("", index=chunk.index, dtype="str"))
+    return Converted(events, broken, reasons(chunk.index))
 
 
 VIEWS = Format(

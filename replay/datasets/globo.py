@@ -30,7 +30,7 @@ def convert(chunk: pd.DataFrame) -> Converted:
         (chunk["session_id"] == "", "session_id is empty"),
         (chunk["item_id"] == "", "item_id is empty"),
     )
-    return Converted(events, broken, pd.Series("", index=chunk.index, dtype="str"))
+    return Converted(events, broken, reasons(chunk.index))
 
 
 FORMAT = Format(

@@ -42,7 +42,7 @@ def convert_ratings(chunk: pd.DataFrame) -> Converted:
         (user == "", f"{user.name} is empty"),
         (movie == "", f"{movie.name} is empty"),
     )
-    return Converted(events, broken, pd.Series("", index=chunk.index, dtype="str"))
+    return Converted(events, broken, reasons(chunk.index))
 
 
 def convert_movies(chunk: pd.DataFrame) -> Converted:
@@ -56,7 +56,7 @@ def convert_movies(chunk: pd.DataFrame) -> Converted:
         }
     )
     broken = reasons(chunk.index, (movie == "", f"{movie.name} is empty"))
-    return Converted(items, broken, pd.Series("", index=chunk.index, dtype="str"))
+    return Converted(items, broken, reasons(chunk.index))
 
 
 RATINGS = Format(

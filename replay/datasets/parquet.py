@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from model.errors import NextclickError
-from replay.datasets.format import Chunk, Format
+from replay.datasets.format import Chunk, Format, reasons
 
 MAGIC = b"PAR1"
 BATCH_ROWS = 65_536
@@ -76,7 +76,7 @@ def _open(path: Path) -> pq.ParquetFile:
 def _chunk(rows: pd.DataFrame, before: int) -> Chunk:
     return Chunk(
         rows,
-        pd.Series("", index=rows.index, dtype="str"),
+        reasons(rows.index),
         lambda row: (before + row + 1, ",".join(str(value) for value in rows.iloc[row]).encode()),
     )
 

@@ -41,7 +41,7 @@ def convert_preprocessed(chunk: pd.DataFrame) -> Converted:
         (chunk["SessionId"] == "", "SessionId is empty"),
         (chunk["ItemId"] == "", "ItemId is empty"),
     )
-    return Converted(events, broken, pd.Series("", index=chunk.index, dtype="str"))
+    return Converted(events, broken, reasons(chunk.index))
 
 
 def convert_raw(chunk: pd.DataFrame) -> Converted:
@@ -78,7 +78,7 @@ def _convert_moments(
         (chunk["item"] == "", "item is empty"),
         *checks,
     )
-    return Converted(events, broken, pd.Series("", index=chunk.index, dtype="str"))
+    return Converted(events, broken, reasons(chunk.index))
 
 
 PREPROCESSED = Format(
