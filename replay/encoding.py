@@ -18,6 +18,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from replay.datasets.format import texts_of
 from stream.events import Event, encode_event
 
 OPTIONAL = ("user_id", "price", "brand", "category", "title")
@@ -77,31 +78,23 @@ def encode(frame: pd.DataFrame) -> EncodedEvents:
     JSON escapes goes through the schema's encoder.
     """
     times_ms = pa.array(frame["event_time_ms"].to_numpy(np.int64))
-    texts = {name: _text(frame[name]) for name in TEXTS if name in frame}
+    texts = {name: texts_of(frame[name]) for name in TEXTS if name in frame}
     session = texts["session_id"]
     members: list[Any] = ['{"session_id":"', session, '","event_time_ms":', times_ms.cast(pa.large_string())]
     item = texts["item_id"]
-    members.append(_member("item_id", pc.if_else(pc.equal(item, _text_of("")), _text_of(None), item)))
+    members += _member("item_id", pc.if_else(pc.equal(item, ""), None, item))
     members.append(_kinds(frame["kind"]))
     for name in OPTIONAL:
         if name == "price" and name in frame:
-            members.append(_prices(frame["price"].to_numpy(np.float64)))
+            members += _member(name, _prices(frame["price"].to_numpy(np.float64)), quote="")
         elif name in texts:
-            members.append(_member(name, texts[name]))
+            members += _member(name, texts[name])
     values = _bytes(_joined(*members, "}"))
     rows = _escaped_rows(list(texts.values()))
     if len(rows):
         for row, event in zip(rows.tolist(), events_of(frame.iloc[rows]), strict=True):
             values[row] = encode_event(event)
     return EncodedEvents(_bytes(session), values, times_ms.to_numpy().tolist())
-
-
-def _text(column: pd.Series[Any]) -> pa.LargeStringArray:
-    """A column of texts, null where one is missing."""
-    found = pa.array(column, from_pandas=True)
-    if isinstance(found, pa.ChunkedArray):
-        found = found.combine_chunks()
-    return found.cast(pa.large_string())
 
 
 def _text_of(text: str | None) -> pa.LargeStringScalar:
@@ -120,31 +113,32 @@ def _bytes(texts: pa.LargeStringArray) -> list[bytes]:
     return found
 
 
-def _member(name: str, texts: pa.LargeStringArray) -> pa.LargeStringArray:
-    """`,"name":"text"`, and nothing where there is none."""
-    return pc.fill_null(_joined(f',"{name}":"', texts, '"'), _text_of(""))
+def _member(name: str, texts: pa.LargeStringArray, quote: str = '"') -> list[str | pa.LargeStringArray]:
+    """The parts of `,"name":"text"`, and nothing where there is none."""
+    parts = [f',"{name}":{quote}', texts, quote]
+    return [pc.fill_null(_joined(*parts), _text_of(""))] if texts.null_count else parts
 
 
 def _kinds(column: pd.Series[Any]) -> pa.LargeStringArray:
-    places = pc.index_in(_text(column), value_set=pa.array(list(KINDS), pa.large_string()))
+    places = pc.index_in(texts_of(column), value_set=pa.array(list(KINDS), pa.large_string()))
     if places.null_count:
         raise KeyError(column.iloc[places.is_null().to_numpy(zero_copy_only=False).argmax()])
     return pa.array(KIND_MEMBERS, pa.large_string()).take(places)
 
 
 def _prices(prices: npt.NDArray[np.float64]) -> pa.LargeStringArray:
-    """Each price as the schema's encoder writes it; those of a usual size without it."""
+    """Each price as the schema's encoder writes it, null where there is none."""
     missing, size = np.isnan(prices), np.abs(prices)
     usual = (size < PLAIN_BELOW) & ((size >= PLAIN_FROM) | (size == 0))
     texts = pa.array(prices).cast(pa.large_string())
     # Arrow writes whole numbers without a fraction.
-    texts = pc.if_else(pa.array(prices == np.floor(prices)), _joined(texts, ".0"), texts)
+    whole = pa.array(prices == np.floor(prices))
+    texts = pc.replace_with_mask(texts, whole, _joined(texts.filter(whole), ".0"))
     others = ~usual & ~missing
     if others.any():
         encoded = [msgspec.json.encode(price).decode() for price in prices[others].tolist()]
         texts = pc.replace_with_mask(texts, pa.array(others), pa.array(encoded, pa.large_string()))
-    texts = pc.if_else(pa.array(missing), _text_of(None), texts)
-    return pc.fill_null(_joined(',"price":', texts), _text_of(""))
+    return pc.if_else(pa.array(missing), _text_of(None), texts) if missing.any() else texts
 
 
 def _escaped_rows(columns: list[pa.LargeStringArray]) -> npt.NDArray[np.int64]:

@@ -23,7 +23,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]
 )
 
 from model.errors import NextclickError
-from stream.connection import ANSWER_TIMEOUT_S, metadata, remedy_for
+from stream.connection import ANSWER_TIMEOUT_S, RESULT_TIMEOUT_S, metadata, remedy_for
 from stream.settings import Settings
 
 FILE = Path(__file__).parent.parent / "deploy" / "acls.toml"
@@ -106,7 +106,7 @@ def grant(settings: Settings, wanted: list[Right]) -> None:
     answers = admin.create_acls([right.binding() for right in wanted], request_timeout=ANSWER_TIMEOUT_S)
     try:
         for answer in answers.values():
-            answer.result(timeout=2 * ANSWER_TIMEOUT_S)
+            answer.result(timeout=RESULT_TIMEOUT_S)
     except KafkaException as error:
         raise _refused("granted", error) from None
 
@@ -125,7 +125,7 @@ def granted(settings: Settings, principals: set[str]) -> set[Right]:
     admin = _admin(settings)
     try:
         answer = admin.describe_acls(everything, request_timeout=ANSWER_TIMEOUT_S)
-        bindings = answer.result(timeout=2 * ANSWER_TIMEOUT_S)
+        bindings = answer.result(timeout=RESULT_TIMEOUT_S)
     except KafkaException as error:
         raise _refused("read", error) from None
     if not bindings:

@@ -10,41 +10,19 @@ import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeVar
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from model.errors import NextclickError
-from stream.connection import remedy_for
+from stream.connection import ANSWER_TIMEOUT_S, remedy_for
 from stream.frontier import Frontier
 from stream.logs import happening
 from stream.partition import OpenPartition
+from stream.patience import PASSING, patiently
 from stream.settings import Settings
 from stream.watermark import Watermark
 
-ANSWER_TIMEOUT_S = 10.0
-PATIENCE_S = 120.0
-T = TypeVar("T")
 logger = logging.getLogger(__name__)
-
-# What says that the brokers are away or busy, and passes.
-PASSING = frozenset(
-    {
-        KafkaError._ALL_BROKERS_DOWN,  # noqa: SLF001
-        KafkaError._TRANSPORT,  # noqa: SLF001
-        KafkaError._RESOLVE,  # noqa: SLF001
-        KafkaError._TIMED_OUT,  # noqa: SLF001
-        KafkaError._WAIT_COORD,  # noqa: SLF001
-        KafkaError.REQUEST_TIMED_OUT,
-        KafkaError.NETWORK_EXCEPTION,
-        KafkaError.LEADER_NOT_AVAILABLE,
-        KafkaError.NOT_LEADER_FOR_PARTITION,
-        KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
-        KafkaError.COORDINATOR_NOT_AVAILABLE,
-        KafkaError.NOT_COORDINATOR,
-        KafkaError.REBALANCE_IN_PROGRESS,
-    }
-)
 
 
 @dataclass(slots=True)
@@ -61,29 +39,6 @@ class Reading:
     def lag(self) -> int:
         """Records not read yet."""
         return max(0, self.end - self.position)
-
-
-def patiently(ask: Callable[[], T], what: str, *, sleep: Callable[[float], None] = time.sleep) -> T:
-    """The answer of `ask`, asked again while Kafka is away, for PATIENCE_S at most; then NextclickError."""
-    deadline = time.monotonic() + PATIENCE_S
-    while True:
-        try:
-            return ask()
-        except KafkaException as error:
-            problem: KafkaError = error.args[0]
-            if problem.code() not in PASSING or time.monotonic() > deadline:
-                raise NextclickError(
-                    f"{what} failed: {problem.str()}",
-                    "Nothing is lost: what was not written is read again after a restart.",
-                    remedy_for(problem, "Look at the brokers, then start the worker again."),
-                ) from None
-            logger.warning(
-                "%s: %s; asking again",
-                what,
-                problem.str(),
-                extra=happening("kafka_away", doing=what, error=problem.name()),
-            )
-            sleep(0.2)
 
 
 def make_consumer(

@@ -21,7 +21,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]
 )
 
 from model.errors import NextclickError
-from stream.connection import ANSWER_TIMEOUT_S
+from stream.connection import ANSWER_TIMEOUT_S, RESULT_TIMEOUT_S
 from stream.finding import Finding, Verdict, failed
 from stream.settings import Settings
 from stream.topic_check import MIN_MESSAGE_BYTES, differences, is_refused
@@ -129,7 +129,7 @@ class BrokerChecks:
         broker = str(next(iter(cluster.brokers)))
         resource = ConfigResource(ResourceType.BROKER, broker)
         (answer,) = self._admin.describe_configs([resource], request_timeout=ANSWER_TIMEOUT_S).values()
-        largest = int(answer.result(timeout=ANSWER_TIMEOUT_S)["message.max.bytes"].value)
+        largest = int(answer.result(timeout=RESULT_TIMEOUT_S)["message.max.bytes"].value)
         if largest < MIN_MESSAGE_BYTES:
             remedy = f"message.max.bytes={MIN_MESSAGE_BYTES} or more on the brokers"
             yield Finding("message size", "WARN", f"message.max.bytes is {largest:,}", remedy)
@@ -139,7 +139,7 @@ class BrokerChecks:
     def _group(self, cluster: Any) -> Iterator[Finding]:
         group = self._settings.group_id
         (answer,) = self._admin.describe_consumer_groups([group], request_timeout=ANSWER_TIMEOUT_S).values()
-        described = answer.result(timeout=ANSWER_TIMEOUT_S)
+        described = answer.result(timeout=RESULT_TIMEOUT_S)
         members = len(described.members)
         state = described.state.name.lower()
         if described.state == ConsumerGroupState.STABLE:
@@ -160,7 +160,7 @@ class BrokerChecks:
         (answer,) = self._admin.list_consumer_group_offsets(
             [asked], request_timeout=ANSWER_TIMEOUT_S
         ).values()
-        offsets = {tp.partition: tp.offset for tp in answer.result(timeout=ANSWER_TIMEOUT_S).topic_partitions}
+        offsets = {tp.partition: tp.offset for tp in answer.result(timeout=RESULT_TIMEOUT_S).topic_partitions}
         first = self._offsets(places, EARLIEST)
         last = self._offsets(places, LATEST)
         lost = sorted(n for n, offset in offsets.items() if 0 <= offset < first[n].offset)
@@ -182,7 +182,7 @@ class BrokerChecks:
 
     def _offsets(self, places: list[TopicPartition], spec: Any) -> dict[int, Any]:
         asked = self._admin.list_offsets(dict.fromkeys(places, spec), request_timeout=ANSWER_TIMEOUT_S)
-        return {tp.partition: answer.result(timeout=ANSWER_TIMEOUT_S) for tp, answer in asked.items()}
+        return {tp.partition: answer.result(timeout=RESULT_TIMEOUT_S) for tp, answer in asked.items()}
 
     def _events(self, cluster: Any) -> Iterator[Finding]:
         topic = self._settings.events_topic

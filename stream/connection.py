@@ -18,6 +18,8 @@ from model.errors import NextclickError
 from stream.settings import Settings
 
 ANSWER_TIMEOUT_S = 15.0
+# Of an admin client's answer: its request ends sooner, with an error of Kafka's.
+RESULT_TIMEOUT_S = 2 * ANSWER_TIMEOUT_S
 # After it one looks why there is no answer; a broker that is well answers in less.
 FIRST_TIMEOUT_S = 1.0
 LOOK_TIMEOUT_S = 3.0

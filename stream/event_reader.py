@@ -15,10 +15,11 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, TopicCollectio
 from confluent_kafka.admin import AdminClient
 
 from model.errors import NextclickError
-from stream.assignment import ANSWER_TIMEOUT_S, PASSING, PATIENCE_S, log_offsets, patiently
-from stream.connection import metadata, remedy_for
+from stream.assignment import log_offsets
+from stream.connection import ANSWER_TIMEOUT_S, RESULT_TIMEOUT_S, metadata, remedy_for
 from stream.event_columns import Record, event_columns
 from stream.logs import happening
+from stream.patience import PASSING, PATIENCE_S, patiently
 from stream.settings import Settings
 
 BATCH_RECORDS = 10_000
@@ -78,8 +79,9 @@ class KafkaEvents:
         def ask() -> str:
             # Held until it has answered.
             admin = AdminClient({**self._settings.kafka_config(), "log_level": 0})
-            answer = admin.describe_topics(TopicCollection([self._topic]))
-            return str(answer[self._topic].result(timeout=ANSWER_TIMEOUT_S).topic_id)
+            topics = TopicCollection([self._topic])
+            answer = admin.describe_topics(topics, request_timeout=ANSWER_TIMEOUT_S)
+            return str(answer[self._topic].result(timeout=RESULT_TIMEOUT_S).topic_id)
 
         return patiently(ask, f"asking for the id of the topic {self._topic}")
 

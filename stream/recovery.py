@@ -19,12 +19,13 @@ from rocksdict import Cache
 
 from model.errors import NextclickError
 from model.sessions import SessionRule
-from stream.assignment import PASSING, log_offsets
+from stream.assignment import log_offsets
 from stream.events import Event, RejectedEvent, decode_event
 from stream.fence import Fence
 from stream.histories import Histories
 from stream.logs import happening
 from stream.partition import OpenPartition
+from stream.patience import PASSING
 from stream.settings import Settings
 from stream.store import CorruptStoreError, SessionStore, move_aside
 from stream.watermark import NO_WATERMARK, Watermark

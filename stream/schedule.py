@@ -19,7 +19,7 @@ from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-d
 from croniter import CroniterBadDateError, croniter
 
 from model.errors import NextclickError
-from stream.connection import ANSWER_TIMEOUT_S
+from stream.connection import ANSWER_TIMEOUT_S, RESULT_TIMEOUT_S
 from stream.event_log import read_window
 from stream.event_reader import KafkaEvents
 from stream.settings import Settings
@@ -141,7 +141,7 @@ class LogClock:
             return None
         answers = self._admin.list_offsets(asked, request_timeout=ANSWER_TIMEOUT_S)
         try:
-            newest = [answer.result(timeout=2 * ANSWER_TIMEOUT_S).timestamp for answer in answers.values()]
+            newest = [answer.result(timeout=RESULT_TIMEOUT_S).timestamp for answer in answers.values()]
         except KafkaException as error:
             raise NextclickError(
                 f"the newest event of {topic} is not known: {error.args[0].str()}",

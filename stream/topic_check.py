@@ -13,7 +13,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]
 )
 
 from model.errors import NextclickError
-from stream.connection import ANSWER_TIMEOUT_S
+from stream.connection import ANSWER_TIMEOUT_S, RESULT_TIMEOUT_S
 from stream.events import MAX_EVENT_BYTES
 from stream.settings import Settings
 from stream.topics import TopicPlan, plans
@@ -69,7 +69,7 @@ def differences(admin: AdminClient, settings: Settings) -> list[Difference]:
 def _config_of(admin: AdminClient, topic: str) -> dict[str, str]:
     resource = ConfigResource(ResourceType.TOPIC, topic)
     (answer,) = admin.describe_configs([resource], request_timeout=ANSWER_TIMEOUT_S).values()
-    return {name: str(entry.value) for name, entry in answer.result(timeout=2 * ANSWER_TIMEOUT_S).items()}
+    return {name: str(entry.value) for name, entry in answer.result(timeout=RESULT_TIMEOUT_S).items()}
 
 
 def _layout(plan: TopicPlan, partitions: Mapping[int, object], settings: Settings) -> list[Difference]:

@@ -12,7 +12,9 @@ from types import TracebackType
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from model.errors import NextclickError
-from stream.assignment import ANSWER_TIMEOUT_S, PASSING, PATIENCE_S, log_offsets
+from stream.assignment import log_offsets
+from stream.connection import ANSWER_TIMEOUT_S
+from stream.patience import PASSING, PATIENCE_S
 from stream.settings import Settings
 
 BATCH_RECORDS = 10_000

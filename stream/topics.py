@@ -14,7 +14,7 @@ from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]
 
 from model.errors import NextclickError
-from stream.connection import ANSWER_TIMEOUT_S, metadata, remedy_for
+from stream.connection import ANSWER_TIMEOUT_S, RESULT_TIMEOUT_S, metadata, remedy_for
 from stream.settings import Settings
 
 DAY_MS = 86_400_000
@@ -95,9 +95,12 @@ def _create(admin: AdminClient, missing: list[TopicPlan], settings: Settings) ->
         )
         for plan in missing
     ]
-    for name, future in admin.create_topics(requests, operation_timeout=ANSWER_TIMEOUT_S).items():
+    made = admin.create_topics(
+        requests, operation_timeout=ANSWER_TIMEOUT_S / 2, request_timeout=ANSWER_TIMEOUT_S
+    )
+    for name, future in made.items():
         try:
-            future.result(timeout=2 * ANSWER_TIMEOUT_S)
+            future.result(timeout=RESULT_TIMEOUT_S)
         except KafkaException as error:
             if error.args[0].code() == KafkaError.TOPIC_ALREADY_EXISTS:
                 continue

@@ -76,7 +76,7 @@ print(json.dumps({**report, "whole_s": time.perf_counter() - started, "peak_byte
 
 
 def write_log(path: Path, rows: int, *, shuffled: bool, seed: int = 0) -> None:
-    """A log of Kaggle's shape, about 460 events a second; `shuffled`: in no order of time."""
+    """A log of Kaggle's shape, about 460 events a second and 5 a session; `shuffled`: in no order of time."""
     rng = np.random.default_rng(seed)
     names = np.array([f"brand{n}" for n in range(400)] + [""] * 100, dtype=object)
     categories = np.array([f"electronics.part{n}.kind{n % 7}" for n in range(90)] + [""] * 40, dtype=object)
@@ -87,7 +87,7 @@ def write_log(path: Path, rows: int, *, shuffled: bool, seed: int = 0) -> None:
             place = rng.integers(0, rows, count) if shuffled else np.arange(start, start + count)
             moments = (START_S + place // 460).astype("datetime64[s]")
             texts = pd.Series(moments).dt.strftime("%Y-%m-%d %H:%M:%S UTC")
-            session = place // 3_000 * 600 + rng.integers(0, 600, count)
+            session = place // 30_000 * 6_000 + rng.integers(0, 6_000, count)
             table = pa.table(
                 {
                     "event_time": texts,

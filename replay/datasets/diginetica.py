@@ -8,7 +8,16 @@ from __future__ import annotations
 
 import pandas as pd
 
-from replay.datasets.format import Converted, Format, epoch_ms, number, reasons, text_or_none, whole_ms
+from replay.datasets.format import (
+    Converted,
+    Format,
+    epoch_ms,
+    moments_of,
+    number,
+    reasons,
+    text_or_none,
+    whole_ms,
+)
 
 VIEWS_COLUMNS = ("sessionId", "userId", "itemId", "timeframe", "eventdate")
 # The column is spelled session_id in one of the published versions.
@@ -23,7 +32,7 @@ ALIASES = {
 
 def _convert(chunk: pd.DataFrame, kind: str) -> Converted:
     """Chunk of text columns → events."""
-    days = pd.to_datetime(chunk["eventdate"], format="%Y-%m-%d", utc=True, errors="coerce")
+    days = moments_of(chunk["eventdate"], "%Y-%m-%d")
     since = number(chunk["timeframe"])
     events = pd.DataFrame(
         {

@@ -21,7 +21,7 @@ from replay.datasets.catalog import Catalog
 from replay.datasets.delimited import DeadLetter, broken_line, delimited_chunks
 from replay.datasets.detection import FORMATS, METADATA, detect, is_metadata
 from replay.datasets.filter import EventFilter
-from replay.datasets.format import Chunk, Convert, Format, beyond_the_schema
+from replay.datasets.format import Chunk, Convert, Format, beyond_the_schema, no_reason
 from replay.datasets.lines import line_chunks
 from replay.datasets.named_columns import format_of, parse_columns
 from replay.datasets.parquet import parquet_chunks
@@ -245,8 +245,11 @@ class EventFiles:
         self, path: Path, form: Format, convert: Convert, chunk: Chunk, rejects: Counter[str]
     ) -> pd.DataFrame:
         converted = convert(chunk.rows)
+        beyond = beyond_the_schema(converted.events)
+        if all(map(no_reason, (chunk.broken, converted.broken, converted.left_out, beyond))):
+            return converted.events
         left_out = (converted.left_out != "") & (chunk.broken == "")
-        reason = converted.broken.where(converted.broken != "", beyond_the_schema(converted.events))
+        reason = converted.broken.where(converted.broken != "", beyond)
         reason = chunk.broken.where(chunk.broken != "", reason)
         broken = (reason != "") & ~left_out
         if broken.any() and not self._skip:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -34,7 +35,6 @@ LONGEST = {
     "title": 8192,
 }
 NO_TIME = -1
-TOLD_APART = 3
 
 
 @dataclass(frozen=True)
@@ -121,23 +121,30 @@ class Repeats:
     def __init__(self, group: str, *keys: str) -> None:
         self._group = group
         self._keys = [group, *keys]
+        self._ends = [group, self._keys[-1]]
         self._last: pd.DataFrame | None = None
 
-    def __call__(self, rows: pd.DataFrame, looked_at: pd.Series[bool]) -> pd.Series[bool]:
-        """Whether each row repeats an earlier one; only `looked_at` rows repeat or are repeated."""
-        keys = rows.loc[looked_at, self._keys]
+    def __call__(self, rows: pd.DataFrame, looked_at: pd.Series[bool] | None = None) -> pd.Series[bool]:
+        """Whether each row repeats an earlier one; only `looked_at` rows (all) repeat or are repeated."""
+        if looked_at is None:
+            return pd.Series(self._repeated(rows[self._keys]), index=rows.index)
         repeats = pd.Series(False, index=rows.index)
+        repeats[looked_at] = self._repeated(rows.loc[looked_at, self._keys])
+        return repeats
+
+    def _repeated(self, keys: pd.DataFrame) -> npt.NDArray[np.bool_]:
         if keys.empty:
-            return repeats
+            return np.empty(0, bool)
         remembered = 0 if self._last is None else len(self._last)
         known = pd.concat([self._last, keys]) if remembered else keys
-        # Most rows differ in their first columns already.
-        alike = known.duplicated(self._keys[:TOLD_APART], keep=False).to_numpy()
+        # Most rows differ in their first and last key already.
+        alike = known.duplicated(self._ends, keep=False).to_numpy().nonzero()[0]
         repeated = np.zeros(len(known), bool)
-        repeated[alike] = known[alike].duplicated().to_numpy()
-        repeats[looked_at] = repeated[remembered:]
-        self._last = known[~repeated & (known[self._group] == known[self._group].iloc[-1]).to_numpy()]
-        return repeats
+        if len(alike):
+            repeated[alike] = known.iloc[alike].duplicated().to_numpy()
+        groups = known[self._group]
+        self._last = known.iloc[((groups == groups.iloc[-1]).to_numpy() & ~repeated).nonzero()[0]]
+        return repeated[remembered:]
 
 
 class Seen:
@@ -178,15 +185,38 @@ def beyond_the_schema(events: pd.DataFrame) -> pd.Series[str]:
         outside = (times < 0) | (times > MAX_EVENT_TIME_MS)
         checks.append((outside, "event time is outside 1970 to 2100"))
     for name, longest in LONGEST.items():
-        if name in events:
+        # No text has more characters than bytes.
+        if name in events and (pc.max(pc.binary_length(texts_of(events[name]))).as_py() or 0) > longest:
             too_long = events[name].str.len() > longest
             checks.append((too_long.fillna(False), f"{name} is longer than {longest} characters"))
     return reasons(events.index, *checks)
 
 
+def no_reason(found: pd.Series[str]) -> bool:
+    """Whether all of the reasons are ""."""
+    return not pc.max(pc.binary_length(texts_of(found))).as_py()
+
+
+def texts_of(column: pd.Series[str]) -> pa.LargeStringArray:
+    """A column of texts, null where one is missing."""
+    found = pa.array(column, from_pandas=True)
+    if isinstance(found, pa.ChunkedArray):
+        found = found.combine_chunks()
+    return found.cast(pa.large_string())
+
+
+def moments_of(column: pd.Series[str], pattern: str) -> pd.Series[pd.Timestamp]:
+    """Texts of the `pattern` of strptime, in UTC; NaT where one is of another."""
+    # Neighbours in a log often have the same time.
+    texts = texts_of(column).dictionary_encode()
+    found = pd.to_datetime(texts.dictionary.to_pandas(), format=pattern, utc=True, errors="coerce")
+    places = pc.fill_null(texts.indices, -1).to_numpy(zero_copy_only=False)
+    return pd.Series(found.array.take(places, allow_fill=True), index=column.index)
+
+
 def number(column: pd.Series[str]) -> pd.Series[float]:
     """Text → finite number, NaN where it is none."""
-    texts = pa.array(column, from_pandas=True)
+    texts = texts_of(column)
     try:
         cast = pc.cast(pc.if_else(pc.equal(texts, ""), None, texts), pa.float64())
         values = pd.Series(cast.to_numpy(zero_copy_only=False), index=column.index, name=column.name)
@@ -212,4 +242,5 @@ def epoch_ms(moments: pd.Series[pd.Timestamp]) -> pd.Series[int]:
 
 def text_or_none(column: pd.Series[str]) -> pd.Series[str]:
     """Empty text → None."""
-    return column.where(column.notna() & (column != ""), None)
+    texts = texts_of(column)
+    return pd.Series(pc.if_else(pc.equal(texts, ""), None, texts), column.index, "str", column.name)

@@ -12,7 +12,7 @@ import re
 
 import pandas as pd
 
-from replay.datasets.format import LONGEST, Converted, Format, epoch_ms, reasons, text_or_none
+from replay.datasets.format import LONGEST, Converted, Format, epoch_ms, moments_of, reasons, text_or_none
 
 COLUMNS = ("userid", "timestamp", "artid", "artname", "traid", "traname")
 LINE = re.compile(r"^user_\d+\t\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ(\t[^\t]*){4}$")
@@ -20,7 +20,7 @@ LINE = re.compile(r"^user_\d+\t\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ(\t[^\t]*){4}$")
 
 def convert(chunk: pd.DataFrame) -> Converted:
     """Chunk of text columns → events."""
-    moments = pd.to_datetime(chunk["timestamp"], format="%Y-%m-%dT%H:%M:%SZ", utc=True, errors="coerce")
+    moments = moments_of(chunk["timestamp"], "%Y-%m-%dT%H:%M:%SZ")
     title = chunk["artname"].str.cat(chunk["traname"], sep=" – ")
     track = chunk["traid"].copy()
     nameless = (track == "").to_numpy()

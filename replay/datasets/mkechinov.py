@@ -15,6 +15,7 @@ from replay.datasets.format import (
     Format,
     Repeats,
     epoch_ms,
+    moments_of,
     number,
     reasons,
     text_or_none,
@@ -42,7 +43,7 @@ def converter() -> Convert:
 
 def convert(chunk: pd.DataFrame, twice: Repeats) -> Converted:
     """Chunk of text columns → events."""
-    moments = pd.to_datetime(chunk["event_time"], format="%Y-%m-%d %H:%M:%S UTC", utc=True, errors="coerce")
+    moments = moments_of(chunk["event_time"], "%Y-%m-%d %H:%M:%S UTC")
     price = number(chunk["price"])
     events = pd.DataFrame(
         {
@@ -66,7 +67,7 @@ def convert(chunk: pd.DataFrame, twice: Repeats) -> Converted:
         chunk.index,
         (chunk["user_session"] == "", "no session"),
         (~chunk["event_type"].isin(KINDS), "other kind of event"),
-        (twice(chunk, pd.Series(True, index=chunk.index)), "duplicate"),
+        (twice(chunk), "duplicate"),
     )
     return Converted(events, broken, left_out)
 

@@ -15,6 +15,7 @@ from replay.datasets.format import (
     Format,
     Repeats,
     epoch_ms,
+    moments_of,
     number,
     reasons,
     text_or_none,
@@ -42,7 +43,7 @@ def converter() -> Convert:
 
 def convert(chunk: pd.DataFrame, repeated: Repeats) -> Converted:
     """Chunk of text columns → events."""
-    moments = pd.to_datetime(chunk["InvoiceDate"], format="%Y-%m-%d %H:%M:%S", utc=True, errors="coerce")
+    moments = moments_of(chunk["InvoiceDate"], "%Y-%m-%d %H:%M:%S")
     quantity, price = number(chunk["Quantity"]), number(chunk["UnitPrice"])
     code = chunk["StockCode"].str.strip().str.upper()
     events = pd.DataFrame(

@@ -13,7 +13,16 @@ from typing import Any
 
 import pandas as pd
 
-from replay.datasets.format import Converted, Format, epoch_ms, number, reasons, text_or_none, whole_ms
+from replay.datasets.format import (
+    Converted,
+    Format,
+    epoch_ms,
+    moments_of,
+    number,
+    reasons,
+    text_or_none,
+    whole_ms,
+)
 
 PREPROCESSED_COLUMNS = ("SessionId", "ItemId", "Time")
 RAW_COLUMNS = ("session", "timestamp", "item", "category")
@@ -62,7 +71,7 @@ def convert_buys(chunk: pd.DataFrame) -> Converted:
 def _convert_moments(
     chunk: pd.DataFrame, columns: dict[str, Any], *checks: tuple[pd.Series[bool], str]
 ) -> Converted:
-    moments = pd.to_datetime(chunk["timestamp"], format="%Y-%m-%dT%H:%M:%S.%fZ", utc=True, errors="coerce")
+    moments = moments_of(chunk["timestamp"], "%Y-%m-%dT%H:%M:%S.%fZ")
     events = pd.DataFrame(
         {
             "session_id": chunk["session"],

@@ -1,5 +1,5 @@
 from collections.abc import Callable
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 import pandas as pd
 import pytest
@@ -30,7 +30,14 @@ class Queue:
         return len(self.waiting)
 
     def produce(
-        self, topic: str, value: bytes, key: bytes, timestamp: int, on_delivery: Callable[..., None]
+        self,
+        topic: str,
+        value: bytes,
+        key: bytes,
+        partition: int,
+        callback: None,
+        on_delivery: Callable[..., None],
+        timestamp: int,
     ) -> None:
         if self.full:
             self.full -= 1
@@ -166,13 +173,21 @@ def test_a_replay_is_held_until_the_group_has_caught_up() -> None:
     assert producer.sure == 1
 
 
-def test_a_lag_that_is_not_known_is_an_error_in_three_parts() -> None:
-    class Silent(Group):
-        def committed(self, partitions: list[TopicPartition], timeout: float) -> list[TopicPartition]:
-            raise KafkaException(KafkaError(KafkaError._TIMED_OUT))
+def test_a_busy_group_is_asked_again_and_one_that_refuses_is_an_error_in_three_parts() -> None:
+    class Answering(Group):
+        codes: ClassVar = [
+            KafkaError.GROUP_AUTHORIZATION_FAILED,
+            KafkaError.NOT_COORDINATOR,
+            KafkaError._TIMED_OUT,
+        ]
 
-    with pytest.raises(NextclickError, match="lag of group"):
-        lag_limit(Silent({}, {})).lag()
+        def committed(self, partitions: list[TopicPartition], timeout: float) -> list[TopicPartition]:
+            raise KafkaException(KafkaError(self.codes.pop()))
+
+    with pytest.raises(NextclickError, match="lag of group") as caught:
+        lag_limit(Answering({}, {})).lag()
+    assert Answering.codes == []
+    assert "deploy/acls.toml" in caught.value.remedy
 
 
 def test_every_event_lies_in_its_sessions_partition_as_java_places_it_at_its_event_time() -> None:

@@ -4,10 +4,9 @@ from collections.abc import Iterator
 from types import SimpleNamespace
 
 import pytest
-from confluent_kafka import KafkaError, KafkaException
+from confluent_kafka import KafkaError
 
-from model.errors import NextclickError
-from stream.assignment import Reading, patiently
+from stream.assignment import Reading
 from stream.events import Event, encode_event
 from stream.frontier import Frontier
 from stream.settings import Settings
@@ -106,25 +105,6 @@ def test_a_wall_clock_that_starts_behind_rejects_nothing_near_the_watermark(
 def test_a_wall_clock_that_leaps_ahead_rejects_nothing(source: Source, wall: list[float]) -> None:
     wall[0] += 365 * DAY_S
     assert reasons(source, NOW_S, NOW_S + 1) == ["", ""]
-
-
-def test_kafka_is_asked_again_while_it_is_away_and_not_when_it_refuses() -> None:
-    answers = [
-        KafkaException(KafkaError(KafkaError._TRANSPORT)),
-        KafkaException(KafkaError(KafkaError._TIMED_OUT)),
-    ]
-    waits: list[float] = []
-
-    def ask() -> int:
-        if answers:
-            raise answers.pop()
-        return 7
-
-    assert patiently(ask, "asking", sleep=waits.append) == 7
-    assert len(waits) == 2
-    answers.append(KafkaException(KafkaError(KafkaError.TOPIC_AUTHORIZATION_FAILED)))
-    with pytest.raises(NextclickError, match="asking failed"):
-        patiently(ask, "asking", sleep=waits.append)
 
 
 def test_without_traffic_event_time_goes_on_with_the_wall_and_not_while_records_wait(source: Source) -> None:
