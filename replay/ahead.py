@@ -10,13 +10,14 @@ from contextlib import closing, contextmanager
 from typing import TypeVar
 
 T = TypeVar("T")
+DEPTH = 4
 LOOK_EVERY_S = 0.1
 # At the default of 5 ms the thread that is behind would hold up the one that is in time.
 GIL_SWITCH_S = 0.0005
 
 
 @contextmanager
-def ahead(items: Generator[T, None, None], depth: int) -> Iterator[Iterator[T]]:
+def ahead(items: Generator[T, None, None], depth: int = DEPTH) -> Iterator[Iterator[T]]:
     """The items, of which up to `depth` are made before they are asked for.
 
     What `items` raises is raised where its item would have come. In the end the thread is gone, and

@@ -40,6 +40,12 @@ class EncodedEvents:
     values: list[bytes]
     times_ms: list[int]
 
+    @classmethod
+    def of(cls, batch: pa.RecordBatch) -> EncodedEvents:
+        """The events of a batch of `encode`."""
+        keys, values, times_ms = batch.columns
+        return cls(_objects_of(keys), _objects_of(values), _objects_of(times_ms))
+
     def __len__(self) -> int:
         return len(self.keys)
 
@@ -71,11 +77,11 @@ def events_of(frame: pd.DataFrame) -> Iterator[Event]:
     )
 
 
-def encode(frame: pd.DataFrame) -> EncodedEvents:
-    """An event frame as keys, values and timestamps. Raises KeyError at a kind that the schema has not.
+def encode(frame: pd.DataFrame) -> pa.RecordBatch:
+    """An event frame as columns of keys, values and timestamps, of which EncodedEvents are made.
 
     The values are joined from their columns, without the interpreter; a row with a character that
-    JSON escapes goes through the schema's encoder.
+    JSON escapes goes through the schema's encoder. Raises KeyError at a kind that the schema has not.
     """
     times_ms = pa.array(frame["event_time_ms"].to_numpy(np.int64))
     texts = {name: texts_of(frame[name]) for name in TEXTS if name in frame}
@@ -89,12 +95,15 @@ def encode(frame: pd.DataFrame) -> EncodedEvents:
             members += _member(name, _prices(frame["price"].to_numpy(np.float64)), quote="")
         elif name in texts:
             members += _member(name, texts[name])
-    values = _bytes(_joined(*members, "}"))
+    values = _joined(*members, "}").cast(pa.large_binary())
     rows = _escaped_rows(list(texts.values()))
     if len(rows):
-        for row, event in zip(rows.tolist(), events_of(frame.iloc[rows]), strict=True):
-            values[row] = encode_event(event)
-    return EncodedEvents(_bytes(session), values, times_ms.to_numpy().tolist())
+        mask = np.zeros(len(frame), bool)
+        mask[rows] = True
+        encoded = [encode_event(event) for event in events_of(frame.iloc[rows])]
+        values = pc.replace_with_mask(values, pa.array(mask), pa.array(encoded, pa.large_binary()))
+    columns = [session.cast(pa.large_binary()), values, times_ms]
+    return pa.record_batch(columns, names=["key", "value", "time_ms"])
 
 
 def _text_of(text: str | None) -> pa.LargeStringScalar:
@@ -108,8 +117,8 @@ def _joined(*parts: str | pa.LargeStringArray) -> pa.LargeStringArray:
     return pc.binary_join_element_wise(*texts, _text_of(""))
 
 
-def _bytes(texts: pa.LargeStringArray) -> list[bytes]:
-    found: list[bytes] = texts.cast(pa.large_binary()).to_numpy(zero_copy_only=False).tolist()
+def _objects_of(column: pa.Array) -> list[Any]:
+    found: list[Any] = column.to_numpy(zero_copy_only=False).tolist()
     return found
 
 
@@ -160,7 +169,6 @@ def _escaped_rows(columns: list[pa.LargeStringArray]) -> npt.NDArray[np.int64]:
 def _objects(column: pd.Series[Any]) -> list[Any]:
     """The values of a column as Python's own, None where one is missing."""
     if isinstance(column.dtype, pd.StringDtype):
-        found: list[Any] = pa.array(column).to_numpy(zero_copy_only=False).tolist()
-        return found
+        return _objects_of(pa.array(column))
     objects: list[Any] = column.astype(object).where(column.notna(), None).tolist()
     return objects

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import replace
 from pathlib import Path
@@ -14,10 +14,11 @@ import pandas as pd
 
 from model.errors import NextclickError
 from replay import datasets
+from replay.apart import Apart
 from replay.certificate import Certifier, start_certificate
 from replay.checkpoint import CheckpointFile, Position, fingerprint
 from replay.dead_letters import DeadLetters
-from replay.encoding import encode
+from replay.encoding import EncodedEvents, encode
 from replay.ledger import Ledger
 from replay.order import DEFAULT_MEMORY_BYTES, in_event_time_order
 from replay.run import PIECE_ROWS, Replay, ReplayReport, replay_frames
@@ -70,6 +71,13 @@ def replay_files(
     opened(files.formats)
     files.begin_with_the_earliest()
     rejects: Counter[str] = Counter()
+    apart = Apart()
+
+    def keep(counts: Mapping[str, int]) -> None:
+        rejects.clear()
+        rejects.update(counts)
+
+    keep_counts = apart.here(keep)
     with ExitStack() as stack:
         ledger = None
         if checkpoint is not None:
@@ -92,13 +100,13 @@ def replay_files(
         if on_error == "dlq":
             sent = 0 if ledger is None else ledger.position.dead_letters
             letters = DeadLetters(settings, sent_before=sent)
-            files.dead_letter = letters.send
+            files.dead_letter, begin_letters = apart.here(letters.send), apart.here(letters.begin)
 
         def read() -> Iterator[pd.DataFrame]:
             rejects.clear()
             if letters is not None:
-                letters.begin()
-            return between(files.read(rejects), from_ms, until_ms)
+                begin_letters()
+            yield from _counted(between(files.read(rejects), from_ms, until_ms), rejects, keep_counts)
 
         def ordered() -> Iterator[pd.DataFrame]:
             return in_event_time_order(
@@ -118,7 +126,14 @@ def replay_files(
             certifier = stack.enter_context(closing(start_certificate(settings, certificate)))
             if ledger is not None and ledger.resumed:
                 pass_over(certifier, timeline, ledger.position)
-        replay = Replay(settings, ledger=ledger, dead_letters=letters, certifier=certifier, **options)
+        replay = Replay(
+            settings,
+            ledger=ledger,
+            dead_letters=letters,
+            certifier=certifier,
+            making=apart.made,
+            **options,
+        )
         replay.report.formats = files.formats
         begin = replay.position
         report = replay.run(timeline.parts(begin.loop, max(0, begin.row - 1)), limit=limit)
@@ -133,9 +148,22 @@ def pass_over(certifier: Certifier, timeline: Timeline, position: Position) -> N
             break
         rows = position.row - part.row if part.loop == position.loop else len(part.frame)
         for start in range(0, min(rows, len(part.frame)), PIECE_ROWS):
-            events = encode(part.frame.iloc[start : min(start + PIECE_ROWS, rows)])
+            events = EncodedEvents.of(encode(part.frame.iloc[start : min(start + PIECE_ROWS, rows)]))
             certifier.add_all(events.keys, events.times_ms, events.values)
     certifier.continue_at(position.offsets)
+
+
+def _counted(
+    frames: Iterable[pd.DataFrame], rejects: Mapping[str, int], keep: Callable[[Mapping[str, int]], None]
+) -> Iterator[pd.DataFrame]:
+    """The frames; before each one `keep` is given the counts of its reading, where they have changed."""
+    kept: Mapping[str, int] = {}
+    for frame in frames:
+        if rejects != kept:
+            kept = dict(rejects)
+            keep(kept)
+        yield frame
+    keep(dict(rejects))
 
 
 def _timeline(read: Any, span: tuple[int, int] | None, loop: bool, shift_now: bool) -> Timeline:

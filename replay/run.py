@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator
-from contextlib import ExitStack, closing
+from contextlib import AbstractContextManager, ExitStack, closing
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import pandas as pd
+import pyarrow as pa
 
 from model.errors import NextclickError
 from replay.ahead import ahead
@@ -30,10 +31,11 @@ from replay.timeline import Part
 from stream.settings import Settings
 from stream.topics import ensure_topics
 
-T = TypeVar("T")
+Piece = tuple[pa.RecordBatch, int, int]
+# How pieces are made before they are asked for.
+Making = Callable[[Generator[Piece, None, None]], AbstractContextManager[Iterator[Piece]]]
 # Encoded at a time, and produced between two looks at the clock, the controls and the lag.
 PIECE_ROWS = 8_192
-PIECES_AHEAD = 4
 BURST = 256
 FREE_BURST = 2_048
 LONGEST_POLL_S = 0.1
@@ -109,7 +111,8 @@ class Replay:
     `speed` in event seconds per wall second or `rate` in events per second, neither: as fast as possible.
     `lag_limit` waits while the worker's group has more records than that before it. With a `ledger` the
     replay can go on after an interruption. A `certifier` takes every event, whether it is sent or
-    found in the topic, and certifies them in the end.
+    found in the topic, and certifies them in the end. `making` says where the parts are read: by
+    default in a thread.
     """
 
     def __init__(
@@ -124,6 +127,7 @@ class Replay:
         ledger: Ledger | None = None,
         dead_letters: DeadLetters | None = None,
         certifier: Certifier | None = None,
+        making: Making = ahead,
     ) -> None:
         self._settings = settings
         self._pace = Pace(speed, rate=rate, wait_s=self._wait)
@@ -134,6 +138,7 @@ class Replay:
         self._ledger = ledger
         self._dead_letters = dead_letters
         self._certifier = certifier
+        self._making = making
         self._producer = EventProducer(settings, on_full=self._fall_behind)
         self._late = Lateness()
         self._due_s: float | None = None
@@ -159,8 +164,9 @@ class Replay:
             check = self._ledger is not None and self._position.row > 0
             # The position is that of a piece: where events come slowly it is a short one.
             rows = PIECE_ROWS if self._ledger is None or self._pace.free else BURST
-            pieces = stack.enter_context(ahead(_encoded(parts, rows), PIECES_AHEAD))
-            for events, loop, row in self._surely(pieces):
+            pieces = stack.enter_context(self._making(_encoded(parts, rows)))
+            for batch, loop, row in self._surely(pieces):
+                events = EncodedEvents.of(batch)
                 left = None if limit is None else limit - self._position.events + check
                 if left is not None and left <= 0:
                     break
@@ -182,7 +188,7 @@ class Replay:
         self._tell()
         return self.report
 
-    def _surely(self, pieces: Iterator[T]) -> Iterator[T]:
+    def _surely(self, pieces: Iterator[Piece]) -> Iterator[Piece]:
         """The pieces; where reading one fails, what was sent before is made sure of first."""
         while True:
             try:
@@ -299,7 +305,7 @@ class Replay:
         self._progress(report)
 
 
-def _encoded(parts: Iterable[Part], rows: int) -> Generator[tuple[EncodedEvents, int, int], None, None]:
+def _encoded(parts: Iterable[Part], rows: int) -> Generator[Piece, None, None]:
     """The parts in encoded pieces of `rows` events, each with its loop and its first row."""
     for part in parts:
         for start in range(0, len(part.frame), rows):

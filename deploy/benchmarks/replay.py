@@ -3,7 +3,7 @@
 The log is made here: Kaggle's columns, mostly of one size. Both producers send records of the same size
 with acks=all, idempotent, lz4, 5 ms of linger, into topics of the same shape, in turns; the peer's
 payloads are the replay's own records. Reading and ordering run in processes of their own, so that
-their peak of resident memory is theirs, on the log in order and on the log shuffled.
+their peak of memory is theirs, on the log in order and on the log shuffled.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,7 @@ from deploy.benchmarks.observation import ROOT, broker, machine, settings_of_run
 from model.errors import NextclickError
 from replay import datasets
 from replay.datasets import mkechinov
-from replay.encoding import encode
+from replay.encoding import EncodedEvents, encode
 from replay.replay_command import memory_bytes
 from stream.settings import Settings
 from stream.topics import ensure_topics
@@ -40,11 +41,10 @@ PAYLOADS = 50_000
 LINGER_MS = 5
 START_S = 1_569_888_000
 BYTES_A_ROW = 140
+SAMPLE_EVERY_S = 0.05
 COMMON = """
-import json, re, sys, time
+import json, sys, time
 from pathlib import Path
-def peak():
-    return int(re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())[1]) * 1024
 """
 READ = (
     COMMON
@@ -57,7 +57,7 @@ for frame in in_event_time_order(files.read, memory_bytes=int(sys.argv[2]), fold
     assert frame["event_time_ms"].iloc[0] >= last
     rows, last = rows + len(frame), int(frame["event_time_ms"].iloc[-1])
 seconds = time.perf_counter() - started
-print(json.dumps({"events": rows, "events_per_s": rows / seconds, "peak_bytes": peak()}))
+print(json.dumps({"events": rows, "events_per_s": rows / seconds}))
 """
 )
 REPLAY = (
@@ -70,7 +70,7 @@ if options.get("checkpoint"):
     options["checkpoint"] = Path(options["checkpoint"])
 started = time.perf_counter()
 report = replay_files(load_settings(), [Path(sys.argv[1])], **options).as_dict()
-print(json.dumps({**report, "whole_s": time.perf_counter() - started, "peak_bytes": peak()}))
+print(json.dumps({**report, "whole_s": time.perf_counter() - started}))
 """
 )
 
@@ -110,16 +110,36 @@ def write_log(path: Path, rows: int, *, shuffled: bool, seed: int = 0) -> None:
 
 
 def child(program: str, *arguments: str, environment: dict[str, str] | None = None) -> dict[str, Any]:
-    """Run a program in a process of its own; → what it printed last."""
-    done = subprocess.run(
+    """Run a program in a process of its own; → what it printed last, and the most memory it took in bytes.
+
+    Memory that it shares with a process of its own is counted once.
+    """
+    process = subprocess.Popen(
         [sys.executable, "-c", program, *arguments],
         env={**os.environ, "PYTHONPATH": str(ROOT), **(environment or {})},
         stdout=subprocess.PIPE,
         text=True,
-        check=True,
     )
-    result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    return result
+    peak = 0
+    while process.poll() is None:
+        peak = max(peak, memory_of(process.pid))
+        time.sleep(SAMPLE_EVERY_S)
+    printed = process.communicate()[0]
+    if process.returncode:
+        raise subprocess.CalledProcessError(process.returncode, process.args, printed)
+    result: dict[str, Any] = json.loads(printed.splitlines()[-1])
+    return {**result, "peak_bytes": peak}
+
+
+def memory_of(process: int) -> int:
+    """Resident bytes of a process and its children, what n of them share as an n-th each; 0 when gone."""
+    try:
+        found = re.search(r"^Pss:\s+(\d+)", Path(f"/proc/{process}/smaps_rollup").read_text(), re.MULTILINE)
+        threads = Path(f"/proc/{process}/task").glob("*/children")
+        children = [int(one) for names in threads for one in names.read_text().split()]
+    except OSError:
+        return 0
+    return (int(found[1]) << 10 if found else 0) + sum(map(memory_of, children))
 
 
 def jars() -> Path:
@@ -138,7 +158,7 @@ def jars() -> Path:
 def payloads(log: Path, path: Path) -> float:
     """The replay's first records, key and value, a line each; → their mean size in bytes."""
     frame = next(iter(datasets.read([log]))).head(PAYLOADS)
-    lines = [value + key for key, value, _ in encode(frame).records()]
+    lines = [value + key for key, value, _ in EncodedEvents.of(encode(frame)).records()]
     path.write_bytes(b"\n".join(lines))
     return sum(map(len, lines)) / len(lines)
 

@@ -14,7 +14,7 @@ from model.errors import NextclickError
 from replay.certificate import EVENTS as EVENTS_KIND
 from replay.certificate import read_certificate
 from replay.datasets import files
-from replay.encoding import encode
+from replay.encoding import EncodedEvents, encode
 from replay.log_replay import replay_files
 from replay.verification import verify
 from stream.settings import Settings
@@ -63,7 +63,7 @@ def expected(path: Path) -> dict[bytes, list[bytes]]:
     frame = pd.read_csv(path, dtype=str)
     frame["event_time_ms"] = frame.pop("timestamp_ms").astype("int64")
     frame["kind"] = "view"
-    events = encode(frame.sort_values("event_time_ms", kind="stable", ignore_index=True))
+    events = EncodedEvents.of(encode(frame.sort_values("event_time_ms", kind="stable", ignore_index=True)))
     by_key: dict[bytes, list[bytes]] = defaultdict(list)
     for key, value, _ in events.records():
         by_key[key].append(value)

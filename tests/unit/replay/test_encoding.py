@@ -3,7 +3,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from replay.encoding import KINDS, OPTIONAL, encode, events_of
+from replay.encoding import KINDS, OPTIONAL, EncodedEvents, encode, events_of
 from stream.events import MAX_EVENT_TIME_MS, decode_event, encode_event
 
 # Of each kind that JSON, UTF-8 or a CSV file treats in a way of its own.
@@ -71,7 +71,7 @@ def test_the_values_are_those_of_the_schemas_encoder(
     frame = frame_of(events, names)
     for part in (frame, frame.iloc[1:], frame.iloc[:-1], frame[::-1]):
         expected = list(events_of(part))
-        encoded = encode(part)
+        encoded = EncodedEvents.of(encode(part))
         assert encoded.values == [encode_event(event) for event in expected]
         assert encoded.keys == [event.session_id.encode() for event in expected]
         assert encoded.times_ms == [event.event_time_ms for event in expected]
@@ -82,7 +82,7 @@ def test_missing_values_are_absent_and_empty_ones_are_not() -> None:
     frame = frame_of(
         [(ODD | {"session_id": "s", "item_id": "i"}, NOTHING | {"brand": "", "price": 2})], {*OPTIONAL}
     )
-    (value,) = encode(frame).values
+    (value,) = EncodedEvents.of(encode(frame)).values
     assert value == b'{"session_id":"s","event_time_ms":5,"item_id":"i","price":2.0,"brand":""}'
     assert decode_event(value, b"s").brand == ""
 
@@ -92,7 +92,9 @@ def test_columns_of_objects_are_taken_as_they_are() -> None:
         {"session_id": ["s"], "event_time_ms": [5], "item_id": ["i"], "kind": ["cart"]}, dtype=object
     )
     frame["brand"] = pd.Series([None], dtype=object)
-    assert encode(frame).values == [b'{"session_id":"s","event_time_ms":5,"item_id":"i","kind":"cart"}']
+    assert EncodedEvents.of(encode(frame)).values == [
+        b'{"session_id":"s","event_time_ms":5,"item_id":"i","kind":"cart"}'
+    ]
 
 
 def test_a_kind_that_the_schema_has_not_is_named() -> None:

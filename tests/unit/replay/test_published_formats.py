@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from model.errors import NextclickError
 from replay import datasets
-from replay.encoding import encode
+from replay.encoding import EncodedEvents, encode
 from stream.events import decode_event
 from tests.unit.replay.packed import write
 
@@ -244,6 +244,6 @@ def test_any_text_comes_through_quotes_newlines_and_json(values: list[tuple[str,
     lines = [f"{quoted(s)},{quoted(i)},{5 + n},{quoted(b)}" for n, (s, i, b) in enumerate(values)]
     with TemporaryDirectory() as folder:
         path = write(Path(folder) / "own.csv", "\n".join(["s,i,t,b", *lines]) + "\n")
-        events = encode(datasets.load([path], columns="session=s,item=i,time=t,brand=b"))
+        events = EncodedEvents.of(encode(datasets.load([path], columns="session=s,item=i,time=t,brand=b")))
     found = [decode_event(value, key) for key, value, _ in events.records()]
     assert [(e.session_id, e.item_id, e.brand) for e in found] == values

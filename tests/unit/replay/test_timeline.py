@@ -145,7 +145,8 @@ def test_a_paused_replay_sends_nothing_and_is_not_late_for_it(settings: Settings
     assert report.sure == 60
     assert len(looks) == 5
     assert len(set(looks)) == 1
-    assert report.paused_s >= 0.3
+    # Four polls of a tenth of a second, of which the first deliveries may cut one short.
+    assert report.paused_s > 0.2
     assert report.max_behind_s < report.paused_s
 
 
