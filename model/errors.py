@@ -5,6 +5,8 @@ model). The command line prints the three parts and exits with code 2. Programmi
 are never wrapped in it.
 """
 
+from __future__ import annotations
+
 
 class NextclickError(Exception):
     """A user-facing problem in three parts.
@@ -17,3 +19,7 @@ class NextclickError(Exception):
         self.what = what
         self.meaning = meaning
         self.remedy = remedy
+
+    def __reduce__(self) -> tuple[type[NextclickError], tuple[str, str, str]]:
+        """As it goes to another process: its three parts, whatever its class."""
+        return NextclickError, (self.what, self.meaning, self.remedy)

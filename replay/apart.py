@@ -14,9 +14,10 @@ import signal
 import sys
 import traceback
 from collections.abc import Callable, Generator, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
+from pathlib import Path
 from typing import Any, TypeVar
 
 from model.errors import NextclickError
@@ -24,6 +25,8 @@ from replay.ahead import ahead
 
 T = TypeVar("T")
 FIRST_FILE = 3
+# Of sys/prctl.h.
+PR_SET_PDEATHSIG = 1
 # Of malloc.h: from which size on a block is one of the kernel's own, and how much free memory is kept.
 M_MMAP_THRESHOLD, M_TRIM_THRESHOLD = -3, -1
 LARGEST_BLOCK_BYTES, KEPT_BYTES = 64 << 20, 128 << 20
@@ -63,7 +66,9 @@ class Apart:
             return
         context = get_context("fork")
         taking, telling = context.Pipe(duplex=False)
-        process = context.Process(target=self._make, args=(items, telling), name="reading", daemon=True)
+        process = context.Process(
+            target=self._make, args=(items, telling, os.getpid()), name="reading", daemon=True
+        )
         process.start()
         telling.close()
 
@@ -71,7 +76,8 @@ class Apart:
             while True:
                 try:
                     kind, what = taking.recv()
-                except EOFError:
+                except (EOFError, OSError):
+                    # At the end of a message or within it.
                     process.join()
                     raise NextclickError(
                         f"the process that reads the log ended with code {process.exitcode}",
@@ -84,7 +90,7 @@ class Apart:
                     number, arguments = what
                     self._functions[number](*arguments)
                 elif kind == ERROR:
-                    raise what[0](*what[1])
+                    raise what
                 else:
                     return
 
@@ -96,11 +102,11 @@ class Apart:
                     # Whoever waits for its next item hears that there is none.
                     process.terminate()
         finally:
+            taking.close()
             process.join()
             process.close()
-            taking.close()
 
-    def _make(self, items: Generator[T, None, None], telling: Connection) -> None:
+    def _make(self, items: Generator[T, None, None], telling: Connection, parent: int) -> None:
         """What the process does. It never returns into the program that it was forked from."""
         code = 1
         try:
@@ -109,7 +115,10 @@ class Apart:
             signal.signal(signal.SIGINT, signal.SIG_IGN)
             signal.signal(signal.SIGUSR1, signal.SIG_IGN)
             signal.signal(signal.SIGTERM, _leave)
+            _end_with(parent)
             _close_files_but(telling.fileno())
+            # A thread of the parent's may have held what stood in their place.
+            sys.stdout, sys.stderr = sys.__stdout__, sys.__stderr__
             _keep_freed_memory()
             self._telling = telling
             self._tell(items, telling)
@@ -124,21 +133,31 @@ class Apart:
                     telling.send((ITEM, item))
             telling.send((END, None))
         except NextclickError as error:
-            telling.send((ERROR, (NextclickError, (error.what, error.meaning, error.remedy))))
+            telling.send((ERROR, error))
         except Exception as error:  # noqa: BLE001 - raised by whoever asks for the item
             # Where nobody takes the items any more, there is nobody to tell.
             if not isinstance(error, BrokenPipeError):
-                telling.send((ERROR, (RuntimeError, (traceback.format_exc(),))))
+                telling.send((ERROR, RuntimeError(traceback.format_exc())))
 
 
 def _leave(number: int, frame: object) -> None:
     raise SystemExit
 
 
+def _end_with(parent: int) -> None:
+    """Have the kernel tell this process when its parent has died, however that came."""
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+    if os.getppid() != parent:
+        raise SystemExit
+
+
 def _close_files_but(kept: int) -> None:
     """Give up the connections and locks of the process that this one was forked from: they are its own."""
-    os.closerange(FIRST_FILE, kept)
-    os.closerange(kept + 1, os.sysconf("SC_OPEN_MAX"))
+    for number in [int(entry.name) for entry in Path("/proc/self/fd").iterdir()]:
+        if FIRST_FILE <= number != kept:
+            # The one by which they were listed is closed already.
+            with suppress(OSError):
+                os.close(number)
 
 
 def _keep_freed_memory() -> None:

@@ -102,8 +102,9 @@ def encode(frame: pd.DataFrame) -> pa.RecordBatch:
         mask[rows] = True
         encoded = [encode_event(event) for event in events_of(frame.iloc[rows])]
         values = pc.replace_with_mask(values, pa.array(mask), pa.array(encoded, pa.large_binary()))
-    columns = [session.cast(pa.large_binary()), values, times_ms]
-    return pa.record_batch(columns, names=["key", "value", "time_ms"])
+    # Alone, without the rest of a larger frame: it may go to another process.
+    keys = pa.concat_arrays([session, session[:0]]).cast(pa.large_binary())
+    return pa.record_batch([keys, values, times_ms], names=["key", "value", "time_ms"])
 
 
 def _text_of(text: str | None) -> pa.LargeStringScalar:

@@ -157,7 +157,7 @@ def _counted(
     frames: Iterable[pd.DataFrame], rejects: Mapping[str, int], keep: Callable[[Mapping[str, int]], None]
 ) -> Iterator[pd.DataFrame]:
     """The frames; before each one `keep` is given the counts of its reading, where they have changed."""
-    kept: Mapping[str, int] = {}
+    kept: Mapping[str, int] | None = None
     for frame in frames:
         if rejects != kept:
             kept = dict(rejects)

@@ -96,7 +96,7 @@ def _create(admin: AdminClient, missing: list[TopicPlan], settings: Settings) ->
         for plan in missing
     ]
     made = admin.create_topics(
-        requests, operation_timeout=ANSWER_TIMEOUT_S / 2, request_timeout=ANSWER_TIMEOUT_S
+        requests, operation_timeout=ANSWER_TIMEOUT_S, request_timeout=1.5 * ANSWER_TIMEOUT_S
     )
     for name, future in made.items():
         try:

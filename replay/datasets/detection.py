@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from pathlib import Path
 
 from model.errors import NextclickError
@@ -18,6 +19,7 @@ from replay.datasets import (
     rsc15,
     trivago,
 )
+from replay.datasets.delimited import header_of
 from replay.datasets.format import Format
 from replay.datasets.parquet import is_parquet, parquet_names
 from replay.datasets.source import CUT_OFF, cut_off, open_file
@@ -59,7 +61,7 @@ def detect(path: Path) -> str:
         return _parquet(path)
     line = _first_line(path)
     for candidate in (*FORMATS.values(), *METADATA.values()):
-        if candidate.matches(line):
+        if _matches(candidate, line):
             return candidate.name
     known = "; ".join(f"{f.name}: {f.shape!r}" for f in (*FORMATS.values(), *METADATA.values()))
     raise NextclickError(
@@ -85,9 +87,21 @@ def is_metadata(path: Path) -> Format | None:
     if is_parquet(path):
         return None
     line = _first_line(path)
-    if any(candidate.matches(line) for candidate in FORMATS.values()):
+    if any(_matches(candidate, line) for candidate in FORMATS.values()):
         return None
-    return next((candidate for candidate in METADATA.values() if candidate.matches(line)), None)
+    return next((candidate for candidate in METADATA.values() if _matches(candidate, line)), None)
+
+
+def _matches(candidate: Format, line: str) -> bool:
+    if candidate.matches(line):
+        return True
+    if not candidate.header or '"' not in line:
+        return False
+    # R's write.csv, among others, quotes every name.
+    try:
+        return candidate.matches(candidate.delimiter.join(header_of(line, candidate.delimiter)))
+    except csv.Error:
+        return False
 
 
 def _first_line(path: Path) -> str:

@@ -1,5 +1,8 @@
 import os
+import select
 import signal
+import socket
+import subprocess
 import sys
 from collections.abc import Generator
 from pathlib import Path
@@ -8,6 +11,7 @@ import pytest
 
 from model.errors import NextclickError
 from replay.apart import Apart
+from tests.conftest import ROOT
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="elsewhere items are made in a thread")
 
@@ -55,15 +59,23 @@ def test_a_defect_comes_with_its_traceback() -> None:
     assert "invalid literal for int() with base 10: 'no number'" in str(caught.value)
 
 
-def test_a_process_that_was_killed_is_an_error_and_not_the_end_of_the_log() -> None:
-    def items() -> Generator[int, None, None]:
+@pytest.mark.parametrize("size", [0, 5_000_000])
+def test_a_process_that_was_killed_is_an_error_and_not_the_end_of_the_log(size: int) -> None:
+    """While it makes an item, or while it hands over one that is larger than the pipe."""
+
+    def items() -> Generator[int | bytes, None, None]:
         yield os.getpid()
-        signal.pause()
+        if not size:
+            signal.pause()
+        for _ in range(100):
+            yield bytes(size)
 
     with Apart().made(items()) as taken:
-        os.kill(next(taken), signal.SIGKILL)
+        process = next(taken)
+        assert isinstance(process, int)
+        os.kill(process, signal.SIGKILL)
         with pytest.raises(NextclickError, match="ended with code -9"):
-            next(taken)
+            list(taken)
 
 
 def test_whoever_stops_early_leaves_no_process_behind_and_what_was_open_is_closed(tmp_path: Path) -> None:
@@ -90,8 +102,32 @@ def test_the_process_holds_no_file_of_this_one(tmp_path: Path) -> None:
     def items() -> Generator[list[str], None, None]:
         yield [str(entry.readlink()) for entry in Path("/proc/self/fd").iterdir() if entry.is_symlink()]
 
-    with (tmp_path / "lock").open("w") as file, Apart().made(items()) as taken:
-        files = next(taken)
-    assert file.name not in files
-    assert sum(name.startswith("socket:") for name in files) == 0
-    assert sum(name.startswith("pipe:") for name in files) >= 1
+    with (tmp_path / "lock").open("w") as file, socket.socket() as connection:
+        here = [str(Path(f"/proc/self/fd/{one.fileno()}").readlink()) for one in (file, connection)]
+        with Apart().made(items()) as taken:
+            there = next(taken)
+    assert len(here) == 2
+    assert not set(here) & set(there)
+
+
+def test_the_process_ends_with_this_one_even_when_that_is_killed() -> None:
+    program = """
+import os, signal
+from replay.apart import Apart
+
+def items():
+    print(os.getpid(), flush=True)
+    signal.pause()
+    yield
+
+with Apart().made(items()) as taken:
+    next(taken)
+"""
+    command = [sys.executable, "-c", program]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as parent:
+        assert parent.stdout is not None
+        reading = os.pidfd_open(int(parent.stdout.readline()))
+        parent.kill()
+    ended = select.select([reading], [], [], 60)[0]
+    os.close(reading)
+    assert ended == [reading]

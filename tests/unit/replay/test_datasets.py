@@ -1,9 +1,12 @@
+import csv
 import gzip
+import io
 import lzma
 import zipfile
 from collections import Counter
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from model.errors import NextclickError
@@ -64,6 +67,19 @@ def test_the_format_is_known_by_the_content(tmp_path: Path, name: str, text: str
     path = write(tmp_path / f"events{suffix}", text)
     assert datasets.detect(path) == name
     assert len(datasets.load([path])) > 0
+
+
+@pytest.mark.parametrize(("name", "text"), [("globo", GLOBO), ("rsc15", RSC15), ("mkechinov", KAGGLE)])
+def test_a_file_written_with_all_its_values_quoted_is_the_same_log(
+    tmp_path: Path, name: str, text: str
+) -> None:
+    plain = write(tmp_path / "plain.csv", text)
+    rows = csv.reader(io.StringIO(text), delimiter=datasets.FORMATS[name].delimiter)
+    with (tmp_path / "quoted.csv").open("w", newline="") as file:
+        writer = csv.writer(file, quoting=csv.QUOTE_ALL, delimiter=datasets.FORMATS[name].delimiter)
+        writer.writerows(rows)
+    assert datasets.detect(tmp_path / "quoted.csv") == name
+    pd.testing.assert_frame_equal(datasets.load([tmp_path / "quoted.csv"]), datasets.load([plain]))
 
 
 def test_globo_clicks_are_views_with_users(tmp_path: Path) -> None:

@@ -1,3 +1,5 @@
+import pickle
+
 import pandas as pd
 import pytest
 from hypothesis import example, given, settings
@@ -101,3 +103,11 @@ def test_a_kind_that_the_schema_has_not_is_named() -> None:
     frame = frame_of([(ODD, NOTHING), (ODD | {"kind": "stare"}, NOTHING)], set())
     with pytest.raises(KeyError, match="stare"):
         encode(frame)
+
+
+def test_a_few_events_of_a_large_frame_go_to_another_process_without_the_rest() -> None:
+    sessions = pd.Series([f"session-{number}" for number in range(50_000)], dtype="str")
+    frame = pd.DataFrame({"session_id": sessions, "item_id": "i", "event_time_ms": 5, "kind": "view"})
+    batch = encode(frame.iloc[40_000:40_010])
+    assert EncodedEvents.of(batch).keys[0] == b"session-40000"
+    assert len(pickle.dumps(batch)) < 10_000

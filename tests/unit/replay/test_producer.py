@@ -35,15 +35,15 @@ class Queue:
         value: bytes,
         key: bytes,
         partition: int,
-        callback: None,
-        on_delivery: Callable[..., None],
+        callback: Callable[..., None],
+        on_delivery: None,
         timestamp: int,
     ) -> None:
         if self.full:
             self.full -= 1
             raise BufferError
         self.values.append(value)
-        self.waiting.append(on_delivery)
+        self.waiting.append(callback)
 
     def poll(self, timeout: float) -> int:
         answered = len(self.waiting)
@@ -131,6 +131,16 @@ def test_brokers_that_stay_silent_are_an_error_in_three_parts() -> None:
     producer.send(event(1))
     with pytest.raises(NextclickError, match="none was acknowledged for 120 s"):
         producer.flush()
+
+
+def test_librdkafka_itself_reports_what_was_refused() -> None:
+    queue = Producer({"bootstrap.servers": "127.0.0.1:9", "delivery.report.only.error": True, "log_level": 0})
+    producer = producer_of(queue)
+    producer.send(event(1))
+    queue.purge()
+    with pytest.raises(NextclickError, match="was not delivered") as caught:
+        producer.flush()
+    assert caught.value.meaning == "0 of 1 are sure."
 
 
 class Group:

@@ -2,6 +2,7 @@ import gzip
 import os
 import signal
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import cast
 
@@ -15,7 +16,7 @@ from hypothesis import strategies as st
 from model.errors import NextclickError
 from replay.controls import Controls, controls
 from replay.demo import BROKER_PARTITIONS, EmbeddedBroker
-from replay.log_replay import replay_files
+from replay.log_replay import _counted, replay_files
 from replay.run import Replay, ReplayReport
 from replay.timeline import Part, Timeline, span_of
 from stream.events import Event, decode_event
@@ -115,6 +116,20 @@ def test_lines_that_cannot_be_read_go_once_to_the_dead_letters_as_they_stand(
         (3, "timestamp_ms is no number", str(path), b'soon,"a",1,2'),
         (4, "wrong number of fields", str(path), b"7,a"),
     ]
+
+
+def test_what_an_earlier_reading_left_out_is_not_counted_with_a_later_one() -> None:
+    counts: list[dict[str, int]] = []
+    rejects = {"duplicate": 3}
+
+    def frames() -> Iterator[pd.DataFrame]:
+        rejects.clear()
+        yield from log([1, 2])
+        rejects["no session"] = 1
+        yield from log([3, 4])
+
+    list(_counted(frames(), rejects, lambda found: counts.append(dict(found))))
+    assert counts == [{}, {"no session": 1}, {"no session": 1}]
 
 
 def events(count: int) -> pd.DataFrame:
