@@ -144,7 +144,8 @@ def test_prometheus_counts_what_was_done(stack: Stack) -> None:
     assert last("sum(nextclick_model_trained_until_seconds)") == trained_ms / 1000
     stack.prometheus.wait_until(lambda: last("sum(nextclick_archive_events_total)") == total, "the archive")
     assert last("sum(nextclick_archive_lag_records)") == 0
-    assert last('sum(nextclick_retrain_runs_total{outcome="accepted"})') == len(stack.versions)
+    runs = 'sum(nextclick_retrain_runs_total{outcome="accepted"})'
+    stack.prometheus.wait_until(lambda: last(runs) == len(stack.versions), "the retrainings")
     assert last("sum(nextclick_recovery_progress_ratio)") == 2
 
 
