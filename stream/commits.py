@@ -1,7 +1,8 @@
 """Fences that are written and not committed to Kafka yet.
 
 Added by the publishing thread, taken by the reading one. What the group refuses is kept for
-the next turn: without further events nothing else would commit it.
+the next turn: without further events nothing else would commit it. The next turn waits for the
+answer to the last: a request that is repeated could come behind a newer one, and set the group back.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ class Commits:
         self._lock = threading.Lock()
         self._waiting: dict[int, Fence] = {}
         self._asked: dict[int, Fence] = {}
+        self._unanswered = False
 
     def add(self, fences: dict[int, Fence]) -> None:
         """Have written fences committed; from any thread."""
@@ -30,12 +32,19 @@ class Commits:
             self._waiting.update(fences)
 
     def take(self, owned: Container[int]) -> list[TopicPartition]:
-        """What is to be committed now, of the partitions that are `owned`."""
+        """What is to be committed now, of the partitions that are `owned`; `answered` allows the next."""
+        if self._unanswered:
+            return []
         with self._lock:
             waiting, self._waiting = self._waiting, {}
         asked = {number: fence for number, fence in waiting.items() if number in owned}
         self._asked.update(asked)
+        self._unanswered = bool(asked)
         return self.offsets(asked)
+
+    def answered(self) -> None:
+        """The group has taken or refused what was to be committed."""
+        self._unanswered = False
 
     def forget(self, numbers: Iterable[int]) -> None:
         """Ask no more for partitions that were given up: they are others' to commit."""

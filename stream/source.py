@@ -261,6 +261,7 @@ class Source:
         reach("9-committed")
 
     def _on_commit(self, error: KafkaError | None, partitions: list[TopicPartition]) -> None:
+        self._commits.answered()
         if error is None:
             return
         if error.fatal():
