@@ -18,7 +18,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from replay.datasets.format import texts_of
+from replay.datasets.format import null_if_empty, texts_of
 from stream.events import Event, encode_event
 
 OPTIONAL = ("user_id", "price", "brand", "category", "title")
@@ -87,8 +87,7 @@ def encode(frame: pd.DataFrame) -> pa.RecordBatch:
     texts = {name: texts_of(frame[name]) for name in TEXTS if name in frame}
     session = texts["session_id"]
     members: list[Any] = ['{"session_id":"', session, '","event_time_ms":', times_ms.cast(pa.large_string())]
-    item = texts["item_id"]
-    members += _member("item_id", pc.if_else(pc.equal(item, ""), None, item))
+    members += _member("item_id", null_if_empty(texts["item_id"]))
     members.append(_kinds(frame["kind"]))
     for name in OPTIONAL:
         if name == "price" and name in frame:

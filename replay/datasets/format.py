@@ -205,6 +205,11 @@ def texts_of(column: pd.Series[str]) -> pa.LargeStringArray:
     return found.cast(pa.large_string())
 
 
+def null_if_empty(texts: pa.LargeStringArray) -> pa.LargeStringArray:
+    """Texts, null where one is empty or missing."""
+    return pc.if_else(pc.equal(texts, ""), None, texts)
+
+
 def moments_of(column: pd.Series[str], pattern: str) -> pd.Series[pd.Timestamp]:
     """Texts of the `pattern` of strptime, in UTC; NaT where one is of another."""
     # Neighbours in a log often have the same time.
@@ -218,7 +223,7 @@ def number(column: pd.Series[str]) -> pd.Series[float]:
     """Text → finite number, NaN where it is none."""
     texts = texts_of(column)
     try:
-        cast = pc.cast(pc.if_else(pc.equal(texts, ""), None, texts), pa.float64())
+        cast = pc.cast(null_if_empty(texts), pa.float64())
         values = pd.Series(cast.to_numpy(zero_copy_only=False), index=column.index, name=column.name)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
         # A text that is no number, or has blanks around it.
@@ -242,5 +247,4 @@ def epoch_ms(moments: pd.Series[pd.Timestamp]) -> pd.Series[int]:
 
 def text_or_none(column: pd.Series[str]) -> pd.Series[str]:
     """Empty text → None."""
-    texts = texts_of(column)
-    return pd.Series(pc.if_else(pc.equal(texts, ""), None, texts), column.index, "str", column.name)
+    return pd.Series(null_if_empty(texts_of(column)), column.index, "str", column.name)
