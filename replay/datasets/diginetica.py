@@ -9,13 +9,13 @@ from __future__ import annotations
 import pandas as pd
 
 from replay.datasets.format import (
+    NO_TIME,
     Converted,
     Format,
-    epoch_ms,
-    moments_of,
     number,
     reasons,
     text_or_none,
+    times_of,
     whole_ms,
 )
 
@@ -32,20 +32,20 @@ ALIASES = {
 
 def _convert(chunk: pd.DataFrame, kind: str) -> Converted:
     """Chunk of text columns → events."""
-    days = moments_of(chunk["eventdate"], "%Y-%m-%d")
+    days = times_of(chunk["eventdate"], "%Y-%m-%d")
     since = number(chunk["timeframe"])
     events = pd.DataFrame(
         {
             "session_id": chunk["sessionId"],
             "item_id": chunk["itemId"],
-            "event_time_ms": whole_ms(epoch_ms(days) + since),
+            "event_time_ms": whole_ms(days + since),
             "kind": kind,
             "user_id": text_or_none(chunk["userId"].where(chunk["userId"] != "NA", "")),
         }
     )
     broken = reasons(
         chunk.index,
-        (days.isna(), "eventdate is no day"),
+        (days == NO_TIME, "eventdate is no day"),
         (since.isna(), "timeframe is no number"),
         (chunk["sessionId"] == "", "sessionId is empty"),
         (chunk["itemId"] == "", "itemId is empty"),

@@ -121,29 +121,36 @@ class Repeats:
     def __init__(self, group: str, *keys: str) -> None:
         self._group = group
         self._keys = [group, *keys]
-        self._ends = [group, self._keys[-1]]
-        self._last: pd.DataFrame | None = None
+        self._last: pa.Table | None = None
 
     def __call__(self, rows: pd.DataFrame, looked_at: pd.Series[bool] | None = None) -> pd.Series[bool]:
         """Whether each row repeats an earlier one; only `looked_at` rows (all) repeat or are repeated."""
         if looked_at is None:
-            return pd.Series(self._repeated(rows[self._keys]), index=rows.index)
+            return pd.Series(self._repeated(rows), index=rows.index)
         repeats = pd.Series(False, index=rows.index)
-        repeats[looked_at] = self._repeated(rows.loc[looked_at, self._keys])
+        repeats[looked_at] = self._repeated(rows[looked_at])
         return repeats
 
-    def _repeated(self, keys: pd.DataFrame) -> npt.NDArray[np.bool_]:
-        if keys.empty:
+    def _repeated(self, rows: pd.DataFrame) -> npt.NDArray[np.bool_]:
+        if rows.empty:
             return np.empty(0, bool)
-        remembered = 0 if self._last is None else len(self._last)
-        known = pd.concat([self._last, keys]) if remembered else keys
-        # Most rows differ in their first and last key already.
-        alike = known.duplicated(self._ends, keep=False).to_numpy().nonzero()[0]
+        known = pa.table({name: pa.array(rows[name], from_pandas=True) for name in self._keys})
+        remembered = 0
+        if self._last is not None:
+            remembered = len(self._last)
+            known = pa.concat_tables([self._last, known], promote_options="permissive")
+        groups = _codes(known.column(self._group))
+        # Which rows are alike in some keys: after the first and the last one few.
+        alike, places, codes = known, np.arange(len(known)), groups
+        for name in reversed(self._keys[1:]):
+            codes, _ = pd.factorize(codes * len(known) + _codes(alike.column(name)))
+            among = (np.bincount(codes)[codes] > 1).nonzero()[0]
+            alike, places, codes = alike.take(among), places[among], codes[among]
+            if not len(places):
+                break
         repeated = np.zeros(len(known), bool)
-        if len(alike):
-            repeated[alike] = known.iloc[alike].duplicated().to_numpy()
-        groups = known[self._group]
-        self._last = known.iloc[((groups == groups.iloc[-1]).to_numpy() & ~repeated).nonzero()[0]]
+        repeated[places] = pd.Series(codes).duplicated()
+        self._last = known.take(((groups == groups[-1]) & ~repeated).nonzero()[0])
         return repeated[remembered:]
 
 
@@ -164,9 +171,16 @@ class Seen:
         return pd.Series(repeated, index=rows.index)
 
 
+def _codes(values: pa.ChunkedArray) -> npt.NDArray[np.int64]:
+    """A number below their count for each value, equal where they are."""
+    encoded = values.combine_chunks().dictionary_encode(null_encoding="encode")
+    found: npt.NDArray[np.int64] = encoded.indices.to_numpy().astype(np.int64)
+    return found
+
+
 def reasons(index: pd.Index[int], *checks: tuple[pd.Series[bool], str]) -> pd.Series[str]:
     """The first reason whose mask is true, by row; "" where none is."""
-    result = pd.Series("", index=index, dtype="str")
+    result = pd.Series(pa.repeat(pa.scalar("", pa.large_string()), len(index)), index, "str")
     for mask, reason in reversed(checks):
         where = mask.to_numpy(bool)
         if where.any():
@@ -181,8 +195,8 @@ def beyond_the_schema(events: pd.DataFrame) -> pd.Series[str]:
     """
     checks = []
     if "event_time_ms" in events:
-        times = events["event_time_ms"]
-        outside = (times < 0) | (times > MAX_EVENT_TIME_MS)
+        times = events["event_time_ms"].to_numpy()
+        outside = pd.Series((times < 0) | (times > MAX_EVENT_TIME_MS), events.index)
         checks.append((outside, "event time is outside 1970 to 2100"))
     for name, longest in LONGEST.items():
         # No text has more characters than bytes.
@@ -210,13 +224,15 @@ def null_if_empty(texts: pa.LargeStringArray) -> pa.LargeStringArray:
     return pc.if_else(pc.equal(texts, ""), None, texts)
 
 
-def moments_of(column: pd.Series[str], pattern: str) -> pd.Series[pd.Timestamp]:
-    """Texts of the `pattern` of strptime, in UTC; NaT where one is of another."""
+def times_of(column: pd.Series[str], pattern: str) -> pd.Series[int]:
+    """Texts of the `pattern` of strptime, in UTC → epoch milliseconds; NO_TIME where one is of another."""
     # Neighbours in a log often have the same time.
     texts = texts_of(column).dictionary_encode()
-    found = pd.to_datetime(texts.dictionary.to_pandas(), format=pattern, utc=True, errors="coerce")
+    moments = pd.to_datetime(texts.dictionary.to_pandas(), format=pattern, utc=True, errors="coerce")
+    # A missing text has the place -1.
+    times_ms = np.append(epoch_ms(moments).to_numpy(), NO_TIME)
     places = pc.fill_null(texts.indices, -1).to_numpy(zero_copy_only=False)
-    return pd.Series(found.array.take(places, allow_fill=True), index=column.index)
+    return pd.Series(times_ms[places], column.index)
 
 
 def number(column: pd.Series[str]) -> pd.Series[float]:
@@ -239,10 +255,9 @@ def whole_ms(times_ms: pd.Series[float]) -> pd.Series[int]:
 
 def epoch_ms(moments: pd.Series[pd.Timestamp]) -> pd.Series[int]:
     """UTC timestamps → epoch milliseconds; NO_TIME where there is none."""
-    known = moments.notna()
-    values = moments.where(known, pd.Timestamp(0, tz="UTC"))
-    milliseconds = values.astype("datetime64[ms, UTC]").astype("int64")
-    return milliseconds.where(known, NO_TIME)
+    milliseconds = moments.to_numpy("datetime64[ms]")
+    found = np.where(np.isnat(milliseconds), NO_TIME, milliseconds.astype(np.int64))
+    return pd.Series(found, index=moments.index)
 
 
 def text_or_none(column: pd.Series[str]) -> pd.Series[str]:

@@ -12,7 +12,7 @@ import re
 
 import pandas as pd
 
-from replay.datasets.format import LONGEST, Converted, Format, epoch_ms, moments_of, reasons, text_or_none
+from replay.datasets.format import LONGEST, NO_TIME, Converted, Format, reasons, text_or_none, times_of
 
 COLUMNS = ("userid", "timestamp", "artid", "artname", "traid", "traname")
 LINE = re.compile(r"^user_\d+\t\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ(\t[^\t]*){4}$")
@@ -20,7 +20,7 @@ LINE = re.compile(r"^user_\d+\t\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ(\t[^\t]*){4}$")
 
 def convert(chunk: pd.DataFrame) -> Converted:
     """Chunk of text columns → events."""
-    moments = moments_of(chunk["timestamp"], "%Y-%m-%dT%H:%M:%SZ")
+    times = times_of(chunk["timestamp"], "%Y-%m-%dT%H:%M:%SZ")
     title = chunk["artname"].str.cat(chunk["traname"], sep=" – ")
     track = chunk["traid"].copy()
     nameless = (track == "").to_numpy()
@@ -30,7 +30,7 @@ def convert(chunk: pd.DataFrame) -> Converted:
         {
             "session_id": chunk["userid"],
             "item_id": track,
-            "event_time_ms": epoch_ms(moments),
+            "event_time_ms": times,
             "kind": "view",
             "user_id": chunk["userid"],
             "brand": text_or_none(chunk["artname"]),
@@ -39,7 +39,7 @@ def convert(chunk: pd.DataFrame) -> Converted:
     )
     broken = reasons(
         chunk.index,
-        (moments.isna(), "timestamp is no ISO time"),
+        (times == NO_TIME, "timestamp is no ISO time"),
         (chunk["userid"] == "", "userid is empty"),
     )
     left_out = reasons(chunk.index, ((chunk["traid"] == "") & (chunk["traname"] == ""), "no track"))

@@ -10,15 +10,15 @@ from __future__ import annotations
 import pandas as pd
 
 from replay.datasets.format import (
+    NO_TIME,
     Convert,
     Converted,
     Format,
     Repeats,
-    epoch_ms,
-    moments_of,
     number,
     reasons,
     text_or_none,
+    times_of,
 )
 
 COLUMNS = (
@@ -43,13 +43,13 @@ def converter() -> Convert:
 
 def convert(chunk: pd.DataFrame, twice: Repeats) -> Converted:
     """Chunk of text columns → events."""
-    moments = moments_of(chunk["event_time"], "%Y-%m-%d %H:%M:%S UTC")
+    times = times_of(chunk["event_time"], "%Y-%m-%d %H:%M:%S UTC")
     price = number(chunk["price"])
     events = pd.DataFrame(
         {
             "session_id": chunk["user_session"],
             "item_id": chunk["product_id"],
-            "event_time_ms": epoch_ms(moments),
+            "event_time_ms": times,
             "kind": chunk["event_type"],
             "user_id": chunk["user_id"],
             "price": price,
@@ -59,7 +59,7 @@ def convert(chunk: pd.DataFrame, twice: Repeats) -> Converted:
     )
     broken = reasons(
         chunk.index,
-        (moments.isna(), "event_time is no time"),
+        (times == NO_TIME, "event_time is no time"),
         (chunk["product_id"] == "", "product_id is empty"),
         (price.isna() & (chunk["price"] != ""), "price is no number"),
     )

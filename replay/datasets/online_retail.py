@@ -10,15 +10,15 @@ from __future__ import annotations
 import pandas as pd
 
 from replay.datasets.format import (
+    NO_TIME,
     Convert,
     Converted,
     Format,
     Repeats,
-    epoch_ms,
-    moments_of,
     number,
     reasons,
     text_or_none,
+    times_of,
 )
 
 COLUMNS = (
@@ -43,14 +43,14 @@ def converter() -> Convert:
 
 def convert(chunk: pd.DataFrame, repeated: Repeats) -> Converted:
     """Chunk of text columns → events."""
-    moments = moments_of(chunk["InvoiceDate"], "%Y-%m-%d %H:%M:%S")
+    times = times_of(chunk["InvoiceDate"], "%Y-%m-%d %H:%M:%S")
     quantity, price = number(chunk["Quantity"]), number(chunk["UnitPrice"])
     code = chunk["StockCode"].str.strip().str.upper()
     events = pd.DataFrame(
         {
             "session_id": chunk["InvoiceNo"],
             "item_id": code,
-            "event_time_ms": epoch_ms(moments),
+            "event_time_ms": times,
             "kind": "purchase",
             "user_id": text_or_none(chunk["CustomerID"].str.removesuffix(".0")),
             "price": price,
@@ -59,7 +59,7 @@ def convert(chunk: pd.DataFrame, repeated: Repeats) -> Converted:
     )
     broken = reasons(
         chunk.index,
-        (moments.isna(), "InvoiceDate is no time"),
+        (times == NO_TIME, "InvoiceDate is no time"),
         (quantity.isna(), "Quantity is no number"),
         (price.isna(), "UnitPrice is no number"),
         (chunk["InvoiceNo"] == "", "InvoiceNo is empty"),

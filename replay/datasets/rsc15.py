@@ -14,13 +14,13 @@ from typing import Any
 import pandas as pd
 
 from replay.datasets.format import (
+    NO_TIME,
     Converted,
     Format,
-    epoch_ms,
-    moments_of,
     number,
     reasons,
     text_or_none,
+    times_of,
     whole_ms,
 )
 
@@ -71,18 +71,18 @@ def convert_buys(chunk: pd.DataFrame) -> Converted:
 def _convert_moments(
     chunk: pd.DataFrame, columns: dict[str, Any], *checks: tuple[pd.Series[bool], str]
 ) -> Converted:
-    moments = moments_of(chunk["timestamp"], "%Y-%m-%dT%H:%M:%S.%fZ")
+    times = times_of(chunk["timestamp"], "%Y-%m-%dT%H:%M:%S.%fZ")
     events = pd.DataFrame(
         {
             "session_id": chunk["session"],
             "item_id": chunk["item"],
-            "event_time_ms": epoch_ms(moments),
+            "event_time_ms": times,
             **columns,
         }
     )
     broken = reasons(
         chunk.index,
-        (moments.isna(), "timestamp is no ISO time"),
+        (times == NO_TIME, "timestamp is no ISO time"),
         (chunk["session"] == "", "session is empty"),
         (chunk["item"] == "", "item is empty"),
         *checks,
