@@ -41,11 +41,22 @@ class Champions:
         """Point CHAMPION at `version`, with the one of now before it; → the one of now."""
         with self._locked():
             current = self.current()
-            if version != current:
-                line = [name for name in self._line() if name != version]
-                self._write(LINE, "".join(f"{name}\n" for name in [*line, version][-KEPT:]))
-            self._write(POINTER, f"{version}\n")
+            self._promote(version)
             return current
+
+    def succeed(self, version: str, former: str | None) -> bool:
+        """As promote, if CHAMPION still names `former` (None: nobody); → whether it did."""
+        with self._locked():
+            if self.current() != former:
+                return False
+            self._promote(version)
+            return True
+
+    def _promote(self, version: str) -> None:
+        if version != self.current():
+            line = [name for name in self._line() if name != version]
+            self._write(LINE, "".join(f"{name}\n" for name in [*line, version][-KEPT:]))
+        self._write(POINTER, f"{version}\n")
 
     def go_back(self, version: str, instead_of: str) -> bool:
         """Point CHAMPION back at `version` if it still names `instead_of`; → whether it did.

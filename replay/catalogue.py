@@ -51,7 +51,7 @@ def read_catalogue(path: Path) -> dict[str, str]:
     with open_file(path) as file:
         try:
             table = pd.read_csv(file, dtype=str, keep_default_na=False)
-        except (OSError, ValueError, *CUT_OFF) as error:
+        except (ValueError, *CUT_OFF) as error:
             raise _unreadable(path, str(error)) from error
     missing = [name for name in COLUMNS if name not in table.columns]
     if missing:

@@ -17,7 +17,7 @@ import numpy as np
 
 from model.durable import replace_durably
 from model.errors import NextclickError
-from replay.digests import DIGEST_BYTES, DigestFile, RecordSums, record_digest
+from replay.digests import DIGEST_BYTES, DigestFile, RecordSums, record_digest, writing
 from stream.settings import Settings
 from stream.topic_reader import TopicReader
 
@@ -56,12 +56,10 @@ class Certificate:
     format: int = FORMAT
 
     def write(self, path: Path) -> None:
-        """Write it as JSON, whole or not at all."""
-        replace_durably(
-            path,
-            msgspec.json.format(msgspec.json.encode(asdict(self)), indent=2) + b"\n",
-            path.with_name(f".{path.name}"),
-        )
+        """Write it as JSON, whole or not at all. Raises NextclickError where it cannot be written."""
+        written = msgspec.json.format(msgspec.json.encode(asdict(self)), indent=2) + b"\n"
+        with writing(path):
+            replace_durably(path, written, path.with_name(f".{path.name}"))
 
 
 def digests_path(path: Path) -> Path:
@@ -141,7 +139,7 @@ class Certifier:
     def finish(self, about: Mapping[str, Any] | None = None) -> Certificate:
         """Write the certificate over all records taken, and return it."""
         self._settle()
-        self._digests.close()
+        self._digests.finish()
         certificate = Certificate(
             EVENTS,
             self._topic,

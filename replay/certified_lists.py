@@ -261,6 +261,7 @@ def _certify(
             partitions.append(
                 CertifiedPartition(part.partition, 0, part.records, sums.ordered(part.partition))
             )
+        digests.finish()
     whole = hashlib.sha256("".join(part.sha256 for part in partitions).encode()).hexdigest()
     certificate = Certificate(
         LISTS,

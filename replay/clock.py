@@ -39,6 +39,7 @@ class Pace:
         self._wait_s = wait_s
         self._origin_s: float | None = None
         self._first_ms = 0
+        self._latest_s = 0.0
         self._scheduled = 0
 
     @property
@@ -47,7 +48,10 @@ class Pace:
         return self._speed is None and self._rate is None
 
     def schedule(self, times_ms: Sequence[int]) -> npt.NDArray[np.float64]:
-        """Seconds after the start at which the next events, of these times, are due."""
+        """Seconds after the start at which the next events, of these times, are due; never falling.
+
+        An event of an earlier time than one before it comes late, and is due together with that one.
+        """
         if self._origin_s is None:
             self._origin_s, self._first_ms = self._now_s(), times_ms[0]
         numbers = np.arange(self._scheduled, self._scheduled + len(times_ms))
@@ -55,7 +59,10 @@ class Pace:
         if self._rate is not None:
             return numbers / self._rate
         if self._speed is not None:
-            return (np.asarray(times_ms, np.int64) - self._first_ms) / 1000 / self._speed
+            due_s = (np.asarray(times_ms, np.int64) - self._first_ms) / 1000 / self._speed
+            due_s = np.maximum.accumulate(np.maximum(due_s, self._latest_s))
+            self._latest_s = float(due_s[-1])
+            return due_s
         return np.zeros(len(times_ms))
 
     def elapsed_s(self) -> float:

@@ -32,13 +32,26 @@ class Controls:
 
     def look(self) -> bool:
         """Whether the replay is paused now."""
-        while self._terminal is not None and select.select([self._terminal], [], [], 0)[0]:
+        while (
+            self._terminal is not None
+            and is_ours(self._terminal)
+            and select.select([self._terminal], [], [], 0)[0]
+        ):
             pressed = os.read(self._terminal, 64)
             if not pressed:
                 self._terminal = None
             if sum(key in PAUSE_KEYS for key in pressed) % 2:
                 self.toggle()
         return self.paused
+
+
+def is_ours(terminal: int) -> bool:
+    """Whether this process is in the foreground of its terminal: in the background using it would stop it."""
+    try:
+        return os.tcgetpgrp(terminal) in (0, os.getpgrp())
+    except OSError:
+        # Not the one that this process is run from: nobody stops it.
+        return True
 
 
 @contextmanager
@@ -49,10 +62,11 @@ def controls() -> Iterator[Controls]:
     before = signal.signal(signal.SIGUSR1, lambda number, frame: found.toggle())
     attributes = None if terminal is None else termios.tcgetattr(terminal)
     try:
-        if terminal is not None:
+        if terminal is not None and is_ours(terminal):
             tty.setcbreak(terminal)
         yield found
     finally:
         signal.signal(signal.SIGUSR1, before)
-        if terminal is not None and attributes is not None:
+        # Whoever is in the foreground meanwhile has set it as they need it.
+        if terminal is not None and attributes is not None and is_ours(terminal):
             termios.tcsetattr(terminal, termios.TCSADRAIN, attributes)

@@ -10,12 +10,15 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import IO
 
 import numpy as np
 import numpy.typing as npt
+
+from model.errors import NextclickError
 
 DIGEST_BYTES = 32
 # Of a row in the file: its partition, and the first bytes of the record's digest.
@@ -55,12 +58,30 @@ class RecordSums:
         return f"{self._sum:064x}"
 
 
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Part of a certificate is written to `path`. Raises NextclickError where it cannot be."""
+    try:
+        yield
+    except OSError as error:
+        raise NextclickError(
+            f"the certificate {path} cannot be written: {error.strerror}",
+            "Without it nothing says what was sent.",
+            "Make room, or name a file in a folder that exists.",
+        ) from None
+
+
 class DigestFile:
-    """The rows of a certificate's records on disk, in the order they were taken."""
+    """The rows of a certificate's records on disk, in the order they were taken.
+
+    They appear at `path` by `finish`. Raises NextclickError where they cannot be written.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._file: IO[bytes] = path.open("wb")
+        self._unfinished = path.with_name(f".{path.name}.unfinished")
+        with writing(path):
+            self._file: IO[bytes] = self._unfinished.open("wb")
 
     def __enter__(self) -> DigestFile:
         return self
@@ -75,11 +96,21 @@ class DigestFile:
         rows = np.empty(len(partitions), ROW)
         rows["partition"] = partitions
         rows["digest"] = shortened(digests)
-        self._file.write(rows.tobytes())
+        with writing(self.path):
+            self._file.write(rows.tobytes())
+
+    def finish(self) -> None:
+        """Put the rows in the place of those that were there."""
+        with writing(self.path):
+            self._file.close()
+            self._unfinished.replace(self.path)
 
     def close(self) -> None:
-        """Write what is buffered."""
-        self._file.close()
+        """Give up what is not finished."""
+        # What is still buffered may find no room.
+        with suppress(OSError):
+            self._file.close()
+        self._unfinished.unlink(missing_ok=True)
 
 
 def shortened(digests: bytes) -> npt.NDArray[np.void]:

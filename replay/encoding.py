@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from replay.datasets.format import null_if_empty, texts_of
-from stream.events import Event, encode_event
+from stream.events import LEAST_MESSAGE_TIME_MS, Event, encode_event
 
 OPTIONAL = ("user_id", "price", "brand", "category", "title")
 # The encoder leaves a default out when it is the very object that the schema has.
@@ -34,7 +34,10 @@ ESCAPED = r'[\x00-\x1f"\\]'
 
 @dataclass(frozen=True, slots=True)
 class EncodedEvents:
-    """Events in order, ready to be sent; the three lists are of one length."""
+    """Events in order, ready to be sent; the three lists are of one length.
+
+    `times_ms` are the messages' timestamps: the events' times, but for 0.
+    """
 
     keys: list[bytes]
     values: list[bytes]
@@ -103,7 +106,8 @@ def encode(frame: pd.DataFrame) -> pa.RecordBatch:
         values = pc.replace_with_mask(values, pa.array(mask), pa.array(encoded, pa.large_binary()))
     # Alone, without the rest of a larger frame: it may go to another process.
     keys = pa.concat_arrays([session, session[:0]]).cast(pa.large_binary())
-    return pa.record_batch([keys, values, times_ms], names=["key", "value", "time_ms"])
+    stamps = pc.max_element_wise(times_ms, LEAST_MESSAGE_TIME_MS)
+    return pa.record_batch([keys, values, stamps], names=["key", "value", "time_ms"])
 
 
 def _text_of(text: str | None) -> pa.LargeStringScalar:

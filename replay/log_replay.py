@@ -58,9 +58,9 @@ def replay_files(
     """
     stream = made_up(paths)
     if stream is not None:
-        if checkpoint is not None or loop or shift_now:
+        if any((checkpoint, loop, shift_now, wanted, format, columns)):
             raise NextclickError(
-                "made-up shoppers have no --checkpoint, --loop or --shift",
+                "made-up shoppers have no --checkpoint, --loop, --shift, --kind, --category or --format",
                 "They are no files, and come without end.",
                 "Replay them without, or write them to a file: nextclick synthetic --output.",
             )
@@ -84,7 +84,7 @@ def replay_files(
             held = stack.enter_context(CheckpointFile(checkpoint))
             reading = {
                 "files": sorted(fingerprint(paths), key=lambda mark: str(mark["name"])),
-                "formats": dict(files.formats),
+                "formats": sorted([Path(path).name, name] for path, name in files.formats.items()),
                 "columns": columns,
                 "filter": (wanted or datasets.EventFilter()).as_dict(),
                 "from_ms": from_ms,
@@ -93,7 +93,8 @@ def replay_files(
                 "shift_now": shift_now,
             }
             ledger = Ledger(settings, held, reading)
-            if ledger.position.finished:
+            certified = certificate is None or certificate.exists()
+            if ledger.position.finished and certified:
                 return ReplayReport(resumed_behind=ledger.position.events, formats=files.formats)
         ensure_topics(settings)
         letters = None

@@ -143,11 +143,14 @@ def _show(result: ReplayReport, topic: str) -> None:
             f"went on behind event {result.resumed_behind:,}; {result.found:,} more were there already",
             highlight=False,
         )
-    out.print(
-        f"{result.sure:,} events are in {topic}, {moment(result.first_event_time_ms)} to "
-        f"{moment(result.last_event_time_ms)}, {result.rate:,.0f} events/s",
-        highlight=False,
-    )
+    if result.sent or result.resumed_behind is None:
+        out.print(
+            f"{result.sure:,} events are in {topic}, {moment(result.first_event_time_ms)} to "
+            f"{moment(result.last_event_time_ms)}, {result.rate:,.0f} events/s",
+            highlight=False,
+        )
+    else:
+        out.print("nothing was left to send", highlight=False)
     if result.pace_error_ms:
         out.print(
             f"sent {result.pace_error_ms['p99']:,.1f} ms after their moment (p99), "

@@ -22,7 +22,7 @@ from replay.console import log, moment, out, parse_moment, progress_bar, start_l
 from replay.options import Json, Params, RegistryDir, SetOptions
 from stream.logs import happening, tells_json
 from stream.metrics_server import serve_metrics, write_metrics
-from stream.retrain import retrain
+from stream.retrain import disk_error, retrain
 from stream.retrain_metrics import RetrainMetrics
 from stream.retrain_options import Options, Window
 from stream.retrain_report import RunReport, headline
@@ -201,7 +201,11 @@ def _run(settings: Settings, options: Options, as_json: bool) -> RunReport:
     def tell(text: str) -> None:
         log.print(text, highlight=False, markup=False)
 
-    report = retrain(settings, options, bar=progress_bar, tell=tell)
+    try:
+        report = retrain(settings, options, bar=progress_bar, tell=tell)
+    except OSError as error:
+        # The lock, or the report itself.
+        raise disk_error(settings.registry_dir, error) from None
     if as_json:
         print(json.dumps(report.as_dict()), flush=True)
         return report

@@ -167,9 +167,7 @@ class Replay:
             pieces = stack.enter_context(self._making(_encoded(parts, rows)))
             for batch, loop, row in self._surely(pieces):
                 events = EncodedEvents.of(batch)
-                left = None if limit is None else limit - self._position.events + check
-                if left is not None and left <= 0:
-                    break
+                left = None if limit is None else max(0, limit - self._position.events) + check
                 if check and self._ledger is not None:
                     self._ledger.continues(events[:1])
                     self._send_piece(events[1:left], loop, row + 1)
@@ -181,10 +179,11 @@ class Replay:
             if check and self._ledger is not None:
                 self._ledger.continues(EncodedEvents([], [], []))
             self._producer.flush()
+            if self._certifier is not None:
+                # Before the checkpoint says that nothing is left to do.
+                self._certifier.finish()
             ended = limit is None or self._position.events < limit
             self._keep(finished=ended)
-        if self._certifier is not None:
-            self._certifier.finish()
         self._tell()
         return self.report
 

@@ -41,18 +41,24 @@ class Runs:
     def merged(self, block_rows: int) -> Iterator[pd.DataFrame]:
         """All rows in order, in frames of about `block_rows` rows. May be called once."""
         while len(self._paths) > self._merged_at_once:
-            self._paths = [self._merge_group(paths) for paths in _groups(self._paths, self._merged_at_once)]
+            groups = list(_groups(self._paths, self._merged_at_once))
+            # The fewer are merged next, the larger their blocks may be: small ones cost time and memory each.
+            larger = max(1, self._merged_at_once // len(groups))
+            self._paths = [self._merge_group(paths, larger) for paths in groups]
         for table in _merge([_Run(path) for path in self._paths], block_rows):
             yield table.to_pandas()
 
-    def _merge_group(self, paths: list[Path]) -> Path:
+    def _merge_group(self, paths: list[Path], larger: int) -> Path:
         runs = [_Run(path) for path in paths]
         schema = pa.unify_schemas([run.schema for run in runs], promote_options="permissive")
-        rows = max(run.block_rows for run in runs)
+        rows = larger * max(run.block_rows for run in runs)
         batches = (
             batch
             for table in _merge(runs, rows)
-            for batch in table.cast(schema).combine_chunks().to_batches()
+            # A column that none of these rows has is null.
+            for batch in pa.concat_tables([schema.empty_table(), table], promote_options="permissive")
+            .combine_chunks()
+            .to_batches()
         )
         path = self._save(batches, schema)
         for merged in paths:

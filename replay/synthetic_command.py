@@ -34,7 +34,7 @@ def synthetic(
     late_s: Annotated[float, typer.Option(help="mean delay of these")] = DEFAULTS.late_s,
     duplicates: Annotated[float, typer.Option(help="share of events that come twice")] = DEFAULTS.duplicates,
     start_ms: Annotated[int, typer.Option(help="event time of the first, epoch ms")] = DEFAULTS.start_ms,
-    seed: Annotated[int, typer.Option(help="of all chance")] = DEFAULTS.seed,
+    seed: Annotated[int, typer.Option(min=0, help="of all chance")] = DEFAULTS.seed,
     as_json: Json = False,
 ) -> None:
     """Write a log of Markov shoppers whose best lists, and so the best possible Recall@20, are known.

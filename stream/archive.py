@@ -292,6 +292,7 @@ def _consumer_config(settings: Settings) -> dict[str, Any]:
         "enable.partition.eof": True,
         "session.timeout.ms": settings.session_timeout_ms,
         "heartbeat.interval.ms": min(3_000, settings.session_timeout_ms // 3),
+        "max.poll.interval.ms": max(300_000, settings.session_timeout_ms),
         "queued.max.messages.kbytes": 32_768,
         "queued.min.messages": 20_000,
     }

@@ -57,7 +57,7 @@ def make_consumer(
             "auto.offset.reset": "earliest",
             "session.timeout.ms": settings.session_timeout_ms,
             "heartbeat.interval.ms": min(3_000, settings.session_timeout_ms // 3),
-            "max.poll.interval.ms": 900_000,
+            "max.poll.interval.ms": max(900_000, settings.session_timeout_ms),
             "queued.max.messages.kbytes": 32_768,
             "queued.min.messages": 20_000,
             "fetch.wait.max.ms": 50,

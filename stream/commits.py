@@ -48,8 +48,10 @@ class Commits:
 
     def forget(self, numbers: Iterable[int]) -> None:
         """Ask no more for partitions that were given up: they are others' to commit."""
-        for number in numbers:
-            self._asked.pop(number, None)
+        with self._lock:
+            for number in numbers:
+                self._asked.pop(number, None)
+                self._waiting.pop(number, None)
 
     def refused(self, partitions: list[TopicPartition]) -> None:
         """Keep what was asked for in vain, where nothing newer waits."""

@@ -15,6 +15,8 @@ import orjson
 # Year 2100: beyond it a time is a unit mistake (microseconds, nanoseconds), not a click.
 MAX_EVENT_TIME_MS = 4_102_444_800_000
 MAX_EVENT_BYTES = 64 * 1024
+# The timestamp of an event's message is its time, but for 0, which librdkafka takes for now.
+LEAST_MESSAGE_TIME_MS = 1
 
 Kind = Literal["view", "cart", "purchase", "session_end"]
 Id = Annotated[str, msgspec.Meta(max_length=256)]

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 
 import torch
 from confluent_kafka.admin import AdminClient
@@ -66,16 +67,26 @@ def retrain(
         try:
             run.prepare()
             run.carry_out()
-        except NextclickError as error:
+        except (NextclickError, OSError) as error:
             report.outcome = "failed"
-            report.error = [error.what, error.meaning, error.remedy]
-            raise
+            told = error if isinstance(error, NextclickError) else disk_error(registry.root, error)
+            report.error = [told.what, told.meaning, told.remedy]
+            raise told from None
         finally:
             report.peak_memory_bytes = peak_memory_bytes()
             if report.outcome:
                 report.folder = write_report(registry.root, report, settings.gate_margin)
                 reach("retrain-reported")
     return report
+
+
+def disk_error(folder: Path, error: OSError) -> NextclickError:
+    """The error of a retraining of the registry in `folder` that a disk or its rights ended."""
+    return NextclickError(
+        f"a retraining in {folder} could not read or write a file: {error}",
+        "The champion serves on.",
+        "Make room, or look at the rights of the registry and of the archive.",
+    )
 
 
 @dataclass
@@ -276,7 +287,8 @@ class _Run:
                     "offsets": {str(n): [first, end] for n, (first, end) in window.offsets.items()},
                     "events": len(learned),
                     "first_event_time_ms": int(learned["event_time_ms"].min()),
-                    "last_event_time_ms": int(learned["event_time_ms"].max()),
+                    # No stamp that is ahead of the wall: the next run begins behind this one.
+                    "last_event_time_ms": min(int(learned["event_time_ms"].max()), int(time.time() * 1000)),
                 },
                 optimizer_state=challenger.optimizer_state or None,
             )
@@ -284,10 +296,14 @@ class _Run:
         reach("retrain-saved")
         if options.promote:
             with self._step("promote"):
-                self.registry.promote(saved.version)
+                report.promoted = self.registry.champions.succeed(saved.version, before)
             reach("retrain-promoted")
-            report.promoted = True
-            if options.announce:
+            if not report.promoted:
+                self.tell(
+                    f"{saved.version} is saved and not promoted: {self.registry.champion()} serves now, "
+                    f"and it was held to {before}"
+                )
+            elif options.announce:
                 with self._step("announce"):
                     announce(self.settings, saved.version)
                 reach("retrain-announced")

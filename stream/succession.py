@@ -104,6 +104,16 @@ class Succession:
                 extra=happening("rollback_impossible", version=trial.champion, back_to=former),
             )
             self._shadow.trial = None
+        except (OSError, ValueError) as error:
+            # Workers may be allowed to read the registry only; or somebody rewrote its line of champions.
+            logger.error(
+                "%s is worse than %s, and the registry cannot be changed: %s",
+                trial.champion,
+                former,
+                error,
+                extra=happening("rollback_impossible", version=trial.champion, back_to=former),
+            )
+            self._shadow.trial = None
         except NextclickError as error:
             logger.error(
                 "the rollback to %s is to be told again: %s",

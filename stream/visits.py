@@ -78,6 +78,9 @@ def rebuild(visits: Sequence[Visit], serving: Serving) -> tuple[int, int]:
         state.hidden = row.tobytes()
         if not history:
             state.list_items, state.list_scores = [], b""
+        elif not visit.lists:
+            # Its list is the other version's: the next one that is due is not to be that.
+            state.unlisted = max(1, state.unlisted)
     again = [(v, h[-1]) for v, h, needed in zip(stale, histories, relist, strict=True) if needed]
     if again:
         columns = [_columns_of(visit.state, [last], serving) for visit, last in again]

@@ -18,7 +18,7 @@ import pyarrow.csv
 
 from model.errors import NextclickError
 from replay.datasets.format import Chunk, Format, reasons
-from replay.datasets.source import PlainLines, Records, WholeLines, open_file
+from replay.datasets.source import PlainLines, Records, WholeLines, first_line
 
 FIELDS = "wrong number of fields"
 # Is told a line that cannot be read: the file, the line from 1, the reason and what stands there.
@@ -178,8 +178,7 @@ def _names_in_file(path: Path, form: Format) -> dict[str, str]:
     """What each column is called in this file; without the optional ones that it has not."""
     if not form.aliases:
         return {name: name for name in form.columns}
-    with open_file(path) as file:
-        there = header_of(file.readline().decode("utf-8-sig", "replace").rstrip("\r\n"), form.delimiter)
+    there = header_of(first_line(path), form.delimiter)
     names = {}
     for name in form.columns:
         known = form.aliases.get(name, (name,))

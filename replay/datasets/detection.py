@@ -22,10 +22,9 @@ from replay.datasets import (
 from replay.datasets.delimited import header_of
 from replay.datasets.format import Format
 from replay.datasets.parquet import is_parquet, parquet_names
-from replay.datasets.source import CUT_OFF, cut_off, open_file
+from replay.datasets.source import first_line
 
 # A line of JSON holds a whole review, or a product with its description.
-LONGEST_LINE_BYTES = 8 << 20
 
 FORMATS = {
     f.name: f
@@ -59,7 +58,7 @@ def detect(path: Path) -> str:
     """The name of a file's format, of events or of metadata. Raises NextclickError when it is unknown."""
     if is_parquet(path):
         return _parquet(path)
-    line = _first_line(path)
+    line = first_line(path)
     for candidate in (*FORMATS.values(), *METADATA.values()):
         if _matches(candidate, line):
             return candidate.name
@@ -86,7 +85,7 @@ def is_metadata(path: Path) -> Format | None:
     """The format of a file of metadata, None for any other."""
     if is_parquet(path):
         return None
-    line = _first_line(path)
+    line = first_line(path)
     if any(_matches(candidate, line) for candidate in FORMATS.values()):
         return None
     return next((candidate for candidate in METADATA.values() if _matches(candidate, line)), None)
@@ -102,11 +101,3 @@ def _matches(candidate: Format, line: str) -> bool:
         return candidate.matches(candidate.delimiter.join(header_of(line, candidate.delimiter)))
     except csv.Error:
         return False
-
-
-def _first_line(path: Path) -> str:
-    try:
-        with open_file(path) as file:
-            return file.readline(LONGEST_LINE_BYTES).decode("utf-8-sig", "replace").rstrip("\r\n")
-    except CUT_OFF as error:
-        raise cut_off(path, 1, error) from None

@@ -35,6 +35,9 @@ LONGEST = {
     "title": 8192,
 }
 NO_TIME = -1
+# Numbers below this are seconds where a log names no unit; what ends the name of a column of milliseconds.
+LEAST_MS = 1e11
+MILLISECONDS = "_ms"
 
 
 @dataclass(frozen=True)

@@ -1,13 +1,15 @@
 """Files of any layout by the names of their columns: CSV, JSON lines and Parquet.
 
 Times are ISO text (UTC where it names no zone) or numbers, whose unit is known by their size:
-seconds, milliseconds, microseconds or nanoseconds since 1970. A kind may be missing (a view), or be
+seconds, milliseconds, microseconds or nanoseconds since 1970. Under a name that ends in _ms they are
+milliseconds, whatever their size. A kind may be missing (a view), or be
 called as many logs call it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -17,6 +19,8 @@ import pandas as pd
 from model.errors import NextclickError
 from replay.datasets.delimited import header_of
 from replay.datasets.format import (
+    LEAST_MS,
+    MILLISECONDS,
     Convert,
     Converted,
     Format,
@@ -28,7 +32,7 @@ from replay.datasets.format import (
     whole_ms,
 )
 from replay.datasets.parquet import is_parquet, parquet_names
-from replay.datasets.source import open_file
+from replay.datasets.source import first_line
 
 REQUIRED = ("session", "item", "time")
 OPTIONAL = ("kind", "user", "price", "brand", "category", "title")
@@ -61,14 +65,15 @@ KINDS = {
 }
 DELIMITERS = (",", "\t", ";", "|")
 # What is above is a finer unit; seconds reach to 2100 and beyond, milliseconds back to 1973.
-LEAST_MS, LEAST_US, LEAST_NS = 1e11, 1e14, 1e17
+LEAST_US, LEAST_NS = 1e14, 1e17
+LEAST_MS_DIGITS = 12
 
 
-def convert(chunk: pd.DataFrame) -> Converted:
-    """Chunk of text columns, named by what they are → events."""
+def convert(chunk: pd.DataFrame, *, milliseconds: bool = False) -> Converted:
+    """Chunk of text columns, named by what they are → events; `milliseconds`: what numbers are as times."""
     kind = chunk["kind"].str.lower().map(KINDS)
     price = number(chunk["price"])
-    times = times_ms(chunk["time"])
+    times = times_ms(chunk["time"], milliseconds=milliseconds)
     events = pd.DataFrame(
         {
             "session_id": chunk["session"],
@@ -97,11 +102,11 @@ def convert(chunk: pd.DataFrame) -> Converted:
     return Converted(events, broken, left_out)
 
 
-def times_ms(texts: pd.Series[str]) -> pd.Series[float]:
+def times_ms(texts: pd.Series[str], *, milliseconds: bool = False) -> pd.Series[float]:
     """Numbers or ISO text → epoch milliseconds, NaN where it is neither."""
     numbers = number(texts)
     scale = np.select([numbers < LEAST_MS, numbers < LEAST_US, numbers < LEAST_NS], [1e3, 1.0, 1e-3], 1e-6)
-    found = numbers * scale
+    found = numbers * (1.0 if milliseconds else scale)
     words = numbers.isna()
     if words.any():
         plain = texts[words].str.removesuffix(" UTC")
@@ -110,8 +115,8 @@ def times_ms(texts: pd.Series[str]) -> pd.Series[float]:
     return found
 
 
-def _converter() -> Convert:
-    return convert
+def _converter(*, milliseconds: bool = False) -> Convert:
+    return partial(convert, milliseconds=milliseconds)
 
 
 def aliased(names: list[str]) -> dict[str, str] | None:
@@ -144,8 +149,7 @@ def format_of(path: Path, named: Mapping[str, str]) -> Format:
     if is_parquet(path):
         there, form = parquet_names(path), _format("parquet", roles, named, parquet=True)
     else:
-        with open_file(path) as file:
-            line = file.readline(1 << 20).decode("utf-8-sig", "replace").rstrip("\r\n")
+        line = first_line(path)
         if line.startswith("{"):
             return _json_format("json-lines", {role: (name,) for role, name in named.items()})
         headers = {delimiter: header_of(line, delimiter) for delimiter in DELIMITERS}
@@ -178,7 +182,7 @@ def _format(
         every,
         True,
         lambda line: False,
-        _converter,
+        partial(_converter, milliseconds=named["time"].endswith(MILLISECONDS)),
         aliases=aliases,
         optional=optional,
         parquet=parquet,
@@ -187,6 +191,7 @@ def _format(
 
 def _json_format(name: str, names: Mapping[str, tuple[str, ...]]) -> Format:
     roles = tuple(KNOWN)
+    place = roles.index("time")
 
     def parse(line: bytes) -> tuple[str, ...]:
         try:
@@ -195,7 +200,10 @@ def _json_format(name: str, names: Mapping[str, tuple[str, ...]]) -> Format:
             raise UnreadableLine("no JSON") from None
         if not isinstance(record, dict):
             raise UnreadableLine("no JSON object")
-        return tuple(_text(record, names.get(role, ())) for role in roles)
+        texts = [_text(record, names.get(role, ())) for role in roles]
+        if len(texts[place]) < LEAST_MS_DIGITS and _time_name(record, names).endswith(MILLISECONDS):
+            texts[place] = _iso_text(texts[place])
+        return tuple(texts)
 
     def matches(line: str) -> bool:
         try:
@@ -214,6 +222,18 @@ def _text(record: Mapping[str, object], names: tuple[str, ...]) -> str:
     if isinstance(value, (dict, list, bool)):
         raise UnreadableLine(f"{names[0]} is neither text nor a number")
     return str(value)
+
+
+def _time_name(record: Mapping[str, object], names: Mapping[str, tuple[str, ...]]) -> str:
+    return next((name for name in names["time"] if name in record), "")
+
+
+def _iso_text(milliseconds: str) -> str:
+    """Milliseconds that would be taken for seconds by their size, as a text that would not."""
+    try:
+        return str(np.datetime64(int(float(milliseconds)), "ms"))
+    except (ValueError, OverflowError):
+        return milliseconds
 
 
 JSON_LINES = _json_format("json-lines", KNOWN)

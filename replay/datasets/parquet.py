@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from model.errors import NextclickError
-from replay.datasets.format import Chunk, Format, reasons
+from replay.datasets.format import LEAST_MS, MILLISECONDS, Chunk, Format, reasons
 
 MAGIC = b"PAR1"
 BATCH_ROWS = 65_536
@@ -49,7 +49,7 @@ def parquet_chunks(path: Path, form: Format) -> Iterator[Chunk]:
             wanted = [name for name in names.values() if name is not None]
             for batch in file.iter_batches(batch_size=BATCH_ROWS, columns=wanted):
                 columns = {
-                    role: _as_text(batch.column(name)) if name is not None else _nothing(len(batch))
+                    role: _as_text(batch.column(name), name) if name is not None else _nothing(len(batch))
                     for role, name in names.items()
                 }
                 yield _chunk(pa.table(columns).to_pandas(), before)
@@ -81,12 +81,19 @@ def _chunk(rows: pd.DataFrame, before: int) -> Chunk:
     )
 
 
-def _as_text(column: pa.Array) -> pa.Array:
+def _as_text(column: pa.Array, name: str) -> pa.Array:
     if pa.types.is_dictionary(column.type):
         column = column.dictionary_decode()
     if pa.types.is_timestamp(column.type):
         # Without a zone it is UTC. Below a millisecond nothing counts.
         column = column.cast(pa.timestamp("ms", column.type.tz), safe=False).cast(pa.int64())
+        milliseconds = True
+    else:
+        milliseconds = name.endswith(MILLISECONDS) and pa.types.is_integer(column.type)
+    least = pc.min(column).as_py() if milliseconds else None
+    if least is not None and least < LEAST_MS:
+        # As numbers they would be taken for seconds.
+        column = column.cast(pa.int64()).cast(pa.timestamp("ms"))
     return pc.fill_null(column.cast(pa.string()), NOTHING)
 
 

@@ -19,7 +19,9 @@ from typing import IO, cast
 
 from model.errors import NextclickError
 
-CUT_OFF = (EOFError, lzma.LZMAError, zlib.error, gzip.BadGzipFile, zipfile.BadZipFile)
+# What reading a damaged file raises; bz2, gzip and a failing disk an OSError.
+CUT_OFF = (EOFError, lzma.LZMAError, zlib.error, zipfile.BadZipFile, OSError)
+LONGEST_LINE_BYTES = 8 << 20
 
 
 def open_file(path: Path) -> IO[bytes]:
@@ -87,7 +89,24 @@ def _open_member(path: Path, name: str | None = None) -> IO[bytes]:
             "Readable event files, each of a name of its own, are expected in an archive.",
             "Unpack it and name the files.",
         )
-    return archive.open(found[0])
+    try:
+        return archive.open(found[0])
+    except NotImplementedError as error:
+        archive.close()
+        raise NextclickError(
+            f"{path} is packed in a way that is not known here: {error}",
+            "Nothing was read.",
+            "Unpack it and name the files.",
+        ) from None
+
+
+def first_line(path: Path) -> str:
+    """A file's first line (8 MB of it) without its end. Raises NextclickError where it is damaged."""
+    try:
+        with open_file(path) as file:
+            return file.readline(LONGEST_LINE_BYTES).decode("utf-8-sig", "replace").rstrip("\r\n")
+    except CUT_OFF as error:
+        raise cut_off(path, 1, error) from None
 
 
 def cut_off(path: Path, line: int, error: Exception) -> NextclickError:

@@ -201,3 +201,42 @@ def test_an_empty_replay_is_certified(make_settings: MakeSettings, tmp_path: Pat
     result = check(settings, tmp_path / "sent.json")
     assert result.holds
     assert result.found == 0
+
+
+def test_a_certificate_that_a_finished_replay_has_not_written_is_made_up_for(
+    make_settings: MakeSettings, shoppers: SyntheticLog, tmp_path: Path
+) -> None:
+    settings = make_settings(partitions=2)
+    log, path = tmp_path / "log.parquet", tmp_path / "sent.json"
+    shoppers.frame.to_parquet(log)
+    checkpoint = tmp_path / "replay.json"
+    sent = replay_files(settings, [log], checkpoint=checkpoint, certificate=path).sent
+    assert sent == len(shoppers.frame)
+    written = path.read_bytes()
+    path.unlink()
+    assert replay_files(settings, [log], checkpoint=checkpoint, certificate=path).sent == 0
+    assert path.read_bytes() == written
+    assert check(settings, path).holds
+
+
+def test_a_limit_below_what_is_sent_already_sends_nothing(
+    make_settings: MakeSettings, shoppers: SyntheticLog, tmp_path: Path
+) -> None:
+    settings = make_settings(partitions=1)
+    log = tmp_path / "log.parquet"
+    shoppers.frame.to_parquet(log)
+    checkpoint = tmp_path / "replay.json"
+    assert replay_files(settings, [log], checkpoint=checkpoint, limit=50).sent == 50
+    assert replay_files(settings, [log], checkpoint=checkpoint, limit=20).sent == 0
+    assert replay_files(settings, [log], checkpoint=checkpoint).sent == len(shoppers.frame) - 50
+
+
+def test_an_event_of_the_time_0_is_certified_as_it_stands(
+    make_settings: MakeSettings, tmp_path: Path
+) -> None:
+    settings = make_settings(partitions=1)
+    log = tmp_path / "log.csv"
+    log.write_text("timestamp_ms,session_id,user_id,item_id\n0,1,2,3\n5,1,2,4\n")
+    replay_files(settings, [log], certificate=tmp_path / "sent.json")
+    assert [time_ms for _, time_ms, _ in records_of(settings, 0)] == [1, 5]
+    assert check(settings, tmp_path / "sent.json").holds

@@ -1,5 +1,8 @@
 import json
 import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pandas as pd
@@ -134,3 +137,32 @@ def test_a_window_may_be_named_by_time_offsets_or_from_an_archive(
     assert newest.last_event_time_ms == int(later["event_time_ms"].max())
     assert announced(settings) == []
     assert Registry(settings.registry_dir).champion() is None
+
+
+def test_a_champion_of_meanwhile_stays_and_a_stamp_ahead_of_the_wall_is_not_believed(
+    make_settings: MakeSettings,
+) -> None:
+    settings = make_settings()
+    earlier, later = two_parts()
+    first = first_champion(settings, earlier)
+    ahead = later.iloc[-1:].assign(session_id="ahead", event_time_ms=int(time.time() * 1000) + 1_800_000)
+    replay_frames(settings, [later, ahead])
+    registry = Registry(settings.registry_dir)
+    model = registry.load(first)
+    other = registry.save(model.network, model.config, model.vocabulary, scores={}, data={}).version
+    told: list[str] = []
+
+    @contextmanager
+    def rolled_back_meanwhile(name: str) -> Iterator[Callable[[float, float, str], None]]:
+        if name == "save":
+            registry.promote(other)
+        yield lambda done, total, text: None
+
+    report = retrain(settings, Options(), bar=rolled_back_meanwhile, tell=told.append)
+    assert report.version is not None
+    assert not report.promoted
+    assert registry.champion() == other
+    assert announced(settings) == [first]
+    assert any(f"not promoted: {other} serves now" in text for text in told)
+    last_ms = registry.load(report.version).manifest["data"]["last_event_time_ms"]
+    assert int(later["event_time_ms"].max()) < last_ms <= time.time() * 1000

@@ -71,3 +71,10 @@ def test_a_champion_of_before_there_was_a_line_can_be_gone_back_to(
     assert champions.before() == []
     assert champions.promote("b") == "a"
     assert champions.before() == ["a"]
+
+
+def test_a_version_succeeds_the_champion_that_it_was_held_to_and_no_other(champions: Champions) -> None:
+    assert champions.succeed("a", None)
+    assert champions.succeed("b", "a")
+    assert not champions.succeed("c", "a")
+    assert (champions.current(), champions.before()) == ("b", ["a"])

@@ -1,5 +1,7 @@
+import bz2
 import gzip
 import lzma
+import zipfile
 from collections import Counter
 from pathlib import Path
 
@@ -176,3 +178,35 @@ def test_globo_is_read_in_order_and_whole(shared_data: Path) -> None:
     assert first["event_time_ms"].is_monotonic_increasing
     assert len(first) < 1_000_000, "a chunk, not the file"
     assert len(first) + sum(len(chunk) for chunk in chunks) == 2_988_181
+
+
+def test_of_a_damaged_archive_the_lines_before_the_damage_can_be_taken(tmp_path: Path) -> None:
+    packed = bytearray(bz2.compress(many(100_000).encode(), 1))
+    packed[len(packed) * 3 // 4] ^= 0xFF
+    path = tmp_path / "c.csv.bz2"
+    path.write_bytes(packed)
+    assert "the file is cut off or damaged here" in error_of(path)
+    frame, rejects = read(path, "skip")
+    assert rejects == {"file is cut off": 1}
+    assert 1_000 < len(frame) < 100_000
+
+
+def test_an_archive_that_ends_in_its_first_line_is_told_where_columns_are_named(tmp_path: Path) -> None:
+    path = tmp_path / "c.csv.gz"
+    path.write_bytes(gzip.compress(HEADER.encode())[:20])
+    with pytest.raises(NextclickError, match="line 1: the file is cut off or damaged here"):
+        list(datasets.read([path], columns="session=session_id,item=item_id,time=timestamp_ms"))
+
+
+def test_a_zip_of_a_method_that_is_not_known_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "c.zip"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("c.csv", many(9))
+    packed = bytearray(path.read_bytes())
+    # Deflate64, where the local and the central header say Deflate.
+    for place in (8, packed.index(b"PK\x01\x02") + 10):
+        assert packed[place] == zipfile.ZIP_DEFLATED
+        packed[place] = 9
+    path.write_bytes(packed)
+    with pytest.raises(NextclickError, match="packed in a way that is not known here"):
+        list(datasets.read([path]))

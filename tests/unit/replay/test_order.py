@@ -251,3 +251,26 @@ def test_rejected_lines_are_counted_once_however_often_the_log_is_read(tmp_path:
     report = replay_files(settings, [path], on_error="skip", memory_bytes=1)
     assert report.rejects == {"timestamp_ms is no number": 1}
     assert (report.first_event_time_ms, report.last_event_time_ms, report.sure) == (3, 5, 2)
+
+
+def test_events_of_earlier_times_are_due_with_those_before_them() -> None:
+    wall = Wall()
+    pace = pace_on(wall, 1)
+    assert sent_at(wall, pace, [1_000, 3_000, 2_000, 4_000]) == [0.0, 2.0, 2.0, 3.0]
+    assert sent_at(wall, pace, [3_500, 5_000]) == [3.0, 4.0]
+    assert pace.schedule([1_000, 1_500, 6_000]).tolist() == [4.0, 4.0, 5.0]
+
+
+@pytest.mark.parametrize("merged_at_once", [2, 9])
+def test_a_column_that_some_runs_have_not_is_null_there(tmp_path: Path, merged_at_once: int) -> None:
+    runs = Runs(tmp_path, 0, merged_at_once)
+    for number in range(8):
+        frame = pd.DataFrame({"event_time_ms": [number, number + 8], "session_id": [f"s{number}"] * 2})
+        if number >= 5:
+            frame["brand"] = ["b", None]
+        # Blocks of one row, so that some rows are merged among such as have no brand.
+        runs.write(frame, 1 << 20)
+    found = pd.concat(list(runs.merged(3)), ignore_index=True)
+    assert found["event_time_ms"].tolist() == list(range(16))
+    assert found["session_id"].tolist() == [f"s{number % 8}" for number in range(16)]
+    assert found["brand"].notna().tolist() == [number in (5, 6, 7) for number in range(16)]

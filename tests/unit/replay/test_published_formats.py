@@ -50,7 +50,7 @@ def rows(frame: pd.DataFrame, *names: str) -> list[tuple[object, ...]]:
     return [tuple(row) for row in frame[list(names)].itertuples(index=False)]
 
 
-def loaded(*paths: Path, **options: str) -> tuple[pd.DataFrame, Counter[str]]:
+def loaded(*paths: Path, **options: str | None) -> tuple[pd.DataFrame, Counter[str]]:
     rejects: Counter[str] = Counter()
     return datasets.load(paths, rejects=rejects, **options), rejects  # type: ignore[arg-type]
 
@@ -247,3 +247,26 @@ def test_any_text_comes_through_quotes_newlines_and_json(values: list[tuple[str,
         events = EncodedEvents.of(encode(datasets.load([path], columns="session=s,item=i,time=t,brand=b")))
     found = [decode_event(value, key) for key, value, _ in events.records()]
     assert [(e.session_id, e.item_id, e.brand) for e in found] == values
+
+
+def test_milliseconds_are_not_taken_for_seconds_where_name_or_type_says_so(tmp_path: Path) -> None:
+    times = [0, 5, 86_400_000, 99_999_999_999, 1_500_000_000_123]
+    events = [{"session_id": "a", "item_id": "1", "event_time_ms": time_ms} for time_ms in times]
+    paths = [
+        write(tmp_path / "e.jsonl", "".join(json.dumps(event) + "\n" for event in events)),
+        write(tmp_path / "own.csv", "sid,pid,at_ms\n" + "".join(f"a,1,{time_ms}\n" for time_ms in times)),
+        tmp_path / "numbers.parquet",
+        tmp_path / "times.parquet",
+    ]
+    frame = pd.DataFrame(events)
+    frame.to_parquet(paths[2])
+    frame["event_time"] = pd.to_datetime(frame.pop("event_time_ms"), unit="ms")
+    frame.to_parquet(paths[3])
+    for path in paths:
+        columns = "session=sid,item=pid,time=at_ms" if path.suffix == ".csv" else None
+        found, _ = loaded(path, columns=columns)
+        assert found["event_time_ms"].tolist() == times, path
+    # A name that says no unit: seconds, by their size.
+    path = write(tmp_path / "s.csv", "sid,pid,at\na,1,5\na,1,1500000000123\n")
+    found, _ = loaded(path, columns="session=sid,item=pid,time=at")
+    assert found["event_time_ms"].tolist() == [5_000, 1_500_000_000_123]

@@ -1,6 +1,4 @@
 import gzip
-import os
-import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,7 +12,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from model.errors import NextclickError
-from replay.controls import Controls, controls
+from replay.controls import Controls
 from replay.demo import BROKER_PARTITIONS, EmbeddedBroker
 from replay.log_replay import _counted, replay_files
 from replay.run import Replay, ReplayReport
@@ -163,26 +161,3 @@ def test_a_paused_replay_sends_nothing_and_is_not_late_for_it(settings: Settings
     # Four polls of a tenth of a second, of which the first deliveries may cut one short.
     assert report.paused_s > 0.2
     assert report.max_behind_s < report.paused_s
-
-
-def test_sigusr1_pauses_and_lets_go_on_and_is_given_back() -> None:
-    before = signal.getsignal(signal.SIGUSR1)
-    with controls() as keys:
-        for paused in (True, False):
-            os.kill(os.getpid(), signal.SIGUSR1)
-            assert keys.look() == paused
-    assert signal.getsignal(signal.SIGUSR1) is before
-
-
-def test_the_keys_of_a_terminal_pause_too() -> None:
-    terminal, person = os.openpty()
-    try:
-        keys = Controls(terminal)
-        os.write(person, b"x\n")
-        assert not keys.look()
-        os.write(person, b" ")
-        os.write(person, b"\n")
-        assert keys.look()
-    finally:
-        os.close(terminal)
-        os.close(person)

@@ -6,6 +6,7 @@ import pytest
 from aiokafka.partitioner import murmur2
 from confluent_kafka import Message
 
+from model.errors import NextclickError
 from replay.certificate import Certificate, Certifier, digests_path
 from replay.verification import Verification, compare
 
@@ -152,3 +153,29 @@ def test_other_partitions_are_told(certified: tuple[Certificate, Path]) -> None:
     log.firsts.append(0)
     (difference,) = held_against(certified, log).differences
     assert "3 partitions, 2 are certified" in difference.what
+
+
+def test_digests_of_another_certificate_do_not_speak_against_what_holds(
+    certified: tuple[Certificate, Path], tmp_path: Path
+) -> None:
+    other = Certifier(tmp_path / "other.json", "events", FIRST_OFFSETS)
+    other.add_all([b"x"] * 5_000, [7] * 5_000, [b"other"] * 5_000)
+    other.finish()
+    digests_path(tmp_path / "other.json").replace(digests_path(certified[1]))
+    assert held_against(certified, log_of(sent())).holds
+
+
+def test_a_certificate_outlives_one_that_is_given_up_in_its_place(
+    certified: tuple[Certificate, Path], tmp_path: Path
+) -> None:
+    before = digests_path(certified[1]).read_bytes()
+    other = Certifier(certified[1], "events", FIRST_OFFSETS)
+    other.add_all([b"x"] * 5_000, [7] * 5_000, [b"other"] * 5_000)
+    other.close()
+    assert digests_path(certified[1]).read_bytes() == before
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["sent.json", "sent.json.digests"]
+
+
+def test_where_no_certificate_can_be_written_it_is_told(tmp_path: Path) -> None:
+    with pytest.raises(NextclickError, match=r"the certificate .*c\.json\.digests cannot be"):
+        Certifier(tmp_path / "nowhere" / "c.json", "events", FIRST_OFFSETS)

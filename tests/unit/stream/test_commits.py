@@ -40,3 +40,11 @@ def test_what_was_refused_is_committed_again_unless_something_newer_waits() -> N
     commits.answered()
     commits.refused(asked)
     assert offsets(commits.take({0, 1})) == {0: 9, 1: 2}
+
+
+def test_what_was_given_up_is_not_committed_when_it_comes_back() -> None:
+    """Meanwhile another worker has committed more: the group would be set back."""
+    commits = Commits("events")
+    commits.add({0: fence(9), 1: fence(2)})
+    commits.forget({0})
+    assert offsets(commits.take({0, 1})) == {1: 2}
