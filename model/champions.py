@@ -41,7 +41,7 @@ class Champions:
         """Point CHAMPION at `version`, with the one of now before it; → the one of now."""
         with self._locked():
             current = self.current()
-            self._promote(version)
+            self._promote(version, current)
             return current
 
     def succeed(self, version: str, former: str | None) -> bool:
@@ -49,11 +49,11 @@ class Champions:
         with self._locked():
             if self.current() != former:
                 return False
-            self._promote(version)
+            self._promote(version, former)
             return True
 
-    def _promote(self, version: str) -> None:
-        if version != self.current():
+    def _promote(self, version: str, current: str | None) -> None:
+        if version != current:
             line = [name for name in self._line() if name != version]
             self._write(LINE, "".join(f"{name}\n" for name in [*line, version][-KEPT:]))
         self._write(POINTER, f"{version}\n")

@@ -237,6 +237,11 @@ class Registry:
         self.load(version)
         return self.champions.promote(version)
 
+    def succeed(self, version: str, former: str | None) -> bool:
+        """As promote, if CHAMPION still names `former` (None: nobody); → whether it did."""
+        self.load(version)
+        return self.champions.succeed(version, former)
+
     def go_back(self, version: str, *, instead_of: str) -> bool:
         """Point CHAMPION back at a former champion if it still names `instead_of`; → whether it did.
 

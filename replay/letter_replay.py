@@ -19,7 +19,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Produ
 from model.errors import NextclickError
 from replay.letter_memory import LetterMemory, Sending
 from stream.dead_letters import Letter, bounds, letters, records, unreadable
-from stream.events import LEAST_MESSAGE_TIME_MS, RejectedEvent, decode_event
+from stream.events import RejectedEvent, decode_event, message_time_ms
 from stream.logs import escaped
 from stream.settings import Settings
 
@@ -160,7 +160,7 @@ def _send(settings: Settings, memory: LetterMemory, ready: list[_Ready]) -> None
                 settings.events_topic,
                 event.value,
                 event.key,
-                timestamp=max(event.event_time_ms, LEAST_MESSAGE_TIME_MS),
+                timestamp=message_time_ms(event.event_time_ms),
                 headers=[
                     (LETTER_HEADER, _name(settings, letter.partition, letter.offset)),
                     (ORIGIN_HEADER, letter.origin.encode()),

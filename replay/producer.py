@@ -14,7 +14,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Produ
 from model.errors import NextclickError
 from replay.encoding import EncodedEvents
 from stream.connection import ANSWER_TIMEOUT_S, metadata, remedy_for
-from stream.events import LEAST_MESSAGE_TIME_MS, Event, encode_event
+from stream.events import Event, encode_event, message_time_ms
 from stream.patience import patiently
 from stream.settings import Settings
 
@@ -82,8 +82,11 @@ class EventProducer:
 
     def send(self, event: Event) -> None:
         """Queue one event; waits while the queue is full. Raises NextclickError after a refused delivery."""
-        time_ms = max(event.event_time_ms, LEAST_MESSAGE_TIME_MS)
-        self.send_all(EncodedEvents([event.session_id.encode()], [encode_event(event)], [time_ms]))
+        self.send_all(
+            EncodedEvents(
+                [event.session_id.encode()], [encode_event(event)], [message_time_ms(event.event_time_ms)]
+            )
+        )
 
     def send_all(self, events: EncodedEvents) -> None:
         """Queue events in order; waits while the queue is full.

@@ -15,7 +15,7 @@ from typing import Any
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from model.errors import NextclickError
-from stream.events import LEAST_MESSAGE_TIME_MS, Event, encode_event
+from stream.events import Event, encode_event, message_time_ms
 from stream.list_watch import ListWatch
 from stream.settings import Settings
 from stream.subscriber import Received
@@ -99,7 +99,7 @@ class Clicks:
                 self._settings.events_topic,
                 encode_event(event),
                 event.session_id.encode(),
-                timestamp=max(event.event_time_ms, LEAST_MESSAGE_TIME_MS),
+                timestamp=message_time_ms(event.event_time_ms),
                 on_delivery=report,
             )
         except (BufferError, KafkaException) as problem:

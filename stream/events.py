@@ -71,6 +71,11 @@ def encode_event(event: Event) -> bytes:
     return _encoder.encode(event)
 
 
+def message_time_ms(event_time_ms: int) -> int:
+    """The timestamp of the message of an event of that time."""
+    return max(event_time_ms, LEAST_MESSAGE_TIME_MS)
+
+
 def decode_event(value: bytes | None, key: bytes | None = None) -> Event:
     """JSON → Event. Raises RejectedEvent with its reason.
 

@@ -296,7 +296,7 @@ class _Run:
         reach("retrain-saved")
         if options.promote:
             with self._step("promote"):
-                report.promoted = self.registry.champions.succeed(saved.version, before)
+                report.promoted = self.registry.succeed(saved.version, before)
             reach("retrain-promoted")
             if not report.promoted:
                 self.tell(

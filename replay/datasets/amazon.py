@@ -15,6 +15,7 @@ import pandas as pd
 from replay.datasets.amazon_metadata import METADATA, METADATA_CSV, read_object
 from replay.datasets.delimited import header_of
 from replay.datasets.format import (
+    LEAST_MS,
     Convert,
     Converted,
     Format,
@@ -37,8 +38,6 @@ RATING_COLUMNS = ("user", "item", "rating", "time")
 USER, ASIN = r"A[0-9A-Z]{10,}", r"[0-9A-Z]{10}"
 RATING_LINE = re.compile(rf"^{USER},{ASIN},\d(\.\d)?,\d{{9,10}}$")
 RATING_LINE_2018 = re.compile(rf"^{ASIN},{USER},\d(\.\d)?,\d{{9,10}}$")
-# Seconds up to 2100 are below, milliseconds since Amazon began are above.
-LEAST_MS = 1e11
 
 
 class _Review(msgspec.Struct):

@@ -24,8 +24,6 @@ from replay.datasets.format import Format
 from replay.datasets.parquet import is_parquet, parquet_names
 from replay.datasets.source import first_line
 
-# A line of JSON holds a whole review, or a product with its description.
-
 FORMATS = {
     f.name: f
     for f in (

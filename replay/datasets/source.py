@@ -21,6 +21,7 @@ from model.errors import NextclickError
 
 # What reading a damaged file raises; bz2, gzip and a failing disk an OSError.
 CUT_OFF = (EOFError, lzma.LZMAError, zlib.error, zipfile.BadZipFile, OSError)
+# A line of JSON holds a whole review, or a product with its description.
 LONGEST_LINE_BYTES = 8 << 20
 
 
