@@ -10,67 +10,67 @@ import typer
 from rich.markup import escape
 
 from model.errors import NextclickError
-from replay.command_table import Entry, commands_of
+from replay.commands.lazy_commands import Entry, commands_of
 from replay.console import log
 from stream.logs import log_failure, tells_json
 
 COMMANDS = {
-    "replay": Entry("replay.replay_command:replay", "nextclick replay clicks.csv.xz --speed 60"),
+    "replay": Entry("replay.commands.replay:replay", "nextclick replay clicks.csv.xz --speed 60"),
     "worker": Entry(
-        "replay.worker_command:worker", "nextclick worker --registry ./registry --state-dir ./state"
+        "replay.commands.worker:worker", "nextclick worker --registry ./registry --state-dir ./state"
     ),
-    "watch": Entry("replay.watch_command:watch", "nextclick watch --json --from-start --limit 100"),
+    "watch": Entry("replay.commands.watch:watch", "nextclick watch --json --from-start --limit 100"),
     "train": Entry(
-        "replay.train_command:train", "nextclick train clicks.csv.xz --epochs 5 --test-fraction 0.1"
+        "replay.commands.train:train", "nextclick train clicks.csv.xz --epochs 5 --test-fraction 0.1"
     ),
     "evaluate": Entry(
-        "replay.evaluate_command:evaluate",
+        "replay.commands.evaluate:evaluate",
         "nextclick evaluate clicks-test.csv --model 20260101T120000000Z-1a2b3c4d",
     ),
     "recommend": Entry(
-        "replay.recommend_command:recommend", 'nextclick recommend --items "white mug" "lunch bag" --k 5'
+        "replay.commands.recommend:recommend", 'nextclick recommend --items "white mug" "lunch bag" --k 5'
     ),
     "compare": Entry(
-        "replay.compare_command:compare",
+        "replay.commands.compare:compare",
         "nextclick compare clicks.csv.xz --models 'gru4rec gru4rec:loss=bpr-max v-sknn pop'",
     ),
     "tune": Entry(
-        "replay.compare_command:tune", "nextclick tune clicks.csv.xz --trials 30 --output params.toml"
+        "replay.commands.compare:tune", "nextclick tune clicks.csv.xz --trials 30 --output params.toml"
     ),
     "cadence": Entry(
-        "replay.cadence_command:cadence",
+        "replay.commands.cadence:cadence",
         "nextclick cadence clicks.csv.xz --every never,24h,6h,1h --plot cadence.png",
     ),
-    "retrain": Entry("replay.retrain_command:retrain_command", "nextclick retrain --every 6h"),
-    "models": Entry("replay.models_command:models", "nextclick models --registry ./registry"),
-    "promote": Entry("replay.promote_command:promote", "nextclick promote 20260101T120000000Z-1a2b3c4d"),
+    "retrain": Entry("replay.commands.retrain:retrain_command", "nextclick retrain --every 6h"),
+    "models": Entry("replay.commands.models:models", "nextclick models --registry ./registry"),
+    "promote": Entry("replay.commands.promote:promote", "nextclick promote 20260101T120000000Z-1a2b3c4d"),
     "rollback": Entry(
-        "replay.promote_command:rollback", "nextclick rollback --to 20260101T120000000Z-1a2b3c4d"
+        "replay.commands.promote:rollback", "nextclick rollback --to 20260101T120000000Z-1a2b3c4d"
     ),
     "shadow": Entry(
-        "replay.promote_command:shadow", "nextclick shadow 20260101T120000000Z-1a2b3c4d --share 0.2"
+        "replay.commands.promote:shadow", "nextclick shadow 20260101T120000000Z-1a2b3c4d --share 0.2"
     ),
     "quality": Entry(
-        "replay.quality_command:quality",
+        "replay.commands.quality:quality",
         "nextclick quality --worker http://127.0.0.1:6066 --plot quality.png",
     ),
-    "data": Entry("replay.log_report_command:data", "nextclick data report clicks.csv.xz --plot report.png"),
+    "data": Entry("replay.commands.data:data", "nextclick data report clicks.csv.xz --plot report.png"),
     "synthetic": Entry(
-        "replay.synthetic_command:synthetic",
+        "replay.commands.synthetic:synthetic",
         "nextclick synthetic --events 10000000 --items 50000 --output clicks.csv",
     ),
     "certify": Entry(
-        "replay.certify_command:certify", "nextclick certify clicks.csv.xz --kills 5 --compare lists.json"
+        "replay.commands.certify:certify", "nextclick certify clicks.csv.xz --kills 5 --compare lists.json"
     ),
-    "verify": Entry("replay.verify_command:verify", "nextclick replay verify sent.json"),
-    "archive": Entry("replay.archive_command:archive", "nextclick archive --folder ./archive --until-end"),
-    "topics": Entry("replay.topics_command:topics", "nextclick topics create --partitions 8"),
-    "doctor": Entry("replay.doctor_command:doctor", "nextclick doctor --json"),
-    "dlq": Entry("replay.dlq_command:dlq", "nextclick dlq show --reason schema"),
-    "session": Entry("replay.session_command:session", "nextclick session show 4711"),
-    "acls": Entry("replay.acls_command:acls", "nextclick acls --role worker --apply"),
-    "asyncapi": Entry("stream.asyncapi_command:asyncapi", "nextclick asyncapi > asyncapi.yaml"),
-    "settings": Entry("replay.settings_command:settings", "NEXTCLICK_WAVE_SIZE=32 nextclick settings"),
+    "verify": Entry("replay.commands.verify:verify", "nextclick replay verify sent.json"),
+    "archive": Entry("replay.commands.archive:archive", "nextclick archive --folder ./archive --until-end"),
+    "topics": Entry("replay.commands.topics:topics", "nextclick topics create --partitions 8"),
+    "doctor": Entry("replay.commands.doctor:doctor", "nextclick doctor --json"),
+    "dlq": Entry("replay.commands.dlq:dlq", "nextclick dlq show --reason schema"),
+    "session": Entry("replay.commands.session:session", "nextclick session show 4711"),
+    "acls": Entry("replay.commands.acls:acls", "nextclick acls --role worker --apply"),
+    "asyncapi": Entry("replay.commands.asyncapi:asyncapi", "nextclick asyncapi > asyncapi.yaml"),
+    "settings": Entry("replay.commands.settings:settings", "NEXTCLICK_WAVE_SIZE=32 nextclick settings"),
 }
 
 app = typer.Typer(

@@ -7,8 +7,8 @@ VERSION=4.1.0
 HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 CACHE=${XDG_CACHE_HOME:-$HOME/.cache}/nextclick
 JARS=$CACHE/kafka-$VERSION
-# shellcheck source=deploy/kafka-secure.sh
-. "$HERE/kafka-secure.sh"
+# shellcheck source=deploy/kafka/secure.sh
+. "$HERE/kafka/secure.sh"
 DIR=${XDG_STATE_HOME:-$HOME/.local/state}/nextclick/kafka
 PORT=
 SECURE=
@@ -53,7 +53,7 @@ jars() {
     echo "fetching Kafka $VERSION (about 55 MB, once)" >&2
     local fresh
     fresh=$(mktemp -d "$CACHE/kafka-fresh-XXXXXX")
-    cp "$HERE/kafka-pom.xml" "$fresh/pom.xml"
+    cp "$HERE/kafka/pom.xml" "$fresh/pom.xml"
     if ! mvn -q -B -f "$fresh/pom.xml" -Dkafka.version="$VERSION" dependency:copy-dependencies \
       -DincludeScope=runtime -DoutputDirectory="$fresh/jars" >"$fresh/log" 2>&1; then
       tail -n 20 "$fresh/log" >&2

@@ -25,19 +25,19 @@ from faust.worker import Worker as FaustWorker
 from mode.utils.queues import FlowControlEvent, ThrowableQueue
 
 from model.errors import NextclickError
-from stream.announcements import SHADOW_KEY
-from stream.live_model import LiveModel
+from stream.kafka.announcements import SHADOW_KEY
+from stream.kafka.topics import ensure_topics
 from stream.logs import escaped, happening, log_failure, tells_json
-from stream.page_views import add_page
-from stream.pipeline import Pipeline
 from stream.settings import Settings
-from stream.succession import Succession
-from stream.telemetry import Telemetry
-from stream.topics import ensure_topics
-from stream.waves import Wave
-from stream.web import add_views
-from stream.web_guard import WebGuard
-from stream.web_server import GuardedWeb
+from stream.wave.serving_model import LiveModel
+from stream.wave.waves import Wave
+from stream.web.guard import WebGuard
+from stream.web.page import add_page
+from stream.web.server import GuardedWeb
+from stream.web.status import add_views
+from stream.worker.counters import Telemetry
+from stream.worker.model_switch import Succession
+from stream.worker.pipeline import Pipeline
 
 EXIT_FAILURE = 1
 CHANNEL_WAVES = 2

@@ -12,7 +12,6 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from stream.announcements import KEY, SHADOW_KEY, Announcement, ShadowAnnouncement
 from stream.events import (
     MAX_EVENT_BYTES,
     REASONS,
@@ -21,11 +20,12 @@ from stream.events import (
     encode_event,
     encode_recommendation,
 )
-from stream.ladder import LEVELS
-from stream.processor import FALLBACKS
+from stream.kafka.announcements import KEY, SHADOW_KEY, Announcement, ShadowAnnouncement
+from stream.kafka.topics import TopicPlan, plans
 from stream.settings import Settings
-from stream.sink import MAX_LETTER_BYTES
-from stream.topics import TopicPlan, plans
+from stream.wave.load_shedding import LEVELS
+from stream.wave.processor import FALLBACKS
+from stream.worker.sink import MAX_LETTER_BYTES
 
 # Of the contract, not of the program: the first number grows when a reader or a writer has to change.
 VERSION = "1.0.0"

@@ -24,7 +24,7 @@ from pydantic_settings import (
 
 from model.config import Scoring
 from model.errors import NextclickError
-from stream.fault_points import VARIABLE as FAULT_VARIABLE
+from stream.failpoints import VARIABLE as FAULT_VARIABLE
 from stream.kafka_security import SECRETS, KafkaSecurity
 
 PREFIX = "NEXTCLICK_"

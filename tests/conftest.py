@@ -12,17 +12,17 @@ from typing import Any
 import pytest
 from confluent_kafka.admin import AdminClient
 
-from model.bundle import Model
 from model.config import ModelConfig
-from model.networks import columns_of
-from model.registry import Registry
-from model.sessions import SessionRule, Sessions
-from model.train import train
-from model.vocabulary import Vocabulary
-from replay.synthetic import SyntheticLog, markov_shoppers
+from model.data.sessions import SessionRule, Sessions
+from model.data.vocabulary import Vocabulary
+from model.networks.by_name import columns_of
+from model.networks.model_version import Model
+from model.registry.registry import Registry
+from model.training.train import train
+from replay.end_to_end.worker_process import free_port
+from stream.kafka.topics import ensure_topics, plans
 from stream.settings import Settings
-from stream.topics import ensure_topics, plans
-from stream.worker_process import free_port
+from tests.harness.markov_shoppers import SyntheticLog, markov_shoppers
 
 ROOT = Path(__file__).parent.parent
 

@@ -22,21 +22,21 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from deploy.benchmarks.endurance_load import LAST_LIST_S, Clock, Load, Receiver
-from deploy.benchmarks.endurance_report import plot, summary
 from deploy.benchmarks.latency import GIL_SWITCH_S, quantiles
-from deploy.benchmarks.observation import broker, cpu_s, machine, rss_bytes, settings_of_run, show
+from deploy.benchmarks.load.report import plot, summary
+from deploy.benchmarks.load.steady import LAST_LIST_S, Clock, Load, Receiver
+from deploy.benchmarks.measure.process import broker, cpu_s, machine, rss_bytes, settings_of_run, show
 from model.config import ModelConfig
+from model.data.sessions import SessionRule, Sessions
+from model.data.vocabulary import Vocabulary
 from model.errors import NextclickError
-from model.registry import Registry
-from model.sessions import SessionRule, Sessions
-from model.train import train
-from model.vocabulary import Vocabulary
+from model.registry.registry import Registry
+from model.training.train import train
 from replay import datasets
-from stream.announcements import announce
+from replay.end_to_end.worker_process import WorkerProcess, free_port
+from stream.kafka.announcements import announce
+from stream.kafka.topics import ensure_topics
 from stream.settings import Settings
-from stream.topics import ensure_topics
-from stream.worker_process import WorkerProcess, free_port
 
 SAMPLE_EVERY_S = 10.0
 EXIT_REFUSED = 3

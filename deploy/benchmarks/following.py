@@ -22,26 +22,26 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from deploy.benchmarks.observation import machine
-from model.live_baselines import HOUR_MS, LastHourPop
-from model.live_follower import LiveFollower
-from model.params import build_config, read_params
-from model.registry import Registry
-from model.sessions import SessionRule
+from deploy.benchmarks.measure.process import machine
+from model.config_files import build_config, read_params
+from model.data.sessions import SessionRule
+from model.freshness.refresher import LiveFollower
+from model.registry.registry import Registry
 from replay import datasets
-from replay.cadence import PlayedLog, Trainer
+from replay.cadence.live_baselines import HOUR_MS, LastHourPop
+from replay.cadence.play import PlayedLog, Trainer
 from replay.console import parse_moment
-from replay.encoding import events_of
+from replay.sending.encoding import events_of
 from stream.events import Event
-from stream.following import Following
-from stream.live_model import LiveModel
-from stream.partition import OpenPartition
-from stream.processor import Processor, SteppedWave
+from stream.sessions.partition import OpenPartition
+from stream.sessions.store import SessionStore
+from stream.sessions.watermark import NO_WATERMARK
 from stream.settings import Settings
-from stream.store import SessionStore
-from stream.visits import Visit
-from stream.watermark import NO_WATERMARK
-from stream.waves import Arrival, WaveCutter
+from stream.wave.freshness import Following
+from stream.wave.processor import Processor, SteppedWave
+from stream.wave.serving_model import LiveModel
+from stream.wave.step import Visit
+from stream.wave.waves import Arrival, WaveCutter
 
 WAVE = 64
 

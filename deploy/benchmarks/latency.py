@@ -34,18 +34,18 @@ import pandas as pd
 import torch
 from confluent_kafka import Consumer, KafkaError, Message, Producer, TopicPartition
 
-from deploy.benchmarks.observation import ROOT, broker, machine, settings_of_run, show
+from deploy.benchmarks.measure.process import ROOT, broker, machine, settings_of_run, show
 from model.config import ModelConfig
+from model.data.vocabulary import Vocabulary
 from model.errors import NextclickError
-from model.networks import build
-from model.registry import Registry
-from model.vocabulary import Vocabulary
+from model.networks.by_name import build
+from model.registry.registry import Registry
 from replay import datasets
-from replay.encoding import events_of
+from replay.end_to_end.worker_process import WorkerProcess, free_port
+from replay.sending.encoding import events_of
 from stream.events import Event, encode_event, encode_recommendation
+from stream.kafka.topics import ensure_topics
 from stream.settings import Settings
-from stream.topics import ensure_topics
-from stream.worker_process import WorkerProcess, free_port
 
 QUANTILES = {"p50": 50.0, "p90": 90.0, "p99": 99.0, "p99.9": 99.9, "max": 100.0}
 LAST_LIST_S = 30.0

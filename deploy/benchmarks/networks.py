@@ -26,16 +26,16 @@ import torch
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from deploy.benchmarks.train import matmul_peak
-from model.allocator import peak_memory_bytes
-from model.bundle import Model
 from model.config import ModelConfig
+from model.config_files import distinct, parse_models, parse_settings, read_variants
+from model.data.sessions import SessionRule, Sessions
+from model.data.vocabulary import Vocabulary
 from model.errors import NextclickError
-from model.networks import columns_of
-from model.params import distinct, parse_models, parse_settings, read_variants
-from model.sessions import SessionRule, Sessions
-from model.stepper import Stepper
-from model.train import train
-from model.vocabulary import Vocabulary
+from model.memory import peak_memory_bytes
+from model.networks.by_name import columns_of
+from model.networks.model_version import Model
+from model.stepping.stepper import Stepper
+from model.training.train import train
 
 STEP_SECONDS = 2.0
 WAVES = (1, 64)

@@ -18,8 +18,8 @@ import numpy.typing as npt
 from matplotlib.figure import Figure
 
 from model.config import ModelConfig
-from model.sessions import SessionRule, Sessions
-from model.vocabulary import Vocabulary
+from model.data.sessions import SessionRule, Sessions
+from model.data.vocabulary import Vocabulary
 from replay import datasets
 from stream.settings import Settings
 

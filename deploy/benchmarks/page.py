@@ -28,17 +28,24 @@ import numpy as np
 import pandas as pd
 from playwright.sync_api import Browser, Page, Response, expect, sync_playwright
 
-from deploy.benchmarks.observation import Observation, broker, follow_worker, machine, settings_of_run, show
+from deploy.benchmarks.measure.process import (
+    Observation,
+    broker,
+    follow_worker,
+    machine,
+    settings_of_run,
+    show,
+)
 from deploy.benchmarks.stream import trained
 from model.config import ModelConfig
+from model.data.vocabulary import Vocabulary
 from model.errors import NextclickError
-from model.registry import Registry
-from model.vocabulary import Vocabulary
+from model.registry.registry import Registry
 from replay import datasets
-from replay.run import replay_frames
+from replay.end_to_end.worker_process import WorkerProcess, free_port
+from replay.sending.replay import replay_frames
+from stream.kafka.topics import ensure_topics
 from stream.settings import Settings
-from stream.topics import ensure_topics
-from stream.worker_process import WorkerProcess, free_port
 
 PAINT = "performance.getEntriesByName('first-contentful-paint').map(entry => entry.startTime)[0]"
 READER = """

@@ -28,7 +28,7 @@ import numpy as np
 import torch
 from confluent_kafka import Consumer, TopicPartition
 
-from deploy.benchmarks.observation import (
+from deploy.benchmarks.measure.process import (
     Observation,
     broker,
     follow_worker,
@@ -38,16 +38,16 @@ from deploy.benchmarks.observation import (
     show,
 )
 from model.config import ModelConfig
+from model.data.vocabulary import Vocabulary
 from model.errors import NextclickError
-from model.networks import NETWORKS, build
-from model.registry import Registry
-from model.vocabulary import Vocabulary
-from replay.producer import EventProducer
+from model.networks.by_name import NETWORKS, build
+from model.registry.registry import Registry
+from replay.end_to_end.worker_process import WorkerProcess, free_port
+from replay.sending.producer import EventProducer
 from stream.events import Event
+from stream.kafka.topics import ensure_topics
+from stream.sessions.store import SessionStore
 from stream.settings import Settings
-from stream.store import SessionStore
-from stream.topics import ensure_topics
-from stream.worker_process import WorkerProcess, free_port
 
 START_MS = 1_700_000_000_000
 # Half of the default session gap: nothing expires, however many sessions there are.

@@ -27,14 +27,14 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.csv
 
-from deploy.benchmarks.observation import ROOT, broker, machine, settings_of_run, show
+from deploy.benchmarks.measure.process import ROOT, broker, machine, settings_of_run, show
 from model.errors import NextclickError
 from replay import datasets
+from replay.commands.replay import memory_bytes
 from replay.datasets import mkechinov
-from replay.encoding import EncodedEvents, encode
-from replay.replay_command import memory_bytes
+from replay.sending.encoding import EncodedEvents, encode
+from stream.kafka.topics import ensure_topics
 from stream.settings import Settings
-from stream.topics import ensure_topics
 
 CHUNK_ROWS = 250_000
 PAYLOADS = 50_000
@@ -50,7 +50,7 @@ READ = (
     COMMON
     + """
 from replay import datasets
-from replay.order import in_event_time_order
+from replay.sending.event_time_order import in_event_time_order
 files, rows, last = datasets.EventFiles([Path(sys.argv[1])]), 0, 0
 started = time.perf_counter()
 for frame in in_event_time_order(files.read, memory_bytes=int(sys.argv[2]), folder=Path(sys.argv[3])):
@@ -63,7 +63,7 @@ print(json.dumps({"events": rows, "events_per_s": rows / seconds}))
 REPLAY = (
     COMMON
     + """
-from replay.log_replay import replay_files
+from replay.sending.replay_files import replay_files
 from stream.settings import load_settings
 options = json.loads(sys.argv[2])
 if options.get("checkpoint"):

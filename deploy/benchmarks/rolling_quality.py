@@ -20,18 +20,18 @@ from prometheus_client import CollectorRegistry, generate_latest
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from model.bootstrap import Interval, resampled_means
 from model.config import ModelConfig
-from model.evaluate import rank_targets
-from model.jackknife import Floats, grouped_intervals
-from model.metrics import is_hit
-from model.sessions import SessionRule, Sessions
-from model.train import train
-from model.vocabulary import Vocabulary
+from model.data.sessions import SessionRule, Sessions
+from model.data.vocabulary import Vocabulary
+from model.evaluation.bootstrap import Interval, resampled_means
+from model.evaluation.jackknife import Floats, grouped_intervals
+from model.evaluation.metrics import is_hit
+from model.evaluation.rank_targets import rank_targets
+from model.training.train import train
 from replay import datasets
-from stream.observed import ObservedEvent
-from stream.prequential import Prequential
-from stream.quality_metrics import QualityCollector
+from stream.quality.metrics import QualityCollector
+from stream.quality.observed_event import ObservedEvent
+from stream.quality.prequential import Prequential
 
 ITEMS = 46_033
 ROUNDS = 5

@@ -19,9 +19,8 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from deploy.benchmarks.scale_arithmetic import Arithmetic
-from deploy.benchmarks.scale_sheet import Line, Target, read_figures
-from deploy.benchmarks.session_laws import (
+from deploy.benchmarks.capacity.arithmetic import Arithmetic
+from deploy.benchmarks.capacity.session_laws import (
     GeometricLaw,
     LoggedLaw,
     SessionLaw,
@@ -34,12 +33,13 @@ from deploy.benchmarks.session_laws import (
     skew_bound,
     skew_of_events,
 )
-from deploy.benchmarks.session_simulation import SKEW_WINDOW_S, Plan, simulate
+from deploy.benchmarks.capacity.session_simulation import SKEW_WINDOW_S, Plan, simulate
+from deploy.benchmarks.capacity.sheet import Line, Target, read_figures
+from model.data.sessions import SessionRule, Sessions
+from model.data.vocabulary import Vocabulary
 from model.errors import NextclickError
-from model.sessions import SessionRule, Sessions
-from model.vocabulary import Vocabulary
 from replay import datasets
-from stream.partition import EXPIRIES_PER_PASS, WAVES_BETWEEN_EXPIRIES
+from stream.sessions.partition import EXPIRIES_PER_PASS, WAVES_BETWEEN_EXPIRIES
 
 FIGURES = Path(__file__).parents[1] / "results" / "measured.toml"
 

@@ -23,15 +23,15 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from model.bundle import Model
 from model.config import ModelConfig, Scoring
+from model.data.vocabulary import Vocabulary
 from model.errors import NextclickError
-from model.network import SampledNetwork
-from model.networks import build
-from model.registry import Registry
-from model.shortlist import Shortlist
-from model.stepper import Stepper, make_shortlist
-from model.vocabulary import Vocabulary
+from model.networks.by_name import build
+from model.networks.model_version import Model
+from model.networks.network import SampledNetwork
+from model.registry.registry import Registry
+from model.stepping.shortlist import Shortlist
+from model.stepping.stepper import Stepper, make_shortlist
 
 Lists = tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]
 SESSION_EVENTS = 4

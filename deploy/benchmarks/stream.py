@@ -25,8 +25,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from deploy.benchmarks.model_limit import best, limits
-from deploy.benchmarks.observation import (
+from deploy.benchmarks.measure.model_limit import best, limits
+from deploy.benchmarks.measure.process import (
     Observation,
     broker,
     follow_worker,
@@ -34,19 +34,19 @@ from deploy.benchmarks.observation import (
     settings_of_run,
     show,
 )
-from deploy.benchmarks.quix_process import peer_python, run_quix
-from model.bundle import Model
+from deploy.benchmarks.quix.process import peer_python, run_quix
 from model.config import ModelConfig
+from model.data.sessions import SessionRule, Sessions
+from model.data.vocabulary import Vocabulary
 from model.errors import NextclickError
-from model.network import Network
-from model.registry import Registry
-from model.sessions import SessionRule, Sessions
-from model.train import train
-from model.vocabulary import Vocabulary
+from model.networks.model_version import Model
+from model.networks.network import Network
+from model.registry.registry import Registry
+from model.training.train import train
 from replay import datasets
-from replay.run import replay_frames
+from replay.end_to_end.worker_process import WorkerProcess, free_port
+from replay.sending.replay import replay_frames
 from stream.settings import Settings
-from stream.worker_process import WorkerProcess, free_port
 
 TRAINING_EVENTS = 300_000
 

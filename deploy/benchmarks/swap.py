@@ -27,18 +27,18 @@ import pandas as pd
 import torch
 
 from deploy.benchmarks.latency import GIL_SWITCH_S, Receiver, Sender, first_events, quantiles, worker
-from deploy.benchmarks.observation import broker, machine, settings_of_run, show
+from deploy.benchmarks.measure.process import broker, machine, settings_of_run, show
 from model.config import ModelConfig
+from model.data.vocabulary import Vocabulary
 from model.errors import NextclickError
-from model.networks import build
-from model.registry import Registry
-from model.vocabulary import Vocabulary
+from model.networks.by_name import build
+from model.registry.registry import Registry
 from replay import datasets
-from stream.announcements import announce
+from replay.end_to_end.worker_process import free_port
 from stream.events import Event
+from stream.kafka.announcements import announce
+from stream.kafka.topics import ensure_topics
 from stream.settings import Settings
-from stream.topics import ensure_topics
-from stream.worker_process import free_port
 
 
 @dataclass(frozen=True)

@@ -20,9 +20,9 @@ import torch
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from model.config import ModelConfig
-from model.sessions import Sessions
-from model.train import train
-from model.vocabulary import Vocabulary
+from model.data.sessions import Sessions
+from model.data.vocabulary import Vocabulary
+from model.training.train import train
 
 PEAK_SECONDS = 1.5
 

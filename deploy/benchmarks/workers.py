@@ -21,15 +21,15 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 
 import pandas as pd
 
-from deploy.benchmarks.observation import TopicEnd, broker, machine, settings_of_run, show
+from deploy.benchmarks.measure.process import TopicEnd, broker, machine, settings_of_run, show
 from deploy.benchmarks.stream import trained
 from model.config import ModelConfig
-from model.registry import Registry
-from model.vocabulary import Vocabulary
+from model.data.vocabulary import Vocabulary
+from model.registry.registry import Registry
 from replay import datasets
-from replay.run import replay_frames
+from replay.end_to_end.worker_process import WorkerProcess, free_port
+from replay.sending.replay import replay_frames
 from stream.settings import Settings
-from stream.worker_process import WorkerProcess, free_port
 
 LOOK_EVERY_S = 0.1
 

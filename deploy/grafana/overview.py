@@ -39,7 +39,7 @@ def overview() -> Dashboard:
                 ),
                 number(
                     "Alerts that fire",
-                    "NextclickX has its row in deploy/runbook.md.",
+                    "NextclickX has its row in deploy/docs/runbook.md.",
                     'count(ALERTS{alertname=~"Nextclick.+",alertstate="firing"}) or vector(0)',
                     "short",
                     steps=((None, GREEN), (1, RED)),

@@ -19,11 +19,11 @@ import torch
 from torch import Tensor, nn
 
 from model.config import SOFTMAX_LOSSES, ModelConfig
+from model.data.vocabulary import Vocabulary
 from model.errors import NextclickError
-from model.network import NO_COLUMNS, Columns, SampledNetwork, State, StateField
-from model.recency import PopularityPrior
-from model.recurrent_stack import RecurrentStack
-from model.vocabulary import Vocabulary
+from model.networks.network import NO_COLUMNS, Columns, SampledNetwork, State, StateField
+from model.networks.popularity_prior import PopularityPrior
+from model.networks.recurrent_stack import RecurrentStack
 
 CATEGORIES = ("brand", "category")
 

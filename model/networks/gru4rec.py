@@ -16,9 +16,9 @@ import torch
 from torch import Tensor, nn
 
 from model.config import SOFTMAX_LOSSES, ModelConfig
-from model.network import NO_COLUMNS, Columns, SampledNetwork, State, StateField
-from model.recency import PopularityPrior
-from model.vocabulary import Vocabulary
+from model.data.vocabulary import Vocabulary
+from model.networks.network import NO_COLUMNS, Columns, SampledNetwork, State, StateField
+from model.networks.popularity_prior import PopularityPrior
 
 
 class GRU4Rec(SampledNetwork):

@@ -15,10 +15,10 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from model.config import VECTOR_LOSSES, ModelConfig
-from model.network import NO_COLUMNS, Columns, SampledNetwork, State, StateField
-from model.recurrent_stack import LayerName, RecurrentStack, named_layers
-from model.titles import title_space
-from model.vocabulary import Vocabulary
+from model.data.vocabulary import Vocabulary
+from model.networks.network import NO_COLUMNS, Columns, SampledNetwork, State, StateField
+from model.networks.recurrent_stack import LayerName, RecurrentStack, named_layers
+from model.networks.title_vectors import title_space
 
 # Below every cosine: what has no title ranks after all that have one.
 WITHOUT_TITLE = -2.0

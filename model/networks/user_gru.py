@@ -17,11 +17,11 @@ import torch
 from torch import Tensor, nn
 
 from model.config import SOFTMAX_LOSSES, ModelConfig
+from model.data.vocabulary import Vocabulary
 from model.errors import NextclickError
-from model.network import NO_COLUMNS, Columns, SampledNetwork, State, StateField
+from model.networks.network import NO_COLUMNS, Columns, SampledNetwork, State, StateField
+from model.networks.popularity_prior import PopularityPrior
 from model.networks.user_cells import INITIAL_BOUND, AttentionalCell, LinearCell, RectifiedCell, UserCell
-from model.recency import PopularityPrior
-from model.vocabulary import Vocabulary
 
 
 class UserGRU(SampledNetwork):

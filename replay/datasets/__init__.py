@@ -14,8 +14,8 @@ from pathlib import Path
 import pandas as pd
 
 from replay.datasets.detection import FORMATS, METADATA, detect
-from replay.datasets.files import EventFiles
-from replay.datasets.filter import EventFilter
+from replay.datasets.event_files import EventFiles
+from replay.datasets.event_filter import EventFilter
 
 __all__ = ["FORMATS", "METADATA", "EventFiles", "EventFilter", "detect", "load", "read"]
 

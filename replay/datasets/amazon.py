@@ -13,8 +13,8 @@ import msgspec
 import pandas as pd
 
 from replay.datasets.amazon_metadata import METADATA, METADATA_CSV, read_object
-from replay.datasets.delimited import header_of
-from replay.datasets.format import (
+from replay.reading.delimited import header_of
+from replay.reading.format import (
     LEAST_MS,
     Convert,
     Converted,

@@ -15,8 +15,8 @@ from typing import Any, TypeVar
 import msgspec
 import pandas as pd
 
-from replay.datasets.delimited import header_of
-from replay.datasets.format import LONGEST, Converted, Format, UnreadableLine, reasons, text_or_none
+from replay.reading.delimited import header_of
+from replay.reading.format import LONGEST, Converted, Format, UnreadableLine, reasons, text_or_none
 
 COLUMNS = ("item", "title", "brand", "price", "category")
 ALIASES = {

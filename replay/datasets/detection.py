@@ -19,10 +19,10 @@ from replay.datasets import (
     rsc15,
     trivago,
 )
-from replay.datasets.delimited import header_of
-from replay.datasets.format import Format
-from replay.datasets.parquet import is_parquet, parquet_names
-from replay.datasets.source import first_line
+from replay.reading.delimited import header_of
+from replay.reading.format import Format
+from replay.reading.packed_files import first_line
+from replay.reading.parquet import is_parquet, parquet_names
 
 FORMATS = {
     f.name: f

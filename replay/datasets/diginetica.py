@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from replay.datasets.format import (
+from replay.reading.format import (
     NO_TIME,
     Converted,
     Format,

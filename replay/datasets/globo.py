@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from replay.datasets.format import Converted, Format, number, reasons, whole_ms
+from replay.reading.format import Converted, Format, number, reasons, whole_ms
 
 COLUMNS = ("timestamp_ms", "session_id", "user_id", "item_id")
 

@@ -12,7 +12,7 @@ import re
 
 import pandas as pd
 
-from replay.datasets.format import LONGEST, NO_TIME, Converted, Format, reasons, text_or_none, times_of
+from replay.reading.format import LONGEST, NO_TIME, Converted, Format, reasons, text_or_none, times_of
 
 COLUMNS = ("userid", "timestamp", "artid", "artname", "traid", "traname")
 LINE = re.compile(r"^user_\d+\t\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ(\t[^\t]*){4}$")

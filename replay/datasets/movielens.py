@@ -11,7 +11,7 @@ import re
 
 import pandas as pd
 
-from replay.datasets.format import Converted, Format, number, reasons, text_or_none, whole_ms
+from replay.reading.format import Converted, Format, number, reasons, text_or_none, whole_ms
 
 RATING_COLUMNS = ("UserID", "MovieID", "Rating", "Timestamp")
 RATING_CSV_COLUMNS = ("userId", "movieId", "rating", "timestamp")

@@ -17,8 +17,8 @@ import numpy as np
 import pandas as pd
 
 from model.errors import NextclickError
-from replay.datasets.delimited import header_of
-from replay.datasets.format import (
+from replay.reading.delimited import header_of
+from replay.reading.format import (
     LEAST_MS,
     MILLISECONDS,
     Convert,
@@ -31,8 +31,8 @@ from replay.datasets.format import (
     text_or_none,
     whole_ms,
 )
-from replay.datasets.parquet import is_parquet, parquet_names
-from replay.datasets.source import first_line
+from replay.reading.packed_files import first_line
+from replay.reading.parquet import is_parquet, parquet_names
 
 REQUIRED = ("session", "item", "time")
 OPTIONAL = ("kind", "user", "price", "brand", "category", "title")

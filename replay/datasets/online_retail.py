@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from replay.datasets.format import (
+from replay.reading.format import (
     NO_TIME,
     Convert,
     Converted,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from replay.datasets.format import Convert, Converted, Format, Seen, number, reasons, whole_ms
+from replay.reading.format import Convert, Converted, Format, Seen, number, reasons, whole_ms
 
 COLUMNS = ("timestamp", "visitorid", "event", "itemid", "transactionid")
 KINDS = {"view": "view", "addtocart": "cart", "transaction": "purchase"}

@@ -13,7 +13,7 @@ from typing import Any
 
 import pandas as pd
 
-from replay.datasets.format import (
+from replay.reading.format import (
     NO_TIME,
     Converted,
     Format,

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from replay.datasets.format import Converted, Format, number, reasons, text_or_none, whole_ms
+from replay.reading.format import Converted, Format, number, reasons, text_or_none, whole_ms
 
 COLUMNS = (
     "user_id",

@@ -10,14 +10,14 @@ from typing import Any
 import pytest
 from playwright.sync_api import Route, expect
 
-from model.registry import Registry
-from replay.run import replay_frames
-from replay.synthetic import SyntheticLog
+from model.registry.registry import Registry
+from replay.end_to_end.worker_process import WorkerProcess
+from replay.sending.replay import replay_frames
 from stream.settings import Settings
-from stream.worker_process import WorkerProcess
 from tests.browser.conftest import OpenPage, ids, keep, listed
 from tests.conftest import kafka_sh, settings_of_its_own, train_small
-from tests.serving import worker
+from tests.harness.markov_shoppers import SyntheticLog
+from tests.harness.serving import worker
 
 pytestmark = pytest.mark.kafka
 AWAY_MS = 60_000

@@ -15,17 +15,17 @@ from playwright.sync_api import expect
 from typer.testing import CliRunner
 
 import nextclick
-from model.registry import Registry
-from replay.run import replay_frames
-from replay.synthetic import SyntheticLog, markov_shoppers
-from stream.page_files import FOLDER
-from stream.session_view import partition_of
+from model.registry.registry import Registry
+from replay.end_to_end.worker_process import WorkerProcess, free_port
+from replay.sending.replay import replay_frames
+from stream.kafka.topics import plans
 from stream.settings import Settings
-from stream.topics import plans
-from stream.worker_process import WorkerProcess, free_port
+from stream.web.session import partition_of
+from stream.web.static_files import FOLDER
 from tests.browser.conftest import OpenPage, choose, ids, keep, listed
 from tests.conftest import settings_of_its_own, train_small
-from tests.serving import worker
+from tests.harness.markov_shoppers import SyntheticLog, markov_shoppers
+from tests.harness.serving import worker
 
 pytestmark = pytest.mark.kafka
 HOSTILE = {

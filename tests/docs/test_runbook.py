@@ -1,4 +1,4 @@
-"""deploy/runbook.md has a row for whatever the program says, and no row for what it does not."""
+"""deploy/docs/runbook.md has a row for whatever the program says, and no row for what it does not."""
 
 import importlib.util
 import re
@@ -13,9 +13,9 @@ from typer.main import get_command
 import nextclick
 from stream.settings import PREFIX, SCRIPT_VARIABLES, Settings
 from tests.conftest import ROOT
-from tests.messages import GAP, Message, constants, errors, log_lines, matches
+from tests.harness.messages import GAP, Message, constants, errors, log_lines, matches
 
-RUNBOOK = ROOT / "deploy" / "runbook.md"
+RUNBOOK = ROOT / "deploy" / "docs" / "runbook.md"
 ALERTS = ROOT / "deploy" / "prometheus" / "alerts.yml"
 FILES = [
     ROOT / "nextclick.py",
@@ -55,7 +55,7 @@ ROWS = read_rows(TEXT)
 ERRORS = errors(ROOT, FILES)
 LOG_LINES = log_lines(ROOT, FILES)
 CONSTANTS = constants(FILES)
-SCRIPTS = "\n".join(path.read_text() for path in sorted((ROOT / "deploy").glob("*.sh")))
+SCRIPTS = "\n".join(path.read_text() for path in sorted((ROOT / "deploy").rglob("*.sh")))
 
 
 def alerts() -> dict[str, str]:
@@ -75,7 +75,7 @@ def hold_against(messages: list[Message]) -> None:
     """Fails with the rows that are to be added."""
     lacking = [f"{message.place} says\n{message.row}" for message in messages if not told(message)]
     if lacking:
-        pytest.fail("add to deploy/runbook.md, in better words:\n" + "\n".join(lacking), pytrace=False)
+        pytest.fail("add to deploy/docs/runbook.md, in better words:\n" + "\n".join(lacking), pytrace=False)
 
 
 def is_metric(name: str) -> bool:
@@ -140,7 +140,7 @@ def test_every_alert_has_a_row_where_its_annotation_leads() -> None:
     rows = {name: row for row in ROWS for name in row.symptoms if row.section == "Alerts"}
     lacking = [name for name in alerts() if name not in rows]
     assert not lacking, "\n".join(
-        f'add to deploy/runbook.md: | <a id="{address.split("#")[1]}"></a>`{name}` | MEANING | WHAT TO DO |'
+        f'add to {RUNBOOK}: | <a id="{address.split("#")[1]}"></a>`{name}` | MEANING | WHAT TO DO |'
         for name, address in alerts().items()
         if name in lacking
     )

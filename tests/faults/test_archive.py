@@ -12,12 +12,12 @@ from confluent_kafka import Consumer, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from model.errors import NextclickError
-from stream.archive import Archiver, ArchiveReport
-from stream.archive_folder import ArchiveFolder
-from stream.fault_points import ARCHIVE_POINTS, VARIABLE
+from stream.event_log.archive_folder import ArchiveFolder
+from stream.event_log.archiver import Archiver, ArchiveReport
+from stream.failpoints import ARCHIVE_POINTS, VARIABLE
+from stream.kafka.topics import ensure_topics
 from stream.settings import Settings
-from stream.topics import ensure_topics
-from tests.archives import (
+from tests.harness.archives import (
     ArchiverProcess,
     a_log_with_everything,
     archive_all,
@@ -27,7 +27,7 @@ from tests.archives import (
     remove_before,
     wait_for,
 )
-from tests.serving import MakeSettings
+from tests.harness.serving import MakeSettings
 
 pytestmark = [pytest.mark.kafka, pytest.mark.timeout(600)]
 

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from model.registry import Registry
-from replay.run import replay_frames
-from replay.synthetic import markov_shoppers
+from model.registry.registry import Registry
+from replay.sending.replay import replay_frames
 from tests.conftest import kafka_sh, settings_of_its_own, train_small
-from tests.serving import all_committed, assert_equal_to_offline, some_lists, stop, supervise, worker
+from tests.harness.markov_shoppers import markov_shoppers
+from tests.harness.serving import all_committed, assert_equal_to_offline, some_lists, stop, supervise, worker
 
 pytestmark = [pytest.mark.kafka, pytest.mark.timeout(600)]
 UNREACHABLE_S = 60

@@ -10,13 +10,13 @@ from typer.testing import CliRunner
 
 import nextclick
 from model.errors import NextclickError
-from model.registry import Registry
-from replay.certificate import LISTS, digests_path, read_certificate
-from replay.certified_lists import certify_lists, difference, settings_of_its_own
-from replay.synthetic import SyntheticLog, markov_shoppers
+from model.registry.registry import Registry
+from replay.certificates.certificate import LISTS, digests_path, read_certificate
+from replay.end_to_end.certified_lists import certify_lists, difference, settings_of_its_own
 from stream.settings import Settings
 from tests.conftest import train_small
-from tests.serving import with_unknown_items
+from tests.harness.markov_shoppers import SyntheticLog, markov_shoppers
+from tests.harness.serving import with_unknown_items
 
 pytestmark = [pytest.mark.kafka, pytest.mark.timeout(300)]
 

@@ -9,16 +9,16 @@ from confluent_kafka import Consumer, Producer, TopicPartition
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from model.registry import Registry
-from replay.encoding import events_of
-from replay.run import replay_frames
-from replay.synthetic import SyntheticLog, markov_shoppers
+from model.registry.registry import Registry
+from replay.sending.encoding import events_of
+from replay.sending.replay import replay_frames
 from stream.events import REASONS, Event, RejectedEvent, decode_event, encode_event, encode_recommendation
+from stream.sessions.session_state import new_state, pack_state, unpack_state
 from stream.settings import Settings
-from stream.sink import MAX_LETTER_BYTES
-from stream.state import new_state, pack_state, unpack_state
+from stream.worker.sink import MAX_LETTER_BYTES
 from tests.conftest import train_small
-from tests.serving import (
+from tests.harness.markov_shoppers import SyntheticLog, markov_shoppers
+from tests.harness.serving import (
     MakeSettings,
     all_lists,
     assert_equal_to_offline,

@@ -6,13 +6,13 @@ from pathlib import Path
 import pytest
 from confluent_kafka import Producer
 
-from model.registry import Registry
-from replay.synthetic import SyntheticLog
-from stream.archive import Archiver
-from stream.archive_folder import ArchiveFolder
-from stream.event_log import read_window
+from model.registry.registry import Registry
+from stream.event_log.archive_folder import ArchiveFolder
+from stream.event_log.archiver import Archiver
+from stream.event_log.window import read_window
 from tests.conftest import train_small
-from tests.serving import MakeSettings, all_lists, served, stop, worker
+from tests.harness.markov_shoppers import SyntheticLog
+from tests.harness.serving import MakeSettings, all_lists, served, stop, worker
 
 pytestmark = pytest.mark.kafka
 TRAP = "nextclick-trap"

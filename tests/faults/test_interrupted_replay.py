@@ -11,16 +11,16 @@ import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition
 
 from model.errors import NextclickError
-from replay.certificate import EVENTS as EVENTS_KIND
-from replay.certificate import read_certificate
-from replay.datasets import files
-from replay.encoding import EncodedEvents, encode
-from replay.log_replay import replay_files
-from replay.verification import verify
+from replay.certificates.certificate import EVENTS as EVENTS_KIND
+from replay.certificates.certificate import read_certificate
+from replay.certificates.verify import verify
+from replay.datasets import event_files as files
+from replay.sending.encoding import EncodedEvents, encode
+from replay.sending.replay_files import replay_files
+from stream.kafka.topics import ensure_topics
 from stream.settings import Settings
-from stream.topics import ensure_topics
 from tests.conftest import ROOT
-from tests.serving import MakeSettings
+from tests.harness.serving import MakeSettings
 
 pytestmark = pytest.mark.kafka
 
@@ -28,8 +28,8 @@ EVENTS = 160_000
 PROGRAM = """
 import sys
 from pathlib import Path
-from replay import ledger
-from replay.log_replay import replay_files
+from replay.sending import resume as ledger
+from replay.sending.replay_files import replay_files
 from stream.settings import load_settings
 ledger.CHECKPOINT_EVENTS, ledger.CHECKPOINT_EVERY_S = 30_000, 1e9
 def tell(report):

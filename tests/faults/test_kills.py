@@ -4,13 +4,13 @@ from pathlib import Path
 
 import pytest
 
-from model.registry import Registry
-from replay.run import replay_frames
-from replay.synthetic import SyntheticLog, markov_shoppers
-from stream.fault_points import POINTS, VARIABLE, armed
-from stream.worker_process import WorkerProcess
+from model.registry.registry import Registry
+from replay.end_to_end.worker_process import WorkerProcess
+from replay.sending.replay import replay_frames
+from stream.failpoints import POINTS, VARIABLE, armed
 from tests.conftest import train_small
-from tests.serving import (
+from tests.harness.markov_shoppers import SyntheticLog, markov_shoppers
+from tests.harness.serving import (
     MakeSettings,
     all_committed,
     assert_equal_to_offline,

@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 from confluent_kafka import Producer
 
-from model.registry import Registry
-from replay.run import replay_frames
-from replay.synthetic import SyntheticLog
+from model.registry.registry import Registry
+from replay.sending.replay import replay_frames
 from stream.settings import Settings
 from tests.conftest import train_small
-from tests.serving import (
+from tests.harness.markov_shoppers import SyntheticLog
+from tests.harness.serving import (
     MakeSettings,
     all_committed,
     all_lists,

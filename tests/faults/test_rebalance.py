@@ -4,13 +4,13 @@ from typing import Any
 
 import pytest
 
-from model.registry import Registry
-from replay.run import replay_frames
-from replay.synthetic import markov_shoppers
+from model.registry.registry import Registry
+from replay.end_to_end.worker_process import WorkerProcess, free_port
+from replay.sending.replay import replay_frames
 from stream.settings import Settings
-from stream.worker_process import WorkerProcess, free_port
 from tests.conftest import train_small
-from tests.serving import (
+from tests.harness.markov_shoppers import markov_shoppers
+from tests.harness.serving import (
     MakeSettings,
     all_committed,
     assert_equal_to_offline,

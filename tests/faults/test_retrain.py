@@ -7,14 +7,14 @@ from pathlib import Path
 import pytest
 
 from model.errors import NextclickError
-from model.registry import Registry
-from replay.run import replay_frames
-from stream.fault_points import RETRAIN_POINTS
-from stream.retrain import retrain
-from stream.retrain_lock import LOCK
-from stream.retrain_options import Options
-from tests.announced import announced
-from tests.retraining import (
+from model.registry.registry import Registry
+from replay.sending.replay import replay_frames
+from stream.failpoints import RETRAIN_POINTS
+from stream.retraining.lock import LOCK
+from stream.retraining.options import Options
+from stream.retraining.retrain import retrain
+from tests.harness.announced import announced
+from tests.harness.retraining import (
     ended,
     first_champion,
     left_over,
@@ -23,7 +23,7 @@ from tests.retraining import (
     two_parts,
     versions,
 )
-from tests.serving import MakeSettings
+from tests.harness.serving import MakeSettings
 
 pytestmark = [pytest.mark.kafka, pytest.mark.timeout(600)]
 

@@ -4,13 +4,13 @@ from pathlib import Path
 import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition
 
-from model.registry import Registry
-from replay.synthetic import SyntheticLog
+from model.registry.registry import Registry
+from replay.end_to_end.worker_process import WorkerProcess
 from stream.events import Event, decode_recommendation, encode_event
 from stream.settings import Settings
-from stream.worker_process import WorkerProcess
 from tests.conftest import train_small
-from tests.serving import MakeSettings, all_committed, stop, worker
+from tests.harness.markov_shoppers import SyntheticLog
+from tests.harness.serving import MakeSettings, all_committed, stop, worker
 
 pytestmark = [pytest.mark.kafka, pytest.mark.timeout(900)]
 SESSIONS = 1_000_000

@@ -3,12 +3,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from model.registry import Registry
-from replay.synthetic import SyntheticLog, markov_shoppers
-from stream.announcements import ShadowAnnouncement, announce, announce_shadow
+from model.registry.registry import Registry
+from stream.kafka.announcements import ShadowAnnouncement, announce, announce_shadow
 from tests.conftest import train_small
-from tests.load import SteadyLoad
-from tests.serving import (
+from tests.harness.markov_shoppers import SyntheticLog, markov_shoppers
+from tests.harness.serving import (
     MakeSettings,
     all_committed,
     all_lists,
@@ -18,6 +17,7 @@ from tests.serving import (
     stop,
     worker,
 )
+from tests.harness.steady_load import SteadyLoad
 
 pytestmark = pytest.mark.kafka
 

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from model.registry import Registry
-from replay.run import replay_frames
-from replay.synthetic import SyntheticLog
-from stream.worker_process import WorkerProcess
+from model.registry.registry import Registry
+from replay.end_to_end.worker_process import WorkerProcess
+from replay.sending.replay import replay_frames
 from tests.conftest import train_small
-from tests.serving import MakeSettings, assert_equal_to_offline, run_to_the_end, some_lists, worker
+from tests.harness.markov_shoppers import SyntheticLog
+from tests.harness.serving import MakeSettings, assert_equal_to_offline, run_to_the_end, some_lists, worker
 
 pytestmark = pytest.mark.kafka
 

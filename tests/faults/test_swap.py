@@ -11,15 +11,14 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from safetensors.torch import load_file, save_file
 
-from model.bundle import Model
 from model.durable import write_durably
-from model.registry import MANIFEST, WEIGHTS, Registry
-from replay.synthetic import SyntheticLog, markov_shoppers
-from stream.announcements import announce
-from stream.worker_process import WorkerProcess
+from model.networks.model_version import Model
+from model.registry.registry import MANIFEST, WEIGHTS, Registry
+from replay.end_to_end.worker_process import WorkerProcess
+from stream.kafka.announcements import announce
 from tests.conftest import train_small
-from tests.load import SteadyLoad
-from tests.serving import (
+from tests.harness.markov_shoppers import SyntheticLog, markov_shoppers
+from tests.harness.serving import (
     MakeSettings,
     all_committed,
     all_lists,
@@ -29,6 +28,7 @@ from tests.serving import (
     stop,
     worker,
 )
+from tests.harness.steady_load import SteadyLoad
 
 pytestmark = pytest.mark.kafka
 

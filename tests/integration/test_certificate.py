@@ -11,15 +11,15 @@ from typer.testing import CliRunner
 
 import nextclick
 from model.errors import NextclickError
-from replay.certificate import EVENTS, LISTS, Certificate, read_certificate, start_certificate
-from replay.encoding import events_of
-from replay.log_replay import replay_files
-from replay.run import replay_frames
-from replay.synthetic import SyntheticLog
-from replay.verification import Verification, verify
+from replay.certificates.certificate import EVENTS, LISTS, Certificate, read_certificate, start_certificate
+from replay.certificates.verify import Verification, verify
+from replay.sending.encoding import events_of
+from replay.sending.replay import replay_frames
+from replay.sending.replay_files import replay_files
 from stream.events import encode_event
+from stream.kafka.topic_reader import TopicReader
 from stream.settings import Settings
-from stream.topic_reader import TopicReader
+from tests.harness.markov_shoppers import SyntheticLog
 
 pytestmark = pytest.mark.kafka
 MakeSettings = Callable[..., Settings]

@@ -10,15 +10,15 @@ from pathlib import Path
 
 import pytest
 
-from model.registry import Registry
-from replay.run import replay_frames
-from replay.synthetic import SyntheticLog
-from stream.announcements import announce
+from model.registry.registry import Registry
+from replay.end_to_end.worker_process import WorkerProcess, free_port
+from replay.sending.replay import replay_frames
+from stream.kafka.announcements import announce
+from stream.kafka.lists_reader import recommendations
 from stream.settings import Settings
-from stream.subscriber import recommendations
-from stream.worker_process import WorkerProcess, free_port
 from tests.conftest import ROOT, train_small
-from tests.serving import served, worker
+from tests.harness.markov_shoppers import SyntheticLog
+from tests.harness.serving import served, worker
 
 pytestmark = pytest.mark.kafka
 

@@ -14,12 +14,12 @@ from typing import Any
 
 import pytest
 
-from model.registry import Registry
+from model.registry.registry import Registry
 from stream.settings import Settings
-from tests.archives import archived, logged
-from tests.composed import Composition
 from tests.conftest import ROOT
-from tests.serving import all_lists, by_event, events_by_id
+from tests.harness.archives import archived, logged
+from tests.harness.composed import Composition
+from tests.harness.serving import all_lists, by_event, events_by_id
 
 # A whole installation starts, trains and retrains on what machine there is.
 pytestmark = pytest.mark.timeout(600)

@@ -17,19 +17,19 @@ import pytest
 from confluent_kafka import Consumer, Message, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 
-from model.registry import Registry
-from replay.run import replay_frames
-from replay.synthetic import markov_shoppers
-from stream.announcements import ShadowAnnouncement, announce, announce_shadow
+from model.registry.registry import Registry
+from replay.sending.replay import replay_frames
 from stream.asyncapi import document
 from stream.events import Event, encode_event
+from stream.kafka.announcements import ShadowAnnouncement, announce, announce_shadow
+from stream.kafka.lists_reader import Received
+from stream.kafka.topics import plans
 from stream.settings import Settings
-from stream.subscriber import Received
-from stream.topics import plans
-from tests.announced import on_models
 from tests.conftest import ROOT, settings_of_its_own, train_small
-from tests.contract import Contract
-from tests.serving import all_committed, all_lists, some_lists, with_unknown_items, worker
+from tests.harness.announced import on_models
+from tests.harness.contract import Contract
+from tests.harness.markov_shoppers import markov_shoppers
+from tests.harness.serving import all_committed, all_lists, some_lists, with_unknown_items, worker
 
 pytestmark = pytest.mark.kafka
 CONSUMERS = ROOT / "deploy" / "consumers"

@@ -10,16 +10,16 @@ import pytest
 from confluent_kafka import Producer
 
 from model.errors import NextclickError
-from model.registry import Registry
-from replay.letter_memory import LetterMemory
-from replay.letter_replay import LetterReport, replay_letters
-from replay.synthetic import SyntheticLog
-from stream.dead_letters import letters
+from model.registry.registry import Registry
+from replay.dead_letters.replay_letters import LetterReport, replay_letters
+from replay.dead_letters.replayed import LetterMemory
 from stream.events import Event, encode_event
+from stream.kafka.dead_letter_reader import letters
 from stream.settings import Settings
-from tests.commands import run, run_json
 from tests.conftest import train_small
-from tests.serving import MakeSettings, events_by_id, served, stop, worker
+from tests.harness.commands import run, run_json
+from tests.harness.markov_shoppers import SyntheticLog
+from tests.harness.serving import MakeSettings, events_by_id, served, stop, worker
 
 pytestmark = pytest.mark.kafka
 
@@ -152,7 +152,7 @@ def test_a_letter_that_stands_twice_and_one_of_another_reason_are_not_sent(
 def test_a_replay_that_dies_between_sending_and_remembering_sends_nothing_twice(
     make_settings: Callable[..., Settings], monkeypatch: pytest.MonkeyPatch, dies_at: int
 ) -> None:
-    monkeypatch.setattr("replay.letter_replay.BATCH_LETTERS", 4)
+    monkeypatch.setattr("replay.dead_letters.replay_letters.BATCH_LETTERS", 4)
     settings = make_settings()
     items = replayable(settings, 10)
     saves = 0
@@ -178,7 +178,7 @@ def test_a_replay_that_dies_between_sending_and_remembering_sends_nothing_twice(
 def test_more_gaps_than_can_be_remembered_are_an_error_before_anything_is_sent(
     make_settings: Callable[..., Settings], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("replay.letter_memory.MAX_METADATA_BYTES", 20)
+    monkeypatch.setattr("replay.dead_letters.replayed.MAX_METADATA_BYTES", 20)
     settings = make_settings()
     replayable(settings, 40)
     with pytest.raises(NextclickError, match="too many to remember"):

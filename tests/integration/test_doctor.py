@@ -8,20 +8,20 @@ from typing import Any
 
 import pytest
 
-from model.registry import Registry
-from replay.doctor_command import examine
-from replay.run import replay_frames
-from replay.synthetic import markov_shoppers
-from stream.broker_checks import BrokerChecks
-from stream.finding import Finding
-from stream.local_checks import local_checks
+from model.registry.registry import Registry
+from replay.commands.doctor import examine
+from replay.end_to_end.worker_process import WorkerProcess
+from replay.sending.replay import replay_frames
+from stream.doctor.broker_checks import BrokerChecks
+from stream.doctor.check_result import Finding
+from stream.doctor.machine_checks import local_checks
+from stream.sessions.store import CORRUPT_MARK
+from stream.sessions.store_snapshot import look_into, store_path
 from stream.settings import Settings
-from stream.store import CORRUPT_MARK
-from stream.store_look import look_into, store_path
-from stream.worker_process import WorkerProcess
-from tests.commands import run
 from tests.conftest import settings_of_its_own, train_small
-from tests.serving import all_committed, worker
+from tests.harness.commands import run
+from tests.harness.markov_shoppers import markov_shoppers
+from tests.harness.serving import all_committed, worker
 
 pytestmark = pytest.mark.kafka
 LOG = markov_shoppers(sessions=60, items=40, seed=5)
@@ -95,7 +95,7 @@ def test_a_look_into_an_open_store_sees_what_the_worker_has_written(
 def test_a_broker_that_is_away_is_the_only_thing_said_of_the_brokers(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("stream.broker_checks.REACH_TIMEOUT_S", 1.0)
+    monkeypatch.setattr("stream.doctor.broker_checks.REACH_TIMEOUT_S", 1.0)
     settings = Settings(bootstrap_servers="127.0.0.1:9", state_dir=tmp_path, registry_dir=tmp_path)
     found = by_check(examine(settings, []))
     assert found["broker"].verdict == "FAIL" and "127.0.0.1:9" in found["broker"].found
@@ -125,7 +125,7 @@ def test_a_clock_behind_the_brokers_is_found_by_their_stamps(
 
     assert clock(0) == "PASS"
     assert clock(3600) == "FAIL"
-    monkeypatch.setattr("stream.broker_checks.SKEW_FAIL_S", 7200)
+    monkeypatch.setattr("stream.doctor.broker_checks.SKEW_FAIL_S", 7200)
     assert clock(3600) == "WARN"
 
 
@@ -165,7 +165,7 @@ def test_a_store_that_is_damaged_a_full_disk_and_low_limits_are_found(
     (path / CORRUPT_MARK).write_text("block checksum mismatch")
     marked = by_check(local_checks(settings, None))["stores"]
     assert marked.verdict == "FAIL" and "block checksum mismatch" in marked.found
-    monkeypatch.setattr("stream.local_checks.DISK_FAIL_BYTES", 1 << 60)
+    monkeypatch.setattr("stream.doctor.machine_checks.DISK_FAIL_BYTES", 1 << 60)
     monkeypatch.setattr("resource.getrlimit", lambda _: (300, 400))
     found = by_check(local_checks(settings, None))
     assert found["disk"].verdict == "FAIL"

@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 
 from model.errors import NextclickError
-from stream.event_log import LOG_END, read_window
+from stream.event_log.window import LOG_END, read_window
 from stream.settings import Settings
-from tests.archives import (
+from tests.harness.archives import (
     START_MS,
     a_log_with_everything,
     archive_all,
@@ -19,7 +19,7 @@ from tests.archives import (
     remove_before,
     rows_of,
 )
-from tests.serving import MakeSettings
+from tests.harness.serving import MakeSettings
 
 pytestmark = pytest.mark.kafka
 

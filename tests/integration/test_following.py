@@ -6,15 +6,15 @@ import pandas as pd
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from model.registry import Registry
-from replay.run import replay_frames
-from replay.synthetic import SyntheticLog, markov_shoppers
-from stream.announcements import announce
+from model.registry.registry import Registry
+from replay.end_to_end.worker_process import WorkerProcess
+from replay.sending.replay import replay_frames
+from stream.kafka.announcements import announce
+from stream.kafka.lists_reader import Received
 from stream.settings import Settings
-from stream.subscriber import Received
-from stream.worker_process import WorkerProcess
 from tests.conftest import train_small
-from tests.serving import MakeSettings, all_committed, all_lists, events_by_id, stop, worker
+from tests.harness.markov_shoppers import SyntheticLog, markov_shoppers
+from tests.harness.serving import MakeSettings, all_committed, all_lists, events_by_id, stop, worker
 
 pytestmark = pytest.mark.kafka
 

@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from model.registry import Registry
-from replay.run import replay_frames
-from replay.synthetic import SyntheticLog
+from model.registry.registry import Registry
+from replay.sending.replay import replay_frames
 from stream.settings import Settings
 from tests.conftest import train_small
-from tests.serving import MakeSettings, served, stop, worker
+from tests.harness.markov_shoppers import SyntheticLog
+from tests.harness.serving import MakeSettings, served, stop, worker
 
 pytestmark = pytest.mark.kafka
 

@@ -8,7 +8,7 @@ from typer.testing import CliRunner
 
 from model.errors import NextclickError
 from nextclick import app
-from tests.serving import MakeSettings
+from tests.harness.serving import MakeSettings
 
 
 def samples(path: Path) -> dict[str, float]:

@@ -15,22 +15,22 @@ from confluent_kafka import Producer
 from prometheus_client.parser import text_string_to_metric_families
 
 from deploy.grafana.generate import files
-from model.registry import REFUSALS, Registry
-from replay.run import replay_frames
+from model.registry.registry import REFUSALS, Registry
+from replay.end_to_end.worker_process import WorkerProcess, free_port
+from replay.sending.replay import replay_frames
 from stream.events import REASONS
-from stream.item_age import AGES
-from stream.processor import FALLBACKS, OUTCOMES
-from stream.quality_metrics import SHOWN_WINDOWS
-from stream.retrain_metrics import OUTCOMES as RUN_OUTCOMES
-from stream.retrain_metrics import STEPS, SYSTEMS
+from stream.quality.cells import KINDS, POSITIONS
+from stream.quality.cells import SYSTEMS as SCORED
+from stream.quality.item_age import AGES
+from stream.quality.metrics import SHOWN_WINDOWS
+from stream.retraining.metrics import OUTCOMES as RUN_OUTCOMES
+from stream.retraining.metrics import STEPS, SYSTEMS
 from stream.settings import Settings
-from stream.slices import KINDS, POSITIONS
-from stream.slices import SYSTEMS as SCORED
-from stream.worker_process import WorkerProcess, free_port
+from stream.wave.processor import FALLBACKS, OUTCOMES
 from tests.conftest import settings_of_its_own
-from tests.prometheus import Prometheus, prometheus
-from tests.retraining import first_champion, two_parts
-from tests.serving import all_committed, stop, worker
+from tests.harness.prometheus import Prometheus, prometheus
+from tests.harness.retraining import first_champion, two_parts
+from tests.harness.serving import all_committed, stop, worker
 
 pytestmark = pytest.mark.kafka
 BROKEN = 25

@@ -11,21 +11,28 @@ from typing import Any
 
 import pytest
 
-from model.bundle import Model
 from model.errors import NextclickError
-from model.registry import Registry
-from replay.quality_command import collect
-from replay.run import replay_frames
-from replay.synthetic import SyntheticLog, markov_shoppers
-from stream.quality_sums import WINDOWS
-from stream.quality_windows import BUCKET_MS
-from stream.slices import POSITIONS
-from stream.worker_process import WorkerProcess
+from model.networks.model_version import Model
+from model.registry.registry import Registry
+from replay.commands.quality import collect
+from replay.end_to_end.worker_process import WorkerProcess
+from replay.sending.replay import replay_frames
+from stream.quality.cells import POSITIONS
+from stream.quality.sums import WINDOWS
+from stream.quality.windows import BUCKET_MS
 from tests.conftest import train_small
 from tests.faults.test_models import announce
 from tests.faults.test_rebalance import of_worker, wait_for_shares
+from tests.harness.markov_shoppers import SyntheticLog, markov_shoppers
+from tests.harness.serving import (
+    MakeSettings,
+    all_committed,
+    all_lists,
+    events_by_id,
+    with_unknown_items,
+    worker,
+)
 from tests.integration.test_command_line import nextclick
-from tests.serving import MakeSettings, all_committed, all_lists, events_by_id, with_unknown_items, worker
 
 pytestmark = pytest.mark.kafka
 HOUR_MS = 3_600_000

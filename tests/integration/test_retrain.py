@@ -8,14 +8,14 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from model.registry import Registry
-from replay.run import replay_frames
-from stream.archive import Archiver
-from stream.archive_folder import ArchiveFolder
-from stream.retrain import retrain
-from stream.retrain_options import Options, Window
-from tests.announced import announced
-from tests.retraining import (
+from model.registry.registry import Registry
+from replay.sending.replay import replay_frames
+from stream.event_log.archive_folder import ArchiveFolder
+from stream.event_log.archiver import Archiver
+from stream.retraining.options import Options, Window
+from stream.retraining.retrain import retrain
+from tests.harness.announced import announced
+from tests.harness.retraining import (
     SMALL,
     ended,
     first_champion,
@@ -26,7 +26,7 @@ from tests.retraining import (
     two_parts,
     versions,
 )
-from tests.serving import MakeSettings
+from tests.harness.serving import MakeSettings
 
 pytestmark = pytest.mark.kafka
 

@@ -6,12 +6,12 @@ from collections.abc import Callable
 import pytest
 from typer.testing import CliRunner
 
-from model.registry import Registry
+from model.registry.registry import Registry
 from nextclick import app
-from replay.run import replay_frames
-from tests.announced import announced
-from tests.retraining import SMALL, ended, reports, start, two_parts, versions
-from tests.serving import MakeSettings
+from replay.sending.replay import replay_frames
+from tests.harness.announced import announced
+from tests.harness.retraining import SMALL, ended, reports, start, two_parts, versions
+from tests.harness.serving import MakeSettings
 
 HALF_HOUR_MS = 1_800_000
 

@@ -22,26 +22,26 @@ from typer.testing import CliRunner, Result
 
 import nextclick
 from model.errors import NextclickError
-from model.registry import Registry
-from replay.run import replay_frames
-from replay.synthetic import SyntheticLog
-from stream.acls import granted, rights
-from stream.announcements import announce
-from stream.archive import Archiver
-from stream.archive_folder import ArchiveFolder
-from stream.connection import NOT_ALLOWED, RefusedConnection
-from stream.event_log import read_window
+from model.registry.registry import Registry
+from replay.end_to_end.worker_process import WorkerProcess, free_port
+from replay.sending.replay import replay_frames
+from stream.event_log.archive_folder import ArchiveFolder
+from stream.event_log.archiver import Archiver
+from stream.event_log.window import read_window
 from stream.events import Event, encode_event
-from stream.retrain import retrain
-from stream.retrain_options import Options
+from stream.kafka.acls import granted, rights
+from stream.kafka.announcements import announce
+from stream.kafka.connection import NOT_ALLOWED, RefusedConnection
+from stream.kafka.lists_reader import recommendations
+from stream.kafka.topics import ensure_topics, plans
+from stream.retraining.options import Options
+from stream.retraining.retrain import retrain
 from stream.settings import Settings
-from stream.subscriber import recommendations
-from stream.topics import ensure_topics, plans
-from stream.worker_process import WorkerProcess, free_port
 from tests.conftest import kafka_sh, settings_of_its_own, train_small
-from tests.retraining import SMALL, two_parts
-from tests.secure import SecureKafka, as_user
-from tests.serving import all_committed, all_lists, assert_equal_to_offline, stop, worker
+from tests.harness.markov_shoppers import SyntheticLog
+from tests.harness.retraining import SMALL, two_parts
+from tests.harness.secure import SecureKafka, as_user
+from tests.harness.serving import all_committed, all_lists, assert_equal_to_offline, stop, worker
 
 pytestmark = pytest.mark.kafka
 ROLES = ("replay", "worker", "retrain", "archive", "promote", "subscriber", "exporter", "operator")

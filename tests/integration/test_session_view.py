@@ -11,14 +11,22 @@ from typing import Any
 
 import pytest
 
-from model.registry import Registry
-from replay.run import replay_frames
-from replay.synthetic import markov_shoppers
+from model.registry.registry import Registry
+from replay.end_to_end.worker_process import WorkerProcess, free_port
+from replay.sending.replay import replay_frames
 from stream.settings import Settings
-from stream.worker_process import WorkerProcess, free_port
-from tests.commands import run, run_json
 from tests.conftest import settings_of_its_own, train_small
-from tests.serving import all_lists, by_event, events_by_id, served, with_features, with_unknown_items, worker
+from tests.harness.commands import run, run_json
+from tests.harness.markov_shoppers import markov_shoppers
+from tests.harness.serving import (
+    all_lists,
+    by_event,
+    events_by_id,
+    served,
+    with_features,
+    with_unknown_items,
+    worker,
+)
 
 pytestmark = pytest.mark.kafka
 

@@ -7,12 +7,12 @@ from collections.abc import Iterator
 
 import pytest
 
-from model.registry import Registry
-from replay.synthetic import SyntheticLog
+from model.registry.registry import Registry
 from stream.settings import Settings
-from stream.web_guard import SECURITY_HEADERS
+from stream.web.guard import SECURITY_HEADERS
 from tests.conftest import settings_of_its_own, train_small
-from tests.serving import worker
+from tests.harness.markov_shoppers import SyntheticLog
+from tests.harness.serving import worker
 
 pytestmark = pytest.mark.kafka
 RATE = 50.0

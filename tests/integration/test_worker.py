@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition
 
-from model.registry import Registry
-from replay.run import replay_frames
-from replay.synthetic import SyntheticLog
+from model.registry.registry import Registry
+from replay.sending.replay import replay_frames
 from stream.events import Event, encode_event
 from stream.settings import Settings
 from tests.conftest import train_small
-from tests.serving import (
+from tests.harness.markov_shoppers import SyntheticLog
+from tests.harness.serving import (
     MakeSettings,
     all_lists,
     assert_equal_to_offline,

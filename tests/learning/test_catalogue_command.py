@@ -3,10 +3,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from model.registry import Registry
-from model.stepper import Stepper
-from tests.commands import run, run_json
-from tests.titled import TitledLog, titled_log
+from model.registry.registry import Registry
+from model.stepping.stepper import Stepper
+from tests.harness.commands import run, run_json
+from tests.harness.titled import TitledLog, titled_log
 
 SETTINGS = [
     *("--network", "text-gru", "--loss", "cosine", "--hidden-size", "48", "--set", "title_size=32"),

@@ -6,18 +6,18 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from model.challenger import challenge, contenders, finished, split_newest
+from model.comparison.challenger import challenge, contenders, finished, split_newest
 from model.config import ModelConfig
+from model.config_files import build_config, write_params
+from model.data.sessions import SessionRule, Sessions, split_sessions
+from model.data.vocabulary import Vocabulary
 from model.errors import NextclickError
-from model.evaluate import Evaluation, evaluate
-from model.networks import columns_of
-from model.params import build_config, write_params
-from model.registry import Registry
-from model.sessions import SessionRule, Sessions, split_sessions
-from model.train import train
-from model.vocabulary import Vocabulary
-from model.warm_start import WarmStart
-from tests.commands import run, run_json
+from model.evaluation.rank_targets import Evaluation, evaluate
+from model.networks.by_name import columns_of
+from model.registry.registry import Registry
+from model.training.train import train
+from model.training.warm_start import WarmStart
+from tests.harness.commands import run, run_json
 
 KINDS = 8
 FEATURE_LSTM = ModelConfig(

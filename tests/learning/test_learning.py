@@ -10,18 +10,18 @@ import pandas as pd
 import pytest
 import torch
 
-from model.baselines.pop import Pop
+from model.comparison.tune import tune
 from model.config import ModelConfig
+from model.data.sessions import SessionRule, Sessions
+from model.data.vocabulary import Vocabulary
 from model.errors import NextclickError
-from model.evaluate import evaluate
-from model.registry import Registry
-from model.sessions import SessionRule, Sessions
-from model.train import train
-from model.tune import tune
-from model.vocabulary import Vocabulary
+from model.evaluation.rank_targets import evaluate
+from model.networks.baselines.pop import Pop
+from model.registry.registry import Registry
+from model.training.train import train
 from replay import datasets
-from replay.synthetic import markov_shoppers
 from tests.conftest import ROOT
+from tests.harness.markov_shoppers import markov_shoppers
 
 CONFIG = ModelConfig(hidden_size=32, epochs=4, negatives=64, learning_rate=0.1)
 RULE = SessionRule(1800)
@@ -221,7 +221,7 @@ def test_two_processes_train_together_as_torchrun_starts_them(tmp_path: Path) ->
 
 
 def test_replicas_keep_equal_weights_and_one_may_run_out_first(tmp_path: Path) -> None:
-    ended = torchrun("-m", "tests.learning.two_replicas", str(tmp_path))
+    ended = torchrun("-m", "tests.harness.two_replicas", str(tmp_path))
     assert ended.returncode == 0, ended.stderr
     reports = [json.loads((tmp_path / f"{rank}.json").read_text()) for rank in (0, 1)]
     assert reports[0].keys() == {

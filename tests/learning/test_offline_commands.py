@@ -10,10 +10,10 @@ import pandas as pd
 import pytest
 
 from model.errors import NextclickError
-from model.registry import Registry
-from replay.synthetic import markov_shoppers
-from tests.commands import run, run_json
+from model.registry.registry import Registry
 from tests.conftest import ROOT
+from tests.harness.commands import run, run_json
+from tests.harness.markov_shoppers import markov_shoppers
 
 SMALL = [
     "--seed",

@@ -5,9 +5,9 @@ import pytest
 
 import nextclick
 from model.errors import NextclickError
-from model.registry import Registry
-from tests.commands import run
+from model.registry.registry import Registry
 from tests.conftest import ROOT
+from tests.harness.commands import run
 
 # Real titles: the slice of Online Retail that is bundled.
 RETAIL = ROOT / "deploy" / "data" / "online_retail.csv.xz"

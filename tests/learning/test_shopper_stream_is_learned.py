@@ -1,13 +1,13 @@
 import pandas as pd
 
-from model.baselines.pop import Pop
 from model.config import ModelConfig
-from model.evaluate import rank_targets
-from model.sessions import SessionRule, Sessions, temporal_split
-from model.train import train
-from model.vocabulary import Vocabulary
-from replay.shopper_stream import ShopperStream
-from replay.shoppers import ShopperSettings
+from model.data.sessions import SessionRule, Sessions, temporal_split
+from model.data.vocabulary import Vocabulary
+from model.evaluation.rank_targets import rank_targets
+from model.networks.baselines.pop import Pop
+from model.training.train import train
+from replay.synthetic.shopper_stream import ShopperStream
+from replay.synthetic.shoppers import ShopperSettings
 
 
 def test_a_trained_gru_reaches_most_of_the_best_recall_and_beats_pop() -> None:

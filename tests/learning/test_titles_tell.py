@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from model.baselines.pop import Pop
-from model.evaluate import evaluate
-from model.network import Network
-from model.sessions import Sessions
-from model.train import train
-from tests.titled import TitledLog, titled_log
+from model.data.sessions import Sessions
+from model.evaluation.rank_targets import evaluate
+from model.networks.baselines.pop import Pop
+from model.networks.network import Network
+from model.training.train import train
+from tests.harness.titled import TitledLog, titled_log
 
 
 @pytest.fixture(scope="module")

@@ -9,11 +9,11 @@ import pandas as pd
 import pytest
 
 from model.config import ModelConfig
-from model.evaluate import evaluate
-from model.networks import columns_of
-from model.sessions import SessionRule, Sessions
-from model.train import train
-from model.vocabulary import Vocabulary
+from model.data.sessions import SessionRule, Sessions
+from model.data.vocabulary import Vocabulary
+from model.evaluation.rank_targets import evaluate
+from model.networks.by_name import columns_of
+from model.training.train import train
 
 USERS, GROUPS, OWN = 40, 2, 12
 SETTINGS = {

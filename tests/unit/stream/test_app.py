@@ -6,8 +6,8 @@ import faust
 import pytest
 
 from stream.app import WaveChannel
-from stream.pipeline import Pipeline
-from stream.waves import Wave
+from stream.wave.waves import Wave
+from stream.worker.pipeline import Pipeline
 
 
 def test_waves_on_their_channel_survive_a_rebalance_of_fausts_own_group() -> None:

@@ -13,7 +13,6 @@ from jsonschema import Draft7Validator
 from typer.testing import CliRunner
 
 import nextclick
-from stream.announcements import decode_announcement, decode_shadow
 from stream.asyncapi import document, messages
 from stream.events import (
     MAX_EVENT_BYTES,
@@ -22,10 +21,11 @@ from stream.events import (
     decode_event,
     decode_recommendation,
 )
+from stream.kafka.announcements import decode_announcement, decode_shadow
+from stream.kafka.topics import plans
 from stream.settings import Settings
-from stream.topics import plans
 from tests.conftest import ROOT
-from tests.contract import Contract
+from tests.harness.contract import Contract
 
 CONTRACT = Contract(document(Settings()))
 GOOD: dict[str, dict[str, Any]] = {

@@ -1,0 +1,1 @@
+"""Models beside each other: compare, tune, challenger, gate."""

@@ -1,0 +1,219 @@
+"""A challenger: goes on from the champion with a window of newer events, held to the newest of them.
+
+The window is cut by event time. What came before the cut is learned from; the sessions that
+begin behind it are what champion, challenger, POP and transitions are held to, and no event
+from there on is known to any of them. Once the challenger is accepted, `finished` learns the
+rest as well: where items age in hours, a version that lacks the newest tenth of its window
+would be old when it begins to serve.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import pandas as pd
+from torch import Tensor
+
+from model.comparison.gate import Contender
+from model.config import ModelConfig
+from model.data.sessions import SessionRule, Sessions
+from model.data.vocabulary import Vocabulary
+from model.errors import NextclickError
+from model.evaluation.rank_targets import rank_targets
+from model.evaluation.step_time import sample, step_times_ms
+from model.networks.baselines.pop import Pop
+from model.networks.by_name import columns_of
+from model.networks.model_version import Model
+from model.networks.network import Network, SampledNetwork
+from model.training import train as training
+from model.training.warm_start import WarmStart
+
+SAMPLED_TARGETS = 5_000
+Tell = Callable[[float, float, str], None]
+
+
+@dataclass(frozen=True)
+class Split:
+    """A window of the log, cut at `split_ms`.
+
+    `earlier` are the events before it. `held_out` are all events of the sessions that have any
+    from there on; of these, the sessions that begin there are evaluated (see `evaluated`).
+    """
+
+    frame: pd.DataFrame
+    split_ms: int
+
+    @property
+    def earlier(self) -> pd.DataFrame:
+        """The events to learn from before the gate."""
+        return self.frame[self.frame["event_time_ms"] < self.split_ms]
+
+    @property
+    def rest(self) -> pd.DataFrame:
+        """The events from the cut on."""
+        return self.frame[self.frame["event_time_ms"] >= self.split_ms]
+
+    def evaluated(self, vocabulary: Vocabulary, rule: SessionRule) -> Sessions:
+        """The sessions that begin at the cut or later, in a model's indices, unknown items -1."""
+        reaching = self.frame["session_id"].isin(self.rest["session_id"].unique())
+        sessions = Sessions.from_frame(self.frame[reaching], vocabulary, rule)
+        return sessions.select(np.flatnonzero(sessions.times_ms[sessions.offsets[:-1]] >= self.split_ms))
+
+
+def split_newest(frame: pd.DataFrame, fraction: float, after_ms: int | None) -> Split:
+    """Cut off the newest `fraction` of the events, but nothing that is not later than `after_ms`.
+
+    `after_ms` is the last event that the champion has learned from. Raises NextclickError when
+    nothing is left on one of the sides.
+    """
+    times_ms = frame["event_time_ms"].to_numpy()
+    place = min(len(times_ms) - 1, int(len(times_ms) * (1 - fraction)))
+    split_ms = int(np.partition(times_ms, place)[place])
+    if after_ms is not None:
+        split_ms = max(split_ms, after_ms + 1)
+    before = int((times_ms < split_ms).sum())
+    if not 0 < before < len(times_ms):
+        raise NextclickError(
+            f"of {len(times_ms):,} events {before:,} lie before "
+            f"{pd.Timestamp(split_ms, unit='ms', tz='UTC')}, from which on they are held out",
+            "There have to be some to learn from, and some that the champion has not seen.",
+            "Wait for more events, or name a longer window.",
+        )
+    return Split(frame, split_ms)
+
+
+@dataclass(frozen=True)
+class Challenger:
+    """A trained network with what the next training needs to go on from it."""
+
+    network: Network
+    config: ModelConfig
+    vocabulary: Vocabulary
+    optimizer_state: dict[str, Tensor] = field(default_factory=dict)
+    events: int = 0
+    seconds: float = 0.0
+
+    @property
+    def not_finite(self) -> list[str]:
+        """The weights that are no numbers."""
+        return [name for name, tensor in self.network.state_dict().items() if not tensor.isfinite().all()]
+
+
+def challenge(
+    split: Split,
+    config: ModelConfig,
+    *,
+    champion: Vocabulary | None = None,
+    start: WarmStart | None = None,
+    threads: int = 1,
+    tell: Tell = lambda done, total, text: None,
+) -> Challenger:
+    """Train on the events before the cut, going on from `start`.
+
+    The vocabulary is the champion's, grown by what is new. Raises NextclickError as `train` does.
+    """
+    return _trained(split.earlier, split.earlier, config, champion, start, threads, tell)
+
+
+def finished(
+    challenger: Challenger,
+    split: Split,
+    *,
+    threads: int = 1,
+    tell: Tell = lambda done, total, text: None,
+) -> Challenger:
+    """The challenger, having learned from the held-out events too: what is to serve.
+
+    Goes on with them alone; a network that only counts is fitted anew to all.
+    """
+    if not isinstance(challenger.network, SampledNetwork):
+        return _trained(
+            split.frame, split.frame, challenger.config, challenger.vocabulary, None, threads, tell
+        )
+    start = WarmStart(challenger.network.state_dict(), challenger.optimizer_state, challenger.vocabulary)
+    return _trained(split.rest, split.frame, challenger.config, challenger.vocabulary, start, threads, tell)
+
+
+def _trained(
+    events: pd.DataFrame,
+    counted: pd.DataFrame,
+    config: ModelConfig,
+    earlier: Vocabulary | None,
+    start: WarmStart | None,
+    threads: int,
+    tell: Tell,
+) -> Challenger:
+    """Train on `events`; items and their counts are those of `counted`, behind those of `earlier`."""
+    vocabulary = Vocabulary.from_frame(counted, columns_of(config))
+    if earlier is not None:
+        vocabulary, _ = vocabulary.grown_from(earlier)
+    sessions = Sessions.from_frame(events, vocabulary, SessionRule(config.session_gap_s))
+
+    def report(p: training.Progress) -> None:
+        done = (p.epoch - 1) * p.total + p.events
+        tell(done, p.epochs * p.total, f"epoch {p.epoch}/{p.epochs} loss {p.loss:.3f}")
+
+    result = training.train(sessions, vocabulary, config, start=start, threads=threads, progress=report)
+    return Challenger(
+        result.network, config, vocabulary, result.optimizer_state, result.events, result.seconds
+    )
+
+
+def contenders(
+    challenger: Challenger,
+    champion: Model | None,
+    split: Split,
+    *,
+    tell: Tell = lambda done, total, text: None,
+) -> tuple[Contender, Contender | None, list[Contender]]:
+    """Challenger, champion, and [POP, transitions] of the same events as the challenger's, all ranked.
+
+    Items that a model does not know are targets that it misses.
+    """
+    config, vocabulary = challenger.config, challenger.vocabulary
+    rule = SessionRule(config.session_gap_s)
+    sessions = split.evaluated(vocabulary, rule)
+    learned = Sessions.from_frame(split.earlier, vocabulary, rule)
+    transitions = training.train(learned, vocabulary, config.model_copy(update={"network": "transitions"}))
+    entered: list[tuple[str, Network, Vocabulary, Sessions]] = [
+        ("challenger", challenger.network, vocabulary, sessions),
+        ("POP", Pop(vocabulary), vocabulary, sessions),
+        ("transitions", transitions.network, vocabulary, sessions),
+    ]
+    times_ms: list[float | None] = [None] * 4
+    if champion is not None:
+        of_champion = split.evaluated(champion.vocabulary, rule)
+        entered.append(("champion", champion.network, champion.vocabulary, of_champion))
+        timed = step_times_ms([(challenger.network, sessions), (champion.network, of_champion)])
+        times_ms[0], times_ms[3] = timed
+    ranked = []
+    for (name, network, known, targets), step_ms in zip(entered, times_ms, strict=False):
+        ranks = rank_targets(
+            network,
+            targets,
+            exclude_session_items=config.exclude_session_items,
+            losses=False,
+            popularity_V=known.counts,
+            progress=lambda done, total, name=name: tell(done, total, name),  # type: ignore[misc]
+        )
+        not_finite = challenger.not_finite if network is challenger.network else []
+        ranked.append(Contender(name, ranks, step_ms, not_finite))
+    return ranked[0], ranked[3] if champion is not None else None, ranked[1:3]
+
+
+def recalls_of(challengers: Sequence[Challenger], split: Split) -> list[float]:
+    """Recall@20 of each on the same sample of the evaluated sessions, unknown items missed."""
+    recalls = []
+    for challenger in challengers:
+        sessions = split.evaluated(challenger.vocabulary, SessionRule(challenger.config.session_gap_s))
+        ranks = rank_targets(
+            challenger.network,
+            sample(sessions, SAMPLED_TARGETS),
+            exclude_session_items=challenger.config.exclude_session_items,
+            losses=False,
+            popularity_V=challenger.vocabulary.counts,
+        )
+        recalls.append(ranks.evaluation().recall)
+    return recalls

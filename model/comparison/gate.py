@@ -1,0 +1,180 @@
+"""The gate: whether a challenger may take the champion's place, and in words why not.
+
+Decides from the ranks that all models gave to the same next events, which none has seen.
+The burden of proof is the challenger's: it has to be shown to be no worse by more than a
+margin (non-inferiority; Piaggio et al., JAMA 2012), in Recall@20 and in MRR@20. Intervals
+are of a paired bootstrap of whole sessions (see `bootstrap`). Reads and writes nothing.
+
+Shapes: M models, S sessions, R resamples.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+
+from model.comparison.compare import per_session
+from model.evaluation.bootstrap import Interval, resampled_means
+from model.evaluation.metrics import is_hit, reciprocal_ranks
+from model.evaluation.rank_targets import Ranks
+
+K = 20
+
+
+@dataclass(frozen=True)
+class GateRule:
+    """What a challenger has to keep to.
+
+    `margin` is what may be lost of Recall@20 and of MRR@20, absolute: it buys freshness where a
+    difference is small beside its interval; 0 asks for proof that the challenger is better.
+    `step_factor` is how many times the champion's step time it may take: a step's time grows with
+    the items, which may well double in days. `min_sessions` evaluated sessions make a decision.
+    """
+
+    margin: float = 0.01
+    step_factor: float = 4.0
+    min_sessions: int = 100
+
+
+@dataclass(frozen=True)
+class Contender:
+    """A model's ranks of the targets; its time per step, and the weights that are no numbers, if known."""
+
+    name: str
+    ranks: Ranks
+    step_ms: float | None = None
+    not_finite: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class Standing:
+    """A contender's Recall@20 and MRR@20 with 95 % intervals; what the challenger has more, paired."""
+
+    name: str
+    recall: Interval
+    mrr: Interval
+    recall_lead: Interval | None
+    mrr_lead: Interval | None
+    step_ms: float | None
+
+
+@dataclass(frozen=True)
+class Decision:
+    """Accepted, or why not: `reasons`, each with its figures. `notes` are no reason, but worth knowing.
+
+    The challenger is the first of `standings`; all are of `targets` next events of `sessions`.
+    """
+
+    accepted: bool
+    reasons: list[str]
+    notes: list[str]
+    standings: list[Standing] = field(default_factory=list)
+    targets: int = 0
+    sessions: int = 0
+
+    def as_dict(self) -> dict[str, Any]:
+        """As plain values."""
+        return asdict(self)
+
+
+def refused(reason: str) -> Decision:
+    """A refusal before anything was measured."""
+    return Decision(False, [reason], [])
+
+
+def decide(
+    challenger: Contender, champion: Contender | None, baselines: Sequence[Contender], rule: GateRule
+) -> Decision:
+    """Hold the challenger against the champion, and against the baselines.
+
+    Without a champion the first baseline stands in for it. A baseline that is shown to be better by
+    more than the margin is a reason against a challenger, unless that is shown to be better than
+    the champion: a refusal would leave the worse of the two in service. Raises ValueError when the
+    contenders have not ranked the same targets.
+    """
+    contenders = [challenger, *([champion] if champion else []), *baselines]
+    standings = _standings(contenders)
+    first = challenger.ranks
+    targets, sessions = len(first.ranks), len(np.unique(first.sessions))
+    reasons, notes = [], []
+    if challenger.not_finite:
+        reasons.append(f"weights that are no numbers: {', '.join(challenger.not_finite)}")
+    if sessions < rule.min_sessions:
+        reasons.append(
+            f"only {sessions:,} sessions with {targets:,} next events to judge by, "
+            f"where {rule.min_sessions:,} are asked for"
+        )
+    if targets:
+        reference, *others = standings[1:]
+        reasons += _lost(standings[0], reference, rule.margin)
+        is_better = reference.recall_lead is not None and reference.recall_lead.low > 0
+        for other in others:
+            lead = other.recall_lead
+            if lead is not None and lead.high < -rule.margin:
+                sentence = (
+                    f"{other.name} reaches a Recall@20 of {other.recall.mean:.4f}, it only "
+                    f"{standings[0].recall.mean:.4f}: a difference of {lead:+.4f}"
+                )
+                if is_better:
+                    notes.append(f"{sentence}; taken all the same, since {reference.name} is worse still")
+                else:
+                    reasons.append(sentence)
+    if champion and champion.step_ms and challenger.step_ms:
+        factor = challenger.step_ms / champion.step_ms
+        if factor > rule.step_factor:
+            reasons.append(
+                f"a step takes {challenger.step_ms:.3f} ms, {factor:.2f} times the {champion.step_ms:.3f} ms "
+                f"of {champion.name}, where {rule.step_factor:g} times are allowed"
+            )
+    return Decision(not reasons, reasons, notes, standings, targets, sessions)
+
+
+def _lost(challenger: Standing, reference: Standing, margin: float) -> list[str]:
+    """A sentence for each measure in which more than the margin may be lost."""
+    sentences = []
+    for measure, own, other, lead in (
+        (f"Recall@{K}", challenger.recall, reference.recall, reference.recall_lead),
+        (f"MRR@{K}", challenger.mrr, reference.mrr, reference.mrr_lead),
+    ):
+        assert lead is not None
+        if lead.low > -margin:
+            continue
+        verdict = (
+            "it is worse" if lead.high < 0 else "that it is not worse by more than the margin is not shown"
+        )
+        sentences.append(
+            f"{measure} {own.mean:.4f} where {reference.name} has {other.mean:.4f}: "
+            f"a difference of {lead:+.4f}, of which {margin:.4f} may be lost; {verdict}"
+        )
+    return sentences
+
+
+def _standings(contenders: Sequence[Contender]) -> list[Standing]:
+    """Every contender's figures, and the challenger's paired lead over each."""
+    counts = [per_session(c.ranks, lambda ranks: np.ones(len(ranks))) for c in contenders]
+    counts_S = counts[0]
+    for contender, others_S in zip(contenders, counts, strict=True):
+        if not np.array_equal(counts_S, others_S):
+            raise ValueError(f"{contender.name} has not ranked the targets that {contenders[0].name} has")
+    recall_MS = np.stack([per_session(c.ranks, lambda r: is_hit(r, K).astype(float)) for c in contenders])
+    mrr_MS = np.stack([per_session(c.ranks, lambda r: reciprocal_ranks(r, K)) for c in contenders])
+    sums_MS = np.concatenate([recall_MS, mrr_MS])
+    means_M = sums_MS.sum(1) / max(1, counts_S.sum())
+    draws_MR = resampled_means(sums_MS, counts_S)
+
+    def interval(row: int) -> Interval:
+        return Interval.of(means_M[row], draws_MR[row])
+
+    def lead(first: int, row: int) -> Interval | None:
+        if row == first:
+            return None
+        return Interval.of(means_M[first] - means_M[row], draws_MR[first] - draws_MR[row])
+
+    count = len(contenders)
+    return [
+        Standing(c.name, interval(m), interval(count + m), lead(0, m), lead(count, count + m), c.step_ms)
+        for m, c in enumerate(contenders)
+    ]

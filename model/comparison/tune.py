@@ -1,0 +1,159 @@
+"""Hyper-parameter search by Optuna: what to train with, found on the newest part of the training data.
+
+The test part is never looked at. Trials are drawn by the tree-structured Parzen estimator
+(Bergstra et al., NeurIPS 2011), seeded; those that fall behind the median are given up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import optuna
+
+from model.config import ModelConfig
+from model.data.sessions import Sessions, split_at
+from model.data.vocabulary import Vocabulary
+from model.errors import NextclickError
+from model.evaluation.rank_targets import Evaluation, evaluate
+from model.training.train import train
+
+Measure = Literal["recall", "mrr"]
+
+
+@dataclass(frozen=True)
+class Found:
+    """The best configuration, what it reached on the validation sessions, and how many trials there were."""
+
+    config: ModelConfig
+    evaluation: Evaluation
+    trials: int
+    given_up: int
+
+
+def suggest(trial: optuna.Trial, network: str) -> dict[str, Any]:
+    """What is searched for a network."""
+    match network:
+        case "item-knn" | "decayed-item-knn":
+            found: dict[str, Any] = {
+                "neighbours": trial.suggest_int("neighbours", 20, 500, log=True),
+                "shrinkage": trial.suggest_float("shrinkage", 0.5, 200, log=True),
+            }
+            if network == "decayed-item-knn":
+                found["decay"] = trial.suggest_float("decay", 0.05, 3, log=True)
+            return found
+        case "v-sknn":
+            return {
+                "neighbours": trial.suggest_int("neighbours", 50, 1000, log=True),
+                "sampled_sessions": trial.suggest_int("sampled_sessions", 500, 10_000, log=True),
+            }
+        case "window-pop":
+            return {"window_s": trial.suggest_float("window_s", 600, 30 * 86_400, log=True)}
+        case "bpr-mf" | "sequential-mf":
+            return {
+                "learning_rate": trial.suggest_float("learning_rate", 0.01, 0.5, log=True),
+                "regularisation": trial.suggest_float("regularisation", 1e-5, 0.1, log=True),
+            }
+        case "gru4rec":
+            loss = trial.suggest_categorical("loss", ["cross-entropy", "bpr-max"])
+            found = {
+                "loss": loss,
+                "learning_rate": trial.suggest_float("learning_rate", 0.01, 0.2, log=True),
+                "momentum": trial.suggest_categorical("momentum", [0.0, 0.2, 0.4]),
+                "dropout_embedding": trial.suggest_float("dropout_embedding", 0, 0.5, step=0.05),
+                "dropout_hidden": trial.suggest_float("dropout_hidden", 0, 0.5, step=0.05),
+                "alpha": trial.suggest_float("alpha", 0, 1, step=0.25),
+                "batch_size": trial.suggest_categorical("batch_size", [32, 64, 128]),
+            }
+            if loss == "bpr-max":
+                found["regularisation"] = trial.suggest_float("regularisation", 0, 2, step=0.25)
+            return found
+    raise NextclickError(
+        f"there is nothing to search for {network!r}",
+        "It has no settings that its quality depends on, or none that are searched.",
+        "Tune another network, or train this one as it is.",
+    )
+
+
+def tune(
+    sessions: Sessions,
+    vocabulary: Vocabulary,
+    base: ModelConfig,
+    *,
+    trials: int,
+    measure: Measure = "recall",
+    validation_fraction: float = 0.1,
+    progress: Callable[[int, int, float], None] = lambda done, total, best: None,
+) -> Found:
+    """Search around `base`; the newest `validation_fraction` of the sessions decides.
+
+    `progress` gets (trials done, all, the best so far). Raises NextclickError when either part
+    has no next event, or when no trial ended.
+    """
+    # Items that only the newer part has are unknown to it, as the test part's are to the whole.
+    cut = int(len(sessions) * (1 - validation_fraction))
+    older, newer, vocabulary = split_at(sessions, vocabulary, cut)
+    if not newer.known().pairs:
+        raise NextclickError(
+            f"the newest {validation_fraction:.0%} of the sessions have no next event of a known item",
+            "There is nothing to compare trials by.",
+            "Use a longer log or a larger --validation-fraction.",
+        )
+    reached: dict[int, tuple[ModelConfig, Evaluation]] = {}
+
+    def run(trial: optuna.Trial) -> float:
+        found = suggest(trial, base.network)
+        # Four digits are enough to write down, and what is written down is what is trained.
+        rounded = {k: float(f"{v:.4g}") if isinstance(v, float) else v for k, v in found.items()}
+        config = base.model_copy(update=rounded)
+
+        def after_epoch(epoch: int, scored: Evaluation) -> None:
+            trial.report(_value(scored, measure), epoch)
+            if epoch < config.epochs and trial.should_prune():
+                raise optuna.TrialPruned
+
+        try:
+            result = train(older, vocabulary, config, validation=newer, after_epoch=after_epoch)
+        except NextclickError as error:
+            if "diverged" not in error.meaning:
+                raise
+            # It diverged: a bad trial, which the next ones should keep away from.
+            raise optuna.TrialPruned from error
+        masked = config.exclude_session_items
+        scored = (
+            result.validation[-1]
+            if result.validation
+            else evaluate(result.network, newer, exclude_session_items=masked, losses=False)
+        )
+        reached[trial.number] = (config, scored)
+        return _value(scored, measure)
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    study = optuna.create_study(
+        direction="maximize",
+        sampler=optuna.samplers.TPESampler(seed=base.seed),
+        pruner=optuna.pruners.MedianPruner(n_startup_trials=5, n_warmup_steps=1),
+    )
+    study.optimize(
+        run,
+        n_trials=trials,
+        callbacks=[lambda study, trial: progress(trial.number + 1, trials, _best(study))],
+    )
+    if not reached:
+        raise NextclickError(
+            f"none of {trials} trials ended",
+            "All of them diverged.",
+            "Search around a smaller learning rate.",
+        )
+    config, scored = reached[study.best_trial.number]
+    return Found(config, scored, trials, trials - len(reached))
+
+
+def _value(scored: Evaluation, measure: Measure) -> float:
+    return scored.recall if measure == "recall" else scored.mrr
+
+
+def _best(study: optuna.Study) -> float:
+    done = study.get_trials(deepcopy=False, states=[optuna.trial.TrialState.COMPLETE])
+    return max((trial.value for trial in done if trial.value is not None), default=0.0)

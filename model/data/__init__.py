@@ -1,0 +1,1 @@
+"""Logs as arrays: sessions, the rule that cuts them, vocabulary, splits."""

@@ -1,0 +1,254 @@
+"""Sessions: the one rule that cuts them, and the arrays that training and evaluation read.
+
+The rule is the same for a log in a file and for the stream: silence of more than the gap,
+or a session_end event, ends a session; a late event never does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from model.data.features import Arrays
+from model.data.vocabulary import Vocabulary
+from model.errors import NextclickError
+
+
+@dataclass(frozen=True)
+class SessionRule:
+    """When a session ends. `gap_s` None: only by session_end. Times are event times."""
+
+    gap_s: float | None
+    allowed_lateness_s: float = 0.0
+
+    def resets(self, last_event_time_ms: int, event_time_ms: int) -> bool:
+        """Whether the silence before this event ended the session."""
+        return self.gap_s is not None and event_time_ms - last_event_time_ms > self.gap_s * 1000
+
+    @property
+    def silence_before_expiry_ms(self) -> int | None:
+        """Silence, measured by the watermark, after which no event continues a session; None: never."""
+        return None if self.gap_s is None else int((self.gap_s + self.allowed_lateness_s) * 1000)
+
+    def ends(self, last_event_time_ms: int, event_time_ms: int, watermark_ms: int) -> bool:
+        """Whether the session is over when this event comes: by its own silence or by the watermark's."""
+        silence_ms = self.silence_before_expiry_ms
+        if silence_ms is not None and watermark_ms - last_event_time_ms > silence_ms:
+            return True
+        return self.resets(last_event_time_ms, event_time_ms)
+
+
+@dataclass(frozen=True)
+class Sessions:
+    """Events grouped by session in CSR form, sessions in order of their first event.
+
+    Session s has the events `offsets[s]:offsets[s + 1]` of `items` (vocabulary indices, -1
+    unknown) and `times_ms`; `session_ids[s]` is the log's own id (a log id that the rule
+    cut stands once for each part), or its hash. `columns` are the events' other fields, encoded
+    by the vocabulary's `features`: those that the network reads. `is_target` marks the events that an
+    evaluation is about, where it is not about all of them: the others lead up to these.
+    """
+
+    offsets: npt.NDArray[np.int64]
+    items: npt.NDArray[np.int64]
+    times_ms: npt.NDArray[np.int64]
+    session_ids: npt.NDArray[Any]
+    columns: Arrays = field(default_factory=dict)
+    is_target: npt.NDArray[np.bool_] | None = None
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    @property
+    def lengths(self) -> npt.NDArray[np.int64]:
+        """Events per session."""
+        return np.diff(self.offsets)
+
+    @property
+    def counted(self) -> npt.NDArray[np.bool_]:
+        """The events that an evaluation is about: `is_target`, or all of them."""
+        return np.ones(len(self.items), bool) if self.is_target is None else self.is_target
+
+    @property
+    def pairs(self) -> int:
+        """Steps that have a next event to predict."""
+        return int(np.maximum(self.lengths - 1, 0).sum())
+
+    @classmethod
+    def from_frame(cls, frame: pd.DataFrame, vocabulary: Vocabulary, rule: SessionRule) -> Sessions:
+        """Cut a log, in event-time order, into sessions. Raises NextclickError on a log without events."""
+        if frame.empty:
+            raise NextclickError(
+                "the log has no events",
+                "There is nothing to learn from or to evaluate.",
+                "Name another file or range.",
+            )
+        codes, ids = pd.factorize(frame["session_id"])
+        order = np.argsort(codes, kind="stable")
+        codes = codes[order]
+        times_ms = frame["event_time_ms"].to_numpy(np.int64)[order]
+        ends = (
+            (frame["kind"] == "session_end").to_numpy(bool)[order]
+            if "kind" in frame
+            else np.zeros(len(order), bool)
+        )
+        same = np.r_[False, codes[1:] == codes[:-1]]
+        begins = ~same
+        if rule.gap_s is not None:
+            # Silence counts from the session's latest event so far, which a late one does not move back.
+            latest = pd.Series(times_ms).groupby(codes).cummax().to_numpy()
+            begins |= same & np.r_[False, times_ms[1:] - latest[:-1] > rule.gap_s * 1000]
+        begins |= np.r_[False, ends[:-1]]
+        part = np.cumsum(begins) - 1
+        kept = ~ends
+        part, times_ms, codes = part[kept], times_ms[kept], codes[kept]
+        items = vocabulary.encode(frame["item_id"])[order][kept]
+        starts = np.flatnonzero(np.r_[True, part[1:] != part[:-1]]) if len(part) else np.zeros(0, np.int64)
+        offsets = np.r_[starts, len(part)].astype(np.int64)
+        columns = {name: c[order][kept] for name, c in vocabulary.features.of_frame(frame).items()}
+        sessions = cls(offsets, items, times_ms, np.asarray(ids, object)[codes[starts]], columns)
+        # By first event: rows of the frame are in event-time order.
+        return sessions.select(np.argsort(order[kept][starts]))
+
+    def select(self, chosen: npt.NDArray[np.int64]) -> Sessions:
+        """The sessions at the indices `chosen`, in that order."""
+        return self._runs(chosen, self.lengths[chosen])
+
+    def heads(self, lengths: npt.NDArray[np.int64]) -> Sessions:
+        """Of each session its first events, so many of them."""
+        return self._runs(np.arange(len(self)), lengths)
+
+    def _runs(self, chosen: npt.NDArray[np.int64], lengths: npt.NDArray[np.int64]) -> Sessions:
+        """Of the sessions at the indices `chosen` the first `lengths` events."""
+        offsets = np.r_[0, np.cumsum(lengths)].astype(np.int64)
+        rows = np.repeat(self.offsets[:-1][chosen] - offsets[:-1], lengths) + np.arange(offsets[-1])
+        return self._with(offsets, rows, self.session_ids[chosen])
+
+    def known(self) -> Sessions:
+        """Without unknown items, and without the sessions that are then shorter than two events."""
+        return self.known_of()[0]
+
+    def known_of(self) -> tuple[Sessions, npt.NDArray[np.int64]]:
+        """`known`, and which of these sessions each of its sessions is."""
+        kept = self.items >= 0
+        if kept.all() and (self.lengths >= 2).all():
+            return self, np.arange(len(self))
+        part = np.repeat(np.arange(len(self)), self.lengths)[kept]
+        lengths = np.bincount(part, minlength=len(self))
+        inside = self._with(np.r_[0, np.cumsum(lengths)].astype(np.int64), kept, self.session_ids)
+        chosen = np.flatnonzero(lengths >= 2)
+        return inside.select(chosen), chosen
+
+    def renamed(
+        self, renamed: npt.NDArray[np.int64], codes: Mapping[str, npt.NDArray[np.int64]] | None = None
+    ) -> Sessions:
+        """With other item indices: `renamed` maps old to new; `codes` those of columns; -1 stays."""
+        items = np.append(renamed, -1).astype(self.items.dtype)[self.items]
+        columns = dict(self.columns)
+        for name, new in (codes or {}).items():
+            columns[name] = np.append(new, -1)[columns[name]]
+        return replace(self, items=items, columns=columns)
+
+    def _with(
+        self, offsets: npt.NDArray[np.int64], rows: npt.NDArray[Any] | slice, session_ids: npt.NDArray[Any]
+    ) -> Sessions:
+        """Other sessions of the events at `rows`."""
+        columns = {name: column[rows] for name, column in self.columns.items()}
+        is_target = None if self.is_target is None else self.is_target[rows]
+        return Sessions(offsets, self.items[rows], self.times_ms[rows], session_ids, columns, is_target)
+
+    def between(self, begin: int, end: int) -> Sessions:
+        """The sessions from `begin` up to `end`, without copying their events."""
+        offsets = self.offsets[begin : end + 1]
+        events = slice(offsets[0], offsets[-1])
+        return self._with(offsets - offsets[0], events, self.session_ids[begin:end])
+
+    def boosted(self, threshold_s: float) -> Sessions:
+        """Every item repeated once for each full threshold of its dwell, the time until the next event.
+
+        Dwell-time boosting (Bogina, Kuflik, RecTemp 2017). Of the last event of a session the
+        dwell is not known. The copies are targets too: to repeat the events of test data makes
+        the next item known beforehand.
+        """
+        dwell_ms = np.diff(self.times_ms, append=0)
+        dwell_ms[self.offsets[1:] - 1] = 0
+        copies = 1 + np.maximum(dwell_ms, 0) // int(threshold_s * 1000)
+        rows = np.repeat(np.arange(len(self.items)), copies)
+        offsets = np.r_[0, np.cumsum(copies)][self.offsets]
+        return self._with(offsets.astype(np.int64), rows, self.session_ids)
+
+
+def temporal_split(
+    frame: pd.DataFrame, *, test_fraction: float | None = None, test_from_ms: int | None = None
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Earlier part, later part: each session goes whole to the side where it begins.
+
+    `test_fraction` puts that share of events, by time, into the later part; `test_from_ms`
+    cuts at a time. Raises NextclickError when a side is empty.
+    """
+    times_ms = frame["event_time_ms"]
+    if test_from_ms is None:
+        test_from_ms = int(times_ms.quantile(1 - (test_fraction or 0.1), interpolation="higher"))
+    begins_ms = times_ms.groupby(frame["session_id"]).transform("min")
+    earlier, later = frame[begins_ms < test_from_ms], frame[begins_ms >= test_from_ms]
+    if earlier.empty or later.empty:
+        raise NextclickError(
+            f"a split at {pd.Timestamp(test_from_ms, unit='ms', tz='UTC')} leaves {len(earlier)} events "
+            f"before and {len(later)} after",
+            "Both sides need events.",
+            "Name another --test-fraction or --test-from, or a longer log.",
+        )
+    return earlier, later
+
+
+def split_sessions(
+    sessions: Sessions,
+    vocabulary: Vocabulary,
+    *,
+    test_fraction: float | None = None,
+    test_from_ms: int | None = None,
+    keep_titled: bool = False,
+) -> tuple[Sessions, Sessions, Vocabulary]:
+    """Earlier sessions, later sessions, and the vocabulary of the earlier ones, whose indices both have.
+
+    Sessions go whole to the side where they begin. `test_fraction` puts about that share of the
+    events into the later part; `test_from_ms` cuts at a time; with `keep_titled` the vocabulary has
+    all items that have a title. Raises NextclickError when a side is empty, or when the earlier one
+    has fewer than two items.
+    """
+    begins_ms = sessions.times_ms[sessions.offsets[:-1]]
+    if test_from_ms is None:
+        wanted = int(sessions.offsets[-1] * (1 - (test_fraction or 0.1)))
+        cut = int(np.searchsorted(sessions.offsets, wanted, side="right")) - 1
+        # Sessions that begin at the same moment stay together.
+        test_from_ms = int(begins_ms[min(cut, len(begins_ms) - 1)])
+    cut = int(np.searchsorted(begins_ms, test_from_ms))
+    if not 0 < cut < len(sessions):
+        raise NextclickError(
+            f"a split at {pd.Timestamp(test_from_ms, unit='ms', tz='UTC')} leaves {cut:,} sessions before "
+            f"it and {len(sessions) - cut:,} after",
+            "Both sides need sessions.",
+            "Name another --test-fraction or --test-from, or a longer log.",
+        )
+    return split_at(sessions, vocabulary, cut, keep_titled=keep_titled)
+
+
+def split_at(
+    sessions: Sessions, vocabulary: Vocabulary, cut: int, *, keep_titled: bool = False
+) -> tuple[Sessions, Sessions, Vocabulary]:
+    """The first `cut` sessions, the others, and the vocabulary of the first, whose indices both have.
+
+    With `keep_titled` that has all items that have a title. Raises NextclickError when the first have
+    fewer than two items.
+    """
+    first = sessions.between(0, cut)
+    counts = np.bincount(first.items[first.items >= 0], minlength=len(vocabulary))
+    before = vocabulary
+    vocabulary, renamed = before.restricted(counts, first.columns, keep_titled=keep_titled)
+    sessions = sessions.renamed(renamed, vocabulary.features.renames_of(before.features))
+    return sessions.between(0, cut), sessions.between(cut, len(sessions)), vocabulary

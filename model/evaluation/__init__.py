@@ -1,0 +1,1 @@
+"""Ranks, Recall@k, MRR@k, intervals."""

@@ -1,0 +1,307 @@
+"""Offline evaluation: the next item over all steps of all sessions, and the lists themselves.
+
+Both run the very step that serves the stream.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import torch
+
+from model.data.batches import session_parallel
+from model.data.features import raw_column
+from model.data.sessions import SessionRule, Sessions
+from model.evaluation.metrics import RankingMetrics
+from model.losses import cross_entropies
+from model.networks.input_columns import InputColumns
+from model.networks.model_version import Model
+from model.networks.network import Network, SampledNetwork
+from model.stepping.stepper import Stepper
+from model.stepping.top_k import rank_of, top_of
+
+LANES = 128
+RECENT_ITEMS = 50
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Recall@k and MRR@k over `targets` next events; `unknown` counts the events of unknown items.
+
+    `accuracy` is Recall@1; `loss` the mean cross-entropy of a network that is a softmax.
+    """
+
+    k: int
+    recall: float
+    mrr: float
+    targets: int
+    sessions: int
+    unknown: int
+    accuracy: float = 0.0
+    loss: float | None = None
+
+    @property
+    def badness(self) -> float:
+        """What early stopping looks at: the loss, or -MRR@k where there is none."""
+        return -self.mrr if self.loss is None else self.loss
+
+    def as_dict(self) -> dict[str, Any]:
+        """As plain values."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Ranks:
+    """The rank of each target among all items, from 1 (0: not ranked), and the target's session.
+
+    `sessions` numbers the evaluated sessions from 0 to `session_count` - 1. `unknown` counts the
+    events of unknown items, `listed_V` how often each item was in a list of k; `seconds` is the
+    time spent in steps and lists; `losses` are the cross-entropies of the targets that were scored,
+    the first ones, None of a network that is no softmax.
+    """
+
+    ranks: npt.NDArray[np.int64]
+    sessions: npt.NDArray[np.int64]
+    session_count: int
+    unknown: int
+    k: int
+    listed_V: npt.NDArray[np.int64]
+    seconds: float
+    losses: npt.NDArray[np.float32] | None = None
+
+    def evaluation(self) -> Evaluation:
+        """Recall@k and MRR@k."""
+        metrics = RankingMetrics(self.k)
+        metrics.update(self.ranks)
+        return Evaluation(
+            self.k,
+            metrics.recall,
+            metrics.mrr,
+            metrics.count,
+            self.session_count,
+            self.unknown,
+            float((self.ranks == 1).mean()) if metrics.count else 0.0,
+            None if self.losses is None or not len(self.losses) else float(self.losses.mean(dtype=float)),
+        )
+
+
+def evaluate(
+    network: Network,
+    sessions: Sessions,
+    *,
+    k: int = 20,
+    lanes: int = LANES,
+    exclude_session_items: bool = False,
+    losses: bool = True,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Evaluation:
+    """Recall@k and MRR@k of the next events of known items, as `rank_targets` ranks them."""
+    return rank_targets(
+        network,
+        sessions,
+        k=k,
+        lanes=lanes,
+        exclude_session_items=exclude_session_items,
+        losses=losses,
+        progress=progress,
+    ).evaluation()
+
+
+@torch.inference_mode()
+def rank_targets(
+    network: Network,
+    sessions: Sessions,
+    *,
+    k: int = 20,
+    lanes: int = LANES,
+    exclude_session_items: bool = False,
+    lists: bool = False,
+    losses: bool = True,
+    popularity_V: npt.NDArray[np.int64] | None = None,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Ranks:
+    """Rank every next event of every session among all items, ties against the target.
+
+    Events of unknown items are taken out of the sessions first, as the literature does, and
+    counted. With `popularity_V`, the training counts, they stay, as in the stream: an unknown
+    item is a target that is missed, leaves the state alone, and before a session's first known
+    item the list is POP's. `exclude_session_items` masks a session's newest 50 items, as the
+    stream does; where `is_target` says which events the evaluation is about, all items before them,
+    and only those events are ranked. `lists` counts the items that are listed, `losses` takes
+    the cross-entropy of a softmax, at about the cost of its scores. `progress` gets (next events done,
+    all).
+    """
+    unknown = int(((sessions.items < 0) & sessions.counted).sum())
+    numbers = np.arange(len(sessions))
+    known, origin = sessions.known_of()
+    if popularity_V is None:
+        numbers[origin] = np.arange(len(origin))
+    # Filled as they come: small arrays kept between large ones would scatter over the heap.
+    ranks = np.zeros(known.pairs, np.int64)
+    of_sessions = np.zeros(known.pairs, np.int64)
+    listed_V = np.zeros(network.items, np.int64)
+    columns = InputColumns(network, known)
+    is_softmax = losses and isinstance(network, SampledNetwork) and network.is_softmax
+    state = network.initial_state(0)
+    loss_N = np.zeros(known.pairs, np.float32) if is_softmax else None
+    done, passed, seconds = 0, 0, 0.0
+    for batch in session_parallel(known, lanes):
+        state = network.carry(state, batch)
+        inputs, rows_B = columns.at(batch.rows), batch.rows
+        passed += len(rows_B)
+        progress(passed, known.pairs)
+        started = time.perf_counter()
+        output_BH, state = network.advance(inputs, state)
+        if known.is_target is not None:
+            is_wanted_B = known.is_target[rows_B + 1]
+            rows_B, output_BH = rows_B[is_wanted_B], output_BH[torch.from_numpy(is_wanted_B)]
+        if not len(rows_B):
+            continue
+        target_B = columns.targets(rows_B)
+        scores = network.score(output_BH)
+        now = slice(done, done + len(target_B))
+        if loss_N is not None:
+            assert isinstance(scores, torch.Tensor)
+            paused = time.perf_counter()
+            loss_N[now] = cross_entropies(scores, target_B).numpy()
+            started += time.perf_counter() - paused
+        exclude_BM = newest_items(known, rows_B) if exclude_session_items else None
+        if lists:
+            listed = top_of(scores, k, exclude_BM)[0].numpy()
+            seconds += time.perf_counter() - started
+            listed_V += np.bincount(listed[listed >= 0], minlength=network.items)
+        ranks[now] = rank_of(scores, target_B, exclude_BM).numpy()
+        of_sessions[now] = numbers[origin[np.searchsorted(known.offsets, rows_B, side="right") - 1]]
+        done += len(target_B)
+    ranks, of_sessions = ranks[:done], of_sessions[:done]
+    loss_N = None if loss_N is None else loss_N[:done]
+    if popularity_V is not None:
+        for more_ranks, more_sessions in _beyond_the_known(sessions, popularity_V):
+            ranks, of_sessions = np.r_[ranks, more_ranks], np.r_[of_sessions, more_sessions]
+    return Ranks(
+        ranks,
+        of_sessions,
+        len(known) if popularity_V is None else len(sessions),
+        unknown,
+        k,
+        listed_V,
+        seconds,
+        loss_N,
+    )
+
+
+def _beyond_the_known(
+    sessions: Sessions, popularity_V: npt.NDArray[np.int64]
+) -> Iterator[tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]]:
+    """Ranks and sessions of the targets that no step ranks: unknown ones, and known ones before any step."""
+    session = np.repeat(np.arange(len(sessions)), sessions.lengths)
+    is_known = sessions.items >= 0
+    before: npt.NDArray[np.int64] = np.cumsum(is_known) - is_known
+    begins = sessions.offsets[:-1][session]
+    target = (np.arange(len(session)) > begins) & sessions.counted
+    missed = target & ~is_known
+    yield np.zeros(int(missed.sum()), np.int64), session[missed]
+    first = target & is_known & (before == before[begins])
+    ascending = np.sort(popularity_V)
+    counts = popularity_V[sessions.items[first]]
+    yield len(ascending) - np.searchsorted(ascending, counts, side="left"), session[first]
+
+
+def newest_items(sessions: Sessions, rows: npt.NDArray[np.int64]) -> torch.Tensor:
+    """Each session's newest 50 items, or all, up to its row in `rows`, B×M, padded with -1."""
+    begins = sessions.offsets[np.searchsorted(sessions.offsets, rows, side="right") - 1]
+    longest = int((rows - begins).max()) + 1
+    behind = np.arange(longest if sessions.is_target is not None else min(RECENT_ITEMS, longest))
+    places = rows[:, None] - behind
+    return torch.from_numpy(np.where(places >= begins[:, None], sessions.items[places], -1))
+
+
+@dataclass(frozen=True)
+class EventLists:
+    """The list after every event of a log, in the log's order: ids n×k (None-padded) and scores n×k.
+
+    `fallback` says why a list is not of the event's own step: "", "unknown_item" or "empty_session".
+    """
+
+    items: npt.NDArray[np.object_]
+    scores: npt.NDArray[np.float32]
+    fallback: list[str]
+
+
+def event_lists(model: Model, frame: pd.DataFrame, *, stepper: Stepper | None = None) -> EventLists:
+    """What every session is shown after every event: the reference for the streaming worker.
+
+    A slow, plain reading of the rules: a log without session_end rows, in event-time order.
+    """
+    stepper = stepper or Stepper(model)
+    k, vocabulary = stepper.k, model.vocabulary
+    rule = SessionRule(model.config.session_gap_s)
+    items = vocabulary.encode(frame["item_id"])
+    steps = _step_numbers(frame, rule)
+    ids = np.full((len(frame), k), -1, np.int64)
+    scores = np.full((len(frame), k), -np.inf, np.float32)
+    fallback = [""] * len(frame)
+    popular = vocabulary.top(len(vocabulary))
+    columns = {name: raw_column(frame, name) for name in stepper.network.columns if name != "item"}
+    rows: dict[int, npt.NDArray[np.uint8]] = {}
+    shown: dict[int, int] = {}
+    seen: dict[int, list[int]] = {}
+    for step in range(int(steps["step"].max()) + 1):
+        now = np.flatnonzero(steps["step"] == step)
+        for row in now[items[now] < 0]:
+            part = int(steps["part"][row])
+            before = shown.get(part)
+            fallback[row] = "unknown_item" if before is not None else "empty_session"
+            if before is None:
+                top = popular[:k]
+                ids[row, : len(top)], scores[row, : len(top)] = top, vocabulary.counts[top]
+            else:
+                ids[row], scores[row] = ids[before], scores[before]
+            shown[part] = int(row)
+        stepped = now[items[now] >= 0]
+        for start in range(0, len(stepped), stepper.wave_size):
+            part_rows = stepped[start : start + stepper.wave_size]
+            parts = [int(p) for p in steps["part"][part_rows]]
+            for row, part in zip(part_rows, parts, strict=True):
+                seen.setdefault(part, []).append(int(items[row]))
+            blank = stepper.initial_rows(1)[0]
+            packed = np.stack([rows.get(part, blank) for part in parts])
+            exclude = None
+            if model.config.exclude_session_items:
+                width = max(len(seen[part]) for part in parts)
+                exclude = np.array([seen[p] + [-1] * (width - len(seen[p])) for p in parts], np.int64)
+            ids[part_rows], scores[part_rows], after = stepper.step(
+                {"item": items[part_rows], **{name: raw[part_rows] for name, raw in columns.items()}},
+                packed,
+                exclude,
+            )
+            for row, part, packed_row in zip(part_rows, parts, after, strict=True):
+                rows[part], shown[part] = packed_row, int(row)
+    names = vocabulary.item_ids[ids]
+    names[ids < 0] = None
+    return EventLists(names, scores, fallback)
+
+
+def _step_numbers(frame: pd.DataFrame, rule: SessionRule) -> dict[str, npt.NDArray[np.int64]]:
+    """For every event: the number of its session's part, and its place in it from 0."""
+    last_ms: dict[str, int] = {}
+    part_of: dict[str, int] = {}
+    place: dict[str, int] = {}
+    parts = np.zeros(len(frame), np.int64)
+    steps = np.zeros(len(frame), np.int64)
+    following = 0
+    for row, (session, time_ms) in enumerate(zip(frame["session_id"], frame["event_time_ms"], strict=True)):
+        if session not in last_ms or rule.resets(last_ms[session], time_ms):
+            part_of[session], place[session], last_ms[session] = following, 0, time_ms
+            following += 1
+        else:
+            place[session] += 1
+            last_ms[session] = max(last_ms[session], time_ms)
+        parts[row], steps[row] = part_of[session], place[session]
+    return {"part": parts, "step": steps}

@@ -1,0 +1,53 @@
+"""How long a step takes: CPU time of scores and list per event, in batches of 128 sessions.
+
+CPU time, and the best of some rounds in which the models take turns, so that what else the
+machine does in the meantime does not tell: a figure to compare models by, not a latency.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from model.data.batches import session_parallel
+from model.data.sessions import Sessions
+from model.evaluation.rank_targets import LANES
+from model.networks.input_columns import InputColumns
+from model.networks.network import Network
+from model.stepping.top_k import top_of
+
+K = 20
+ROUNDS = 5
+TARGETS = 2_000
+
+
+@torch.inference_mode()
+def step_times_ms(models: Sequence[tuple[Network, Sessions]]) -> list[float]:
+    """Milliseconds per event of each network, on about 2,000 next events of its `Sessions`."""
+    best = [float("inf")] * len(models)
+    samples = [(network, sample(sessions.known(), TARGETS)) for network, sessions in models]
+    for _ in range(ROUNDS):
+        for number, (network, sessions) in enumerate(samples):
+            best[number] = min(best[number], _cpu_ms(network, sessions) / max(1, sessions.pairs))
+    return best
+
+
+def _cpu_ms(network: Network, sessions: Sessions) -> float:
+    """CPU milliseconds of all steps and lists, of this thread: torch should have no other."""
+    columns = InputColumns(network, sessions)
+    state, seconds = network.initial_state(0), 0.0
+    for batch in session_parallel(sessions, LANES):
+        state = network.carry(state, batch)
+        started = time.thread_time()
+        scores, state = network.step(columns.at(batch.rows), state)
+        top_of(scores, K, None)
+        seconds += time.thread_time() - started
+    return 1000 * seconds
+
+
+def sample(sessions: Sessions, targets: int) -> Sessions:
+    """The sessions, or every n-th of them, so that they have about so many next events."""
+    return sessions.select(np.arange(0, len(sessions), max(1, sessions.pairs // targets)))

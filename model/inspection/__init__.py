@@ -1,0 +1,1 @@
+"""Items by text, why an item, similar items."""

@@ -1,0 +1,47 @@
+"""The items that lie nearest to a session's hidden state, for someone who wants to see what it means.
+
+Unlike a list it knows no bias, no popularity and no mask: cosines alone.
+
+Shapes: V items, H units of the output, R bytes of a packed state, k items.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch.nn.functional import normalize
+
+from model.networks.network import SampledNetwork
+from model.stepping.stepper import Stepper
+
+
+@torch.inference_mode()
+def similar_items(
+    stepper: Stepper, row_R: npt.NDArray[np.uint8], k: int
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]] | None:
+    """The k items whose output vectors have the largest cosines with a packed state's output, best first.
+
+    → their indices and cosines; fewer where fewer items have a vector, none for a state of zeros.
+    None for a network that has no item vectors. May run beside steps.
+    """
+    network = stepper.network
+    if not isinstance(network, SampledNetwork):
+        return None
+    state = {
+        name: tensor.to(stepper.device) for name, tensor in stepper.layout.unpack(row_R[None, :]).items()
+    }
+    output_1H = network.output_of(state)
+    if output_1H is None:
+        return None
+    with stepper.lock.reading():
+        table_VH = network.get_parameter(network.output_table)
+        lengths_V = table_VH.norm(dim=1)
+        cosines_V = table_VH @ normalize(output_1H)[0] / lengths_V
+    # In no direction: an item without a title, a place that no item has yet.
+    cosines_V[lengths_V == 0] = -torch.inf
+    if not output_1H.any():
+        cosines_V.fill_(-torch.inf)
+    best = cosines_V.topk(min(k, len(cosines_V)))
+    found = best.values.isfinite()
+    return best.indices[found].cpu().numpy(), best.values[found].float().cpu().numpy()

@@ -1,0 +1,75 @@
+"""Item-kNN: items that occur in the same sessions, and its time-decayed form.
+
+Hidasi et al., ICLR 2016, section 4: the similarity of two items is the number of sessions
+that hold both over the root of the product of their supports, shrunk so that rare items
+do not look alike by coincidence. The time-decayed form (Ding, Li, CIKM 2005, as used by
+Donkers, Loepp, Ziegler, RecSys 2017, table 1) adds up over the session's items, each
+weighted by exp(-λ age), its age in events.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from scipy.sparse import csr_matrix
+from torch import Tensor
+
+from model.config import ModelConfig
+from model.data.sessions import Sessions
+from model.data.vocabulary import Vocabulary
+from model.networks.baselines.recent_items import recent_field, with_newest
+from model.networks.baselines.transitions import Transitions
+from model.networks.network import Columns, State, StateField
+
+# Older ones weigh less than e^-20 at the published decay of 1.
+DECAYED_ITEMS = 20
+
+
+class ItemKNN(Transitions):
+    """Scores the neighbours of the newest item: n_ij / √((n_i + λ) (n_j + λ)), λ = `config.shrinkage`."""
+
+    def fit(self, sessions: Sessions, vocabulary: Vocabulary, config: ModelConfig) -> None:
+        """Count the sessions of each item and of each pair; repeats in a session count once."""
+        ones = np.ones(len(sessions.items))
+        shape = (len(sessions), self.items)
+        held = csr_matrix((ones, sessions.items.astype(np.int64), sessions.offsets), shape=shape)
+        held.sum_duplicates()
+        held.data[:] = 1
+        support = np.asarray(held.sum(axis=0)).ravel() + config.shrinkage
+        both = (held.T @ held).tocoo()
+        apart = both.row != both.col
+        rows, columns = both.row[apart], both.col[apart]
+        weights = both.data[apart] / np.sqrt(support[rows] * support[columns])
+        self.keep_strongest(rows, columns, weights)
+
+
+class DecayedItemKNN(ItemKNN):
+    """Σ over the session's items i, a events ago: exp(-λ a) sim(i, v), λ = `config.decay`."""
+
+    def __init__(self, config: ModelConfig, vocabulary: Vocabulary) -> None:
+        super().__init__(config, vocabulary)
+        self._weight_R = torch.exp(-config.decay * torch.arange(DECAYED_ITEMS, dtype=torch.float64))
+
+    def state_fields(self) -> tuple[StateField, ...]:
+        """The newest items."""
+        return (recent_field(DECAYED_ITEMS),)
+
+    def advance(self, inputs: Columns, state: State) -> tuple[Tensor, State]:
+        """The output is the newest items, B×R."""
+        return with_newest(inputs, state)
+
+    def score(self, output_BH: Tensor) -> tuple[Tensor, Tensor]:
+        """All neighbours of the session's items, once each, and their sums: B×(R N)."""
+        item_BR = output_BH.clamp(min=0).long()
+        weight_BR = (output_BH >= 0) * self._weight_R.to(output_BH.device)
+        ids = self.ids_VN[item_BR].flatten(1)
+        scores = (self.scores_VN[item_BR] * weight_BR[:, :, None]).flatten(1)
+        ids = ids.masked_fill(scores == 0, -1)
+        # Equal neighbours stand side by side once sorted; the first of each takes the sum.
+        ids, order = ids.sort(dim=1, stable=True)
+        scores = scores.gather(1, order)
+        first = torch.cat([torch.ones_like(ids[:, :1], dtype=torch.bool), ids[:, 1:] != ids[:, :-1]], 1)
+        group = first.cumsum(1) - 1
+        sums = torch.zeros_like(scores).scatter_add_(1, group, scores)
+        names = torch.full_like(ids, -1).scatter_(1, group, ids)
+        return names, sums.masked_fill(names < 0, -torch.inf)

@@ -1,0 +1,44 @@
+"""What a network reads of sessions: their columns as tensors, a batch's rows at a time.
+
+Shapes: N positions.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from model.data.sessions import Sessions
+from model.errors import NextclickError
+from model.networks.network import Network
+
+
+class InputColumns:
+    """The columns of `sessions` that `network` declares.
+
+    Raises NextclickError when the sessions were read without one of them.
+    """
+
+    def __init__(self, network: Network, sessions: Sessions) -> None:
+        self._items = torch.from_numpy(sessions.items)
+        further = [name for name in network.columns if name != "item"]
+        missing = [name for name in further if name not in sessions.columns]
+        if missing:
+            raise NextclickError(
+                f"a {type(network).__name__} reads {', '.join(missing)}, and the sessions were read without",
+                "Sessions on disk (--memory-map) and simulated cadences have items and times only.",
+                "Read the log into memory, or choose a network that reads items alone.",
+            )
+        self._columns = {name: torch.from_numpy(sessions.columns[name]) for name in further}
+
+    def at(self, rows: npt.NDArray[np.int64]) -> dict[str, Tensor]:
+        """The network's inputs at these rows of the sessions."""
+        rows_N = torch.from_numpy(rows)
+        inputs = {name: column[rows_N] for name, column in self._columns.items()}
+        return {"item": self._items[rows_N].long(), **inputs}
+
+    def targets(self, rows: npt.NDArray[np.int64]) -> Tensor:
+        """The items that follow these rows."""
+        return self._items[torch.from_numpy(rows) + 1].long()

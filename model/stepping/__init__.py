@@ -1,0 +1,1 @@
+"""One step of a wave: state in, top-20 out."""

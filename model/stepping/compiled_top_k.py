@@ -1,0 +1,181 @@
+"""Selects a wave's lists from its scores in bfloat16: one compiled pass, without the interpreter.
+
+Compiled by numba at its first call (about two seconds; kept on disk for the next process), and run
+without the interpreter's lock: threads that step waves side by side wait for it a few times a wave,
+not at each of some thirty small tensor operations.
+
+Bits of a bfloat16 are compared as the int16 that orders as the numbers do.
+
+Shapes: B sessions in the wave, V items, H units of the output, M masked items, k list length,
+G blocks of BLOCK items, R = G · BLOCK rows of scores.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar, cast
+
+import numba
+import numpy as np
+import numpy.typing as npt
+
+from model.stepping.top_k import BLOCK
+
+Floats = npt.NDArray[np.float32]
+Bits = npt.NDArray[np.int16]
+Ints = npt.NDArray[np.int64]
+
+# Relative error of a rounding to bfloat16.
+ROUNDING = 2**-8
+SIGN_BITS = 15
+MAGNITUDE = np.int16(0x7FFF)
+# As ordered bits: what no number is below, and minus infinity.
+LEAST = np.int16(-0x8000)
+MINUS_INFINITY = np.int16(-0x7F81)
+# Ordered bits that stay in the fastest cache while all rows pass.
+CHUNK = 8192
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def compiled(function: F) -> F:
+    """The function, compiled; sums may be taken in another order, which is the same at every call."""
+    compile = numba.njit(nogil=True, cache=True, error_model="numpy", fastmath={"reassoc", "contract", "nsz"})
+    return cast(F, compile(function))
+
+
+@compiled
+def select(
+    bits_RB: Bits,
+    output_BH: Floats,
+    table_VH: Floats,
+    bias_V: Floats,
+    error_B: Floats,
+    exclude_BM: Ints,
+    k: int,
+    most: int,
+) -> tuple[Ints, Floats, Ints]:
+    """The k best listable items by their exact scores: → ids B×k, scores B×k, candidates of each session.
+
+    `bits_RB` are scores a in bfloat16, row v that of item v, at -inf where a row is no item; they are
+    overwritten where `exclude_BM` (padded with -1) masks. An exact score h · e_v + b_v lies within
+    error_B + 2⁻⁸|a| of a. A session with more than `most` candidates is not scored.
+    """
+    sessions = len(output_BH)
+    ids_Bk = np.full((sessions, k), -1, np.int64)
+    scores_Bk = np.full((sessions, k), -np.inf, np.float32)
+    count_B = np.zeros(sessions, np.int64)
+    for session in range(sessions):
+        for place in range(exclude_BM.shape[1]):
+            if exclude_BM[session, place] >= 0:
+                bits_RB[exclude_BM[session, place], session] = ordered(MINUS_INFINITY)
+    maxima_GB = block_maxima(bits_RB)
+    floor_B = floors(kth_largest(maxima_GB, k), error_B)
+    blocks = len(maxima_GB)
+    for block in range(blocks):
+        maxima_B = maxima_GB[block]
+        reached = 0
+        for session in range(sessions):
+            reached += maxima_B[session] >= floor_B[session]
+        if not reached:
+            continue
+        for session in range(sessions):
+            floor = floor_B[session]
+            if maxima_B[session] < floor:
+                continue
+            for place in range(BLOCK):
+                item = block + place * blocks
+                if ordered(bits_RB[item, session]) < floor:
+                    continue
+                count_B[session] += 1
+                if count_B[session] <= most:
+                    score = dot(output_BH[session], table_VH[item]) + bias_V[item]
+                    insert(ids_Bk[session], scores_Bk[session], item, score)
+    return ids_Bk, scores_Bk, count_B
+
+
+@compiled
+def ordered(bits: np.int16) -> np.int16:
+    """Bits of a bfloat16 ↔ the int16 that orders as the number does."""
+    return np.int16(bits ^ ((bits >> SIGN_BITS) & MAGNITUDE))
+
+
+@compiled
+def block_maxima(bits_RB: Bits) -> Bits:
+    """Ordered bits of the largest score of each block, G×B; items v, v + G, v + 2G … are one."""
+    rows, sessions = bits_RB.shape
+    size = rows // BLOCK * sessions
+    bits, maxima = bits_RB.reshape(-1), np.empty(size, np.int16)
+    for begin in range(0, size, CHUNK):
+        chunk = maxima[begin : begin + CHUNK]
+        chunk[:] = LEAST
+        for start in range(begin, len(bits), size):
+            # By slices: of an index that cannot be negative the compiler makes vector instructions.
+            row = bits[start : start + len(chunk)]
+            for i in range(len(chunk)):
+                chunk[i] = max(chunk[i], ordered(row[i]))
+    return maxima.reshape(-1, sessions)
+
+
+@compiled
+def kth_largest(maxima_GB: Bits, k: int) -> Bits:
+    """The k-th largest of each column; LEAST where there are fewer."""
+    blocks, sessions = maxima_GB.shape
+    largest_Bk = np.full((sessions, k), LEAST, np.int16)
+    for block in range(blocks):
+        for session in range(sessions):
+            value = maxima_GB[block, session]
+            if value > largest_Bk[session, 0]:
+                place = 0
+                while place + 1 < k and largest_Bk[session, place + 1] < value:
+                    largest_Bk[session, place] = largest_Bk[session, place + 1]
+                    place += 1
+                largest_Bk[session, place] = value
+    return largest_Bk[:, 0].copy()
+
+
+@compiled
+def floors(kth_B: Bits, error_B: Floats) -> Bits:
+    """Ordered bits that every possible item's score reaches, as a_k - 2β - 2u(|a_k| + 2β), rounded down.
+
+    They are above those of minus infinity, which is no item's score.
+    """
+    floor_B = np.empty(len(kth_B), np.int16)
+    for session in range(len(kth_B)):
+        floor_B[session] = MINUS_INFINITY + 1
+        if kth_B[session] > MINUS_INFINITY:
+            kth = float_of(kth_B[session])
+            error = error_B[session]
+            floor = kth - 2 * error - 2 * ROUNDING * (1 + ROUNDING) * (abs(kth) + 2 * error)
+            bits = np.array([floor], np.float32).view(np.int32)[0]
+            # What is cut off makes a number smaller in size: one below zero would become larger.
+            place = int(ordered(np.int16(bits >> 16))) - (1 if floor < 0 else 0)
+            floor_B[session] = max(place, int(MINUS_INFINITY) + 1)
+    return floor_B
+
+
+@compiled
+def float_of(bits: np.int16) -> np.float32:
+    """The number whose ordered bits these are."""
+    return np.float32(np.array([np.int32(ordered(bits)) << 16], np.int32).view(np.float32)[0])
+
+
+@compiled
+def dot(output_H: Floats, row_H: Floats) -> np.float32:
+    """h · e_v; it does not depend on the rows beside it, as in a product of matrices it may."""
+    total = np.float32(0)
+    for unit in range(len(output_H)):
+        total += output_H[unit] * row_H[unit]
+    return total
+
+
+@compiled
+def insert(ids_k: Ints, scores_k: Floats, item: int, score: np.float32) -> None:
+    """Put an item into a list, best first, behind its equals, when it is one of the best."""
+    place = len(ids_k)
+    while place > 0 and scores_k[place - 1] < score:
+        place -= 1
+    for behind in range(len(ids_k) - 1, place, -1):
+        ids_k[behind], scores_k[behind] = ids_k[behind - 1], scores_k[behind - 1]
+    if place < len(ids_k):
+        ids_k[place], scores_k[place] = item, score

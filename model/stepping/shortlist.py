@@ -1,0 +1,175 @@
+"""Shortlists: a few candidates for each session of a wave, so that only they are scored in float32.
+
+A shortlist chooses candidates by a cheaper product; their scores are always those of the
+network, r_v = h · e_v + b_v (+ prior). `Bfloat16Shortlist` leaves out only items that a bound on its
+rounding errors proves to be outside the list: its lists are the exact ones. `ApproximateShortlist`
+(model/stepping/approximate.py) proves nothing, but need not read the whole table.
+
+Shapes: B sessions in the wave, V items, H units of the output, M masked items, k list length,
+R rows of scores.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import pad
+
+from model.networks.item_scores import score_all
+from model.networks.network import SampledNetwork
+from model.networks.popularity_prior import StandingBias
+from model.stepping.compiled_top_k import select
+from model.stepping.top_k import BLOCK, top_k
+
+# Above as many candidates (ties, or nothing learned yet) a session is scored whole.
+MOST_CANDIDATES = 256
+# Rows converted at a time when a table is copied.
+ROWS = 65_536
+# Memory taken ahead where a table grows.
+SPARE_ROWS = 1024
+# More than the relative error of all sums in float32.
+SUMS = 2**-16
+
+
+class Shortlist(ABC):
+    """Chooses candidates among a network's items and scores them, on the CPU.
+
+    The weights stand still; the bias may move with the network's prior. `scored_whole` counts the
+    sessions' steps that no short list was found for.
+    """
+
+    def __init__(self, network: SampledNetwork) -> None:
+        self.table_VH = network.get_parameter(network.output_table).detach()
+        self.bias = StandingBias(network.get_parameter(network.bias_table), network.prior)
+        self.scored_whole = 0
+
+    def take_table(self, table_VH: Tensor, bias_V: Tensor, moved_R: Tensor) -> None:
+        """Go on with this table, maybe of more rows, where the rows `moved_R` are new or others.
+
+        Not while it scores. An item of bias -inf is not listed.
+        """
+        self.table_VH = table_VH
+        self.bias.put(bias_V)
+
+    @abstractmethod
+    def best(self, output_BH: Tensor, k: int, exclude_BM: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """The k best listable items, best first, and their float32 scores: B×k, padded with -1 / -inf."""
+
+    def complete(
+        self,
+        ids_Bk: Tensor,
+        scores_Bk: Tensor,
+        whole_B: Tensor,
+        output_BH: Tensor,
+        exclude_BM: Tensor | None,
+    ) -> None:
+        """Put the exact lists in place of those of the sessions in `whole_B`.
+
+        The wave is scored whole, so that a session's list does not depend on which others are.
+        """
+        if whole_B.any():
+            self.scored_whole += int(whole_B.sum())
+            exact = top_k(score_all(output_BH, self.table_VH, self.bias.now()), ids_Bk.shape[1], exclude_BM)
+            ids_Bk[whole_B], scores_Bk[whole_B] = exact[0][whole_B], exact[1][whole_B]
+
+
+class Bfloat16Shortlist(Shortlist):
+    """Every item that can be in the list, as a product in bfloat16 with a bound on its errors tells.
+
+    a_v, the product in bfloat16, differs from r_v by at most β + u|a_v|: u of the last rounding,
+    β = |h - ĥ| max|e| + |ĥ| max|e - ê| (Cauchy, Schwarz; ĥ and ê are h and e in bfloat16) and the
+    bias's own. The k best blocks hold k items of r ≥ a_k - β - u|a_k|, a_k the k-th largest of the
+    blocks' maxima. So no item with a_v below a_k - 2β - 2u(|a_k| + 2β) is in the list: all others are
+    candidates.
+
+    The table is copied in bfloat16 with the bias as two more columns, whose sum it is to 16 bits.
+    """
+
+    def __init__(self, network: SampledNetwork) -> None:
+        super().__init__(network)
+        items, units = self.table_VH.shape
+        blocks = -(-items // BLOCK)
+        self._table = torch.zeros(blocks * BLOCK, units + 2, dtype=torch.bfloat16)
+        self._table[items:, units] = -torch.inf
+        self._items = items
+        self._largest = self._largest_error = 0.0
+        for begin in range(0, items, ROWS):
+            self._copy(slice(begin, min(begin + ROWS, items)))
+        self._storage = self._table
+        self._bias_V: Tensor | None = None
+        self._bias_error = 0.0
+
+    def take_table(self, table_VH: Tensor, bias_V: Tensor, moved_R: Tensor) -> None:
+        """Copy the rows that moved; the bounds on the errors never fall."""
+        super().take_table(table_VH, bias_V, moved_R)
+        if len(table_VH) > self._items:
+            self._grow(len(table_VH))
+        if len(moved_R):
+            self._copy(moved_R)
+        # Now, and not by whichever of several threads scores first.
+        self._take_bias()
+
+    def _copy(self, places: slice | Tensor) -> None:
+        """Copy rows of the table in bfloat16, and let the bounds on the errors hold for them, too."""
+        rows = self.table_VH[places]
+        rounded = rows.bfloat16()
+        self._table[places, :-2] = rounded
+        self._largest = max(self._largest, float(rows.norm(dim=1).max()))
+        self._largest_error = max(self._largest_error, float((rows - rounded.float()).norm(dim=1).max()))
+
+    def _grow(self, items: int) -> None:
+        """Lay the table out for more items, in memory that is taken for some more than these at a time."""
+        rows = -(-items // BLOCK) * BLOCK
+        if rows > len(self._storage):
+            self._storage = self._table.new_zeros((rows + SPARE_ROWS, self._table.shape[1]))
+            self._storage[: len(self._table)] = self._table
+        self._table = self._storage[:rows]
+        self._table[items:, -2] = -torch.inf
+        self._items = items
+
+    def best(self, output_BH: Tensor, k: int, exclude_BM: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """The lists of all scores."""
+        self._take_bias()
+        rounded_BH = output_BH.bfloat16()
+        # Two ones multiply the two columns of the bias.
+        scores_RB = self._table @ pad(rounded_BH, (0, 2), value=1).t()
+        ids, scores, count = select(
+            scores_RB.contiguous().view(torch.int16).numpy(),
+            output_BH.contiguous().numpy(),
+            self.table_VH.numpy(),
+            self.bias.now().numpy(),
+            self._errors(output_BH, rounded_BH.float()).numpy(),
+            np.empty((len(output_BH), 0), np.int64) if exclude_BM is None else exclude_BM.numpy(),
+            k,
+            MOST_CANDIDATES,
+        )
+        ids_Bk, scores_Bk = torch.from_numpy(ids), torch.from_numpy(scores)
+        whole_B = torch.from_numpy(count > MOST_CANDIDATES)
+        self.complete(ids_Bk, scores_Bk, whole_B, output_BH, exclude_BM)
+        return ids_Bk, scores_Bk
+
+    def _errors(self, output_BH: Tensor, rounded_BH: Tensor) -> Tensor:
+        """β of each session."""
+        length_B = rounded_BH.norm(dim=1)
+        lost_B = (output_BH - rounded_BH).norm(dim=1)
+        table_B = lost_B * self._largest + length_B * (self._largest_error + SUMS * self._largest)
+        error_B: Tensor = table_B + self._bias_error
+        return error_B
+
+    def _take_bias(self) -> None:
+        """Put the bias into the table, when the network has another one than before."""
+        bias_V = self.bias.now()
+        if bias_V is self._bias_V:
+            return
+        self._bias_V = bias_V
+        high_V = bias_V.bfloat16()
+        # Where the bias is -inf, nothing is left.
+        low_V = (bias_V - high_V.float()).nan_to_num(0.0).bfloat16()
+        self._table[: self._items, -2] = high_V
+        self._table[: self._items, -1] = low_V
+        left_V = (bias_V - high_V.float() - low_V.float()).nan_to_num(0.0)
+        largest = bias_V.masked_fill(bias_V == -torch.inf, 0).abs().max()
+        self._bias_error = float(left_V.abs().max() + SUMS * largest)

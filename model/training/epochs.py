@@ -1,0 +1,272 @@
+"""The epochs of a network that learns by gradients, from the beginning or from a checkpoint.
+
+The hidden state is carried over batches, the gradient is not (Hidasi et al., ICLR 2016).
+Chance is seeded anew in every epoch.
+
+Shapes: B lanes, N positions of a batch.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from itertools import islice
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from model.config import ModelConfig
+from model.data.batches import Batch, session_parallel
+from model.data.sessions import Sessions
+from model.data.vocabulary import Vocabulary
+from model.errors import NextclickError
+from model.evaluation.rank_targets import Evaluation, evaluate
+from model.networks.input_columns import InputColumns
+from model.networks.network import Network, SampledNetwork
+from model.networks.popularity_prior import EventClock
+from model.training.checkpoint import Checkpoint, CheckpointFile
+from model.training.gradient_step import GradientStep
+from model.training.negative_sampling import NegativeSampler
+from model.training.replicas import Replicas
+from model.training.warm_start import WarmStart
+
+BATCHES_BETWEEN_REPORTS = 50
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a training is: `events` of `total` in epoch `epoch` (from 1), and its mean loss so far."""
+
+    epoch: int
+    epochs: int
+    events: int
+    total: int
+    loss: float
+
+
+@dataclass
+class TrainingResult:
+    """The trained network in evaluation mode, loss and validation of each epoch.
+
+    `accuracies` are the shares of targets that had the highest score while they were learned,
+    where training scores all items. `events` were learned from in `seconds`, without the validation.
+    """
+
+    network: Network
+    losses: list[float] = field(default_factory=list)
+    accuracies: list[float] = field(default_factory=list)
+    optimizer_state: dict[str, Tensor] = field(default_factory=dict)
+    validation: list[Evaluation] = field(default_factory=list)
+    events: int = 0
+    seconds: float = 0.0
+
+
+class Epochs:
+    """Trains `network` on the sessions, epoch by epoch."""
+
+    def __init__(
+        self,
+        network: SampledNetwork,
+        sessions: Sessions,
+        vocabulary: Vocabulary,
+        config: ModelConfig,
+        checkpoint: CheckpointFile | None,
+        replicas: Replicas,
+        validation: Sessions | None,
+        start: WarmStart | None,
+        after_epoch: Callable[[int, Evaluation], None],
+    ) -> None:
+        self._network, self._config, self._file, self._replicas = network, config, checkpoint, replicas
+        self._validation, self._after_epoch = validation, after_epoch
+        self._total = sessions.pairs
+        self._sessions = replicas.share(sessions)
+        self._sampler = NegativeSampler(
+            vocabulary.counts, config.alpha, config.negatives, np.random.default_rng(config.seed)
+        )
+        self._step = GradientStep(network, vocabulary, config, self._sampler, replicas)
+        if start is not None:
+            neighbours_in = sessions if config.new_item_vectors == "neighbours" else None
+            start.put_into(network, self._step.optimizer, vocabulary, neighbours_in)
+        network.begin(vocabulary)
+        self._columns = InputColumns(network, self._sessions)
+        prior = network.prior
+        self._clock = None if prior is None else EventClock(prior, sessions)
+        self._started = start is not None
+        self._result = TrainingResult(network)
+        self._done, self._loss_sum, self._hits = 0, 0.0, 0
+        self._state = network.initial_state(0)
+        self._best: dict[str, Tensor] = {}
+
+    def run(self, progress: Callable[[Progress], None]) -> TrainingResult:
+        """Train to the end."""
+        epoch, skipped = self._take_up() if self._file else (1, 0)
+        while epoch <= self._config.epochs:
+            started = time.perf_counter()
+            self._epoch(epoch, skipped, progress)
+            self._result.seconds += time.perf_counter() - started
+            if self._validation is not None:
+                masked = self._config.exclude_session_items
+                scored = evaluate(self._network, self._validation, exclude_session_items=masked)
+                self._result.validation.append(scored)
+                self._after_epoch(epoch, scored)
+                if self._stops(scored):
+                    break
+            epoch, skipped = epoch + 1, 0
+            if self._file and epoch <= self._config.epochs:
+                self._keep(epoch, 0)
+        if self._best:
+            self._put_back(self._best)
+        self._result.optimizer_state = self._step.optimizer.state
+        return self._result
+
+    def _stops(self, scored: Evaluation) -> bool:
+        """Whether `patience` epochs have brought no better validation; keeps the best one's weights."""
+        patience = self._config.patience
+        if patience is None:
+            return False
+        badness = [v.badness for v in self._result.validation]
+        best = badness.index(min(badness))
+        if best == len(badness) - 1:
+            self._best = {name: tensor.clone() for name, tensor in self._learned().items()}
+        return len(badness) - 1 - best >= patience
+
+    def _learned(self) -> dict[str, Tensor]:
+        """What training changes, by name."""
+        return {
+            **{f"network.{name}": t for name, t in self._network.state_dict().items()},
+            **{f"optimizer.{name}": t for name, t in self._step.optimizer.state.items()},
+        }
+
+    def _put_back(self, learned: dict[str, Tensor]) -> None:
+        """Go back to what `_learned` gave."""
+        parts: dict[str, dict[str, Tensor]] = {"network": {}, "optimizer": {}}
+        for name, tensor in learned.items():
+            part, _, rest = name.partition(".")
+            parts[part][rest] = tensor
+        self._network.load_state_dict(parts["network"])
+        self._step.optimizer.state = parts["optimizer"]
+
+    def _epoch(self, epoch: int, skipped: int, progress: Callable[[Progress], None]) -> None:
+        config, replicas = self._config, self._replicas
+        if not skipped:
+            if self._clock:
+                self._clock.restart(keep=self._started and epoch == 1)
+            self._done, self._loss_sum, self._hits = 0, 0.0, 0
+            sequence = np.random.SeedSequence([config.seed, epoch, replicas.rank])
+            self._sampler.restart(np.random.default_rng(sequence))
+            torch.manual_seed(int(sequence.generate_state(1, np.uint64)[0]))
+        self._network.train()
+        order = None
+        if config.shuffle:
+            order = np.random.default_rng([config.seed, epoch, replicas.rank]).permutation(
+                len(self._sessions)
+            )
+        batches = session_parallel(self._sessions, config.batch_size, config.unroll, order)
+        batches = islice(batches, skipped, None)
+        for number, (batch, positions) in enumerate(self._side_by_side(batches), skipped + 1):
+            if self._clock and batch:
+                # The earliest lane's time: no lane sees a count of what it has yet to predict.
+                self._clock.follow(int(self._sessions.times_ms[batch.rows].min()))
+            loss = self._learn(batch, positions) if batch else self._step.stand_by()
+            loss = replicas.total(loss)
+            if not math.isfinite(loss):
+                raise _diverged(f"the loss is {loss}", epoch, number)
+            self._done += positions
+            self._result.events += positions
+            self._loss_sum += loss * positions
+            if number % BATCHES_BETWEEN_REPORTS == 0:
+                progress(self._progress(epoch))
+            if self._file and replicas.count == 1 and number % self._file.every_batches == 0:
+                self._keep(epoch, number)
+        if self._clock:
+            self._clock.to_the_end()
+        self._result.losses.append(self._loss_sum / self._done)
+        if self._config.loss == "full-cross-entropy" and not self._network.has_own_loss:
+            self._result.accuracies.append(replicas.total(self._hits) / self._done)
+        progress(self._progress(epoch))
+        self._network.eval()
+        self._network.settle()
+
+    def _side_by_side(self, batches: Iterator[Batch]) -> Iterator[tuple[Batch | None, int]]:
+        """This process's batches, None once they have run out, until all have; with the positions of all."""
+        while True:
+            batch = next(batches, None)
+            positions = int(self._replicas.total(len(batch.rows) if batch else 0))
+            if not positions:
+                return
+            yield batch, positions
+
+    def _learn(self, batch: Batch, positions: int) -> float:
+        state = self._network.carry(self._state, batch)
+        learned = self._step.learn(
+            self._columns.at(batch.rows),
+            self._columns.targets(batch.rows),
+            torch.from_numpy(batch.sizes),
+            state,
+            positions,
+        )
+        self._state = learned.state
+        self._hits += learned.hits or 0
+        return learned.loss
+
+    def _progress(self, epoch: int) -> Progress:
+        return Progress(epoch, self._config.epochs, self._done, self._total, self._loss_sum / self._done)
+
+    def _keep(self, epoch: int, batch: int) -> None:
+        """Save: `batch` batches of `epoch` are done."""
+        if self._replicas.rank:
+            return
+        assert self._file
+        broken = [name for name, t in self._network.state_dict().items() if not t.isfinite().all()]
+        if broken:
+            raise _diverged(f"weights are no numbers in {', '.join(broken)}", epoch, batch)
+        tensors = self._learned()
+        tensors |= {f"best.{name}": t for name, t in self._best.items()}
+        tensors |= {f"state.{name}": t for name, t in self._state.items()}
+        tensors["chance"] = torch.get_rng_state()
+        values = {
+            "epoch": epoch,
+            "batch": batch,
+            "done": self._done,
+            "loss_sum": self._loss_sum,
+            "hits": self._hits,
+            "losses": self._result.losses,
+            "accuracies": self._result.accuracies,
+            "validation": [scored.as_dict() for scored in self._result.validation],
+            "sampler": self._sampler.state(),
+        }
+        self._file.save(Checkpoint(tensors, values))
+
+    def _take_up(self) -> tuple[int, int]:
+        """Go back to the checkpoint, if there is one: → epoch, and its batches that are done."""
+        assert self._file
+        kept = self._file.load()
+        if kept is None:
+            return 1, 0
+        parts: dict[str, dict[str, Tensor]] = {"learned": {}, "state": {}, "best": {}}
+        for name, tensor in kept.tensors.items():
+            part, _, rest = name.partition(".")
+            if part in ("state", "best"):
+                parts[part][rest] = tensor
+            elif part != "chance":
+                parts["learned"][name] = tensor
+        self._put_back(parts["learned"])
+        self._state, self._best = parts["state"], parts["best"]
+        torch.set_rng_state(kept.tensors["chance"])
+        values = kept.values
+        self._done, self._loss_sum, self._hits = values["done"], values["loss_sum"], values["hits"]
+        self._result.losses, self._result.accuracies = values["losses"], values["accuracies"]
+        self._result.validation = [Evaluation(**scored) for scored in values["validation"]]
+        self._sampler.resume(values["sampler"])
+        return values["epoch"], values["batch"]
+
+
+def _diverged(what: str, epoch: int, batch: int) -> NextclickError:
+    return NextclickError(
+        f"{what} at batch {batch} of epoch {epoch}",
+        "The training has diverged; no version was saved, the last good checkpoint is kept.",
+        "Lower --learning-rate, or look at the data with `nextclick evaluate`.",
+    )

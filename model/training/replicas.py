@@ -1,0 +1,84 @@
+"""Processes that train one network together (torchrun): each has its share of the sessions.
+
+All begin with the same weights and apply the same summed gradients, so their weights
+stay equal. Gradients of table rows travel as rows, not as whole tables, which is what
+DistributedDataParallel would send.
+
+Shapes: N rows of this process, H columns.
+"""
+
+from __future__ import annotations
+
+import os
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from model.data.sessions import Sessions
+
+
+class Replicas:
+    """This process among `count`. Without torchrun there is one, and nothing is sent."""
+
+    def __init__(self, rank: int = 0, count: int = 1) -> None:
+        self.rank = rank
+        self.count = count
+
+    @classmethod
+    def join(cls) -> Replicas:
+        """Meet the other processes that torchrun started, if it did: gloo on CPU."""
+        if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+            return cls()
+        dist.init_process_group("gloo")
+        return cls(dist.get_rank(), dist.get_world_size())
+
+    def leave(self) -> None:
+        """Part from the others, when all have come this far."""
+        if self.count > 1:
+            dist.barrier()
+            dist.destroy_process_group()
+
+    def share(self, sessions: Sessions) -> Sessions:
+        """Every `count`-th session of at least two events, so that all are equally recent."""
+        if self.count == 1:
+            return sessions
+        return sessions.select((sessions.lengths >= 2).nonzero()[0][self.rank :: self.count])
+
+    def total(self, number: float) -> float:
+        """The sum over all processes."""
+        if self.count == 1:
+            return number
+        tensor = torch.tensor(number, dtype=torch.float64)
+        dist.all_reduce(tensor)
+        return float(tensor)
+
+    def add_up(self, gradients: list[Tensor]) -> None:
+        """Replace each tensor, of the same shape everywhere, by its sum over all processes."""
+        if self.count == 1 or not gradients:
+            return
+        together = torch.cat([gradient.flatten() for gradient in gradients])
+        dist.all_reduce(together)
+        for gradient, part in zip(
+            gradients, torch.split(together, [g.numel() for g in gradients]), strict=True
+        ):
+            gradient.copy_(part.view_as(gradient))
+
+    def collect(self, rows_N: Tensor, *gradients: Tensor) -> list[Tensor]:
+        """The rows and their gradients of all processes, one after another; their numbers may differ."""
+        if self.count == 1:
+            return [rows_N, *gradients]
+        sizes = [torch.zeros(1, dtype=torch.int64) for _ in range(self.count)]
+        dist.all_gather(sizes, torch.tensor([len(rows_N)]))
+        longest = int(max(sizes))
+        return [
+            torch.cat([part[: int(size)] for part, size in zip(parts, sizes, strict=True)])
+            for parts in (self._gather(tensor, longest) for tensor in (rows_N, *gradients))
+        ]
+
+    def _gather(self, tensor: Tensor, longest: int) -> list[Tensor]:
+        padded = tensor.new_zeros((longest, *tensor.shape[1:]))
+        padded[: len(tensor)] = tensor
+        parts = [torch.empty_like(padded) for _ in range(self.count)]
+        dist.all_gather(parts, padded)
+        return parts

@@ -1,0 +1,76 @@
+"""Tables of a served network, moved along a log between two trainings: what the replay asks.
+
+A `Follower` knows at each moment only the events before it. What it does to the tables is
+that of model/freshness/moving_tables.py, as in the worker.
+
+Shapes: V items (the known, then the new), N events.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from model.data.co_clicks import CoClicks
+from model.freshness.moving_tables import Between, FollowedTables
+from model.networks.network import SampledNetwork
+
+
+@dataclass(frozen=True)
+class LoggedEvents:
+    """A log in event-time order. Items are numbered by first appearance, so the known come first."""
+
+    items: npt.NDArray[np.int64]
+    times_ms: npt.NDArray[np.int64]
+    co_clicks: CoClicks
+
+    def between(self, begin_ms: int, end_ms: int) -> tuple[slice, slice]:
+        """Events, and co-clicks, from `begin_ms` on and before `end_ms`."""
+        events = np.searchsorted(self.times_ms, [begin_ms, end_ms])
+        clicks = np.searchsorted(self.co_clicks.times_ms, [begin_ms, end_ms])
+        return slice(*events), slice(*clicks)
+
+
+class Follower(FollowedTables):
+    """The tables of a network that was trained on the events before `trained_ms`, moved along a log.
+
+    `known` items were trained; `items` bounds the numbers of those that may come.
+    """
+
+    def __init__(
+        self,
+        network: SampledNetwork,
+        known: int,
+        items: int,
+        log: LoggedEvents,
+        trained_ms: int,
+        between: Between,
+    ) -> None:
+        super().__init__(network, known, items, trained_ms, between)
+        self._log, self._follows_new = log, between.new_items
+        if not between.stands_still:
+            items_N, times_ms_N = self._events(log.between(trained_ms - between.remembered_ms, trained_ms)[0])
+            self.count(items_N, times_ms_N)
+            self.add_trained(items_N, times_ms_N)
+
+    @torch.inference_mode()
+    def to(self, now_ms: int) -> None:
+        """Take up the events before `now_ms`, which is not earlier than before."""
+        events, clicks = self._log.between(self.now_ms, now_ms)
+        self.decay(now_ms)
+        items_N, times_ms_N = self._events(events)
+        self.count(items_N, times_ms_N)
+        self.notice(items_N)
+        if self._follows_new:
+            co_clicks = self._log.co_clicks
+            self.place(co_clicks.items[clicks], co_clicks.neighbours[clicks])
+        self.move()
+
+    def _events(self, events: slice) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        """The events' items and times, as far as there is room for them."""
+        items_N, times_ms_N = self._log.items[events], self._log.times_ms[events]
+        fits_N = items_N < len(self)
+        return items_N[fits_N], times_ms_N[fits_N]

@@ -1,0 +1,1 @@
+"""Hashes of what was sent, and their check."""

@@ -1,0 +1,185 @@
+"""A certificate: what was sent, in counts and hashes, to be held against what a topic holds.
+
+Written beside it is a file of shortened digests (8 bytes a record), by which a difference is
+found at its very offset. The hashes show accidents: loss, repeats, changes, another order.
+They are no signature: who can write the topic can write the certificate.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from model.durable import replace_durably
+from model.errors import NextclickError
+from replay.certificates.digests import DIGEST_BYTES, DigestFile, RecordSums, record_digest, writing
+from stream.kafka.topic_reader import TopicReader
+from stream.settings import Settings
+
+FORMAT = 1
+BATCH_RECORDS = 4096
+EVENTS, LISTS = "events", "recommendations"
+
+
+@dataclass(frozen=True)
+class CertifiedPartition:
+    """A run of records: `sha256` is over their digests in offset order, from `first_offset` on."""
+
+    partition: int
+    first_offset: int
+    records: int
+    sha256: str
+
+    @property
+    def end_offset(self) -> int:
+        """The offset behind the last record."""
+        return self.first_offset + self.records
+
+
+@dataclass(frozen=True)
+class Certificate:
+    """What stands for all records. `kind` is EVENTS or LISTS; `about` says how they came to be."""
+
+    kind: str
+    topic: str
+    records: int
+    first_event_time_ms: int | None
+    last_event_time_ms: int | None
+    multiset_sha256: str
+    partitions: list[CertifiedPartition]
+    about: dict[str, Any] = field(default_factory=dict)
+    format: int = FORMAT
+
+    def write(self, path: Path) -> None:
+        """Write it as JSON, whole or not at all. Raises NextclickError where it cannot be written."""
+        written = msgspec.json.format(msgspec.json.encode(asdict(self)), indent=2) + b"\n"
+        with writing(path):
+            replace_durably(path, written, path.with_name(f".{path.name}"))
+
+
+def digests_path(path: Path) -> Path:
+    """Where the shortened digests of the certificate at `path` are."""
+    return path.with_name(f"{path.name}.digests")
+
+
+def read_certificate(path: Path, kind: str, topic: str | None = None) -> Certificate:
+    """A certificate of that kind, of another `topic` where one is named.
+
+    Raises NextclickError when it is not there or is none.
+    """
+    try:
+        certificate = msgspec.json.decode(path.read_bytes(), type=Certificate)
+    except (OSError, msgspec.DecodeError) as error:
+        why = getattr(error, "strerror", None) or error
+        raise NextclickError(
+            f"the certificate {path} cannot be read: {why}",
+            "There is nothing to hold the records against.",
+            "Name the file that --certificate wrote.",
+        ) from None
+    if certificate.format != FORMAT or certificate.kind != kind:
+        raise NextclickError(
+            f"{path} is a certificate of {certificate.kind}, format {certificate.format}",
+            f"One of {kind}, format {FORMAT}, was expected.",
+            "`replay --certificate` certifies events, `certify --certificate` recommendations.",
+        )
+    return certificate if topic is None else replace(certificate, topic=topic)
+
+
+class Certifier:
+    """Takes every record in the order it is sent, and certifies them in the end.
+
+    A partition's records are to stand in the topic from its first offset on, one behind the
+    other. A replay that goes on where it was interrupted gives the events that it passes
+    over, too, with the first offsets of the first run: the certificate is that of the whole.
+    """
+
+    def __init__(self, path: Path, topic: str, first_offsets: Sequence[int]) -> None:
+        self._path = path
+        self._topic = topic
+        self._first_offsets = list(first_offsets)
+        self._sums = RecordSums(len(first_offsets))
+        self._digests = DigestFile(digests_path(path))
+        self._keys: list[bytes] = []
+        self._times_ms: list[int] = []
+        self._values: list[bytes] = []
+        self._first_ms: int | None = None
+        self._last_ms: int | None = None
+
+    def add(self, key: bytes, time_ms: int, value: bytes) -> None:
+        """Take the next record; `time_ms` is its message timestamp."""
+        self._keys.append(key)
+        self._times_ms.append(time_ms)
+        self._values.append(value)
+        if len(self._keys) >= BATCH_RECORDS:
+            self._settle()
+
+    def add_all(self, keys: Sequence[bytes], times_ms: Sequence[int], values: Sequence[bytes]) -> None:
+        """Take the next records, in their order."""
+        self._keys.extend(keys)
+        self._times_ms.extend(times_ms)
+        self._values.extend(values)
+        if len(self._keys) >= BATCH_RECORDS:
+            self._settle()
+
+    def continue_at(self, next_offsets: Mapping[int, int]) -> None:
+        """Say where the next record of each partition will stand, behind those taken so far.
+
+        For a replay that goes on: what it passes over is taken first, and stands before.
+        """
+        self._settle()
+        self._first_offsets = [
+            next_offsets[number] - self._sums.counts[number] for number in range(len(self._first_offsets))
+        ]
+
+    def finish(self, about: Mapping[str, Any] | None = None) -> Certificate:
+        """Write the certificate over all records taken, and return it."""
+        self._settle()
+        self._digests.finish()
+        certificate = Certificate(
+            EVENTS,
+            self._topic,
+            sum(self._sums.counts),
+            self._first_ms,
+            self._last_ms,
+            self._sums.multiset,
+            [
+                CertifiedPartition(number, first, self._sums.counts[number], self._sums.ordered(number))
+                for number, first in enumerate(self._first_offsets)
+            ],
+            dict(about or {}),
+        )
+        certificate.write(self._path)
+        return certificate
+
+    def close(self) -> None:
+        """Give up: without `finish` there is no certificate."""
+        self._digests.close()
+
+    def _settle(self) -> None:
+        if not self._keys:
+            return
+        # Its compiler takes 60 MB, of no use to a replay without a certificate.
+        from replay.certificates.partitioner import partitions_of
+
+        digests = b"".join(map(record_digest, self._keys, self._times_ms, self._values))
+        rows = np.frombuffer(digests, np.uint8).reshape(-1, DIGEST_BYTES)
+        partitions = partitions_of(self._keys, len(self._first_offsets))
+        for number in np.unique(partitions).tolist():
+            self._sums.take(number, rows[partitions == number].tobytes())
+        self._digests.write(partitions, digests)
+        earliest, latest = min(self._times_ms), max(self._times_ms)
+        self._first_ms = earliest if self._first_ms is None else min(self._first_ms, earliest)
+        self._last_ms = latest if self._last_ms is None else max(self._last_ms, latest)
+        for column in (self._keys, self._times_ms, self._values):
+            column.clear()
+
+
+def start_certificate(settings: Settings, path: Path) -> Certifier:
+    """A certifier of what is going to be sent to the events topic, behind what stands there now."""
+    with TopicReader(settings, settings.events_topic) as reader:
+        return Certifier(path, settings.events_topic, [high for _, high in reader.bounds()])

@@ -1,0 +1,1 @@
+"""Nextclick X is commands/X.py."""

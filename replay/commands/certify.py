@@ -1,0 +1,87 @@
+"""`nextclick certify`: the same input and the same weights give the same lists, with kills or without."""
+
+from __future__ import annotations
+
+import json
+import random
+import tempfile
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from model.registry.registry import Registry
+from replay.certificates.certificate import LISTS, read_certificate
+from replay.commands.options import Category, Files, Format, Json, Kind, OnError, RegistryDir, event_filter
+from replay.console import check_on_error, log, out
+from replay.datasets import EventFiles
+from replay.end_to_end.certified_lists import certify_lists, difference, first_rows
+from replay.sending.event_time_order import in_event_time_order
+from stream.settings import load_settings
+
+
+def certify(
+    files: Files,
+    model: Annotated[str | None, typer.Option(help="a version of the registry; else the champion")] = None,
+    kills: Annotated[int, typer.Option(min=0, help="end the worker so often by SIGKILL, at random")] = 0,
+    seed: Annotated[int | None, typer.Option(help="of the moments of the kills; else by chance")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="at most so many events")] = None,
+    certificate: Annotated[Path, typer.Option(help="where to write it")] = Path("lists.json"),
+    compare: Annotated[Path | None, typer.Option(help="the certificate of another run, to be equal")] = None,
+    partitions: Annotated[int | None, typer.Option(min=1, help="of the run's own topics")] = None,
+    registry: RegistryDir = None,
+    bootstrap_servers: Annotated[
+        str | None, typer.Option("--bootstrap-servers", help="Kafka, host:port")
+    ] = None,
+    kind: Kind = None,
+    category: Category = None,
+    format: Format = None,
+    on_error: OnError = "stop",
+    as_json: Json = False,
+) -> None:
+    """Serve a log by a worker of its own, killed at random if wanted, and print the hash of all lists.
+
+    Equal input, weights and settings give an equal hash. Topics and group are the run's own and
+    are removed. Ends with 1 when --compare finds a difference.
+    """
+    settings = load_settings(
+        bootstrap_servers=bootstrap_servers, registry_dir=registry, partitions=partitions
+    )
+    other = read_certificate(compare, LISTS) if compare else None
+    wanted = event_filter(kind, category)
+    source = EventFiles(files, format=format, on_error=check_on_error(on_error), wanted=wanted)
+    version = model or Registry(settings.registry_dir).load().version
+    with tempfile.TemporaryDirectory(prefix="nextclick-certify-") as folder:
+        made = certify_lists(
+            settings,
+            first_rows(in_event_time_order(source.read), limit),
+            version,
+            path=certificate,
+            folder=Path(folder),
+            kills=kills,
+            moments=random.Random(seed),
+            tell=lambda text: log.print(text, highlight=False),
+        )
+    found = difference(made, certificate, other, compare) if other and compare else None
+    whole = made.about["lists_sha256"]
+    if as_json:
+        same = {} if other is None else {"same": found is None}
+        print(json.dumps({"lists_sha256": whole, "lists": made.records, **same, **made.about}))
+    else:
+        out.print(
+            f"{made.records:,} lists of {version} for {made.about['events']:,} events, "
+            f"{kills} kills ({made.about['kills_in_mid_stream']} with events under way), "
+            f"{made.about['lists_twice']:,} lists published again\nSHA-256 {whole}",
+            highlight=False,
+        )
+        if found is not None:
+            event = (
+                "" if found.event_id is None else f"; the first other list is that of event {found.event_id}"
+            )
+            out.print(f"another hash than {compare}{event}", highlight=False)
+            for line in found.what:
+                out.print(line, highlight=False, markup=False)
+        elif other is not None:
+            out.print(f"the same hash as {compare}", highlight=False)
+    if found is not None:
+        raise typer.Exit(1)

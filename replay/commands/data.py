@@ -1,0 +1,157 @@
+"""`nextclick data report`: what a person wants to know of a log before training on it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.table import Table
+
+from replay.commands.options import Files, Format, Json, OnError
+from replay.console import check_on_error, moment, out, progress_bar
+from replay.log_report.report import LogReport, report_on
+from replay.log_report.session_figures import Distribution
+from replay.log_report.warnings import warnings_of
+
+data = typer.Typer(
+    help="Look at a log before training on it.",
+    epilog="Example: nextclick data report clicks.csv.xz --plot report.png",
+    no_args_is_help=True,
+)
+
+
+@data.command(epilog="Example: nextclick data report train.txt --test test.txt --plot report.png")
+def report(
+    files: Files,
+    test: Annotated[
+        list[Path] | None, typer.Option(help="a test log: is it contained in FILES, or earlier?")
+    ] = None,
+    plot: Annotated[Path | None, typer.Option(help="write the picture here, PNG")] = None,
+    sample_events: Annotated[
+        int | None, typer.Option(min=1_000, help="events of sampled sessions kept in memory, 33 bytes each")
+    ] = None,
+    format: Format = None,
+    on_error: OnError = "skip",
+    as_json: Json = False,
+) -> None:
+    """Report on a log: events, sessions, items, gaps, repeats, popularity, dirt, and known leaks.
+
+    Counts, times, items and dirt are exact. What is said of sessions is exact up to 4 million
+    events, beyond it is of every 2nd, 4th, … session, so that memory does not grow with the log.
+    """
+    with progress_bar("reading") as bar:
+        found = report_on(
+            files,
+            test=test or (),
+            format=format,
+            on_error=check_on_error(on_error),
+            kept_events=sample_events,
+            progress=lambda events: bar(events, 0, "events"),
+        )
+    warnings = warnings_of(found)
+    if plot is not None:
+        # Imported here: matplotlib takes half a second that no other command should wait for.
+        from replay.log_report.plot import log_picture
+
+        plot.write_bytes(log_picture(found))
+    if as_json:
+        print(json.dumps({**found.as_dict(), "warnings": [asdict(warning) for warning in warnings]}))
+        return
+    out.print(_table(found))
+    for warning in warnings:
+        out.print(f"[bold yellow]{warning.name}:[/] {warning.found}", highlight=False)
+        out.print(f"  {warning.follows}", highlight=False, style="dim")
+    if not warnings:
+        out.print("no warnings", highlight=False)
+    if plot is not None:
+        out.print(f"picture: {plot}", highlight=False)
+
+
+def _table(r: LogReport) -> Table:
+    sessions, items = r.sessions, r.items
+    table = Table(show_header=False)
+    whole = sessions.one_in == 1
+
+    def row(name: str, *values: Any) -> None:
+        table.add_row(name, " · ".join(str(value) for value in values if value is not None))
+
+    row("events", f"{r.events:,}", *(f"{kind} {count:,}" for kind, count in r.kinds.items()))
+    row(
+        "time, UTC", f"{moment(r.first_ms)} to {moment(r.last_ms)}", f"steps of {_duration(r.step_ms / 1000)}"
+    )
+    counts = sorted(r.days.values())
+    row("events a day", f"median {counts[len(counts) // 2]:,}", f"most {counts[-1]:,}", f"{len(counts)} days")
+    row(
+        "sessions",
+        f"{sessions.estimated:,}" if whole else f"about {sessions.estimated:,}",
+        None if whole else f"figures of every {sessions.one_in}th session, by hash: {sessions.sampled:,}",
+        None if r.users is None else f"{'' if r.users_exact else 'about '}{r.users:,} users",
+    )
+    row("lengths", _spread(sessions.lengths, lambda v: f"{v:,.1f}".removesuffix(".0")))
+    row(
+        "",
+        f"one event: {sessions.one_click:.1%}",
+        f"in sessions of more than 200: {sessions.in_long_sessions:.1%} of events",
+    )
+    row("gaps", _spread(sessions.gaps_s, _duration))
+    row("", f"0: {sessions.equal_times:.1%}", f"sessions silent for over 30 min: {sessions.long_gaps:.1%}")
+    row("durations", _spread(sessions.durations_s, _duration))
+    row(
+        "repeats",
+        f"item was in the session before: {sessions.repeated_events:.1%}",
+        f"right before: {sessions.immediate_repeats:.1%}",
+        f"same row: {sessions.duplicates:.2%}",
+    )
+    row(
+        "order",
+        f"rows earlier than the one before: {r.backward_rows:.1%}",
+        f"within sessions: {sessions.backward:.1%}",
+    )
+    row("items", f"{items.items:,}", f"seen once {items.seen_once:,}")
+    row(
+        "new items a day",
+        "-" if items.new_a_day is None else f"median {items.new_a_day:,.0f}",
+        None
+        if items.median_age_h is None
+        else f"median age at an event {_duration(items.median_age_h * 3600)}",
+        f"younger than a day: {items.younger_than_a_day:.1%}",
+    )
+    row(
+        "popularity",
+        f"Gini {items.gini:.3f}",
+        None if items.zipf is None else f"slope −{items.zipf:.2f}",
+        f"top 20: {items.top_20:.1%}",
+        f"top 1 %: {items.top_percent:.1%} of events",
+    )
+    if r.missing:
+        row("missing", *(f"{name} {share:.1%}" for name, share in r.missing.items()))
+    for reason, count in sorted(r.rejects.items(), key=lambda pair: -pair[1]):
+        row("left out", f"{count:,} {reason}")
+    if r.contained is not None:
+        c = r.contained
+        row(
+            "test",
+            f"events in training: {c.events:.1%}",
+            f"sessions: {c.sessions:.1%}",
+            f"before its end: {c.before_the_end:.1%}",
+        )
+    return table
+
+
+def _spread(d: Distribution, shown: Any) -> str:
+    if d.mean is None:
+        return "-"
+    parts = [f"{percent} %: {shown(d.percentiles[percent])}" for percent in (10, 50, 90, 99)]
+    return " · ".join([f"mean {shown(d.mean)}", *parts, f"longest {shown(d.maximum)}"])
+
+
+def _duration(seconds: float) -> str:
+    if seconds and abs(seconds) < 1:
+        return f"{1000 * seconds:.3g} ms"
+    for unit, length in (("d", 86_400), ("h", 3_600), ("min", 60)):
+        if seconds >= 2 * length:
+            return f"{seconds / length:.1f} {unit}"
+    return f"{seconds:.1f} s".replace(".0 s", " s")

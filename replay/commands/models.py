@@ -1,0 +1,34 @@
+"""`nextclick models`: what the registry holds."""
+
+from __future__ import annotations
+
+import json
+
+from rich.table import Table
+
+from model.registry.registry import Registry
+from replay.commands.options import Json, RegistryDir
+from replay.console import moment, out
+from stream.settings import load_settings
+
+
+def models(registry: RegistryDir = None, as_json: Json = False) -> None:
+    """The versions in the registry, oldest first, with their measured quality."""
+    folder = Registry(registry or load_settings().registry_dir)
+    versions = folder.versions()
+    if as_json:
+        print(json.dumps(versions))
+        return
+    table = Table("version", "network", "items", "Recall@20", "MRR@20", "trained on events until", "")
+    for row in versions:
+        scored = row["scores"].get("evaluation", {})
+        table.add_row(
+            row["version"],
+            row["network"],
+            f"{row['items']:,}",
+            f"{scored.get('recall', float('nan')):.4f}",
+            f"{scored.get('mrr', float('nan')):.4f}",
+            moment(row["data"].get("last_event_time_ms")),
+            "champion" if row["champion"] else "",
+        )
+    out.print(table)

@@ -1,0 +1,218 @@
+"""The command quality: what running workers have scored, added up, with intervals, and as a picture."""
+
+from __future__ import annotations
+
+import json
+import urllib.error
+import urllib.request
+from collections.abc import Sequence
+from functools import reduce
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from model.errors import NextclickError
+from model.evaluation.bootstrap import Interval
+from replay.commands.options import Json
+from replay.console import moment, out
+from stream.quality.cells import KINDS
+from stream.quality.sums import WINDOWS, Measured, QualitySums, measured
+from stream.quality.windows import BUCKET_MS
+from stream.settings import load_settings
+
+TIMEOUT_S = 10.0
+# Of tables where there is no terminal, whose width they would have to keep to.
+WIDTH = 140
+NAMES = {"champion": "champion", "pop": "POP", "window_pop": "last-hour POP"}
+WINDOW_NAMES = {
+    "newest": "newest {newest:,} of each worker",
+    "1h": "last hour of event time",
+    "24h": "last 24 h of event time",
+    "fading": "fading, α = {fading}",
+    "total": "since the workers' start",
+}
+KIND_NAMES = {
+    "version": "model version",
+    "position": "events behind the list",
+    "item_age": "age of the item",
+}
+
+
+def quality(
+    worker: Annotated[
+        list[str] | None,
+        typer.Option(help="a worker's web address; may be repeated. By default the one of the settings"),
+    ] = None,
+    window: Annotated[str, typer.Option(help=f"of the tables by slice: {', '.join(WINDOWS)}")] = "24h",
+    plot: Annotated[Path | None, typer.Option(help="draw Recall@20 over event time to this PNG file")] = None,
+    as_json: Json = False,
+) -> None:
+    """Recall@20 and MRR@20 of running workers, added up, beside POP and last-hour POP on the same events."""
+    if window not in WINDOWS:
+        raise typer.BadParameter(f"--window is one of {', '.join(WINDOWS)}, not {window!r}")
+    if not worker:
+        settings = load_settings()
+        worker = [f"http://{settings.web_host}:{settings.web_port}"]
+    workers = list(dict.fromkeys(address.rstrip("/") for address in worker))
+    sums = collect(workers)
+    if plot:
+        from model.comparison.plots import rolling_recall
+
+        plot.parent.mkdir(parents=True, exist_ok=True)
+        plot.write_bytes(rolling_recall(points_of(sums)))
+    if as_json:
+        print(json.dumps(as_dict(sums, len(workers))))
+        return
+    show(sums, len(workers), window)
+
+
+def collect(workers: Sequence[str]) -> QualitySums:
+    """The sums of workers, no two the same, added up; all windows of event time end with the farthest's.
+
+    Raises NextclickError when one does not answer, or answers something else.
+    """
+    asked = {address: _ask(address) for address in workers}
+    until_ms = max(sums.until_ms for sums in asked.values())
+    for address, sums in asked.items():
+        if sums.until_ms != until_ms:
+            asked[address] = _ask(address, until_ms)
+    try:
+        return reduce(QualitySums.merged, asked.values())
+    except ValueError as error:
+        raise NextclickError(
+            f"the workers' sums do not fit each other: {error}",
+            "They run with different settings, and their rolling quality is of different things.",
+            "Give all workers the same NEXTCLICK_QUALITY_WINDOW and NEXTCLICK_QUALITY_FADING.",
+        ) from None
+
+
+def _ask(address: str, until_ms: int | None = None) -> QualitySums:
+    url = f"{address}/api/quality" + ("" if until_ms is None else f"?until_ms={until_ms}")
+    try:
+        with urllib.request.urlopen(url, timeout=TIMEOUT_S) as answer:
+            return QualitySums.from_json(answer.read())
+    except (urllib.error.URLError, OSError) as error:
+        raise NextclickError(
+            f"the worker at {address} does not answer: {getattr(error, 'reason', error)}",
+            "Its events are missing, so nothing is shown: the rest alone would pass for the whole.",
+            "Look whether it runs and what its --web-port is, or leave it out.",
+        ) from None
+    except ValueError as error:
+        raise NextclickError(
+            f"{url} is not a worker's quality: {error}",
+            "Its events are missing, so nothing is shown: the rest alone would pass for the whole.",
+            "Name the web address of a worker of this version, such as http://127.0.0.1:6066.",
+        ) from None
+
+
+def points_of(sums: QualitySums, most: int = 48) -> dict[int, dict[str, Interval]]:
+    """Recall@20 over event time, in at most so many spans: middle of the span, ms → system → interval."""
+    if not sums.series:
+        return {}
+    starts = sorted(sums.series)
+    bucket_ms = BUCKET_MS
+    first, last = starts[0] // bucket_ms, starts[-1] // bucket_ms
+    width = -(-(last - first + 1) // most)
+    spans: dict[int, Any] = {}
+    for start_ms in starts:
+        number = (start_ms // bucket_ms - first) // width
+        spans[number] = spans.get(number, 0) + sums.series[start_ms]
+    points: dict[int, dict[str, Interval]] = {}
+    for number in range(max(spans) + 1):
+        found = measured(spans[number]) if number in spans else {}
+        middle_ms = int((first + (number + 0.5) * width) * bucket_ms)
+        points[middle_ms] = {NAMES[system]: of.recall for system, of in found.items()}
+    return points
+
+
+def as_dict(sums: QualitySums, workers: int) -> dict[str, Any]:
+    """Everything that is computed from the sums, as plain values; what is not a number is None."""
+    return {
+        "workers": workers,
+        "event_time_ms": sums.event_time_ms,
+        "until_ms": sums.until_ms,
+        "newest_events": sums.newest_events,
+        "fading": sums.fading,
+        "outside": sums.outside,
+        "waiting": sums.waiting,
+        "windows": {
+            window: {
+                kind: {
+                    value: {system: _plain(of) for system, of in measured(table).items()}
+                    for value, table in slices.items()
+                }
+                for kind, slices in kinds.items()
+            }
+            for window, kinds in sums.windows.items()
+        },
+    }
+
+
+def _plain(of: Measured) -> dict[str, Any]:
+    def interval(one: Interval) -> list[float | None]:
+        return [None if end != end else end for end in (one.low, one.high)]
+
+    return {
+        "events": of.events,
+        "hits": of.hits,
+        "reciprocal_ranks": of.reciprocal_ranks,
+        "recall_at_20": of.recall.mean,
+        "recall_at_20_interval": interval(of.recall),
+        "mrr_at_20": of.mrr.mean,
+        "mrr_at_20_interval": interval(of.mrr),
+        "recall_at_20_less_the_champions": of.recall_difference.mean,
+        "recall_at_20_less_the_champions_interval": interval(of.recall_difference),
+    }
+
+
+def show(sums: QualitySums, workers: int, window: str) -> None:
+    """The tables: every window, then the slices of one."""
+    names = {
+        name: text.format(newest=sums.newest_events, fading=sums.fading)
+        for name, text in WINDOW_NAMES.items()
+    }
+    out.print(
+        f"{workers} worker{'s' * (workers > 1)}, event time {moment(sums.event_time_ms or None)}; "
+        "95 % intervals by sessions",
+        highlight=False,
+    )
+    _print_table("", "window", {names[name]: kinds["all"].get("all") for name, kinds in sums.windows.items()})
+    for kind in KINDS[1:]:
+        slices = sums.windows[window][kind]
+        if slices:
+            _print_table(names[window], KIND_NAMES[kind], slices)
+    if sums.outside or sums.waiting:
+        out.print(
+            f"in no window of event time: {sums.outside:,} events too late or too far ahead, "
+            f"{sums.waiting:,} ahead of their partition's watermark",
+            highlight=False,
+        )
+
+
+def _print_table(title: str, first: str, rows: dict[str, Any]) -> None:
+    columns = (first, "system", "events", "Recall@20", "MRR@20", "Recall@20 less champion's")
+    table = Table(*columns, title=title or None, title_justify="left")
+    for name, sums in rows.items():
+        found = {} if sums is None else measured(sums)
+        if not found:
+            table.add_row(name, "", "0", end_section=True)
+        for place, (system, of) in enumerate(found.items()):
+            table.add_row(
+                name if not place else "",
+                NAMES[system],
+                f"{of.events:,.0f}",
+                _with_ends(of.recall),
+                _with_ends(of.mrr),
+                _with_ends(of.recall_difference, "+") if place else "",
+                end_section=place == len(found) - 1,
+            )
+    (out if out.is_terminal else Console(width=WIDTH)).print(table)
+
+
+def _with_ends(interval: Interval, sign: str = "") -> str:
+    if interval.low != interval.low:
+        return f"{interval.mean:{sign}.4f}"
+    return f"{interval.mean:{sign}.4f} ({interval.low:{sign}.3f} … {interval.high:{sign}.3f})"

@@ -1,0 +1,73 @@
+"""The command recommend: choose items by title, see what any saved version lists after them."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated, Any
+
+import typer
+from rich.markup import escape
+from rich.table import Table
+
+from model.inspection.item_search import Chooser, Item
+from model.inspection.item_search import recommend as recommend_items
+from model.registry.registry import Registry
+from model.stepping.stepper import Stepper
+from replay.commands.options import Json, RegistryDir
+from replay.console import log, out
+from stream.settings import load_settings
+
+
+def recommend(
+    more: Annotated[list[str] | None, typer.Argument(metavar="ITEM", help="the items, in order")] = None,
+    items: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--items", help="the same: an id, a title or a part of one each; --items A B C is A, then B and C"
+        ),
+    ] = None,
+    version: Annotated[str | None, typer.Option(help="version; default: the champion")] = None,
+    k: Annotated[int, typer.Option(min=1, max=1000, help="length of the list")] = 20,
+    user: Annotated[str | None, typer.Option(help="user id, for networks that read it")] = None,
+    first: Annotated[
+        bool, typer.Option("--first", help="where several items are meant, take the most popular")
+    ] = False,
+    exclude_session_items: Annotated[
+        bool | None,
+        typer.Option(help="leave the chosen items out of the list; default: as the version serves"),
+    ] = None,
+    registry: RegistryDir = None,
+    as_json: Json = False,
+) -> None:
+    """Recommend what follows a session of chosen items, by any saved version."""
+    wanted = [*(items or []), *(more or [])]
+    if len(items or []) > 1 and more:
+        raise typer.BadParameter("the order is not clear: name all items behind one --items")
+    if not wanted:
+        raise typer.BadParameter('name at least one item, such as --items "white mug"')
+    model = Registry(registry or load_settings().registry_dir).load(version)
+    chooser = Chooser(model.vocabulary)
+    chosen = [chooser.choose(text, first=first) for text in wanted]
+    if user is not None and "user_id" not in model.network.columns:
+        log.print(f"{model.config.network} reads no user; --user changes nothing", highlight=False)
+    elif user is not None and user not in model.vocabulary.features.values.get("user_id", ()):
+        log.print(f"user {escape(repr(user))} is not among the version's", highlight=False)
+    stepper = Stepper(model, device="cpu", k=min(k, len(model.vocabulary)), wave_size=1, scoring="exact")
+    listed = recommend_items(stepper, model, chosen, user_id=user, exclude_items=exclude_session_items)
+    if as_json:
+        rows = [{"rank": one.rank, **_as_dict(one.item), "score": one.score} for one in listed]
+        answer = {"version": model.version, "items": [_as_dict(item) for item in chosen], "recommended": rows}
+        print(json.dumps(answer, ensure_ascii=False))
+        return
+    for item in chosen:
+        out.print(f"chosen: {item}", markup=False, highlight=False)
+    table = Table("rank", "id", "title", "score")
+    for one in listed:
+        table.add_row(
+            str(one.rank), escape(one.item.item_id), escape(one.item.title or ""), f"{one.score:.4f}"
+        )
+    out.print(table)
+
+
+def _as_dict(item: Item) -> dict[str, Any]:
+    return {"id": item.item_id, "title": item.title}

@@ -1,0 +1,227 @@
+"""The command retrain: a new champion from the newest events, once or by a schedule."""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.markup import escape
+
+from model.config_files import parse_settings, read_params
+from model.errors import NextclickError
+from model.registry.registry import Registry
+from replay.commands.options import Json, Params, RegistryDir, SetOptions
+from replay.console import log, moment, out, parse_moment, progress_bar, start_logs
+from stream.logs import happening, tells_json
+from stream.metrics_server import serve_metrics, write_metrics
+from stream.retraining.metrics import RetrainMetrics
+from stream.retraining.options import Options, Window
+from stream.retraining.report import RunReport, headline
+from stream.retraining.retrain import disk_error, retrain
+from stream.retraining.schedule import Cron, Every, LogClock, WallClock, ticks
+from stream.settings import Settings, load_settings
+
+logger = logging.getLogger(__name__)
+EXIT_REFUSED = 3
+EXIT_FAILED = 2
+
+
+def parse_offsets(texts: list[str] | None) -> dict[int, tuple[int, int]] | None:
+    """PARTITION:FIRST-END as partition → (first, end); an open end is the log's.
+
+    Raises typer.BadParameter on anything else.
+    """
+    if not texts:
+        return None
+    ranges = {}
+    for text in texts:
+        parts = re.fullmatch(r"(\d+):(\d+)-(\d*)", text)
+        if not parts:
+            raise typer.BadParameter(f"{text!r} is not PARTITION:FIRST-END, such as 0:1000-2000 or 0:1000-")
+        ranges[int(parts[1])] = (int(parts[2]), int(parts[3]) if parts[3] else -1)
+    return ranges
+
+
+def retrain_command(
+    newest_events: Annotated[
+        int | None, typer.Option(min=2, help="at most so many (default: 500000 since the champion)")
+    ] = None,
+    from_: Annotated[
+        str | None, typer.Option("--from", help="first event time, UTC (default: since the champion's)")
+    ] = None,
+    until: Annotated[str | None, typer.Option(help="event time to end before, UTC")] = None,
+    offsets: Annotated[
+        list[str] | None,
+        typer.Option(help="PARTITION:FIRST-END of the topic; may be repeated, others are not read"),
+    ] = None,
+    archive: Annotated[
+        Path | None, typer.Option(help="read this folder of `nextclick archive`, not Kafka")
+    ] = None,
+    every: Annotated[str | None, typer.Option(help="run again and again: 30s, 15m, 6h, 1d (UTC)")] = None,
+    cron: Annotated[str | None, typer.Option(help="or by a cron expression: '0 */6 * * *' (UTC)")] = None,
+    clock: Annotated[
+        str, typer.Option(help="wall, or event: the event time that the log has reached")
+    ] = "wall",
+    runs: Annotated[int | None, typer.Option(min=1, help="of a schedule: end after so many")] = None,
+    registry: RegistryDir = None,
+    params: Params = None,
+    set_: SetOptions = None,
+    epochs: Annotated[int | None, typer.Option(min=1, help="passes over the events (default: 1)")] = None,
+    held_out: Annotated[
+        float | None, typer.Option(min=0.01, max=0.5, help="newest share to judge by (default: 0.1)")
+    ] = None,
+    margin: Annotated[
+        float | None, typer.Option(min=0, help="of Recall@20 and MRR@20 that may be lost (default: 0.01)")
+    ] = None,
+    step_factor: Annotated[
+        float | None, typer.Option(help="times the champion's step time (default: 4)")
+    ] = None,
+    min_sessions: Annotated[int | None, typer.Option(min=1, help="to judge by (default: 100)")] = None,
+    finish: Annotated[
+        bool, typer.Option(help="once accepted, learn from the events held out as well")
+    ] = True,
+    promote: Annotated[bool, typer.Option(help="make an accepted version the champion")] = True,
+    announce: Annotated[bool, typer.Option(help="tell the workers, on the topic models")] = True,
+    metrics_file: Annotated[
+        Path | None,
+        typer.Option(help="*.prom for node_exporter's textfile collector, written after each run"),
+    ] = None,
+    threads: Annotated[int, typer.Option(min=1, help="more are faster only where nothing else is busy")] = 1,
+    topic: Annotated[str | None, typer.Option(help="topic of the events")] = None,
+    bootstrap_servers: Annotated[
+        str | None, typer.Option("--bootstrap-servers", help="Kafka, host:port")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Train the champion on with the newest events; where the gate takes it, it is the next champion.
+
+    Once, or by a schedule. Exit: 0 when a version was accepted, 3 when the gate refused it, 2 when
+    the run failed. A schedule goes on to its next run in all cases. With NEXTCLICK_METRICS_PORT Prometheus
+    can scrape a schedule; what cron runs leaves a --metrics-file.
+    """
+    if every and cron:
+        raise typer.BadParameter("--every and --cron are two ways to say the same; give one")
+    if clock not in ("wall", "event"):
+        raise typer.BadParameter(f"--clock is wall or event, not {clock!r}")
+    if not (every or cron) and (runs is not None or clock != "wall"):
+        raise typer.BadParameter("--runs and --clock are of a schedule; give --every or --cron too")
+    settings = load_settings(
+        bootstrap_servers=bootstrap_servers,
+        registry_dir=registry,
+        events_topic=topic,
+        retrain_epochs=epochs,
+        gate_fraction=held_out,
+        gate_margin=margin,
+        gate_step_factor=step_factor,
+        gate_min_sessions=min_sessions,
+    )
+    start_logs(settings)
+    options = Options(
+        Window(parse_moment(from_), parse_moment(until), newest_events, parse_offsets(offsets), archive),
+        {**(read_params(params) if params else {}), **parse_settings(set_ or [])},
+        finish=finish,
+        promote=promote,
+        announce=announce,
+        threads=threads,
+    )
+    metrics = RetrainMetrics(settings.registry_dir)
+    if not (every or cron):
+        with _told(metrics, metrics_file):
+            report = _run(settings, options, as_json)
+        if report.outcome == "refused":
+            raise typer.Exit(EXIT_REFUSED)
+        return
+    with serve_metrics(settings, metrics):
+        log.print(f"next run by {every or cron}, {clock} time, UTC", highlight=False)
+        for tick_ms in islice(_ticks(settings, every, cron, clock), runs):
+            until_ms = tick_ms if clock == "event" else options.window.until_ms
+            log.print(f"run of {moment(tick_ms)}, {clock} time", highlight=False)
+            window = replace(options.window, until_ms=until_ms)
+            try:
+                with _told(metrics, metrics_file):
+                    _run(settings, replace(options, window=window), as_json)
+            except NextclickError as error:
+                _tell_failed_run(error)
+
+
+def _tell_failed_run(error: NextclickError) -> None:
+    """Say that one run of a schedule failed; the next is made all the same."""
+    if tells_json():
+        logger.error(
+            "a run failed: %s",
+            error.what,
+            extra=happening("retrain_failed", meaning=error.meaning, remedy=error.remedy),
+        )
+        return
+    log.print(f"[bold red]failed:[/] {escape(error.what)}\n{escape(error.meaning)}", highlight=False)
+    log.print("the next run is made all the same", highlight=False)
+
+
+@contextmanager
+def _told(metrics: RetrainMetrics, path: Path | None) -> Iterator[None]:
+    """A run that is under way, and whose series are left in the file when it ends, however it ends."""
+    metrics.running = True
+    try:
+        yield
+    finally:
+        metrics.running = False
+        if path is not None:
+            write_metrics(path, metrics)
+
+
+def _ticks(settings: Settings, every: str | None, cron: str | None, clock: str) -> Iterator[int]:
+    """The schedule's moments, as they come."""
+    schedule = Every(every) if every else Cron(cron or "")
+    since_ms = None
+    if clock == "event":
+        # What the champion has not learned from counts as due, though it lies in the log already.
+        registry = Registry(settings.registry_dir)
+        if registry.champion():
+            since_ms = registry.load().manifest["data"].get("last_event_time_ms")
+
+    def tell(text: str) -> None:
+        log.print(text, highlight=False)
+
+    return ticks(
+        schedule, LogClock(settings) if clock == "event" else WallClock(), since_ms=since_ms, tell=tell
+    )
+
+
+def _run(settings: Settings, options: Options, as_json: bool) -> RunReport:
+    """One run, and what came of it."""
+
+    def tell(text: str) -> None:
+        log.print(text, highlight=False, markup=False)
+
+    try:
+        report = retrain(settings, options, bar=progress_bar, tell=tell)
+    except OSError as error:
+        # The lock, or the report itself.
+        raise disk_error(settings.registry_dir, error) from None
+    if as_json:
+        print(json.dumps(report.as_dict()), flush=True)
+        return report
+    out.print(headline(report), highlight=False, markup=False)
+    decision = report.decision
+    for row in decision.standings if decision else []:
+        out.print(
+            f"  {row.name}: Recall@20 {row.recall.mean:.4f}, MRR@20 {row.mrr.mean:.4f}",
+            highlight=False,
+            markup=False,
+        )
+    for note in decision.notes if decision else []:
+        out.print(f"  note: {note}", highlight=False, markup=False)
+    out.print(
+        f"  {sum(report.seconds.values()):.1f} s; report: {report.folder}/report.md",
+        highlight=False,
+        markup=False,
+    )
+    return report

@@ -1,0 +1,30 @@
+"""`nextclick worker`: the stream worker."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from replay.commands.options import Brokers, RegistryDir
+from replay.console import start_logs
+from stream.app import run_worker
+from stream.settings import load_settings
+
+
+def worker(
+    bootstrap_servers: Brokers = None,
+    registry: RegistryDir = None,
+    state_dir: Annotated[Path | None, typer.Option(help="folder of the session stores")] = None,
+    worker_id: Annotated[str | None, typer.Option(help="this instance's name, one per process")] = None,
+    partitions: Annotated[int | None, typer.Option(min=1, help="of events and recommendations")] = None,
+    device: Annotated[str | None, typer.Option(help="auto, cpu or cuda")] = None,
+    deterministic: Annotated[bool | None, typer.Option(help="pad waves: lists equal byte for byte")] = None,
+    web_port: Annotated[int | None, typer.Option(min=1, max=65535)] = None,
+) -> None:
+    """Run a stream worker: one step per event, top-20 lists out. Ends by SIGTERM or Ctrl-C."""
+    flags = {name: value for name, value in locals().items() if name != "registry"}
+    settings = load_settings(**flags, registry_dir=registry)
+    start_logs(settings)
+    run_worker(settings)

@@ -1,0 +1,270 @@
+"""Event files, and the metadata files among them, as frames of events.
+
+A metadata file is known by its content and joined to the events of its family, wherever
+it stands among the paths. Memory is bounded by blocks of the event files and by the whole of
+the metadata.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import closing
+from itertools import chain
+from pathlib import Path
+
+import pandas as pd
+import pyarrow as pa
+
+from model.errors import NextclickError
+from replay.datasets.detection import FORMATS, METADATA, detect, is_metadata
+from replay.datasets.event_filter import EventFilter
+from replay.datasets.item_metadata import Catalog
+from replay.datasets.named_columns import format_of, parse_columns
+from replay.reading.delimited import DeadLetter, broken_line, delimited_chunks
+from replay.reading.format import Chunk, Convert, Format, beyond_the_schema, no_reason
+from replay.reading.lines import line_chunks
+from replay.reading.packed_files import WholeLines, cut_off, members, open_file
+from replay.reading.parquet import parquet_chunks
+from replay.reading.time_order import ascending_span
+
+BLOCK_BYTES = 1 << 20
+
+
+class EventFiles:
+    """Event files with their metadata, read as often as wanted; the metadata are read once.
+
+    The format is known by the content, unless `format` names it, or `columns` says which column is
+    what (session=…,item=…,time=…). A zip of several files stands for all of them.
+
+    A line that cannot be read raises NextclickError, which names file and line; with
+    `on_error="skip"` it is counted by reason and skipped, with "dlq" `dead_letter` is told it, too; of a
+    file that is cut off the lines before the cut are taken then. Rows that are no events by their
+    format's own rules, and events that `wanted` leaves out, are counted either way.
+    """
+
+    def __init__(
+        self,
+        paths: Sequence[Path],
+        *,
+        format: str | None = None,
+        columns: str | None = None,
+        on_error: str = "stop",
+        wanted: EventFilter | None = None,
+        dead_letter: DeadLetter | None = None,
+    ) -> None:
+        self.dead_letter = dead_letter
+        self._events: list[tuple[Path, Format]] = []
+        self._metadata: list[tuple[Path, Format]] = []
+        self._skip = on_error in ("skip", "dlq")
+        self._wanted = wanted or EventFilter()
+        self._catalogs: dict[str, Catalog] | None = None
+        self._catalog_rejects: Counter[str] = Counter()
+        if format is not None and format not in FORMATS:
+            raise NextclickError(
+                f"there is no format {format!r}",
+                f"Known are: {', '.join(FORMATS)}; metadata are known by their content.",
+                "Name one of them with --format.",
+            )
+        if columns is not None and format is not None:
+            raise NextclickError(
+                f"both a format, {format}, and columns, {columns}, are named",
+                "A format says already which column is what.",
+                "Name --format or --columns.",
+            )
+        named = None if columns is None else parse_columns(columns)
+        for path in chain.from_iterable(map(members, paths)):
+            if named is not None:
+                self._events.append((path, format_of(path, named)))
+            else:
+                self._add(path, format)
+        families = {form.family for _, form in self._events}
+        for path, form in self._metadata:
+            if form.family not in families:
+                raise NextclickError(
+                    f"{path} holds metadata ({form.name}), and no event file that it belongs to is named",
+                    "Metadata are joined to events; there are none of theirs.",
+                    f"Name the {form.family} event file beside it, or leave it out.",
+                )
+
+    @property
+    def formats(self) -> dict[str, str]:
+        """The format of every file, by its path."""
+        return {str(path): form.name for path, form in (*self._events, *self._metadata)}
+
+    def begin_with_the_earliest(self) -> None:
+        """Read the event files in order of their first events, as monthly files are meant to be.
+
+        Of equal times the order is that in which they were named. Raises NextclickError as reading does.
+        """
+        if len(self._events) > 1:
+            # A broken line is told where it stands, by the reading itself.
+            quiet, self.dead_letter, self._skip, skip = self.dead_letter, None, True, self._skip
+            try:
+                self._events.sort(key=lambda event: self._first_time_ms(*event))
+            finally:
+                self.dead_letter, self._skip = quiet, skip
+
+    def _first_time_ms(self, path: Path, form: Format) -> int:
+        with closing(self._read_one(path, form, Counter())) as frames:
+            found = next((int(frame["event_time_ms"].iloc[0]) for frame in frames if len(frame)), 0)
+        return found
+
+    def times_ascend(self) -> bool:
+        """Whether the texts of the times tell that the log is in order; False where they tell nothing."""
+        if len({form.time_shape for _, form in self._events}) > 1:
+            return False
+        last = ""
+        for path, form in self._events:
+            span = ascending_span(path, form, block_bytes=BLOCK_BYTES)
+            if span is None or (span.first and span.first < last):
+                return False
+            last = span.last or last
+        return True
+
+    @property
+    def metadata(self) -> list[Path]:
+        """Those of the paths that hold metadata."""
+        return [path for path, _ in self._metadata]
+
+    def read(self, rejects: Counter[str] | None = None) -> Iterator[pd.DataFrame]:
+        """Event frames of bounded size, in the order of the files; what is left out is counted in `rejects`.
+
+        Raises NextclickError at the end when the filter has left out all events.
+        """
+        rejects = Counter() if rejects is None else rejects
+        catalogs = self._read_metadata()
+        rejects.update(self._catalog_rejects)
+        taken, filtered = 0, 0
+        categories: Counter[str] = Counter()
+        for path, form in self._events:
+            catalog = catalogs.get(form.family)
+            for events in self._read_one(path, form, rejects):
+                if catalog is not None:
+                    events = catalog.join(events)
+                if self._wanted:
+                    before = len(events)
+                    if not taken and "category" in events:
+                        categories.update(events["category"].dropna().str.split(".").str[0].head(10_000))
+                    events = self._filtered(events, rejects)
+                    filtered += before - len(events)
+                taken += len(events)
+                yield events
+            pa.default_memory_pool().release_unused()
+        if filtered and not taken:
+            common = ", ".join(name for name, _ in categories.most_common(8))
+            raise NextclickError(
+                f"{', '.join(str(path) for path, _ in self._events)}: no event {self._wanted}",
+                f"All {filtered:,} events are left out; "
+                + (f"the first ones are of the categories {common}." if common else "they have no category."),
+                "Name another --kind or --category, or the metadata file that says the categories.",
+            )
+
+    def load(self, rejects: Counter[str] | None = None) -> pd.DataFrame:
+        """The whole log in event-time order, stable for equal times.
+
+        Raises NextclickError without events.
+        """
+        rejects = Counter() if rejects is None else rejects
+        chunks = list(self.read(rejects))
+        if not any(len(chunk) for chunk in chunks):
+            raise NextclickError(
+                f"{', '.join(str(path) for path, _ in self._events) or 'no file'}: no events",
+                f"Left out: {dict(rejects) or 'nothing'}.",
+                "Name a file that has events.",
+            )
+        frame = pd.concat(chunks, ignore_index=True)
+        if not frame["event_time_ms"].is_monotonic_increasing:
+            frame = frame.sort_values("event_time_ms", kind="stable", ignore_index=True)
+        return frame
+
+    def _add(self, path: Path, format: str | None) -> None:
+        if format is not None:
+            metadata = is_metadata(path)
+            if metadata is not None and metadata.family == FORMATS[format].family:
+                self._metadata.append((path, metadata))
+            else:
+                self._events.append((path, FORMATS[format]))
+            return
+        name = detect(path)
+        if name in METADATA:
+            self._metadata.append((path, METADATA[name]))
+        else:
+            self._events.append((path, FORMATS[name]))
+
+    def _read_metadata(self) -> dict[str, Catalog]:
+        if self._catalogs is None:
+            rejects: Counter[str] = Counter()
+            frames: dict[str, list[pd.DataFrame]] = {}
+            for path, form in self._metadata:
+                frames.setdefault(form.family, []).extend(self._read_one(path, form, rejects))
+            self._catalogs = {family: Catalog(parts) for family, parts in frames.items() if parts}
+            rejects["repeated item"] += sum(catalog.repeated for catalog in self._catalogs.values())
+            counts = {f"metadata: {reason}": count for reason, count in rejects.items() if count}
+            self._catalog_rejects = Counter(counts)
+        return self._catalogs
+
+    def _filtered(self, events: pd.DataFrame, rejects: Counter[str]) -> pd.DataFrame:
+        reason = self._wanted.left_out(events)
+        out = reason != ""
+        _count(rejects, reason[out])
+        return events[~out].reset_index(drop=True)
+
+    def _read_one(
+        self, path: Path, form: Format, rejects: Counter[str]
+    ) -> Generator[pd.DataFrame, None, None]:
+        convert = form.converter()
+        if form.parquet:
+            for chunk in parquet_chunks(path, form):
+                yield self._convert(path, form, convert, chunk, rejects)
+            return
+        with open_file(path) as file:
+            lines = WholeLines(file)
+            chunks = (
+                line_chunks(form, form.parse, lines, block_bytes=BLOCK_BYTES)
+                if form.parse
+                else delimited_chunks(
+                    path,
+                    form,
+                    lines,
+                    block_bytes=BLOCK_BYTES,
+                    skip=self._skip,
+                    rejects=rejects,
+                    dead_letter=self.dead_letter,
+                )
+            )
+            with closing(chunks):
+                for chunk in chunks:
+                    yield self._convert(path, form, convert, chunk, rejects)
+        if lines.cut_off is not None:
+            if not self._skip:
+                raise cut_off(path, lines.lines + 1, lines.cut_off)
+            rejects["file is cut off"] += 1
+
+    def _convert(
+        self, path: Path, form: Format, convert: Convert, chunk: Chunk, rejects: Counter[str]
+    ) -> pd.DataFrame:
+        converted = convert(chunk.rows)
+        beyond = beyond_the_schema(converted.events)
+        if all(map(no_reason, (chunk.broken, converted.broken, converted.left_out, beyond))):
+            return converted.events
+        left_out = (converted.left_out != "") & (chunk.broken == "")
+        reason = converted.broken.where(converted.broken != "", beyond)
+        reason = chunk.broken.where(chunk.broken != "", reason)
+        broken = (reason != "") & ~left_out
+        if broken.any() and not self._skip:
+            row = int(broken.to_numpy().argmax())
+            line, text = chunk.line_of(row)
+            raise broken_line(path, form, line, reason.iloc[row], text.decode("utf-8", "replace"))
+        if self.dead_letter is not None:
+            for row in broken.to_numpy().nonzero()[0].tolist():
+                line, text = chunk.line_of(row)
+                self.dead_letter(path, line, reason.iloc[row], text)
+        _count(rejects, converted.left_out[left_out])
+        _count(rejects, reason[broken])
+        return converted.events[~(left_out | broken)].reset_index(drop=True)
+
+
+def _count(rejects: Counter[str], reasons: pd.Series[str]) -> None:
+    for name, count in reasons.value_counts().items():
+        rejects[str(name)] += int(count)

@@ -1,0 +1,1 @@
+"""`nextclick dlq replay`."""

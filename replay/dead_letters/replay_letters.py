@@ -1,0 +1,235 @@
+"""Sends dead letters to `events` again, each once: those that are events now.
+
+A letter that would be rejected again is not sent, so that none goes round forever. The key is the
+one it had. Before a batch is sent it is written down, with the ends of `events`; if the process dies,
+the next replay looks in `events`, from there on, for what the batch has left, by its headers.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer
+
+from model.errors import NextclickError
+from replay.dead_letters.replayed import LetterMemory, Sending
+from stream.events import RejectedEvent, decode_event, message_time_ms
+from stream.kafka.dead_letter_reader import Letter, bounds, letters, records, unreadable
+from stream.logs import escaped
+from stream.settings import Settings
+
+BATCH_LETTERS = 500
+FLUSH_TIMEOUT_S = 150.0
+LETTER_HEADER, ORIGIN_HEADER = "dead_letter", "origin"
+CUT = "cut"
+Place = tuple[int, int]
+
+
+@dataclass
+class LetterReport:
+    """What became of the letters: `sent` (or to be sent), by reason those that are `still_bad`."""
+
+    sent: int = 0
+    done_before: int = 0
+    repeated: int = 0
+    given_up: int = 0
+    still_bad: Counter[str] = field(default_factory=Counter)
+
+
+@dataclass(frozen=True)
+class _Ready:
+    letter: Letter
+    key: bytes | None
+    value: bytes
+    event_time_ms: int
+
+
+def shown_text(value: bytes | None) -> str:
+    """Bytes as text for people and for corrections: what is not UTF-8 and what controls is escaped."""
+    return escaped((value or b"").decode(errors="backslashreplace"))
+
+
+def read_corrections(path: Path) -> dict[Place, tuple[str, str]]:
+    """The letters of a file that `nextclick dlq show --json` has written: place → key and value.
+
+    Raises NextclickError where it is none.
+    """
+    try:
+        found = json.loads(path.read_text())["letters"]
+        return {
+            (int(row["partition"]), int(row["offset"])): (str(row["key"]), str(row["value"])) for row in found
+        }
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise NextclickError(
+            f"{path} has no corrected letters: {type(error).__name__}: {error}",
+            "Nothing was sent.",
+            "Write it with `nextclick dlq show --json`, and edit keys and values in it.",
+        ) from error
+
+
+def replay_letters(
+    settings: Settings,
+    *,
+    reasons: Sequence[str] = (),
+    corrections: Mapping[Place, tuple[str, str]] | None = None,
+    dry_run: bool = False,
+    give_up: bool = False,
+    now_s: Callable[[], float] = time.time,
+) -> LetterReport:
+    """Send every letter of these reasons (none: of all) that is an event now, or as corrected.
+
+    `give_up` lets those that are still bad be for good. Raises NextclickError when the brokers
+    do not answer or take an event; what was sent until then is remembered.
+    """
+    report = LetterReport()
+    found = list(letters(settings))
+    memory = LetterMemory(settings)
+    try:
+        memory.load(found)
+        _resume(settings, memory)
+        origins = {letter.origin for letter in found if memory.is_done(letter)}
+        ready: list[_Ready] = []
+        for letter in found:
+            if reasons and letter.reason not in reasons:
+                continue
+            if memory.is_done(letter):
+                report.done_before += 1
+                continue
+            if letter.origin in origins:
+                # Rejected once, written twice: the worker was killed in between.
+                report.repeated += 1
+                memory.of(letter.partition).settle([letter.offset])
+                continue
+            try:
+                event = _ready(letter, (corrections or {}).get(letter.place), settings, now_s())
+            except RejectedEvent as rejected:
+                report.still_bad[rejected.reason] += 1
+                if give_up:
+                    report.given_up += 1
+                    memory.of(letter.partition).settle([letter.offset])
+                continue
+            origins.add(letter.origin)
+            ready.append(event)
+        report.sent = len(ready)
+        if not dry_run:
+            _send(settings, memory, ready)
+    finally:
+        memory.close()
+    return report
+
+
+def _ready(letter: Letter, correction: tuple[str, str] | None, settings: Settings, now_s: float) -> _Ready:
+    """The record to be sent. Raises RejectedEvent where it would be rejected again."""
+    key, value = letter.key, letter.value or b""
+    if correction is not None and correction != (shown_text(key), shown_text(value)):
+        key, value = correction[0].encode() or None, correction[1].encode()
+    elif letter.is_cut:
+        raise RejectedEvent(CUT)
+    event = decode_event(value, key)
+    if event.event_time_ms > (now_s + settings.max_future_s) * 1000:
+        raise RejectedEvent("future")
+    return _Ready(letter, key, value, event.event_time_ms)
+
+
+def _send(settings: Settings, memory: LetterMemory, ready: list[_Ready]) -> None:
+    """Send in batches, each remembered before and after."""
+    producer = Producer(settings.producer_config())
+    errors: list[KafkaError] = []
+
+    def delivered(error: KafkaError | None, _: Message) -> None:
+        if error is not None:
+            errors.append(error)
+
+    for start in range(0, len(ready), BATCH_LETTERS):
+        batch = ready[start : start + BATCH_LETTERS]
+        ends = _ends(settings)
+        by_partition: dict[int, list[int]] = {}
+        for event in batch:
+            by_partition.setdefault(event.letter.partition, []).append(event.letter.offset)
+        for number, offsets in by_partition.items():
+            memory.of(number).sending = Sending(offsets, ends)
+        memory.save()
+        for event in batch:
+            letter = event.letter
+            producer.produce(
+                settings.events_topic,
+                event.value,
+                event.key,
+                timestamp=message_time_ms(event.event_time_ms),
+                headers=[
+                    (LETTER_HEADER, _name(settings, letter.partition, letter.offset)),
+                    (ORIGIN_HEADER, letter.origin.encode()),
+                ],
+                on_delivery=delivered,
+            )
+        left = producer.flush(FLUSH_TIMEOUT_S)
+        if left or errors:
+            raise NextclickError(
+                f"dead letters were not delivered: {errors[0].str() if errors else 'no answer'}",
+                "What was delivered is found out when they are replayed again; nothing is sent twice.",
+                "Look at the brokers, then replay again.",
+            )
+        for number, offsets in by_partition.items():
+            memory.of(number).settle(offsets)
+            memory.of(number).sending = None
+    memory.save()
+
+
+def _name(settings: Settings, partition: int, offset: int) -> bytes:
+    return f"{settings.dlq_topic}-{partition}-{offset}".encode()
+
+
+def _reader(settings: Settings) -> Consumer:
+    return Consumer(
+        {
+            **settings.kafka_config(),
+            "group.id": f"{settings.group_id}-dlq-replay-read",
+            "enable.auto.commit": False,
+            "enable.partition.eof": True,
+            "auto.offset.reset": "earliest",
+        }
+    )
+
+
+def _ends(settings: Settings) -> dict[int, int]:
+    consumer = _reader(settings)
+    try:
+        return {number: high for number, (_, high) in bounds(consumer, settings.events_topic).items()}
+    except KafkaException as error:
+        raise unreadable(settings.events_topic, error.args[0].str()) from None
+    finally:
+        consumer.close()
+
+
+def _resume(settings: Settings, memory: LetterMemory) -> None:
+    """Find out which letters of unfinished batches are in `events`."""
+    unfinished = memory.unfinished()
+    if not unfinished:
+        return
+    topic = settings.events_topic
+    ends: dict[int, int] = {}
+    for sending in unfinished.values():
+        ends.update(sending.ends)
+    arrived: set[bytes] = set()
+    consumer = _reader(settings)
+    try:
+        for number, (low, high) in bounds(consumer, topic).items():
+            first = max(low, ends.get(number, 0))
+            if first < high:
+                for message in records(consumer, topic, number, first, high):
+                    headers = dict(message.headers() or [])
+                    name = headers.get(LETTER_HEADER)
+                    if isinstance(name, bytes):
+                        arrived.add(name)
+    except KafkaException as error:
+        raise unreadable(topic, error.args[0].str()) from None
+    finally:
+        consumer.close()
+    for number, sending in unfinished.items():
+        memory.of(number).settle(o for o in sending.offsets if _name(settings, number, o) in arrived)
+        memory.of(number).sending = None

@@ -1,0 +1,1 @@
+"""A log through a real worker: demo, certified lists."""

@@ -1,0 +1,1 @@
+"""`nextclick data report`."""

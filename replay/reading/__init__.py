@@ -1,0 +1,1 @@
+"""Packed files as chunks of text columns."""

@@ -1,0 +1,226 @@
+"""Delimited event files as chunks of text columns, read by pyarrow.
+
+Knows fields, quotes and headers; knows no format's meaning. Memory is bounded by blocks.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections import Counter
+from collections.abc import Callable, Generator, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import pyarrow as pa
+import pyarrow.csv
+
+from model.errors import NextclickError
+from replay.reading.format import Chunk, Format, reasons
+from replay.reading.packed_files import PlainLines, Records, WholeLines, first_line
+
+FIELDS = "wrong number of fields"
+# Is told a line that cannot be read: the file, the line from 1, the reason and what stands there.
+DeadLetter = Callable[[Path, int, str, bytes], None]
+
+
+def broken_line(path: Path, form: Format, line: int, reason: str, text: str) -> NextclickError:
+    """The error of a line that cannot be read."""
+    return NextclickError(
+        f"{path}, line {line}: {reason}: {text[:200]!r}",
+        f"It does not read as {form.name}; nothing behind it was taken.",
+        "Repair the line, or skip such lines with --on-error skip.",
+    )
+
+
+def delimited_chunks(
+    path: Path,
+    form: Format,
+    lines: WholeLines,
+    *,
+    block_bytes: int,
+    skip: bool,
+    rejects: Counter[str],
+    dead_letter: DeadLetter | None = None,
+) -> Generator[Chunk, None, None]:
+    """The file's rows. Raises NextclickError at one of too few or too many fields, unless `skip`.
+
+    Such a row is counted in `rejects` then, and given to `dead_letter`.
+    """
+    records = Records(path, form.delimiter, quoted=form.quoted)
+    try:
+        yield from _chunks(path, form, lines, records, block_bytes, skip, rejects, dead_letter)
+    finally:
+        records.close()
+
+
+def _chunks(
+    path: Path,
+    form: Format,
+    lines: WholeLines,
+    records: Records,
+    block_bytes: int,
+    skip: bool,
+    rejects: Counter[str],
+    dead_letter: DeadLetter | None,
+) -> Generator[Chunk, None, None]:
+    invalid: pa.csv.InvalidRow | None = None
+    skipped: list[int] = []
+    told = 0
+
+    def on_invalid(row: pa.csv.InvalidRow) -> str:
+        nonlocal invalid
+        if skip:
+            rejects[FIELDS] += 1
+            if dead_letter is not None:
+                skipped.append(row.number)
+            return "skip"
+        # Only a return value crosses pyarrow's boundary; the error is raised below.
+        invalid = row
+        return "error"
+
+    def line_of(record: int) -> tuple[int, bytes]:
+        # Records that were skipped stand between the rows.
+        for number in skipped:
+            if number > record:
+                break
+            record += 1
+        return records.find(record)
+
+    def bury() -> None:
+        nonlocal told
+        while dead_letter is not None and told < len(skipped):
+            line, text = records.find(skipped[told])
+            told += 1
+            dead_letter(path, line, FIELDS, text)
+
+    names = _names_in_file(path, form)
+    source = lines if form.quoted else PlainLines(lines, form.delimiter)
+    delimiter = source.delimiter if isinstance(source, PlainLines) else form.delimiter
+    # Records before the chunk, the header's included; blank lines are none.
+    before = 1 if form.header else 0
+    try:
+        for batch in _batches(form, source, delimiter, list(names.values()), block_bytes, on_invalid):
+            yield _chunk(form, batch.rename_columns(list(names)), before, line_of)
+            before += batch.num_rows
+            bury()
+        bury()
+    except (pa.ArrowInvalid, pa.ArrowKeyError) as error:
+        if invalid is not None:
+            raise broken_line(
+                path,
+                form,
+                records.find(invalid.number)[0],
+                f"{FIELDS}, {invalid.actual_columns} instead of {invalid.expected_columns}",
+                invalid.text.replace(delimiter, form.delimiter),
+            ) from None
+        if lines.cut_off is None:
+            raise NextclickError(
+                f"{path}: {error}",
+                f"It does not read as {form.name}: {form.shape!r}.",
+                "Repair the file, or name another --format.",
+            ) from None
+
+
+def open_columns(
+    path: Path, form: Format, lines: WholeLines, columns: Sequence[str], *, block_bytes: int
+) -> Iterator[pa.RecordBatch]:
+    """Some columns of the file as text, under their names in the file; rows of other fields are skipped.
+
+    Raises pa.ArrowInvalid or pa.ArrowKeyError where it does not read as its format.
+    """
+    names = _names_in_file(path, form)
+    source = lines if form.quoted else PlainLines(lines, form.delimiter)
+    delimiter = source.delimiter if isinstance(source, PlainLines) else form.delimiter
+    wanted = [names[column] for column in columns]
+    return _batches(form, source, delimiter, wanted, block_bytes, lambda row: "skip")
+
+
+def _batches(
+    form: Format,
+    source: WholeLines | PlainLines,
+    delimiter: str,
+    wanted: list[str],
+    block_bytes: int,
+    on_invalid: Callable[[pa.csv.InvalidRow], str],
+) -> Iterator[pa.RecordBatch]:
+    reader: Iterator[pa.RecordBatch] = pa.csv.open_csv(
+        pa.PythonFile(source, mode="r"),
+        read_options=pa.csv.ReadOptions(
+            use_threads=False,
+            block_size=block_bytes,
+            column_names=None if form.header else list(form.columns),
+        ),
+        parse_options=pa.csv.ParseOptions(
+            delimiter=delimiter,
+            quote_char='"' if form.quoted else False,
+            newlines_in_values=form.delimiter == ",",
+            invalid_row_handler=on_invalid,
+        ),
+        convert_options=pa.csv.ConvertOptions(
+            column_types=dict.fromkeys(wanted, pa.string()),
+            include_columns=wanted,
+            strings_can_be_null=False,
+            # Checked by row in _as_text, so that one such row can be skipped.
+            check_utf8=False,
+        ),
+    )
+    return reader
+
+
+def header_of(line: str, delimiter: str = ",") -> list[str]:
+    """The names in a header."""
+    return next(csv.reader([line], delimiter=delimiter), [])
+
+
+def _names_in_file(path: Path, form: Format) -> dict[str, str]:
+    """What each column is called in this file; without the optional ones that it has not."""
+    if not form.aliases:
+        return {name: name for name in form.columns}
+    there = header_of(first_line(path), form.delimiter)
+    names = {}
+    for name in form.columns:
+        known = form.aliases.get(name, (name,))
+        found = next((alias for alias in known if alias in there), None)
+        if found is not None or name not in form.optional:
+            names[name] = found or known[0]
+    return names
+
+
+def _chunk(
+    form: Format, batch: pa.RecordBatch, before: int, line_of: Callable[[int], tuple[int, bytes]]
+) -> Chunk:
+    rows, unreadable = _as_text(batch, form.other_encoding)
+    for name in form.columns:
+        if name not in rows:
+            rows[name] = ""
+    broken = reasons(rows.index, (pd.Series(unreadable), "not UTF-8"))
+    return Chunk(
+        rows,
+        broken,
+        lambda row: line_of(before + row + 1),
+    )
+
+
+def _as_text(batch: pa.RecordBatch, other_encoding: str | None) -> tuple[pd.DataFrame, npt.NDArray[np.bool_]]:
+    """Columns as text, and which rows were not UTF-8."""
+    unreadable = np.zeros(batch.num_rows, dtype=bool)
+    columns = {}
+    for name, column in zip(batch.schema.names, batch.columns, strict=True):
+        try:
+            column.validate(full=True)
+        except pa.ArrowInvalid:
+            values = column.cast(pa.binary()).to_pylist()
+            texts = [value.decode("utf-8", "replace") for value in values]
+            wrong = [text.encode() != value for text, value in zip(texts, values, strict=True)]
+            if other_encoding is None:
+                unreadable |= wrong
+            else:
+                texts = [
+                    value.decode(other_encoding) if other else text
+                    for text, value, other in zip(texts, values, wrong, strict=True)
+                ]
+            column = pa.array(texts, pa.string())
+        columns[name] = column
+    return pa.table(columns).to_pandas(), unreadable

@@ -1,0 +1,68 @@
+"""Event files of one record per line as chunks of text columns: each line is parsed by its format.
+
+Knows lines; knows no JSON. Memory is bounded by blocks, or by the longest line.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterator
+
+import pandas as pd
+
+from replay.reading.format import Chunk, Format, UnreadableLine
+from replay.reading.packed_files import WholeLines
+
+BOM = b"\xef\xbb\xbf"
+
+
+def line_chunks(
+    form: Format, parse: Callable[[bytes], tuple[str, ...]], lines: WholeLines, *, block_bytes: int
+) -> Generator[Chunk, None, None]:
+    """The file's rows; blank lines are none. A line that cannot be parsed is a broken row."""
+    before = 0
+    for block in _blocks_of_lines(lines, block_bytes):
+        found = block.split(b"\n")
+        if found[-1] == b"":
+            del found[-1]
+        if not before and found:
+            found[0] = found[0].removeprefix(BOM)
+        yield _chunk(form, parse, found, before)
+        before += len(found)
+
+
+def _blocks_of_lines(lines: WholeLines, block_bytes: int) -> Iterator[bytes]:
+    """Blocks that end with a line end, but for the last."""
+    parts: list[bytes] = []
+    while block := lines.read(block_bytes):
+        parts.append(block)
+        if block.endswith(b"\n"):
+            yield b"".join(parts)
+            parts.clear()
+    if parts:
+        yield b"".join(parts)
+
+
+def _chunk(form: Format, parse: Callable[[bytes], tuple[str, ...]], found: list[bytes], before: int) -> Chunk:
+    nothing = ("",) * len(form.columns)
+    numbers, texts, rows, broken = [], [], [], []
+    for number, line in enumerate(found, before + 1):
+        if not line or line.isspace():
+            continue
+        reason = ""
+        try:
+            row = parse(line)
+        except UnreadableLine as unreadable:
+            row, reason = nothing, str(unreadable)
+        numbers.append(number)
+        texts.append(line)
+        rows.append(row)
+        broken.append(reason)
+    columns = zip(*rows, strict=True) if rows else [()] * len(form.columns)
+    frame = pd.DataFrame(
+        {name: pd.Series(column, dtype="str") for name, column in zip(form.columns, columns, strict=True)}
+    )
+    return Chunk(
+        frame,
+        pd.Series(broken, index=frame.index, dtype="str"),
+        lambda row: (numbers[row], texts[row]),
+    )

@@ -1,0 +1,101 @@
+"""Parquet files as chunks of text columns, read by row groups: never the whole file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from model.errors import NextclickError
+from replay.reading.format import LEAST_MS, MILLISECONDS, Chunk, Format, reasons
+
+MAGIC = b"PAR1"
+BATCH_ROWS = 65_536
+NOTHING = ""
+
+
+def is_parquet(path: Path) -> bool:
+    """Whether a file begins as Parquet does; a file that cannot be opened does not."""
+    try:
+        with path.open("rb") as file:
+            return file.read(4) == MAGIC
+    except OSError:
+        return False
+
+
+def parquet_names(path: Path) -> list[str]:
+    """The names of its columns. Raises NextclickError when it is cut off or damaged."""
+    with _open(path) as file:
+        return list(file.schema_arrow.names)
+
+
+def parquet_chunks(path: Path, form: Format) -> Iterator[Chunk]:
+    """The file's rows, counted from 1 as lines are; missing values are "".
+
+    Raises NextclickError when it is damaged, or when a column is no text, number or time.
+    """
+    with _open(path) as file:
+        there = file.schema_arrow.names
+        names = {
+            role: next((name for name in form.aliases.get(role, (role,)) if name in there), None)
+            for role in form.columns
+        }
+        before = 0
+        try:
+            wanted = [name for name in names.values() if name is not None]
+            for batch in file.iter_batches(batch_size=BATCH_ROWS, columns=wanted):
+                columns = {
+                    role: _as_text(batch.column(name), name) if name is not None else _nothing(len(batch))
+                    for role, name in names.items()
+                }
+                yield _chunk(pa.table(columns).to_pandas(), before)
+                before += len(batch)
+        except (pa.ArrowInvalid, pa.ArrowNotImplementedError, OSError) as error:
+            raise NextclickError(
+                f"{path}, row {before + 1}: {error}",
+                "It cannot be read from here on.",
+                "Fetch the file again, or name columns of texts, numbers and times with --columns.",
+            ) from None
+
+
+def _open(path: Path) -> pq.ParquetFile:
+    try:
+        return pq.ParquetFile(path)
+    except (pa.ArrowInvalid, OSError) as error:
+        raise NextclickError(
+            f"{path} does not read as Parquet: {error}",
+            "It is cut off, damaged, or something else.",
+            "Fetch the file again.",
+        ) from None
+
+
+def _chunk(rows: pd.DataFrame, before: int) -> Chunk:
+    return Chunk(
+        rows,
+        reasons(rows.index),
+        lambda row: (before + row + 1, ",".join(str(value) for value in rows.iloc[row]).encode()),
+    )
+
+
+def _as_text(column: pa.Array, name: str) -> pa.Array:
+    if pa.types.is_dictionary(column.type):
+        column = column.dictionary_decode()
+    if pa.types.is_timestamp(column.type):
+        # Without a zone it is UTC. Below a millisecond nothing counts.
+        column = column.cast(pa.timestamp("ms", column.type.tz), safe=False).cast(pa.int64())
+        milliseconds = True
+    else:
+        milliseconds = name.endswith(MILLISECONDS) and pa.types.is_integer(column.type)
+    least = pc.min(column).as_py() if milliseconds else None
+    if least is not None and least < LEAST_MS:
+        # As numbers they would be taken for seconds.
+        column = column.cast(pa.int64()).cast(pa.timestamp("ms"))
+    return pc.fill_null(column.cast(pa.string()), NOTHING)
+
+
+def _nothing(rows: int) -> pa.Array:
+    return pa.repeat(pa.scalar(NOTHING), rows)

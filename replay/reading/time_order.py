@@ -1,0 +1,67 @@
+"""Whether a file's times never fall, by their texts alone: much sooner than by reading its events.
+
+Texts of one shape sort as the times that they say. Rows that are no events are looked at, too: where
+all ascend, those that are taken do.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from replay.reading.delimited import open_columns
+from replay.reading.format import Format
+from replay.reading.packed_files import WholeLines, open_file
+
+
+@dataclass(frozen=True)
+class Span:
+    """The first and the last text of a file; both "" without rows."""
+
+    first: str = ""
+    last: str = ""
+
+
+def ascending_span(path: Path, form: Format, *, block_bytes: int) -> Span | None:
+    """The span of a file whose times never fall; None where they do, or where the texts do not tell.
+
+    Raises NextclickError when the file cannot be opened.
+    """
+    if form.time_shape is None or form.parquet or form.parse is not None:
+        return None
+    column, shape = form.time_shape
+    first = last = ""
+    with open_file(path) as file:
+        try:
+            for batch in open_columns(path, form, WholeLines(file), [column], block_bytes=block_bytes):
+                texts = batch.column(0)
+                if not len(texts):
+                    continue
+                if not _have_shape(texts, shape) or texts[0].as_py() < last:
+                    return None
+                if pc.any(pc.less(texts.slice(1), texts.slice(0, len(texts) - 1))).as_py():
+                    return None
+                first, last = first or texts[0].as_py(), texts[-1].as_py()
+        except (pa.ArrowInvalid, pa.ArrowKeyError, UnicodeDecodeError):
+            # What is wrong is told by whoever reads the events.
+            return None
+    return Span(first, last)
+
+
+def _have_shape(texts: pa.StringArray, shape: str) -> bool:
+    """Whether every text is as long as the shape and has its characters, or digits no greater than its."""
+    lengths = pc.binary_length(texts)
+    if pc.min_max(lengths).as_py() != {"min": len(shape), "max": len(shape)}:
+        return False
+    _, offsets, data = texts.buffers()
+    start = np.frombuffer(offsets, np.int32)[texts.offset]
+    characters: npt.NDArray[np.uint8] = np.frombuffer(data, np.uint8)[start : start + len(texts) * len(shape)]
+    rows = characters.reshape(len(texts), len(shape))
+    most = np.frombuffer(shape.encode(), np.uint8)
+    least = np.array([ord("0") if character.isdigit() else ord(character) for character in shape], np.uint8)
+    return bool(((rows >= least) & (rows <= most)).all())

@@ -1,0 +1,1 @@
+"""A log into Kafka, in order, at a pace."""

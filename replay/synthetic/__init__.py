@@ -1,0 +1,1 @@
+"""Shoppers with a known best list."""

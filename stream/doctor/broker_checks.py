@@ -1,0 +1,221 @@
+"""What can be found out about the brokers, the topics and the group without changing anything."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from confluent_kafka import (
+    ConsumerGroupState,
+    ConsumerGroupTopicPartitions,
+    KafkaError,
+    KafkaException,
+    TopicPartition,
+)
+from confluent_kafka.admin import (  # type: ignore[attr-defined]
+    AdminClient,
+    ConfigResource,
+    OffsetSpec,
+    ResourceType,
+)
+
+from model.errors import NextclickError
+from stream.doctor.check_result import Finding, Verdict, failed
+from stream.kafka.connection import ANSWER_TIMEOUT_S, RESULT_TIMEOUT_S
+from stream.kafka.topic_check import MIN_MESSAGE_BYTES, differences, is_refused
+from stream.settings import Settings
+
+REACH_TIMEOUT_S = 10.0
+# Written by brokers, with their clock: the only stamps of theirs that can be read without writing.
+COMMITS_TOPIC = "__consumer_offsets"
+EARLIEST: Any = OffsetSpec.earliest()  # type: ignore[no-untyped-call]
+LATEST: Any = OffsetSpec.latest()  # type: ignore[no-untyped-call]
+NEWEST: Any = OffsetSpec.max_timestamp()  # type: ignore[no-untyped-call]
+SKEW_WARN_S, SKEW_FAIL_S = 2.0, 60.0
+
+
+class BrokerChecks:
+    """Examines the brokers that the settings name, with a client of its own.
+
+    `newest_event_ms` is the newest event time in `events`, once `run` has asked for it.
+    """
+
+    def __init__(self, settings: Settings, now_s: Callable[[], float] = time.time) -> None:
+        self._settings = settings
+        self._now_s = now_s
+        self._errors: list[KafkaError] = []
+        config: dict[str, Any] = {**settings.kafka_config(), "log_level": 0, "error_cb": self._errors.append}
+        self._admin = AdminClient(config)
+        self.newest_event_ms: int | None = None
+
+    def run(self) -> Iterator[Finding]:
+        """The findings, as they come; without a broker only that there is none."""
+        reached, cluster = self._reach()
+        yield from reached
+        if cluster is None:
+            yield Finding("topics, group, clock", "SKIP", "no broker answered")
+            return
+        yield self._brokers(cluster)
+        checks = (self._topics, self._message_size, self._group, self._lag, self._events, self._clock)
+        for check in checks:
+            name = check.__name__.strip("_").replace("_", " ")
+            try:
+                yield from check(cluster)
+            except KafkaException as error:
+                problem: KafkaError = error.args[0]
+                if is_refused(problem):
+                    remedy = "give this client the right to describe it (an ACL), or ignore this row"
+                    yield Finding(name, "SKIP", f"not allowed: {problem.str()}", remedy)
+                else:
+                    yield Finding(name, "FAIL", problem.str(), "look at the brokers")
+            except NextclickError as error:
+                yield failed(name, error)
+
+    def _reach(self) -> tuple[list[Finding], Any]:
+        address = self._settings.bootstrap_servers
+        try:
+            cluster = self._admin.list_topics(timeout=REACH_TIMEOUT_S)
+        except KafkaException as error:
+            self._admin.poll(0)
+            refused = [problem for problem in self._errors if is_refused(problem)]
+            if refused:
+                remedy = "name the right security_protocol, user, password and certificates"
+                return [
+                    Finding("broker", "PASS", f"{address} answers"),
+                    Finding("authentication", "FAIL", refused[-1].str(), remedy),
+                ], None
+            remedy = "start Kafka, or name it: --bootstrap-servers, NEXTCLICK_BOOTSTRAP_SERVERS"
+            found = f"{address} does not answer in {REACH_TIMEOUT_S:.0f} s: {error.args[0].str()}"
+            return [Finding("broker", "FAIL", found, remedy)], None
+        protocol = self._settings.kafka_config().get("security.protocol", "PLAINTEXT")
+        mechanism = self._settings.kafka_config().get("sasl.mechanism") or "no user"
+        return [
+            Finding("broker", "PASS", f"{address} answers, {len(cluster.brokers)} in the cluster"),
+            Finding("authentication", "PASS", f"{protocol}, {mechanism}"),
+        ], cluster
+
+    def _brokers(self, cluster: Any) -> Finding:
+        wanted = self._settings.replication_factor
+        if len(cluster.brokers) < wanted:
+            found = f"{len(cluster.brokers)} brokers for a replication_factor of {wanted}"
+            return Finding("replication", "FAIL", found, "start the other brokers, or lower the factor")
+        if wanted == 1:
+            remedy = "in production 3: NEXTCLICK_REPLICATION_FACTOR, and min.insync.replicas=2"
+            return Finding(
+                "replication", "WARN", "one copy of every record: its disk is all there is", remedy
+            )
+        return Finding("replication", "PASS", f"{wanted} copies, {len(cluster.brokers)} brokers")
+
+    def _topics(self, cluster: Any) -> Iterator[Finding]:
+        found = differences(self._admin, self._settings)
+        for row in found:
+            text = f"{row.topic}: {row.setting} is {row.has}, not {row.wanted}"
+            yield Finding("topics", "FAIL" if row.stops else "WARN", text, row.remedy)
+        if not found:
+            yield Finding("topics", "PASS", "all four as they have to be; events are kept forever")
+        counts = {
+            name: len(cluster.topics[name].partitions)
+            for name in (self._settings.events_topic, self._settings.recommendations_topic)
+            if name in cluster.topics
+        }
+        if len(counts) == 2:
+            alike = len(set(counts.values())) == 1
+            text = ", ".join(f"{name} {count}" for name, count in counts.items())
+            remedy = "" if alike else "make one of them anew: a session's events and lists share a number"
+            yield Finding("co-partitioning", "PASS" if alike else "FAIL", f"partitions: {text}", remedy)
+
+    def _message_size(self, cluster: Any) -> Iterator[Finding]:
+        broker = str(next(iter(cluster.brokers)))
+        resource = ConfigResource(ResourceType.BROKER, broker)
+        (answer,) = self._admin.describe_configs([resource], request_timeout=ANSWER_TIMEOUT_S).values()
+        largest = int(answer.result(timeout=RESULT_TIMEOUT_S)["message.max.bytes"].value)
+        if largest < MIN_MESSAGE_BYTES:
+            remedy = f"message.max.bytes={MIN_MESSAGE_BYTES} or more on the brokers"
+            yield Finding("message size", "WARN", f"message.max.bytes is {largest:,}", remedy)
+        else:
+            yield Finding("message size", "PASS", f"message.max.bytes is {largest:,}")
+
+    def _group(self, cluster: Any) -> Iterator[Finding]:
+        group = self._settings.group_id
+        (answer,) = self._admin.describe_consumer_groups([group], request_timeout=ANSWER_TIMEOUT_S).values()
+        described = answer.result(timeout=RESULT_TIMEOUT_S)
+        members = len(described.members)
+        state = described.state.name.lower()
+        if described.state == ConsumerGroupState.STABLE:
+            names = ", ".join(sorted(str(m.group_instance_id or m.client_id) for m in described.members))
+            yield Finding("group", "PASS", f"{group} is stable, {members} workers: {names}")
+        elif members:
+            remedy = "look again in a minute; if it stays, look at the workers' logs"
+            yield Finding("group", "WARN", f"{group} is {state}, {members} workers", remedy)
+        else:
+            yield Finding("group", "WARN", f"{group} has no worker", "start one: nextclick worker")
+
+    def _lag(self, cluster: Any) -> Iterator[Finding]:
+        topic, group = self._settings.events_topic, self._settings.group_id
+        if topic not in cluster.topics:
+            return
+        places = [TopicPartition(topic, number) for number in cluster.topics[topic].partitions]
+        asked = ConsumerGroupTopicPartitions(group, places)
+        (answer,) = self._admin.list_consumer_group_offsets(
+            [asked], request_timeout=ANSWER_TIMEOUT_S
+        ).values()
+        offsets = {tp.partition: tp.offset for tp in answer.result(timeout=RESULT_TIMEOUT_S).topic_partitions}
+        first = self._offsets(places, EARLIEST)
+        last = self._offsets(places, LATEST)
+        lost = sorted(n for n, offset in offsets.items() if 0 <= offset < first[n].offset)
+        lag = sum(last[n].offset - max(offsets.get(n, 0), first[n].offset) for n in last)
+        beyond = sorted(n for n, offset in offsets.items() if offset > last[n].offset)
+        if beyond:
+            remedy = "the topic was made anew: begin anew, too (another NEXTCLICK_GROUP_ID and --state-dir)"
+            yield Finding("lag", "FAIL", f"{group} has committed past the end of partitions {beyond}", remedy)
+        elif lost:
+            remedy = "kafka-configs.sh retention.ms=-1 for events; what is gone is gone"
+            yield Finding(
+                "lag", "FAIL", f"unread events of partitions {lost} are no longer in the log", remedy
+            )
+        elif lag and not any(offset >= 0 for offset in offsets.values()):
+            yield Finding("lag", "WARN", f"{lag:,} events, and {group} has never committed", "start a worker")
+        else:
+            remedy = "if it grows: more workers, see the runbook" if lag else ""
+            yield Finding("lag", "PASS", f"{lag:,} events", remedy)
+
+    def _offsets(self, places: list[TopicPartition], spec: Any) -> dict[int, Any]:
+        asked = self._admin.list_offsets(dict.fromkeys(places, spec), request_timeout=ANSWER_TIMEOUT_S)
+        return {tp.partition: answer.result(timeout=RESULT_TIMEOUT_S) for tp, answer in asked.items()}
+
+    def _events(self, cluster: Any) -> Iterator[Finding]:
+        topic = self._settings.events_topic
+        if topic not in cluster.topics:
+            return
+        places = [TopicPartition(topic, number) for number in cluster.topics[topic].partitions]
+        newest_ms = max(found.timestamp for found in self._offsets(places, NEWEST).values())
+        if newest_ms < 0:
+            yield Finding("events", "WARN", "the topic is empty", "nextclick replay, or your own producer")
+            return
+        self.newest_event_ms = newest_ms
+        ahead_s = newest_ms / 1000 - self._now_s()
+        if ahead_s > self._settings.max_future_s:
+            remedy = "look at the producers' clocks and units (milliseconds); see nextclick dlq show"
+            yield Finding("events", "WARN", f"the newest is {ahead_s:,.0f} s ahead of this clock", remedy)
+        else:
+            yield Finding("events", "PASS", f"the newest is {-ahead_s:,.0f} s old by this clock")
+
+    def _clock(self, cluster: Any) -> Iterator[Finding]:
+        """Stamps of the future say that this clock is behind; of the past they may just be old."""
+        if COMMITS_TOPIC not in cluster.topics:
+            yield Finding("clock", "SKIP", "no group has committed yet: no stamp of the brokers to compare")
+            return
+        places = [TopicPartition(COMMITS_TOPIC, n) for n in cluster.topics[COMMITS_TOPIC].partitions]
+        newest_ms = max(found.timestamp for found in self._offsets(places, NEWEST).values())
+        if newest_ms < 0:
+            yield Finding("clock", "SKIP", "the brokers keep no commit: no stamp of theirs to compare")
+            return
+        ahead_s = newest_ms / 1000 - self._now_s()
+        if ahead_s > SKEW_WARN_S:
+            text = f"this clock is at least {ahead_s:,.1f} s behind the brokers'"
+            verdict: Verdict = "FAIL" if ahead_s > SKEW_FAIL_S else "WARN"
+            yield Finding("clock", verdict, text, "let NTP set both clocks")
+        else:
+            text = f"not behind the brokers', whose newest stamp is {max(0.0, -ahead_s):,.1f} s old"
+            yield Finding("clock", "PASS", text)

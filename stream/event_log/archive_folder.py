@@ -1,0 +1,158 @@
+"""The folder of an archive: Parquet parts of `events`, and which offsets they hold.
+
+`partition=P/FIRST-END.parquet` holds the records of partition P in [FIRST, END), by offset;
+parts follow one another without gap or overlap. Names are the truth of how far a partition
+is archived: a part gets its name only when it is whole and durable, and only if it begins
+where the newest one ends. Knows no Kafka.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import re
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+
+from model.durable import replace_durably, sync_folder
+from model.errors import NextclickError
+from stream.failpoints import reach
+
+NAME = re.compile(r"(\d{20})-(\d{20})\.parquet")
+PARTITION = re.compile(r"partition=(\d+)")
+UNFINISHED = ".unfinished"
+LOCK = ".lock"
+TOPIC = "topic.json"
+# The lock is held for as long as it takes to give a name; longer, its holder hangs.
+LOCK_TIMEOUT_S = 60.0
+LOCK_POLL_S = 0.02
+
+
+@dataclass(frozen=True, order=True)
+class Part:
+    """One file with the records of one partition in [first, end)."""
+
+    partition: int
+    first: int
+    end: int
+    path: Path
+
+
+class ArchiveFolder:
+    """An archive on disk. Several processes may write it: a lock and the names keep them apart."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def partitions(self) -> list[int]:
+        """The partitions that have a folder. Raises NextclickError when there is no archive."""
+        try:
+            found = [PARTITION.fullmatch(path.name) for path in self.root.iterdir()]
+        except OSError as error:
+            raise NextclickError(
+                f"the archive {self.root} cannot be read: {error.strerror}",
+                "No event was read.",
+                "Name the folder that `nextclick archive --folder` writes.",
+            ) from None
+        return sorted(int(name[1]) for name in found if name)
+
+    def parts(self, partition: int) -> list[Part]:
+        """The parts of a partition in order. Raises NextclickError where they leave a gap or overlap."""
+        folder = self._folder(partition)
+        names = [(path, NAME.fullmatch(path.name)) for path in (folder.iterdir() if folder.is_dir() else ())]
+        parts = sorted(Part(partition, int(name[1]), int(name[2]), path) for path, name in names if name)
+        for before, after in pairwise(parts):
+            if before.end != after.first:
+                kind = "a gap" if before.end < after.first else "an overlap"
+                raise NextclickError(
+                    f"the archive {folder} has {kind}: offsets {before.first} to {before.end}, "
+                    f"then {after.first} to {after.end}",
+                    "Files were removed, renamed or copied in: events would be missing or double.",
+                    "Restore the folder from a backup, or archive anew into an empty one.",
+                )
+        return parts
+
+    def end(self, partition: int) -> int | None:
+        """The offset behind the last one archived, None where there is nothing."""
+        parts = self.parts(partition)
+        return parts[-1].end if parts else None
+
+    def open_partition(self, partition: int) -> int | None:
+        """Make the partition's folder, remove what kills have left in it; → `end`."""
+        folder = self._folder(partition)
+        folder.mkdir(parents=True, exist_ok=True)
+        sync_folder(self.root)
+        with self._lock(folder):
+            for path in folder.glob(f"*{UNFINISHED}"):
+                path.unlink()
+        return self.end(partition)
+
+    def belong_to(self, topic: str, topic_id: str) -> None:
+        """Make the folder that topic's. Raises NextclickError when it is another's.
+
+        Offsets of a topic that was made anew mean other records.
+        """
+        path = self.root / TOPIC
+        with self._lock(self.root):
+            if not path.exists():
+                content = json.dumps({"topic": topic, "id": topic_id}).encode()
+                replace_durably(path, content, path.with_suffix(UNFINISHED))
+            known = json.loads(path.read_text())
+        if known != {"topic": topic, "id": topic_id}:
+            raise NextclickError(
+                f"{self.root} is the archive of {known['topic']} {known['id']}, not of {topic} {topic_id}",
+                "The topic was made anew or is another one: its offsets mean other records.",
+                "Archive it into a folder of its own: --folder.",
+            )
+
+    def unfinished(self, partition: int) -> Path:
+        """A path for a part that is being written."""
+        return self._folder(partition) / f".{os.getpid()}-{time.monotonic_ns()}{UNFINISHED}"
+
+    def publish(self, unfinished: Path, partition: int, first: int, end: int) -> Part:
+        """Name a part that is whole and durable. Raises NextclickError if it does not go on from the newest.
+
+        An archiver that was thought dead and wakes up again is refused here.
+        """
+        folder = self._folder(partition)
+        part = Part(partition, first, end, folder / f"{first:020}-{end:020}.parquet")
+        with self._lock(folder):
+            newest = self.end(partition)
+            if not unfinished.exists() or newest not in (None, first):
+                unfinished.unlink(missing_ok=True)
+                raise NextclickError(
+                    f"offsets {first} to {end} do not go on from {folder}, which ends at {newest}",
+                    "Another archiver has taken the partition over, so this one gives way; nothing is lost.",
+                    "Start it again; one folder is for one group (NEXTCLICK_GROUP_ID) of archivers.",
+                )
+            unfinished.rename(part.path)
+            reach("archive-4-named")
+            sync_folder(folder)
+        return part
+
+    def _folder(self, partition: int) -> Path:
+        return self.root / f"partition={partition}"
+
+    @contextmanager
+    def _lock(self, folder: Path) -> Iterator[None]:
+        """Alone in a folder. Raises NextclickError when another process does not leave it."""
+        deadline = time.monotonic() + LOCK_TIMEOUT_S
+        with (folder / LOCK).open("ab") as file:
+            while True:
+                try:
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    break
+                except BlockingIOError:
+                    if time.monotonic() > deadline:
+                        raise NextclickError(
+                            f"{file.name} is held by another process for {LOCK_TIMEOUT_S:.0f} s",
+                            "Another archiver hangs while it names a part.",
+                            "Look for a stopped `nextclick archive`, end it, and start this one again.",
+                        ) from None
+                time.sleep(LOCK_POLL_S)
+            yield

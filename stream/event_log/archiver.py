@@ -1,0 +1,298 @@
+"""The archiver: a consumer with a group of its own that writes `events` to an archive, once.
+
+Where a partition goes on is what the folder says, looked at again whenever the partition is
+assigned; the group's commits only show the lag. So a kill at any moment leaves whole parts
+and an unfinished file, which is removed, and the records in it are read again.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import dataclass
+from typing import Any
+
+from confluent_kafka import (
+    TIMESTAMP_NOT_AVAILABLE,
+    Consumer,
+    KafkaError,
+    KafkaException,
+    Message,
+    TopicPartition,
+)
+
+from model.errors import NextclickError
+from stream.event_log.archive_folder import ArchiveFolder
+from stream.event_log.archive_part import OpenPart, unwritable
+from stream.event_log.columns import Record
+from stream.event_log.kafka_reader import KafkaEvents
+from stream.failpoints import reach
+from stream.logs import happening
+from stream.settings import Settings
+from stream.worker.assignment import log_assigned, log_offsets, log_refused_commit, pass_or_raise
+
+BATCH_RECORDS = 10_000
+# Of all partitions together; the largest writes a row group then.
+BUFFERED_BYTES = 64 << 20
+IDLE_POLL_S = 0.5
+logger = logging.getLogger(__name__)
+
+
+@dataclass
+class ArchiveReport:
+    """What one archiver has done: in parts that are named, and records of its partitions that are not."""
+
+    events: int = 0
+    parts: int = 0
+    lag: int = 0
+
+
+class Archiver:
+    """Writes the partitions that the group gives it; one thread, which calls `run`.
+
+    A part is finished after `rotate_events` records or `rotate_s` seconds, whichever comes first.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        folder: ArchiveFolder,
+        *,
+        rotate_events: int,
+        rotate_s: float,
+        progress: Callable[[ArchiveReport], None] = lambda report: None,
+        clock_s: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._settings = settings
+        self._topic = settings.events_topic
+        self._folder = folder
+        self._rotate_events = rotate_events
+        self._rotate_s = rotate_s
+        self._progress = progress
+        self._clock_s = clock_s
+        self._positions: dict[int, int] = {}
+        self._archived: dict[int, int] = {}
+        self._parts: dict[int, OpenPart] = {}
+        self.report = ArchiveReport()
+
+    def run(self, stopping: threading.Event, *, until_end: bool = False) -> ArchiveReport:
+        """Archive until `stopping`, or until the archive holds what the log holds now.
+
+        In both cases what was read is archived before the return. Raises NextclickError when the
+        log no longer has what the archive lacks, or the disk does not take it.
+        """
+        log = self._look_at_the_log()
+        # Not before a broker has answered: it would complain until then.
+        self._consumer = Consumer(_consumer_config(self._settings))
+        try:
+            self._consumer.subscribe(
+                [self._topic], on_assign=self._assigned, on_revoke=self._revoked, on_lost=self._lost
+            )
+            while not stopping.is_set():
+                self._turn()
+                if until_end and self._reached(log):
+                    break
+            self._finish(set(self._parts))
+            self._measure()
+        finally:
+            # After an error nothing unfinished is to be named by the revocation that closing brings.
+            self._discard(set(self._parts))
+            self._consumer.close()
+        return self.report
+
+    def _look_at_the_log(self) -> dict[int, tuple[int, int]]:
+        """The log's bounds by partition, to all of which the archive must be able to go on."""
+        with closing(KafkaEvents(self._settings)) as log:
+            bounds, topic_id = log.bounds(), log.topic_id()
+        try:
+            self._folder.root.mkdir(parents=True, exist_ok=True)
+            self._folder.belong_to(self._topic, topic_id)
+        except OSError as error:
+            raise unwritable(self._folder.root, error) from None
+        for number, (low, high) in bounds.items():
+            self._start(number, self._folder.end(number), low, high)
+        return bounds
+
+    def _start(self, number: int, end: int | None, low: int, high: int) -> int:
+        """Where the archive of a partition goes on. Raises NextclickError where the log does not reach."""
+        if end is None:
+            if low:
+                logger.warning(
+                    "partition %d: the log begins at %d; what was before is not in the archive",
+                    number,
+                    low,
+                    extra=happening("events_lost", partition=number, first=0, end=low),
+                )
+            return low
+        if end < low:
+            raise self._gap(number, end, low)
+        if end > high:
+            raise NextclickError(
+                f"the archive of partition {number} ends at offset {end}, the log of {self._topic} at {high}",
+                "The topic was emptied or made anew, or the brokers lost records.",
+                "Archive the new log into a folder of its own: --folder.",
+            )
+        return end
+
+    def _gap(self, number: int, end: int, low: int) -> NextclickError:
+        return NextclickError(
+            f"offsets {end} to {low} of partition {number} of {self._topic} are neither in the archive "
+            f"{self._folder.root} nor in the log",
+            f"Retention removed {low - end:,} records before they were archived; they are lost.",
+            "Archive on into another --folder; set retention.ms=-1 on the topic and let the archiver run.",
+        )
+
+    def _turn(self) -> None:
+        """Take what there is, finish the parts that are due, say how far it is."""
+        for message in self._consumer.consume(BATCH_RECORDS, timeout=IDLE_POLL_S):
+            self._take(message)
+        while sum(part.buffered_bytes for part in self._parts.values()) > BUFFERED_BYTES:
+            max(self._parts.values(), key=lambda part: part.buffered_bytes).write_group()
+        now_s = self._clock_s()
+        self._finish({n for n, part in self._parts.items() if now_s - part.began_s >= self._rotate_s})
+        self._measure()
+        self._progress(self.report)
+
+    def _take(self, message: Message) -> None:
+        number, offset = message.partition() or 0, message.offset() or 0
+        error = message.error()
+        if error is not None and error.code() == KafkaError._AUTO_OFFSET_RESET:  # noqa: SLF001
+            low, _ = log_offsets(self._consumer, TopicPartition(self._topic, number))
+            raise self._gap(number, self._positions[number], low)
+        if error is not None and error.code() != KafkaError._PARTITION_EOF:  # noqa: SLF001
+            pass_or_raise(error, self._settings)
+            return
+        if number not in self._positions or (error is not None and offset <= self._positions[number]):
+            # Revoked in the very call that returned it; or nothing lies behind what was read.
+            return
+        part = self._parts.get(number)
+        if part is None:
+            part = OpenPart(self._folder, number, self._positions[number], self._clock_s())
+            self._parts[number] = part
+        if error is not None:
+            # The last offsets of the log hold no records (of transactions); the part covers them.
+            part.end = offset
+        else:
+            kind, timestamp_ms = message.timestamp()
+            if offset > self._positions[number]:
+                logger.info(
+                    "partition %d: offsets %d to %d hold no records",
+                    number,
+                    self._positions[number],
+                    offset,
+                    extra=happening(
+                        "offsets_empty", partition=number, first=self._positions[number], end=offset
+                    ),
+                )
+            known_ms = None if kind == TIMESTAMP_NOT_AVAILABLE else timestamp_ms
+            part.add(Record(offset, message.key(), message.value(), known_ms))
+            reach("archive-1-buffered")
+        self._positions[number] = part.end
+        if part.count >= self._rotate_events:
+            self._finish({number})
+
+    def _finish(self, numbers: set[int]) -> None:
+        """Archive the open parts of `numbers` and commit."""
+        ended: list[TopicPartition] = []
+        for number in sorted(numbers & self._parts.keys()):
+            part = self._parts[number].publish()
+            self.report.events += self._parts.pop(number).count
+            self.report.parts += 1
+            self._archived[number] = part.end
+            ended.append(TopicPartition(self._topic, number, part.end))
+        self._commit(ended)
+
+    def _commit(self, ended: list[TopicPartition]) -> None:
+        if not ended:
+            return
+        try:
+            self._consumer.commit(offsets=ended, asynchronous=True)
+        except KafkaException as error:
+            _on_commit(error.args[0], ended)
+        reach("archive-5-committed")
+
+    def _discard(self, numbers: set[int]) -> None:
+        for number in numbers & self._parts.keys():
+            self._parts.pop(number).discard()
+
+    def _measure(self) -> None:
+        """Records of these partitions that are in no named part, as of the newest fetch."""
+        self.report.lag = 0
+        for number, archived in self._archived.items():
+            place = TopicPartition(self._topic, number)
+            _, newest = self._consumer.get_watermark_offsets(place, cached=True)
+            self.report.lag += max(newest, self._positions[number]) - archived
+
+    def _reached(self, log: dict[int, tuple[int, int]]) -> bool:
+        """Whether the archive, the partitions of other archivers included, has come to the log's ends."""
+        if any(self._positions.get(number, end) < end for number, (_, end) in log.items()):
+            return False
+        self._finish({number for number in self._parts if self._archived[number] < log[number][1]})
+        return all((self._folder.end(number) or low) >= end for number, (low, end) in log.items())
+
+    def _assigned(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        """Look at the folder again: another archiver may have been there."""
+        starts: list[TopicPartition] = []
+        for number in sorted(tp.partition for tp in partitions):
+            try:
+                end = self._folder.open_partition(number)
+            except OSError as error:
+                raise unwritable(self._folder.root, error) from None
+            bounds = log_offsets(consumer, TopicPartition(self._topic, number))
+            start = self._start(number, end, *bounds)
+            self._positions[number] = self._archived[number] = start
+            starts.append(TopicPartition(self._topic, number, start))
+        if starts:
+            consumer.incremental_assign(starts)
+            log_assigned(starts)
+            self._commit([tp for tp in starts if tp.offset])
+
+    def _revoked(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        """Give the partitions up, archived as far as they were read."""
+        self._finish({tp.partition for tp in partitions})
+        self._forget(consumer, partitions)
+
+    def _lost(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        """Others have them already, and go on from the newest part: what is unfinished is theirs."""
+        self._discard({tp.partition for tp in partitions})
+        numbers = sorted(tp.partition for tp in partitions)
+        logger.warning(
+            "partitions lost after a silence: %s",
+            numbers,
+            extra=happening("partitions_lost", partitions=numbers),
+        )
+        self._forget(consumer, partitions)
+
+    def _forget(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        for tp in partitions:
+            self._positions.pop(tp.partition, None)
+            self._archived.pop(tp.partition, None)
+        consumer.incremental_unassign(partitions)
+
+
+def _on_commit(error: KafkaError | None, partitions: list[TopicPartition]) -> None:
+    if error is not None:
+        log_refused_commit(error, "only the lag is shown wrong, the archive is not affected")
+
+
+def _consumer_config(settings: Settings) -> dict[str, Any]:
+    return {
+        **settings.kafka_config(),
+        "group.id": f"{settings.group_id}-archive",
+        "group.instance.id": f"{settings.worker_id}-archive",
+        "partition.assignment.strategy": "cooperative-sticky",
+        "enable.auto.commit": False,
+        "enable.auto.offset.store": False,
+        "on_commit": _on_commit,
+        # The folder says where to go on: an offset that the log lacks is an error, not a leap.
+        "auto.offset.reset": "error",
+        "enable.partition.eof": True,
+        "session.timeout.ms": settings.session_timeout_ms,
+        "heartbeat.interval.ms": min(3_000, settings.session_timeout_ms // 3),
+        "max.poll.interval.ms": max(300_000, settings.session_timeout_ms),
+        "queued.max.messages.kbytes": 32_768,
+        "queued.min.messages": 20_000,
+    }

@@ -1,0 +1,236 @@
+"""A window of the event log, from Kafka or an archive, as a frame to learn from.
+
+A window is by event time, by offsets, or the newest events. It says which offsets it
+covers, so that what was learnt from can be named and the next window can go on from there.
+Both sources give the same window of the same records.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from model.errors import NextclickError
+from stream.event_log.archive_reader import ArchivedEvents
+from stream.event_log.columns import COLUMNS, EVENT, OPTIONAL
+from stream.event_log.kafka_reader import KafkaEvents, Ranges
+from stream.settings import Settings
+
+# As the end of a range of offsets: wherever the log ends at the time of the call.
+LOG_END = -1
+# Read back first, of each partition, when the newest events are wanted: at least so many records.
+LEAST_BACK = 1_000
+ORDER = [("event_time_ms", "ascending"), ("partition", "ascending"), ("offset", "ascending")]
+
+
+class EventSource(Protocol):
+    """What holds the events: Kafka, or an archive."""
+
+    def bounds(self) -> dict[int, tuple[int, int]]:
+        """Partition → first offset, and the one behind the last."""
+
+    def first_at(self, time_ms: int, ranges: Ranges) -> dict[int, int]:
+        """Partition → the first offset of its range with a message time from `time_ms` on, else its end."""
+
+    def read(self, ranges: Ranges, keep: Callable[[pa.Table], pa.Table]) -> Iterator[pa.Table]:
+        """The records of the ranges, in chunks of COLUMNS that went through `keep`."""
+
+    def close(self) -> None:
+        """Give up what it holds."""
+
+
+@dataclass(frozen=True)
+class EventWindow:
+    """Events of the log with the offsets they come from.
+
+    `frame` has session_id, item_id, event_time_ms and kind; user_id, price, brand, category
+    and title where any event has one; partition and offset. Rows are in event-time order,
+    equal times by partition and offset. Rows of kind session_end stand where a session was
+    ended and are no items: `Sessions` and `Vocabulary` take them as that.
+
+    `offsets` has each partition's [first, end): outside of it no event of the window lies, and
+    the next window goes on at `end`. `rejected` counts the records in there that are no events.
+    """
+
+    frame: pd.DataFrame
+    offsets: dict[int, tuple[int, int]]
+    rejected: Counter[str]
+
+
+def read_window(
+    settings: Settings,
+    *,
+    from_ms: int | None = None,
+    until_ms: int | None = None,
+    newest_events: int | None = None,
+    offsets: dict[int, tuple[int, int]] | None = None,
+    archive: Path | None = None,
+) -> EventWindow:
+    """The events from `from_ms` up to `until_ms` (event time), in `offsets`, the newest so many of them.
+
+    Every bound that is None does not bound; the log ends where it does at the call. `offsets` has
+    [first, end) by partition, others are not read; an end of LOG_END is the log's. Events further
+    ahead of the wall than `max_future_s` are rejected, as the worker does. Reads Kafka, or the
+    `archive` folder that `nextclick archive` has written; of the log no more than the window
+    asks for, as long as no message time is before its event's. Raises NextclickError when the
+    source cannot be read or lacks some of `offsets`.
+    """
+    if newest_events is not None and newest_events < 1:
+        raise ValueError(f"newest_events is {newest_events}, not at least 1")
+    if from_ms is not None and until_ms is not None and from_ms >= until_ms:
+        raise ValueError(f"the window ends at {until_ms}, not after its begin at {from_ms}")
+    latest_ms = int((time.time() + settings.max_future_s) * 1000)
+    times = _Times(from_ms, until_ms, latest_ms)
+    source: EventSource = (
+        KafkaEvents(settings) if archive is None else ArchivedEvents(archive, times.expression())
+    )
+    with closing(source):
+        ranges = _chosen(source.bounds(), offsets, archive or settings.events_topic)
+        window = _Reading(source, times)
+        if from_ms is not None:
+            first = source.first_at(from_ms, ranges)
+            ranges = {number: (first[number], end) for number, (_, end) in ranges.items()}
+        if newest_events is not None:
+            ranges = window.read_back(newest_events, ranges)
+        else:
+            window.read(ranges)
+    return window.result(ranges, newest_events)
+
+
+def _chosen(
+    bounds: dict[int, tuple[int, int]], offsets: dict[int, tuple[int, int]] | None, name: object
+) -> dict[int, tuple[int, int]]:
+    """The ranges that are asked for. Raises NextclickError where the log does not have them."""
+    if offsets is None:
+        return bounds
+    chosen: dict[int, tuple[int, int]] = {}
+    for number, (first, asked_end) in sorted(offsets.items()):
+        low, high = bounds.get(number, (0, 0))
+        end = high if asked_end == LOG_END else asked_end
+        if not low <= first <= end <= high and first != end:
+            raise NextclickError(
+                f"offsets {first} to {end} of partition {number} are asked for, {name} has {low} to {high}",
+                "The window would lack events: retention removed them, or the topic was made anew.",
+                "Read them from an archive (`nextclick archive`), or ask for offsets that are there.",
+            )
+        chosen[number] = (first, end)
+    return chosen
+
+
+@dataclass(frozen=True)
+class _Times:
+    """The times of a window, `latest_ms` being the last that is not rejected as future."""
+
+    from_ms: int | None
+    until_ms: int | None
+    latest_ms: int
+
+    def expression(self) -> pc.Expression:
+        """Which rows belong to the window, or are rejected."""
+        time_ms = pc.field("event_time_ms")
+        inside = time_ms >= (self.from_ms or 0)
+        if self.until_ms is not None:
+            inside &= time_ms < self.until_ms
+        return inside | pc.is_valid(pc.field("reason")) | (time_ms > self.latest_ms)
+
+    def keep(self, table: pa.Table) -> pa.Table:
+        """The rows of the window, and the rejected ones; what is ahead of the wall is rejected."""
+        table = table.filter(self.expression())
+        future = pc.fill_null(pc.greater(table["event_time_ms"], self.latest_ms), False)
+        if not pc.any(future).as_py():
+            return table
+        reasons = pc.if_else(future, pa.scalar("future", pa.large_string()), table["reason"])
+        column = table.schema.get_field_index("reason")
+        return table.set_column(column, COLUMNS.field("reason"), reasons)
+
+
+class _Reading:
+    """The rows of a window as they come: events within its times, and what was rejected."""
+
+    def __init__(self, source: EventSource, times: _Times) -> None:
+        self._source = source
+        self._times = times
+        self._tables = [COLUMNS.empty_table()]
+
+    def read(self, ranges: Ranges) -> None:
+        """Take the rows of more ranges in."""
+        self._tables += self._source.read(ranges, self._times.keep)
+
+    def read_back(self, wanted: int, ranges: dict[int, tuple[int, int]]) -> dict[int, tuple[int, int]]:
+        """Take in what holds the newest `wanted` events of the ranges; → the ranges that do.
+
+        Back from the end in steps that double, until there are enough of them; the oldest of the
+        newest is then the time from which on the log has to be read.
+        """
+        begins = {number: end for number, (_, end) in ranges.items()}
+        if self._times.until_ms is not None:
+            begins = self._source.first_at(self._times.until_ms, ranges)
+        self.read({number: (begins[number], end) for number, (_, end) in ranges.items()})
+        step = max(LEAST_BACK, -(-wanted // max(1, len(ranges))))
+        while len(times := self._event_times()) < wanted and any(
+            begins[n] > low for n, (low, _) in ranges.items()
+        ):
+            begins = self._read_from({n: begin - step for n, begin in begins.items()}, begins, ranges)
+            step *= 2
+        if len(times) < wanted:
+            return ranges
+        self._read_from(self._source.first_at(_oldest(times, wanted), ranges), begins, ranges)
+        # Late events that were read by now may have made the newest ones newer.
+        first = self._source.first_at(_oldest(self._event_times(), wanted), ranges)
+        return {number: (first[number], end) for number, (_, end) in ranges.items()}
+
+    def _read_from(
+        self, first: dict[int, int], begins: dict[int, int], ranges: dict[int, tuple[int, int]]
+    ) -> dict[int, int]:
+        """Read what lies between `first` and what was read from `begins` on; → where that begins now."""
+        now = {number: min(begins[number], max(first[number], low)) for number, (low, _) in ranges.items()}
+        self.read({number: (now[number], begins[number]) for number in ranges})
+        return now
+
+    def _event_times(self) -> npt.NDArray[np.int64]:
+        """The event times so far."""
+        parts = [t["event_time_ms"].filter(pc.is_null(t["reason"])).to_numpy() for t in self._tables]
+        return np.concatenate(parts)
+
+    def result(self, ranges: dict[int, tuple[int, int]], newest: int | None) -> EventWindow:
+        """The rows in `ranges` as a window, the newest so many of them."""
+        table = pa.concat_tables(self._tables)
+        self._tables.clear()
+        if newest is not None:
+            table = table.filter(_within(table, ranges))
+        is_event = pc.is_null(table["reason"])
+        counts = table["reason"].filter(pc.invert(is_event)).value_counts().to_pylist()
+        columns = [*EVENT, "partition", "offset"]
+        if not pc.all(is_event).as_py():
+            table = table.filter(is_event)
+        table = table.select(
+            [name for name in columns if name not in OPTIONAL or table[name].null_count < len(table)]
+        )
+        order = pc.sort_indices(table, sort_keys=ORDER)
+        table = table.take(order if newest is None else order[-newest:])
+        rejected = Counter({row["values"]: row["counts"] for row in counts})
+        return EventWindow(table.to_pandas(split_blocks=True, self_destruct=True), dict(ranges), rejected)
+
+
+def _oldest(times_ms: npt.NDArray[np.int64], wanted: int) -> int:
+    """The time of the oldest of the newest `wanted`."""
+    return int(np.partition(times_ms, -wanted)[-wanted])
+
+
+def _within(table: pa.Table, ranges: Ranges) -> pa.Array:
+    """Which rows lie in the ranges."""
+    firsts = np.zeros(max(ranges, default=0) + 1, np.int64)
+    for number, (first, _) in ranges.items():
+        firsts[number] = first
+    return pa.array(table["offset"].to_numpy() >= firsts[table["partition"].to_numpy()])

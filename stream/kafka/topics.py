@@ -1,0 +1,111 @@
+"""The four topics: created where missing, verified where present.
+
+Knows their names, partition counts and retention; produces and consumes nothing. A wrong
+partition count is an error before anything is consumed, since `events` and
+`recommendations` must place a session alike.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+
+from confluent_kafka import KafkaError, KafkaException
+from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]
+
+from model.errors import NextclickError
+from stream.kafka.connection import ANSWER_TIMEOUT_S, RESULT_TIMEOUT_S, metadata, remedy_for
+from stream.settings import Settings
+
+DAY_MS = 86_400_000
+
+
+@dataclass(frozen=True)
+class TopicPlan:
+    """What one topic has to look like."""
+
+    name: str
+    partitions: int
+    exact: bool = True
+    config: dict[str, str] = field(default_factory=dict)
+
+
+def plans(settings: Settings) -> list[TopicPlan]:
+    """The topics of design: events, recommendations, models, dead letters.
+
+    Kafka ages a record by its message timestamp, which in `events` is the event time: with
+    the 7-day default a replayed log of 2014 would be deleted within minutes.
+    """
+    return [
+        TopicPlan(settings.events_topic, settings.partitions, config={"retention.ms": "-1"}),
+        TopicPlan(
+            settings.recommendations_topic, settings.partitions, config={"retention.ms": str(7 * DAY_MS)}
+        ),
+        TopicPlan(settings.models_topic, 1, exact=False, config={"cleanup.policy": "compact"}),
+        TopicPlan(settings.dlq_topic, 1, exact=False, config={"retention.ms": str(30 * DAY_MS)}),
+    ]
+
+
+def partition_counts(admin: AdminClient, settings: Settings) -> dict[str, int]:
+    """Partitions by topic name, as the brokers have them. Raises NextclickError without a broker."""
+    topics = metadata(admin, settings).topics
+    return {name: len(topic.partitions) for name, topic in topics.items() if topic.error is None}
+
+
+def ensure_topics(settings: Settings, *, create: bool = True) -> dict[str, int]:
+    """Create the missing topics, verify all, and return their partition counts.
+
+    Raises NextclickError when no broker answers, a topic cannot be made, or `events` and
+    `recommendations` differ in partitions or from the settings.
+    """
+    quiet = {**settings.kafka_config(), "log_level": 0}
+    admin = AdminClient(quiet)
+    present = partition_counts(admin, settings)
+    wanted = plans(settings)
+    missing = [plan for plan in wanted if plan.name not in present]
+    if missing and create:
+        _create(admin, missing, settings)
+        # A broker may answer for a while as if it had not heard of them.
+        deadline = time.monotonic() + ANSWER_TIMEOUT_S
+        present = partition_counts(admin, settings)
+        while any(not present.get(plan.name) for plan in missing) and time.monotonic() < deadline:
+            admin.poll(0.05)
+            present = partition_counts(admin, settings)
+    wrong = [
+        f"{plan.name} has {present.get(plan.name, 0)} partitions, expected {plan.partitions}"
+        for plan in wanted
+        if present.get(plan.name, 0) != plan.partitions and (plan.exact or plan.name not in present)
+    ]
+    if wrong:
+        raise NextclickError(
+            "; ".join(wrong),
+            "A session's events and lists must share a partition number, so the worker does not start.",
+            "Set --partitions to what the topics have, or delete and recreate the topics.",
+        )
+    return {plan.name: present[plan.name] for plan in wanted}
+
+
+def _create(admin: AdminClient, missing: list[TopicPlan], settings: Settings) -> None:
+    requests = [
+        NewTopic(
+            plan.name,
+            num_partitions=plan.partitions,
+            replication_factor=settings.replication_factor,
+            config=plan.config,
+        )
+        for plan in missing
+    ]
+    made = admin.create_topics(
+        requests, operation_timeout=ANSWER_TIMEOUT_S, request_timeout=1.5 * ANSWER_TIMEOUT_S
+    )
+    for name, future in made.items():
+        try:
+            future.result(timeout=RESULT_TIMEOUT_S)
+        except KafkaException as error:
+            if error.args[0].code() == KafkaError.TOPIC_ALREADY_EXISTS:
+                continue
+            raise NextclickError(
+                f"topic {name} could not be created: {error.args[0].str()}",
+                "The worker needs all four topics.",
+                remedy_for(error.args[0], "Create it by hand: `nextclick topics`."),
+            ) from None

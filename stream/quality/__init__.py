@@ -1,0 +1,1 @@
+"""Prequential Recall@20 and MRR@20."""

@@ -1,0 +1,97 @@
+"""Quality as Prometheus series, computed when somebody scrapes.
+
+Labels take their values from fixed sets, but for the newest few model versions; the series of
+a version that is no longer among them ends. Events, hits and reciprocal ranks of workers may be
+added, Recall@20 and MRR@20 may not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from prometheus_client import Metric
+from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.registry import Collector
+
+from stream.quality.cells import SYSTEMS
+from stream.quality.prequential import Prequential
+from stream.quality.sums import measured
+
+# The sums since the start are counters, which Prometheus cuts into windows of wall time itself.
+SHOWN_WINDOWS = ("newest", "1h", "24h", "fading")
+SLICE = ("window", "slice", "value")
+
+
+class QualityCollector(Collector):
+    """The series of one worker's quality."""
+
+    def __init__(self, prequential: Prequential) -> None:
+        self._prequential = prequential
+
+    def describe(self) -> list[Metric]:
+        """Nothing before the first scrape."""
+        return []
+
+    def collect(self) -> Iterator[Metric]:
+        """Counters since the start; gauges by window and slice, over all events with 95 % intervals.
+
+        A scrape takes the interpreter from the waves: the intervals of slices are in /api/quality.
+        """
+        sums = self._prequential.sums()
+        counters = [
+            CounterMetricFamily(f"nextclick_prequential_{name}", help_, labels=["system"])
+            for name, help_ in (
+                ("events", "events scored against the list shown"),
+                ("hits", "of these, in the list"),
+                ("reciprocal_ranks", "sum of 1/rank of the hits"),
+            )
+        ]
+        overall = self._prequential.overall()
+        total, newest = measured(overall["total"]), measured(overall["newest"])
+        rolling = [
+            GaugeMetricFamily(f"nextclick_rolling_{name}_at_20", "newest events", labels=["system"])
+            for name in ("recall", "mrr")
+        ]
+        for system in SYSTEMS:
+            since = total.get(system)
+            counts = (since.events, since.hits, since.reciprocal_ranks) if since else (0.0, 0.0, 0.0)
+            for counter, count in zip(counters, counts, strict=True):
+                counter.add_metric([system], count)
+            now = newest.get(system)
+            means = (now.recall.mean, now.mrr.mean) if now else (0.0, 0.0)
+            for gauge, mean in zip(rolling, means, strict=True):
+                gauge.add_metric([system], mean)
+        yield from counters
+        yield from rolling
+        outside = CounterMetricFamily(
+            "nextclick_quality_outside_events", "scored, but too late or too far ahead for windows of time"
+        )
+        outside.add_metric([], sums.outside)
+        yield outside
+        gauges = {
+            name: GaugeMetricFamily(f"nextclick_quality_{name}", help_, labels=["system", *SLICE])
+            for name, help_ in (
+                ("events", "events scored"),
+                ("hits", "of these, in the list"),
+                ("reciprocal_ranks", "sum of 1/rank of the hits"),
+                ("recall_at_20", "share of hits"),
+                ("mrr_at_20", "mean of 1/rank"),
+                ("recall_at_20_low", "of its 95 % interval, by sessions"),
+                ("recall_at_20_high", "of its 95 % interval, by sessions"),
+                ("mrr_at_20_low", "of its 95 % interval, by sessions"),
+                ("mrr_at_20_high", "of its 95 % interval, by sessions"),
+            )
+        }
+        for window in SHOWN_WINDOWS:
+            for kind, slices in sums.windows[window].items():
+                for value, table in slices.items():
+                    for system, found in measured(table).items():
+                        numbers = (
+                            found.events, found.hits, found.reciprocal_ranks,
+                            found.recall.mean, found.mrr.mean,
+                            *((found.recall.low, found.recall.high, found.mrr.low, found.mrr.high)
+                              if kind == "all" else ()),
+                        )  # fmt: skip
+                        for gauge, number in zip(gauges.values(), numbers, strict=False):
+                            gauge.add_metric([system, window, kind, value], number)
+        yield from gauges.values()

@@ -1,0 +1,224 @@
+"""Prequential quality: each event is first predicted, then scored, then learned from.
+
+An event's item is looked up in the list that its session was shown last; POP's list and that of
+the last hour's POP are scored on the same events. Summed by slice and by group of sessions, over
+the newest n events, by event time, and with a fading factor (Gama, Sebastião, Rodrigues, On
+evaluating stream learning algorithms, Machine Learning 90, 2013). Memory has a bound whatever
+times, items and versions come.
+
+Last-hour POP counts what this worker's partitions have had up to the event that it predicts;
+the champion's list was made an event earlier. The advantage is the baseline's.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable
+
+import numpy as np
+
+from stream.quality import cells as slices
+from stream.quality.cells import FIRST_AGE, FIRST_POSITION, FIRST_VERSION, POSITIONS, UNSHOWN, VERSIONS
+from stream.quality.item_age import AGES, ItemAges
+from stream.quality.last_hour_pop import WindowPopularity
+from stream.quality.observed_event import ObservedEvent
+from stream.quality.sums import QualitySums, Sums
+from stream.quality.windows import (
+    BUCKET_MS,
+    DAY_BUCKETS,
+    KEPT_BUCKETS,
+    FadedEvents,
+    NewestEvents,
+    TimeBuckets,
+    no_sums,
+)
+from stream.sessions.watermark import LEAP_MS
+
+HOUR_BUCKETS = 12
+BATCH = 1024
+MOST_WAITING = 64
+NO_BUCKET = -1
+FIELDS = 9
+
+
+class Prequential:
+    """The champion's quality with POP's and last-hour POP's beside it, on the same events.
+
+    Used by two threads: one adds, the other asks.
+    """
+
+    def __init__(self, newest: int, fading: float) -> None:
+        self._size = newest
+        self._fading = fading
+        self._lock = threading.Lock()
+        self._popularity = WindowPopularity()
+        self._ages = ItemAges()
+        self._clocks: dict[int, int] = {}
+        self._clock_ms = 0
+        self._oldest_ms = 0
+        self._outside = 0
+        self._versions: dict[str, int] = {}
+        self._batch = min(BATCH, newest)
+        # Rows of FIELDS numbers: bucket, group, slots, ranks, and what last-hour POP is expected to hit.
+        self._rows: list[int] = []
+        self._waiting: list[tuple[ObservedEvent, tuple[int, ...]]] = []
+        self._total = no_sums()
+        self._newest = NewestEvents(newest)
+        self._faded = FadedEvents(fading)
+        self._buckets = TimeBuckets()
+
+    def add(self, events: Iterable[ObservedEvent]) -> None:
+        """Score the events of a durable wave, in their order, and learn from each after it is scored."""
+        with self._lock:
+            for event in events:
+                self._add(event)
+            if self._waiting:
+                self._release()
+
+    def _add(self, event: ObservedEvent) -> None:
+        time_ms, item_id = event.time_ms, event.item_id
+        is_ahead = self._follow(event)
+        is_inside = not is_ahead and time_ms >= self._oldest_ms
+        age = self._ages.age(item_id, time_ms, event.known, is_inside)
+        if event.position:
+            row = (
+                slices.group_of(event.session_id),
+                self._versions.get(event.version) or self._new_version(event.version),
+                slices.position_slot(event.position),
+                FIRST_AGE + age,
+                event.champion_rank,
+                event.pop_rank,
+                *self._popularity.expected(item_id, event.masked),
+            )
+            if is_ahead:
+                self._wait(event, row)
+            elif not is_inside:
+                self._outside += 1
+            self._rows.extend((time_ms // BUCKET_MS if is_inside else NO_BUCKET, *row))
+            if len(self._rows) >= self._batch * FIELDS:
+                self._sum()
+        if is_inside:
+            self._popularity.count(item_id, time_ms)
+
+    def _follow(self, event: ObservedEvent) -> bool:
+        """Move the clocks as the partition's watermark moves; → whether the event leaps ahead of it."""
+        clock_ms = max(self._clocks.get(event.partition, 0), event.watermark_ms)
+        ahead_ms = event.time_ms - clock_ms
+        if 0 < ahead_ms <= LEAP_MS:
+            clock_ms = event.time_ms
+        self._clocks[event.partition] = clock_ms
+        if clock_ms > self._clock_ms:
+            if clock_ms // BUCKET_MS > self._clock_ms // BUCKET_MS:
+                self._popularity.advance(clock_ms)
+                oldest = max(0, clock_ms // BUCKET_MS + 1 - KEPT_BUCKETS)
+                self._buckets.forget_before(oldest)
+                self._oldest_ms = oldest * BUCKET_MS
+            self._clock_ms = clock_ms
+        return ahead_ms > LEAP_MS
+
+    def _new_version(self, version: str) -> int:
+        """A slot for a version: a free one, or that of the oldest version if this one is newer."""
+        slot = FIRST_VERSION + len(self._versions)
+        if len(self._versions) == VERSIONS:
+            oldest = min(self._versions)
+            if version < oldest:
+                return UNSHOWN
+            self._sum()
+            slot = self._versions.pop(oldest)
+            self._total[slot] = 0
+            for window in (self._newest, self._faded, self._buckets):
+                window.clear(slot)
+        self._versions[version] = slot
+        return slot
+
+    def _wait(self, event: ObservedEvent, row: tuple[int, ...]) -> None:
+        """Keep an event that leaps, until the watermark says whether its time is right."""
+        self._waiting.append((event, row))
+        if len(self._waiting) > MOST_WAITING:
+            del self._waiting[0]
+            self._outside += 1
+
+    def _release(self) -> None:
+        """Put the events whose time the watermark has confirmed into their buckets."""
+        due = [w for w in self._waiting if w[0].time_ms <= self._clocks[w[0].partition] + LEAP_MS]
+        if not due:
+            return
+        self._waiting = [w for w in self._waiting if w[0].time_ms > self._clocks[w[0].partition] + LEAP_MS]
+        self._sum()
+        rows: list[int] = []
+        for event, (group, _, *rest) in due:
+            if event.time_ms < self._oldest_ms:
+                self._outside += 1
+                continue
+            # Its version's slot may be another's by now.
+            version = self._versions.get(event.version, UNSHOWN)
+            rows.extend((event.time_ms // BUCKET_MS, group, version, *rest))
+        self._buckets.add(*_batch_of(rows))
+
+    def _sum(self) -> None:
+        """Bring the rows that were collected into every window."""
+        if not self._rows:
+            return
+        numbers_N, cells_NK, values_NC = _batch_of(self._rows)
+        self._rows.clear()
+        sums = slices.summed(cells_NK, values_NC).astype(np.int64)
+        self._total += sums
+        self._newest.add(cells_NK, values_NC, sums)
+        self._faded.add(cells_NK, values_NC)
+        self._buckets.add(
+            np.where(numbers_N * BUCKET_MS >= self._oldest_ms, numbers_N, NO_BUCKET), cells_NK, values_NC
+        )
+
+    def overall(self) -> dict[str, slices.Whole]:
+        """The sums of all slices together, G×C, over the newest events and over all."""
+        with self._lock:
+            self._sum()
+            return {"newest": self._newest.sums[0].copy(), "total": self._total[0].copy()}
+
+    def sums(self, until_ms: int | None = None) -> QualitySums:
+        """What was scored; windows of event time end with the bucket of `until_ms`, or of the newest one."""
+        with self._lock:
+            self._sum()
+            end = (self._clock_ms if until_ms is None else max(0, until_ms - 1)) // BUCKET_MS + 1
+            windows = {
+                "newest": self._newest.sums,
+                "1h": self._buckets.window(end, HOUR_BUCKETS),
+                "24h": self._buckets.window(end, DAY_BUCKETS),
+                "fading": self._faded.sums,
+                "total": self._total,
+            }
+            return QualitySums(
+                end * BUCKET_MS,
+                self._clock_ms,
+                self._size,
+                self._fading,
+                self._outside,
+                len(self._waiting),
+                {name: self._by_slice(sums) for name, sums in windows.items()},
+                {
+                    number * BUCKET_MS: self._buckets.buckets[number][0].copy()
+                    for number in sorted(self._buckets.buckets)
+                    if end - DAY_BUCKETS <= number < end
+                },
+            )
+
+    def _by_slice(self, sums: slices.Table) -> dict[str, Sums]:
+        """The slices that have events, with names."""
+        named = {
+            "all": {"all": 0},
+            "version": dict(sorted(self._versions.items())),
+            "position": {name: FIRST_POSITION + place for place, name in enumerate(POSITIONS)},
+            "item_age": {name: FIRST_AGE + place for place, name in enumerate(AGES)},
+        }
+        return {
+            kind: {name: sums[slot].copy() for name, slot in slots.items() if sums[slot, :, 0].any()}
+            for kind, slots in named.items()
+        }
+
+
+def _batch_of(rows: list[int]) -> tuple[slices.Whole, slices.Whole, slices.Numbers]:
+    """Rows as bucket numbers, cells and values."""
+    table = np.array(rows, np.int64).reshape(-1, FIELDS)
+    slots_NK = np.column_stack([np.zeros(len(table), np.int64), table[:, 2:5]])
+    cells_NK = slices.cells_of(slots_NK, table[:, 1])
+    return table[:, 0], cells_NK, slices.values_of(table[:, 5:7], table[:, 7:9])

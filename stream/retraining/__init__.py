@@ -1,0 +1,1 @@
+"""One retraining, its lock, report, schedule."""

@@ -1,0 +1,189 @@
+"""When to run again: every so often or by a cron expression, by the wall's time or the log's.
+
+The log's time is the event time that every partition has reached, so that a fast replay
+of days retrains as often as those days did. Ticks are whole multiples of the period, UTC. A tick
+that came while something else was under way is made up for once, however many they were.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from datetime import UTC, datetime
+from typing import Protocol
+
+from confluent_kafka import KafkaException, TopicPartition
+from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]
+from croniter import CroniterBadDateError, croniter
+
+from model.errors import NextclickError
+from stream.event_log.kafka_reader import KafkaEvents
+from stream.event_log.window import read_window
+from stream.kafka.connection import ANSWER_TIMEOUT_S, RESULT_TIMEOUT_S
+from stream.kafka.topics import partition_counts
+from stream.settings import Settings
+
+UNITS_MS = {"s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
+POLL_S = 0.5
+LONGEST_WAIT_S = 60.0
+
+
+class Schedule(Protocol):
+    """Moments, in epoch milliseconds."""
+
+    def next_after(self, time_ms: int) -> int:
+        """The first moment later than this."""
+
+    def newest_until(self, time_ms: int) -> int:
+        """The last moment that is not later than this."""
+
+
+class Every:
+    """Multiples of a period: "30s", "15m", "6h", "1d". Raises NextclickError on anything else."""
+
+    def __init__(self, text: str) -> None:
+        parts = re.fullmatch(r"(\d+)([smhd])", text.strip())
+        self._period_ms = int(parts[1]) * UNITS_MS[parts[2]] if parts else 0
+        if not self._period_ms:
+            raise NextclickError(
+                f"{text!r} is no period", "Nothing was started.", "Write it as 30s, 15m, 6h or 1d."
+            )
+
+    def next_after(self, time_ms: int) -> int:
+        """The first moment later than this."""
+        return (time_ms // self._period_ms + 1) * self._period_ms
+
+    def newest_until(self, time_ms: int) -> int:
+        """The last moment that is not later than this."""
+        return time_ms // self._period_ms * self._period_ms
+
+
+class Cron:
+    """The moments of a cron expression of five fields, UTC. Raises NextclickError when it is none."""
+
+    def __init__(self, expression: str) -> None:
+        self._expression = expression
+        try:
+            if len(expression.split()) != 5 or not croniter.is_valid(expression):
+                raise ValueError("not minute, hour, day of month, month, day of week")
+            self.next_after(int(time.time() * 1000))
+        except (ValueError, CroniterBadDateError) as error:
+            raise NextclickError(
+                f"{expression!r} is no cron expression that ever comes due: {error}",
+                "Nothing was started.",
+                "Write it as minute, hour, day of month, month and day of week, such as '0 */6 * * *'.",
+            ) from None
+
+    def next_after(self, time_ms: int) -> int:
+        """The first moment later than this."""
+        return int(croniter(self._expression, _moment(time_ms)).get_next(float) * 1000)
+
+    def newest_until(self, time_ms: int) -> int:
+        """The last moment that is not later than this."""
+        # What croniter calls previous is strictly before; moments are whole minutes.
+        return int(croniter(self._expression, _moment(time_ms + 1)).get_prev(float) * 1000)
+
+
+def _moment(time_ms: int) -> datetime:
+    return datetime.fromtimestamp(time_ms / 1000, UTC)
+
+
+class Clock(Protocol):
+    """A time that goes on by itself."""
+
+    def now_ms(self) -> int | None:
+        """Epoch milliseconds; None as long as it has no time."""
+
+    def begin_ms(self) -> int | None:
+        """From when on moments count; None as long as it has no time."""
+
+
+class WallClock:
+    """This machine's."""
+
+    def now_ms(self) -> int:
+        """Epoch milliseconds."""
+        return int(time.time() * 1000)
+
+    def begin_ms(self) -> int:
+        """From now on."""
+        return self.now_ms()
+
+
+class LogClock:
+    """The event time of the `events` topic: what all its partitions have reached.
+
+    By the records' message times, which are event times where the replay, or a producer that keeps
+    to it, has written them. A partition without records counts for nothing, nor does a time
+    further ahead of the wall than `max_future_s`, which the worker rejects too.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._admin = AdminClient({**settings.kafka_config(), "log_level": 0})
+
+    def begin_ms(self) -> int | None:
+        """The first events' time: what the log holds is due. Raises NextclickError without an answer."""
+        with closing(KafkaEvents(self._settings)) as source:
+            bounds = source.bounds()
+        first = {number: (low, min(low + 1, end)) for number, (low, end) in bounds.items()}
+        times_ms = read_window(self._settings, offsets=first).frame["event_time_ms"]
+        return int(times_ms.min()) if len(times_ms) else None
+
+    def now_ms(self) -> int | None:
+        """Epoch milliseconds; None while the topic is empty. Raises NextclickError without an answer."""
+        topic = self._settings.events_topic
+        count = partition_counts(self._admin, self._settings).get(topic, 0)
+        asked = {TopicPartition(topic, number): OffsetSpec.max_timestamp() for number in range(count)}  # type: ignore[no-untyped-call]
+        if not asked:
+            return None
+        answers = self._admin.list_offsets(asked, request_timeout=ANSWER_TIMEOUT_S)
+        try:
+            newest = [answer.result(timeout=RESULT_TIMEOUT_S).timestamp for answer in answers.values()]
+        except KafkaException as error:
+            raise NextclickError(
+                f"the newest event of {topic} is not known: {error.args[0].str()}",
+                "The schedule cannot tell what time it is.",
+                "Look at the brokers.",
+            ) from None
+        latest_ms = int((time.time() + self._settings.max_future_s) * 1000)
+        # Of an empty partition the time is -1.
+        reached = [time_ms for time_ms in newest if 0 <= time_ms <= latest_ms]
+        return min(reached, default=None)
+
+
+def ticks(
+    schedule: Schedule,
+    clock: Clock,
+    *,
+    since_ms: int | None = None,
+    sleep: Callable[[float], None] = time.sleep,
+    tell: Callable[[str], None] = lambda text: None,
+) -> Iterator[int]:
+    """Each moment of the schedule when the clock has reached it; of several that have passed, the newest.
+
+    The first is the one after `since_ms`, else after the clock's begin. `tell` hears when the
+    clock does not answer: that ends nothing, it is asked again.
+    """
+
+    def answer(question: Callable[[], int | None]) -> int:
+        while True:
+            try:
+                time_ms = question()
+                if time_ms is not None:
+                    return time_ms
+            except NextclickError as error:
+                tell(f"{error.what}; asked again")
+            sleep(POLL_S)
+
+    tick = schedule.next_after(answer(clock.begin_ms) if since_ms is None else since_ms)
+    while True:
+        while (now := answer(clock.now_ms)) < tick:
+            ahead_s = (tick - now) / 1000
+            # The wall's time goes on by itself; the log's may run at any speed.
+            sleep(min(ahead_s, LONGEST_WAIT_S) if isinstance(clock, WallClock) else POLL_S)
+        tick = max(tick, schedule.newest_until(now))
+        yield tick
+        tick = schedule.next_after(tick)

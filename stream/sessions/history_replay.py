@@ -1,0 +1,85 @@
+"""Histories of a partition's sessions, rebuilt from events without the model.
+
+Applies events in offset order at decode speed and keeps the sessions in memory until they
+are written. Hidden states and lists are left out: they follow from the histories, when a
+session returns.
+"""
+
+from __future__ import annotations
+
+from model.data.sessions import SessionRule
+from stream.events import Event
+from stream.sessions.partition import OpenPartition
+from stream.sessions.session_state import NO_VERSION, SessionState, new_state
+
+SESSIONS_PER_WRITE = 250_000
+
+
+class Histories:
+    """What re-reading `events` makes of the sessions of `partition`."""
+
+    def __init__(
+        self, partition: OpenPartition, rule: SessionRule, columns: tuple[str, ...], recent_items: int
+    ) -> None:
+        self._partition = partition
+        self._rule = rule
+        self._columns = columns
+        self._recent_items = recent_items
+        self._watermark = partition.watermark
+        self._states: dict[str, SessionState | None] = {}
+        # Of each session in `_states`, as the store has it: None where it has none.
+        self._oldest_stored: dict[str, int | None] = {}
+
+    def add(self, events: list[tuple[int, Event]], position: int) -> None:
+        """Apply events with their offsets; every record below `position` is applied then.
+
+        Those that the store has already move the watermark only.
+        """
+        self._load({event.session_id for _, event in events} - self._states.keys())
+        states, partition = self._states, self._partition
+        watermark = self._watermark
+        for offset, event in events:
+            if not partition.is_duplicate(offset):
+                partition.note(offset, watermark)
+                state = states[event.session_id]
+                states[event.session_id] = self._remember(state, event, offset, watermark.ms)
+            watermark = watermark.after(event.session_id, event.event_time_ms)
+        self._watermark = watermark
+        if len(states) >= SESSIONS_PER_WRITE:
+            self.write(position)
+
+    def _load(self, session_ids: set[str]) -> None:
+        ids = list(session_ids)
+        loaded = self._partition.load(ids) if self._partition.sessions else [None] * len(ids)
+        for session_id, state in zip(ids, loaded, strict=True):
+            self._states[session_id] = state
+            self._oldest_stored[session_id] = None if state is None else state.recent_offsets[0]
+
+    def _remember(
+        self, state: SessionState | None, event: Event, offset: int, watermark_ms: int
+    ) -> SessionState | None:
+        """A session's history after one more event."""
+        if event.kind == "session_end":
+            return None
+        if state is None or self._rule.ends(state.last_event_time_ms, event.event_time_ms, watermark_ms):
+            state = new_state()
+        elif state.hidden or state.list_items:
+            state.model_version, state.hidden = NO_VERSION, b""
+            state.list_items, state.list_scores = [], b""
+        state.remember(event, offset, self._columns, self._recent_items)
+        return state
+
+    def write(self, position: int) -> None:
+        """Make what was applied durable, up to `position`."""
+        partition = self._partition
+        for session_id, state in self._states.items():
+            oldest = self._oldest_stored[session_id]
+            if state is not None:
+                partition.put(0, session_id, state, oldest)
+            elif oldest is not None:
+                partition.delete(0, session_id, oldest)
+        partition.frontier.move(position, self._watermark)
+        partition.write(*partition.seal(0, []))
+        partition.forget_written(0)
+        self._states.clear()
+        self._oldest_stored.clear()

@@ -1,0 +1,265 @@
+"""One assigned partition: its store, its fence, and the states of waves in flight.
+
+Used by step threads, one at a time, but for `write`, which the publishing thread calls, and for
+the frontier. States that are stepped and not yet written are read from the overlay, so that wave
+n+1 need not wait for the write of wave n. Where recovery would begin is kept as counts of open sessions
+per bucket of offsets.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+
+import msgspec
+
+from stream.sessions.fence import Bucket, Fence
+from stream.sessions.offsets import Frontier
+from stream.sessions.session_state import SessionState, pack_state, unpack_state
+from stream.sessions.store import EXPIRY_PREFIX, Batch, SessionStore, expiry_key
+from stream.sessions.watermark import Watermark
+
+BUCKET_OFFSETS = 10_000
+WAVES_BETWEEN_EXPIRIES = 16
+EXPIRIES_PER_PASS = 1_024
+
+
+class OpenPartition:
+    """The states of one partition, as of the last wave stepped."""
+
+    def __init__(self, number: int, store: SessionStore) -> None:
+        self.number = number
+        self.store = store
+        self.frontier = Frontier()
+        fence = store.fence or Fence()
+        self.durable = fence
+        self.position = fence.position
+        self.watermark = fence.watermark
+        self.sessions = fence.sessions
+        self._top = self._opened_top = fence.top
+        self._opened_untaken = set(fence.untaken)
+        self._buckets = store.buckets()
+        self._changed_buckets: set[int] = set()
+        self._oldest_bucket = 0
+        self._oldest_is_known = False
+        self._overlay: dict[str, tuple[int, SessionState | None]] = {}
+        self._in_step: set[str] = set()
+        self._unwritten: deque[tuple[int, list[str], bytes | None]] = deque()
+        self._changed: list[str] = []
+        self._batch = Batch()
+        self._next_expiry_wave = 0
+        self._events_since_expiry = 0
+        # Behind what expiry has gone through: from the prefix on, it would wade through deleted keys.
+        self._expiry_start = EXPIRY_PREFIX
+        self._first_indexed: bytes | None = None
+
+    def is_duplicate(self, offset: int) -> bool:
+        """Whether the event at `offset` is in the states already."""
+        if offset < self.position:
+            return True
+        return offset < self._opened_top and offset not in self._opened_untaken
+
+    def note(self, offset: int, before: Watermark) -> None:
+        """Take notice of a record that is no duplicate, and of the watermark before it."""
+        number = offset // BUCKET_OFFSETS
+        bucket = self._buckets.get(number)
+        if bucket is None:
+            self._buckets[number] = Bucket(0, before, offset)
+        elif offset < bucket.first:
+            bucket.watermark, bucket.first = before, offset
+        else:
+            return
+        self._changed_buckets.add(number)
+
+    def take(self, session_ids: list[str]) -> list[SessionState | None]:
+        """The states of sessions that are to be stepped; each is `put` or deleted afterwards."""
+        self._in_step.update(session_ids)
+        return self.load(session_ids)
+
+    def load(self, session_ids: list[str]) -> list[SessionState | None]:
+        """The states of the sessions, None where there is none."""
+        overlay = self._overlay
+        absent = [session_id for session_id in session_ids if session_id not in overlay]
+        stored = dict(zip(absent, self.store.load(absent), strict=True))
+        states: list[SessionState | None] = []
+        for session_id in session_ids:
+            kept = overlay.get(session_id)
+            if kept is not None:
+                states.append(kept[1])
+            else:
+                value = stored[session_id]
+                states.append(None if value is None else self._unpack(value))
+        return states
+
+    def is_in_step(self, session_id: str) -> bool:
+        """Whether the session's state is being stepped, and therefore neither old nor new."""
+        return session_id in self._in_step
+
+    def copy_of(self, session_id: str) -> SessionState | None:
+        """A session's state to look at: as of the last wave, or as of the last write while it is in step."""
+        kept = self._overlay.get(session_id)
+        if kept is not None and session_id not in self._in_step:
+            return None if kept[1] is None else unpack_state(pack_state(kept[1]))
+        (value,) = self.store.load([session_id])
+        return None if value is None else self._unpack(value)
+
+    def _unpack(self, value: bytes) -> SessionState:
+        try:
+            return unpack_state(value)
+        except msgspec.DecodeError as error:
+            raise self.store.failed(error) from error
+
+    def put(self, wave: int, session_id: str, state: SessionState, oldest_before: int | None) -> None:
+        """Keep a stepped state; `oldest_before` is the oldest kept offset it had, None when it is new."""
+        bucket = state.recent_offsets[0] // BUCKET_OFFSETS
+        if oldest_before is None:
+            self.sessions += 1
+            self._count(bucket, 1)
+            self._index(state.last_event_time_ms, session_id)
+        elif oldest_before // BUCKET_OFFSETS != bucket:
+            self._count(oldest_before // BUCKET_OFFSETS, -1)
+            self._count(bucket, 1)
+        self._overlay[session_id] = (wave, state)
+        self._in_step.discard(session_id)
+        self._changed.append(session_id)
+        self._batch.put_state(session_id, pack_state(state))
+
+    def delete(self, wave: int, session_id: str, oldest_before: int | None) -> None:
+        """Drop an ended or expired session, whose oldest kept offset is `oldest_before`, None without one."""
+        self._in_step.discard(session_id)
+        if oldest_before is None:
+            return
+        self.sessions -= 1
+        self._count(oldest_before // BUCKET_OFFSETS, -1)
+        self._overlay[session_id] = (wave, None)
+        self._changed.append(session_id)
+        self._batch.delete_state(session_id)
+
+    def _count(self, number: int, change: int) -> None:
+        bucket = self._buckets[number]
+        bucket.sessions += change
+        self._changed_buckets.add(number)
+        if number <= self._oldest_bucket:
+            self._oldest_is_known = False
+
+    def _index(self, last_event_time_ms: int, session_id: str) -> None:
+        self._batch.put_expiry(last_event_time_ms, session_id)
+        key = expiry_key(last_event_time_ms, session_id)
+        self._first_indexed = key if self._first_indexed is None else min(key, self._first_indexed)
+
+    def expire(self, wave: int, silence_ms: int, events: int) -> int:
+        """Drop sessions silent for more than `silence_ms` before the watermark; returns how many.
+
+        `events` more have been stepped. Some at a time, more than these can have opened, so that no
+        wave waits long for it.
+        """
+        self._events_since_expiry += events
+        before_ms = self.watermark.ms - silence_ms
+        if wave < self._next_expiry_wave or before_ms <= 0:
+            return 0
+        self._next_expiry_wave = wave + WAVES_BETWEEN_EXPIRIES
+        most = max(EXPIRIES_PER_PASS, 2 * self._events_since_expiry)
+        self._events_since_expiry = 0
+        return self._expire_until(wave, before_ms, most)[0]
+
+    def expire_idle(self, wave: int, silence_ms: int) -> int:
+        """Follow the watermark that moved without an event, and drop all that it leaves behind."""
+        self.watermark = max(self.watermark, self.frontier.take(())[1], key=lambda w: w.ms)
+        expired = 0
+        while True:
+            dropped, entries = self._expire_until(wave, self.watermark.ms - silence_ms, EXPIRIES_PER_PASS)
+            expired += dropped
+            if entries < EXPIRIES_PER_PASS:
+                return expired
+
+    def _expire_until(self, wave: int, before_ms: int, most: int) -> tuple[int, int]:
+        """Drop sessions silent since before `before_ms`, of `most` index entries; → how many, of how many."""
+        entries, self._expiry_start = self.store.due(before_ms, most, self._expiry_start)
+        states = self.load([session_id for _, _, session_id in entries])
+        gone: set[str] = set()
+        for (key, _, session_id), state in zip(entries, states, strict=True):
+            self._batch.delete_key(key)
+            if state is None or session_id in gone:
+                continue
+            # What is in a step now begins anew there, and comes back as another session's state.
+            if state.last_event_time_ms >= before_ms or session_id in self._in_step:
+                self._index(state.last_event_time_ms, session_id)
+                continue
+            gone.add(session_id)
+            self.delete(wave, session_id, state.recent_offsets[0])
+        return len(gone), len(entries)
+
+    def seal(self, wave: int, taken: Sequence[int]) -> tuple[Batch, Fence]:
+        """Close the wave here: take its offsets in, move the fence, hand out the batch to be written."""
+        position, watermark = self.frontier.take(taken)
+        self.position = max(self.position, position)
+        self._top = max(self._top, self.position, max(taken, default=-1) + 1)
+        self._opened_untaken.difference_update(taken)
+        if watermark.ms >= self.watermark.ms:
+            self.watermark = watermark
+        batch = self._batch
+        fence = self._fence(batch)
+        self._batch = Batch()
+        self._unwritten.append((wave, self._changed, self._first_indexed))
+        self._changed, self._first_indexed = [], None
+        return batch, fence
+
+    def _fence(self, batch: Batch) -> Fence:
+        """The fence as of now; writes the buckets that changed, and drops those nobody needs."""
+        if not self._oldest_is_known:
+            self._find_oldest_bucket(batch)
+        oldest = self._oldest_bucket
+        for number in self._changed_buckets:
+            batch.put_bucket(number, self._buckets[number])
+        self._changed_buckets.clear()
+        recover_from, recover_watermark = self.position, self.watermark
+        if self._oldest_is_known and oldest * BUCKET_OFFSETS < self.position:
+            recover_from, recover_watermark = oldest * BUCKET_OFFSETS, self._buckets[oldest].watermark
+        fence = Fence(
+            self.position,
+            self.watermark,
+            self._top,
+            self._untaken(),
+            self.sessions,
+            recover_from,
+            recover_watermark,
+        )
+        batch.put_fence(fence)
+        return fence
+
+    def _untaken(self) -> list[int]:
+        """The offsets between position and top that are in no sealed wave."""
+        untaken = self.frontier.untaken_below(self._top)
+        if self.position >= self._opened_top:
+            return untaken
+        # What the store had when it was opened comes again, and is in; what it lacked may not be read yet.
+        missing = {offset for offset in untaken if not self.is_duplicate(offset)}
+        return sorted(missing | {offset for offset in self._opened_untaken if offset >= self.position})
+
+    def _find_oldest_bucket(self, batch: Batch) -> None:
+        """The first bucket with sessions, and where there is none the one that is being read."""
+        current = self.position // BUCKET_OFFSETS
+        occupied = [number for number, bucket in self._buckets.items() if bucket.sessions]
+        self._oldest_bucket = min(occupied, default=current)
+        self._oldest_is_known = bool(occupied)
+        for number in [n for n in self._buckets if n < min(self._oldest_bucket, current)]:
+            del self._buckets[number]
+            self._changed_buckets.discard(number)
+            batch.delete_bucket(number)
+
+    def write(self, batch: Batch, fence: Fence) -> None:
+        """Make a sealed wave durable; `durable` is the fence that the disk has."""
+        self.store.write(batch)
+        self.durable = fence
+
+    def forget_written(self, wave: int) -> None:
+        """Leave to the store what waves up to `wave` have written."""
+        while self._unwritten and self._unwritten[0][0] <= wave:
+            number, session_ids, first_indexed = self._unwritten.popleft()
+            # Not before: what is not written yet, expiry would not find, and leave behind.
+            if first_indexed is not None:
+                self._expiry_start = min(self._expiry_start, first_indexed)
+            for session_id in session_ids:
+                kept = self._overlay.get(session_id)
+                if kept is not None and kept[0] <= number:
+                    del self._overlay[session_id]

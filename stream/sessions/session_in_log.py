@@ -1,0 +1,65 @@
+"""One session's history, read from `events` itself: for when no worker and no store has it."""
+
+from __future__ import annotations
+
+from confluent_kafka import Consumer, KafkaException, TopicPartition
+
+from model.data.sessions import SessionRule
+from stream.events import RejectedEvent, decode_event
+from stream.kafka.connection import ANSWER_TIMEOUT_S
+from stream.kafka.dead_letter_reader import bounds, records, unreadable
+from stream.sessions.recovery import decode_metadata
+from stream.sessions.session_state import SessionState, new_state
+from stream.sessions.watermark import NO_WATERMARK
+from stream.settings import Settings
+
+
+def session_in_log(
+    settings: Settings, rule: SessionRule, columns: tuple[str, ...], session_id: str, partition: int
+) -> tuple[SessionState | None, int]:
+    """The session's state as recovery would make it, without hidden state and list, and the watermark in ms.
+
+    Reads from where the group's commit says that open sessions begin; where that finds none, the
+    whole log of the partition. Raises NextclickError when it cannot be read.
+    """
+    topic = settings.events_topic
+    consumer = Consumer(
+        {
+            **settings.kafka_config(),
+            "group.id": settings.group_id,
+            "enable.auto.commit": False,
+            "enable.partition.eof": True,
+            "auto.offset.reset": "earliest",
+        }
+    )
+    try:
+        low, high = bounds(consumer, topic)[partition]
+        (committed,) = consumer.committed([TopicPartition(topic, partition)], timeout=ANSWER_TIMEOUT_S)
+        metadata = decode_metadata(committed.metadata)
+        state, watermark = None, NO_WATERMARK
+        for first, before in (
+            *([(metadata.recover_from, metadata.recover_watermark)] if metadata else []),
+            (low, NO_WATERMARK),
+        ):
+            first, watermark = max(low, first), before
+            for message in records(consumer, topic, partition, first, high) if first < high else ():
+                try:
+                    event = decode_event(message.value(), message.key())
+                except RejectedEvent:
+                    continue
+                if event.session_id == session_id:
+                    time_ms = event.event_time_ms
+                    if event.kind == "session_end":
+                        state = None
+                    else:
+                        if state is None or rule.ends(state.last_event_time_ms, time_ms, watermark.ms):
+                            state = new_state()
+                        state.remember(event, message.offset() or 0, columns, settings.recent_items)
+                watermark = watermark.after(event.session_id, event.event_time_ms)
+            if state is not None:
+                break
+        return state, watermark.ms
+    except KafkaException as error:
+        raise unreadable(topic, error.args[0].str()) from None
+    finally:
+        consumer.close()

@@ -1,0 +1,117 @@
+"""A look into a session store from another process, which changes nothing and locks nothing.
+
+Opens RocksDB as a secondary over links to the store's files, since opening the folder itself would
+write into it. The worker may have the store open: what is seen is what it had written when the
+look began.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from rocksdict import AccessType, Options, Rdict
+
+from model.errors import NextclickError
+from stream.sessions.fence import Fence, unpack_fence
+from stream.sessions.session_state import SessionState, unpack_state
+from stream.sessions.store import CORRUPT_MARK, FENCE_KEY, CorruptStoreError, state_key
+
+# Compaction may take files away between listing and opening.
+ATTEMPTS = 5
+CONFIG_FILE = "rocksdict-config.json"
+
+
+class StoreLook:
+    """What a store held at one moment."""
+
+    def __init__(self, path: Path, database: Rdict) -> None:
+        self._path, self._database = path, database
+
+    @property
+    def fence(self) -> Fence | None:
+        """How far the store is; None for one without a wave. Raises CorruptStoreError."""
+        value = self._get(FENCE_KEY)
+        try:
+            return None if value is None else unpack_fence(value)
+        except msgspec.DecodeError as error:
+            raise CorruptStoreError(self._path, error) from error
+
+    def state(self, session_id: str) -> SessionState | None:
+        """A session's state, None where there is none. Raises CorruptStoreError."""
+        value = self._get(state_key(session_id))
+        try:
+            return None if value is None else unpack_state(value)
+        except msgspec.DecodeError as error:
+            raise CorruptStoreError(self._path, error) from error
+
+    def _get(self, key: bytes) -> Any:
+        try:
+            return self._database.get(key)
+        except Exception as error:  # rocksdict raises bare Exception for every RocksDB status
+            raise CorruptStoreError(self._path, error) from error
+
+
+@contextmanager
+def look_into(path: Path) -> Iterator[StoreLook]:
+    """The store at `path`, as long as the context lasts.
+
+    Raises CorruptStoreError when it is marked as damaged or its files do not open, NextclickError
+    when they may not be read.
+    """
+    try:
+        if (path / CORRUPT_MARK).exists():
+            raise CorruptStoreError(path, (path / CORRUPT_MARK).read_text())
+        with tempfile.TemporaryDirectory(prefix="nextclick-look-") as folder:
+            database = _open(path, Path(folder))
+            try:
+                yield StoreLook(path, database)
+            finally:
+                database.close()
+    except OSError as error:
+        raise NextclickError(
+            f"the session store {path} cannot be read: {error}",
+            "What it holds is not known; nothing was changed.",
+            "Look with the rights of the worker's user.",
+        ) from error
+
+
+def _open(path: Path, folder: Path) -> Rdict:
+    options = Options(raw_mode=True)
+    options.create_if_missing(False)
+    # Asked for by RocksDB, so that no file vanishes while it is read.
+    options.set_max_open_files(-1)
+    for attempt in range(ATTEMPTS):
+        mirror, own = folder / f"store-{attempt}", folder / f"own-{attempt}"
+        mirror.mkdir()
+        for file in path.iterdir():
+            if file.is_file() and file.name not in ("LOCK", CONFIG_FILE):
+                (mirror / file.name).symlink_to(file.absolute())
+        if (path / CONFIG_FILE).exists():
+            (mirror / CONFIG_FILE).write_bytes((path / CONFIG_FILE).read_bytes())
+        try:
+            return Rdict(str(mirror), options, access_type=AccessType.secondary(str(own)))
+        except Exception as error:  # rocksdict raises bare Exception for every RocksDB status
+            if attempt == ATTEMPTS - 1:
+                raise CorruptStoreError(path, error) from error
+    raise AssertionError("unreachable")
+
+
+def store_path(state_dir: Path, topic: str, partition: int) -> Path:
+    """The folder of a partition's store."""
+    return state_dir / f"{topic}-{partition}"
+
+
+def store_bytes(path: Path) -> int:
+    """Bytes on disk of a store; files that vanish meanwhile do not count."""
+    total = 0
+    for file in path.iterdir():
+        try:
+            total += file.stat().st_size
+        except FileNotFoundError:
+            continue
+    return total

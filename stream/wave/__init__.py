@@ -1,0 +1,1 @@
+"""One wave: what is stepped, by which version."""

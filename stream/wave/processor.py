@@ -1,0 +1,290 @@
+"""The heart of the worker: one wave in, its lists and its state changes out.
+
+Fence, session rule, rebuild what is stale, score the past, step once, lists. Several threads
+may step, each with sessions of its own: side by side where the model works, one at a time
+where the partitions change. It publishes and writes nothing itself: what it hands over is to
+be published first and written after, in that order.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from stream.events import Event
+from stream.failpoints import reach
+from stream.quality.observed_event import ObservedEvent
+from stream.sessions.fence import Fence
+from stream.sessions.partition import OpenPartition
+from stream.sessions.session_state import new_state
+from stream.sessions.store import Batch
+from stream.wave import step as model_part
+from stream.wave.freshness import Following
+from stream.wave.load_shedding import FULL, POPULAR
+from stream.wave.serving_model import LiveModel, Serving
+from stream.wave.shadow import Shadow
+from stream.wave.step import Visit
+from stream.wave.waves import Arrival, Wave
+
+OUTCOMES = ("stepped", "duplicate", "unknown", "ended", "dead_lettered")
+UNKNOWN_ITEM = "unknown_item"
+EMPTY_SESSION = "empty_session"
+LAG = "lag"
+FALLBACKS = (UNKNOWN_ITEM, EMPTY_SESSION, LAG)
+
+
+@dataclass(slots=True)
+class List:
+    """A list to be published after one event. `fallback` is "" for a list of the event's own step."""
+
+    arrival: Arrival
+    session_id: str
+    event_time_ms: int
+    model_version: str
+    items: list[str]
+    scores: npt.NDArray[np.float32]
+    position: int
+    fallback: str
+
+
+@dataclass(slots=True)
+class SteppedWave:
+    """What one wave leaves: lists, dead letters, batches to write, counts to add once written.
+
+    `number` counts the waves of a worker in the order in which they are to be written.
+    """
+
+    number: int
+    started_ns: int
+    size: int
+    level: int
+    lists: list[List] = field(default_factory=list)
+    dead: list[Arrival] = field(default_factory=list)
+    writes: dict[int, tuple[OpenPartition, Batch, Fence]] = field(default_factory=dict)
+    outcomes: dict[int, dict[str, int]] = field(default_factory=dict)
+    observed: list[ObservedEvent] = field(default_factory=list)
+    unlisted: int = 0
+    resets: int = 0
+    late: int = 0
+    rebuilt: int = 0
+    rebuilt_inexact: int = 0
+    expired: int = 0
+    stepped_us: int = 0
+
+
+class Processor:
+    """Steps waves with the model in service, over the partitions that are open.
+
+    Whoever else looks at these holds `changed`, which is notified when a wave has been stepped.
+    """
+
+    def __init__(
+        self,
+        live: LiveModel,
+        recent_items: int,
+        now_ns: Callable[[], int] = time.monotonic_ns,
+        shadow: Shadow | None = None,
+    ) -> None:
+        self.partitions: dict[int, OpenPartition] = {}
+        self.written = -1
+        self._live = live
+        self._shadow = shadow or Shadow()
+        self._following = Following(live, self._shadow)
+        self._serving: Serving | None = None
+        self._sealed = 0
+        self._stepping = 0
+        self.changed = threading.Condition()
+        self._recent_items = recent_items
+        self._now_ns = now_ns
+
+    def process(self, wave: Wave, hand_over: Callable[[SteppedWave], None]) -> None:
+        """Step one wave. The states change in memory at once; nothing is durable yet."""
+        with self.changed:
+            serving = self._version()
+            self._following.begin(wave, serving)
+            out = SteppedWave(-1, self._now_ns(), len(wave.arrivals), wave.level)
+            self._stepping += 1
+            for number in wave.partitions:
+                self.partitions[number].forget_written(self.written)
+                out.outcomes[number] = dict.fromkeys(OUTCOMES, 0)
+            fresh = self._fence(wave, out)
+            visits, ended = self._load(fresh, out, serving)
+            reach("3-loaded")
+            self._apply_rule(visits, serving, out)
+        reach("4-ruled")
+        watched = self._shadow.choose(visits, serving, behind=out.level > FULL)
+        shown = [(visit.state.list_items, visit.state.model_version) for visit in visits]
+        out.rebuilt, out.rebuilt_inexact = model_part.rebuild(visits, serving)
+        reach("5-rebuilt")
+        self._score(visits, shown, serving, out)
+        reach("6-scored")
+        model_part.step(visits, serving)
+        reach("7-stepped")
+        out.stepped_us = (self._now_ns() - out.started_ns) // 1000
+        with self.changed:
+            out.number = self._sealed
+            self._sealed += 1
+            for number, session_id, oldest in ended:
+                self.partitions[number].delete(out.number, session_id, oldest)
+            self._list(visits, serving, out)
+            self._seal(wave, serving, out)
+            hand_over(out)
+            self._stepping -= 1
+            self.changed.notify_all()
+        self._shadow.step(watched)
+        self._following.see(visits)
+
+    def _version(self) -> Serving:
+        """The version in service; another one than before only when no wave of that is under way.
+
+        So the lists of a partition change over to it once, and not to and fro.
+        """
+        while (serving := self._live.current) is not self._serving and self._stepping:
+            self.changed.wait()
+        self._serving = serving
+        return serving
+
+    def _fence(self, wave: Wave, out: SteppedWave) -> list[tuple[Arrival, Event]]:
+        """The arrivals that are events and not in the states yet."""
+        fresh: list[tuple[Arrival, Event]] = []
+        for arrival in wave.arrivals:
+            partition = self.partitions[arrival.partition]
+            if partition.is_duplicate(arrival.offset):
+                out.outcomes[arrival.partition]["duplicate"] += 1
+                continue
+            partition.note(arrival.offset, arrival.watermark)
+            if arrival.event is None:
+                out.outcomes[arrival.partition]["dead_lettered"] += 1
+                out.dead.append(arrival)
+            else:
+                fresh.append((arrival, arrival.event))
+        return fresh
+
+    def _load(
+        self, fresh: list[tuple[Arrival, Event]], out: SteppedWave, serving: Serving
+    ) -> tuple[list[Visit], list[tuple[int, str, int | None]]]:
+        """Each event with its session's state, new where there is none.
+
+        → these, and of the sessions that end partition, id and oldest kept offset.
+        """
+        by_partition: dict[int, list[str]] = {}
+        for arrival, event in fresh:
+            by_partition.setdefault(arrival.partition, []).append(event.session_id)
+        loaded = {
+            number: iter(self.partitions[number].take(session_ids))
+            for number, session_ids in by_partition.items()
+        }
+        index = serving.vocabulary.index
+        visits: list[Visit] = []
+        ended: list[tuple[int, str, int | None]] = []
+        for arrival, event in fresh:
+            state = next(loaded[arrival.partition])
+            oldest = None if state is None else state.recent_offsets[0]
+            if event.kind == "session_end":
+                out.outcomes[arrival.partition]["ended"] += 1
+                ended.append((arrival.partition, event.session_id, oldest))
+                continue
+            quiet = out.level >= POPULAR or (out.level > FULL and arrival.superseded)
+            item = index.get(event.item_id, -1)
+            visits.append(Visit(arrival, event, state or new_state(), oldest, item, not quiet))
+        return visits, ended
+
+    def _score(
+        self, visits: list[Visit], shown: list[tuple[list[str], str]], serving: Serving, out: SteppedWave
+    ) -> None:
+        """Look each event's item up in the list that its session was shown last, and in POP's.
+
+        Of a recovered session the list was lost; the one that is computed again is that list.
+        """
+        masks = serving.excludes_session_items
+        for visit, (items, version) in zip(visits, shown, strict=True):
+            state, event, arrival = visit.state, visit.event, visit.arrival
+            if not items:
+                items, version = state.list_items, state.model_version
+            item_id = event.item_id
+            out.observed.append(
+                ObservedEvent(
+                    arrival.partition,
+                    arrival.watermark.ms,
+                    event.event_time_ms,
+                    event.session_id,
+                    item_id,
+                    0 <= visit.item < len(serving.vocabulary),
+                    state.position if items else 0,
+                    version,
+                    model_part.rank_in(items, item_id),
+                    serving.popular_rank(item_id, state.recent_items) or 0 if items else 0,
+                    tuple(state.recent_items) if masks else (),
+                )
+            )
+
+    def _apply_rule(self, visits: list[Visit], serving: Serving, out: SteppedWave) -> None:
+        """Start a session anew after silence, by its own events or by the watermark; count late events."""
+        lateness_ms = serving.rule.allowed_lateness_s * 1000
+        for visit in visits:
+            state, time_ms = visit.state, visit.event.event_time_ms
+            if not state.position:
+                continue
+            if serving.rule.ends(state.last_event_time_ms, time_ms, visit.arrival.watermark.ms):
+                visit.state = new_state()
+                out.resets += 1
+            elif time_ms < state.last_event_time_ms - lateness_ms:
+                out.late += 1
+
+    def _list(self, visits: list[Visit], serving: Serving, out: SteppedWave) -> None:
+        """Remember each event and hand out its list: the step's, the last one, or POP's."""
+        for visit in visits:
+            state, event, arrival = visit.state, visit.event, visit.arrival
+            out.outcomes[arrival.partition]["unknown" if visit.item < 0 else "stepped"] += 1
+            state.remember(event, arrival.offset, serving.columns, self._recent_items)
+            if out.level and arrival.superseded:
+                out.unlisted += 1
+            else:
+                out.lists.append(self._list_of(visit, serving, out.level))
+            self.partitions[arrival.partition].put(out.number, event.session_id, state, visit.oldest_before)
+
+    def _list_of(self, visit: Visit, serving: Serving, level: int) -> List:
+        state, event = visit.state, visit.event
+        fallback = ""
+        if level >= POPULAR:
+            fallback = LAG
+        elif visit.item < 0:
+            fallback = UNKNOWN_ITEM if state.list_items else EMPTY_SESSION
+        if fallback == LAG or not state.list_items:
+            items, scores = serving.popular_list(state.recent_items)
+            # The session was shown POP's list, so that is what its next event is scored against.
+            state.list_items, state.list_scores = items, scores.tobytes()
+            state.model_version = serving.version
+            state.unlisted = max(state.unlisted, level)
+        else:
+            items, scores = state.list_items, np.frombuffer(state.list_scores, np.float32)
+        return List(
+            visit.arrival,
+            event.session_id,
+            event.event_time_ms,
+            state.model_version,
+            items,
+            scores,
+            state.position,
+            fallback,
+        )
+
+    def _seal(self, wave: Wave, serving: Serving, out: SteppedWave) -> None:
+        """Expire what the watermark has left behind, and close each partition's batch."""
+        taken: dict[int, list[int]] = {number: [] for number in wave.partitions}
+        for arrival in wave.arrivals:
+            taken[arrival.partition].append(arrival.offset)
+        silence_ms = serving.rule.silence_before_expiry_ms
+        for number in wave.partitions:
+            partition = self.partitions[number]
+            if silence_ms is not None and wave.arrivals:
+                out.expired += partition.expire(out.number, silence_ms, len(taken[number]))
+            elif silence_ms is not None:
+                out.expired += partition.expire_idle(out.number, silence_ms)
+            batch, fence = partition.seal(out.number, taken[number])
+            out.writes[number] = (partition, batch, fence)

@@ -1,0 +1,211 @@
+"""The model that serves now, and the change to another one between two waves.
+
+A version is loaded, verified and warmed up before it is offered; the step thread picks it
+up at the start of a wave. Knows the registry; knows no network by name.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from model.data.sessions import SessionRule
+from model.data.vocabulary import Vocabulary
+from model.freshness.moving_tables import FOLLOWED, Between
+from model.freshness.recent_events import RecentEvents
+from model.freshness.refresher import LiveFollower
+from model.networks.model_version import Model
+from model.networks.network import SampledNetwork
+from model.registry.registry import NOT_FINITE, RefusedVersion, Registry
+from model.stepping.stepper import Stepper
+from stream.logs import happening
+from stream.settings import Settings
+
+LIST_LENGTH = 20
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Serving:
+    """A warmed-up version; immutable, so that a wave uses one and only one.
+
+    Its item tables and its vocabulary stand still but for what a `follower` takes up between two steps.
+    """
+
+    version: str
+    stepper: Stepper
+    vocabulary: Vocabulary
+    rule: SessionRule
+    excludes_session_items: bool
+    columns: tuple[str, ...]
+    recent_items: int
+    follower: LiveFollower | None = None
+    trained_until_ms: int | None = None
+
+    @cached_property
+    def blank_row(self) -> bytes:
+        """The packed hidden state of a session without events."""
+        return self.stepper.initial_rows(1).tobytes()
+
+    @cached_property
+    def popular_ids(self) -> list[str]:
+        """POP's list, long enough to stay full after a session's items are left out."""
+        return [
+            str(item) for item in self.vocabulary.decode(self.vocabulary.top(LIST_LENGTH + self.recent_items))
+        ]
+
+    @cached_property
+    def popular_scores(self) -> npt.NDArray[np.float32]:
+        """The training counts behind `popular_ids`."""
+        return self.vocabulary.counts[self.vocabulary.top(LIST_LENGTH + self.recent_items)].astype(np.float32)
+
+    @cached_property
+    def popular_ranks(self) -> dict[str, int]:
+        """Item id → place in `popular_ids`, from 0."""
+        return {item: place for place, item in enumerate(self.popular_ids)}
+
+    def popular_list(self, session_items: list[str]) -> tuple[list[str], npt.NDArray[np.float32]]:
+        """The top-20 of POP for a session, under the version's mask: ids and scores."""
+        masked = set(session_items) if self.excludes_session_items else set()
+        places = [i for i, item in enumerate(self.popular_ids) if item not in masked][:LIST_LENGTH]
+        return [self.popular_ids[i] for i in places], self.popular_scores[places]
+
+    def popular_rank(self, item_id: str, session_items: list[str]) -> int | None:
+        """The item's rank, from 1, in POP's list for a session; None when it is not in the top-20."""
+        place = self.popular_ranks.get(item_id)
+        if place is None:
+            return None
+        if self.excludes_session_items:
+            masked = set(session_items)
+            if item_id in masked:
+                return None
+            ranks = self.popular_ranks
+            place -= sum(ranks.get(item, place) < place for item in masked)
+        return place + 1 if place < LIST_LENGTH else None
+
+
+class LiveModel:
+    """Holds the version in service; `offer` replaces it for the waves to come.
+
+    `recent` are the events that versions follow, None where they stand still; `share` is the part of
+    all events that comes to this worker; `serving_since_s` is the wall's time of the newest change.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._registry = Registry(Path(settings.registry_dir))
+        self._current: Serving | None = None
+        popularity, new_items = FOLLOWED.get(settings.follow, (False, False))
+        self._between = Between(popularity, new_items)
+        self.recent = None if self._between.stands_still else RecentEvents(settings.follow_events)
+        self.share = 1.0
+        self.swaps = 0
+        self.serving_since_s = 0.0
+
+    @property
+    def current(self) -> Serving:
+        """The version in service. Raises RuntimeError before the first one is."""
+        if self._current is None:
+            raise RuntimeError("no model version is in service yet")
+        return self._current
+
+    @property
+    def ready(self) -> bool:
+        """Whether a warmed-up version is in service."""
+        return self._current is not None
+
+    def prepare(self, version: str | None = None) -> Serving:
+        """Load, verify and warm up a version (None: the champion). Raises NextclickError."""
+        return self.warm(self._registry.load(version))
+
+    def warm(self, model: Model) -> Serving:
+        """Make a loaded model ready to serve.
+
+        Raises RefusedVersion when its scores are no numbers, NextclickError when it cannot be followed.
+        """
+        settings = self._settings
+        stepper = Stepper(
+            model,
+            device=settings.device,
+            k=LIST_LENGTH,
+            wave_size=settings.wave_size,
+            deterministic=settings.deterministic,
+            scoring=settings.scoring,
+        )
+        stepper.warm_up()
+        _check_scores(model, stepper)
+        follower = self._follow(model, stepper)
+        serving = Serving(
+            version=model.version,
+            stepper=stepper,
+            vocabulary=model.vocabulary if follower is None else follower.vocabulary,
+            rule=SessionRule(model.config.session_gap_s, settings.allowed_lateness_s),
+            excludes_session_items=model.config.exclude_session_items,
+            columns=tuple(name for name in model.network.columns if name != "item"),
+            recent_items=settings.recent_items,
+            follower=follower,
+            trained_until_ms=model.manifest.get("data", {}).get("last_event_time_ms"),
+        )
+        # Their first use is in a wave, where nobody should wait for them.
+        _ = serving.popular_ranks, serving.popular_scores, serving.blank_row
+        return serving
+
+    def _follow(self, model: Model, stepper: Stepper) -> LiveFollower | None:
+        """What keeps the version fresh, with all taken up that has been seen since it was trained."""
+        if self.recent is None:
+            return None
+        follower = LiveFollower(
+            model,
+            stepper,
+            self._between,
+            self.recent,
+            room=self._settings.follow_items,
+            every_ms=int(self._settings.follow_every_s * 1000),
+            share=lambda: self.share,
+        )
+        if self._current is not None and self._current.follower is not None:
+            now_ms = self._current.follower.refreshed_ms
+            if now_ms is not None:
+                follower.refresh(now_ms)
+        return follower
+
+    def offer(self, serving: Serving) -> None:
+        """Put a version into service from the next wave on."""
+        before = self._current.version if self._current else "none"
+        self.swaps += self._current is not None
+        self._current, self.serving_since_s = serving, time.time()
+        device = str(serving.stepper.device)
+        logger.info(
+            "model %s serves now (before: %s) on %s",
+            serving.version,
+            before,
+            device,
+            extra=happening("model_serves", version=serving.version, before=before, device=device),
+        )
+
+
+@torch.inference_mode()
+def _check_scores(model: Model, stepper: Stepper) -> None:
+    """Weights that are all numbers may still give scores that are none."""
+    network, device = model.network, stepper.device
+    columns = {name: np.full(1, None, object) for name in network.columns}
+    inputs = stepper.inputs({**columns, "item": np.zeros(1, np.int64)})
+    output_1H, _ = network.advance(inputs, network.initial_state(1, device))
+    scores = network.score(output_1H)
+    scores_1N = scores[1] if isinstance(scores, tuple) else scores
+    # What scores by neighbours has none for most items; a network scores them all.
+    bad_1N = ~scores_1N.isfinite() if isinstance(network, SampledNetwork) else scores_1N.isnan()
+    if bad_1N.any():
+        raise RefusedVersion(
+            NOT_FINITE,
+            f"version {model.version} gives scores that are no numbers",
+            "Its lists would be in no order; whatever served before goes on.",
+            "Promote another version, or train again.",
+        )

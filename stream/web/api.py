@@ -1,0 +1,217 @@
+"""The JSON that programs and the page ask for: items, lists, why, models; and events in, where that is open.
+
+What is asked is bounded before anything is computed; what is computed runs in two threads, beside
+the waves. Errors are {"error": …} with a status that says whose fault it is.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
+
+import faust
+import msgspec
+from faust.web import View
+
+from model.errors import NextclickError
+from model.registry.registry import Registry
+from stream.events import MAX_EVENT_BYTES, RejectedEvent, decode_event
+from stream.logs import happening
+from stream.settings import Settings
+from stream.web.items import MOST_FOUND, Catalogue
+from stream.web.models import model_cards
+from stream.web.posted_events import Answered, Clicks
+from stream.web.session import partition_of
+from stream.worker.pipeline import Pipeline
+
+MAX_QUERY_CHARACTERS = 200
+MAX_ID_CHARACTERS = 256
+MAX_SESSION_ITEMS = 50
+MOST_WAITING = 32
+CARDS_KEPT_S = 2.0
+REFUSALS = {
+    "empty": "there is no event",
+    "too_large": f"an event has at most {MAX_EVENT_BYTES} bytes",
+    "not_json": "the event is no JSON",
+    "schema": "the event is not as the schema says; see /openapi.json",
+    "empty_id": "an event other than session_end needs an item_id",
+    "future": "the event's time is too far ahead",
+}
+T = TypeVar("T")
+logger = logging.getLogger(__name__)
+
+
+class Asked:
+    """Work for one thread, of which only so much may wait."""
+
+    def __init__(self, name: str) -> None:
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix=name)
+        self._waiting = 0
+
+    async def __call__(self, do: Callable[..., T], *arguments: Any) -> T | None:
+        """The result, None when too much waits already."""
+        if self._waiting >= MOST_WAITING:
+            return None
+        self._waiting += 1
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._thread, do, *arguments)
+        finally:
+            self._waiting -= 1
+
+
+def add_api(app: faust.App, settings: Settings, pipeline: Pipeline, clicks: Clicks) -> None:
+    """Add the views to a Faust app."""
+    live, catalogue = pipeline.live, Catalogue(pipeline.live)
+    ask, ask_registry = Asked("catalogue"), Asked("registry")
+    cards = CachedCards(Registry(settings.registry_dir))
+
+    def answer(web: Any, body: Any) -> Any:
+        if body is None:
+            return web.json({"error": "too many ask at once; try again"}, status=503)
+        return web.json(body)
+
+    @app.page("/api/items")
+    async def items(web: Any, request: Any) -> Any:
+        """Items by title or id; the most popular ones without a query."""
+        query, limit = request.query.get("q", ""), request.query.get("limit", "20")
+        if len(query) > MAX_QUERY_CHARACTERS:
+            return web.json({"error": f"q has at most {MAX_QUERY_CHARACTERS} characters"}, status=400)
+        if not (limit.isascii() and limit.isdigit() and len(limit) < 4 and 1 <= int(limit) <= MOST_FOUND):
+            return web.json({"error": f"limit is a number from 1 to {MOST_FOUND}"}, status=400)
+        return answer(web, await ask(catalogue.find, query, int(limit)))
+
+    @app.page("/api/why")
+    async def why(web: Any, request: Any) -> Any:
+        """Which of the items, in order, caused each place of the list after them."""
+        asked = request.query.getall("item", [])
+        if not 1 <= len(asked) <= MAX_SESSION_ITEMS or any(len(one) > MAX_ID_CHARACTERS for one in asked):
+            return web.json({"error": f"item is given 1 to {MAX_SESSION_ITEMS} times, in order"}, status=400)
+        return answer(web, await ask(catalogue.why, asked))
+
+    @app.page("/api/models")
+    async def models(web: Any, request: Any) -> Any:
+        """Versions and decisions."""
+        trial = pipeline.shadow.trial
+        serving = live.current.version if live.ready else None
+        shadow = None if trial is None else trial.serving.version
+        return answer(web, await ask_registry(cards.get, serving, shadow))
+
+    @app.page("/api/recommendations/{session_id}")
+    async def recommendations(web: Any, request: Any, session_id: str) -> Any:
+        """The list that the session was shown last, if its partition is this worker's."""
+        if len(session_id) > MAX_ID_CHARACTERS:
+            return web.json({"error": "a session id has at most 256 characters"}, status=400)
+        if settings.web_events and "await" in request.query:
+            try:
+                # So that the session's first event finds everything ready.
+                await clicks.open(session_id)
+            except NextclickError as problem:
+                return web.json({"error": problem.what}, status=503)
+        number = partition_of(session_id, settings.partitions)
+        found = await ask(lambda: (pipeline.look(number, session_id),))
+        if found is None:
+            return answer(web, None)
+        if found[0] is None:
+            error = f"its partition, {number}, is not open on this worker"
+            return web.json({"error": error, "partition": number}, status=404)
+        state = found[0][0]
+        if "await" in request.query and (state is None or not state.list_items):
+            return web.json({"session_id": session_id, "partition": number, "items": []})
+        if state is None or not state.list_items:
+            error = f"no session of this id has a list in partition {number}"
+            return web.json({"error": error, "partition": number}, status=404)
+        scores = memoryview(state.list_scores).cast("f").tolist()
+        return web.json(
+            {
+                "session_id": session_id,
+                "partition": number,
+                "position": state.position,
+                "model_version": state.model_version,
+                "last_event_time_ms": state.last_event_time_ms,
+                "items": catalogue.titled(state.list_items, scores),
+            }
+        )
+
+    @app.page("/api/events")
+    class Events(View):
+        """Events by HTTP, if the guard lets them in: acknowledged by Kafka, and answered with the list."""
+
+        async def post(self, request: Any) -> Any:
+            """One event; its time is now where it has none."""
+            if clicks.is_full:
+                return self.json({"error": "too many events are under way; try again"}, status=503)
+            try:
+                event = decode_event(stamped(await request.read()))
+                ahead_ms = int(settings.max_future_s * 1000)
+                if event.event_time_ms > max(_now_ms(), pipeline.event_time_ms or 0) + ahead_ms:
+                    raise RejectedEvent("future")
+            except RejectedEvent as rejected:
+                body = {"error": REFUSALS[rejected.reason], "reason": rejected.reason}
+                return self.json(body, status=413 if rejected.reason == "too_large" else 400)
+            try:
+                return self.json(listed(await clicks.post(event)))
+            except NextclickError as error:
+                logger.warning(
+                    "an event by HTTP failed: %s",
+                    error.what,
+                    extra=happening("http_event_failed", error=error.what),
+                )
+                return self.json({"error": f"{error.what}. {error.meaning} {error.remedy}"}, status=503)
+
+    def listed(answered: Answered) -> dict[str, Any]:
+        body: dict[str, Any] = {
+            "event_id": answered.event_id,
+            "acknowledged_ms": answered.acknowledged_ms,
+            "click_to_list_ms": answered.listed_ms,
+            "list": None,
+        }
+        if answered.received is not None:
+            shown, headers = answered.received.recommendation, answered.received.headers
+            body["list"] = {
+                "session_id": shown.session_id,
+                "event_id": shown.event_id,
+                "event_time_ms": shown.event_time_ms,
+                "model_version": shown.model_version,
+                "position": int(headers.get("position", 0)),
+                "fallback": headers.get("fallback"),
+                "queued_us": int(headers.get("queued_us", 0)),
+                "stepped_us": int(headers.get("stepped_us", 0)),
+                "items": catalogue.titled(shown.items, shown.scores),
+            }
+        return body
+
+
+class CachedCards:
+    """The registry's cards, read anew after a while, since each reading hashes files."""
+
+    def __init__(self, registry: Registry) -> None:
+        self._registry = registry
+        self._kept: tuple[float, tuple[str | None, str | None], dict[str, Any]] | None = None
+
+    def get(self, serving: str | None, shadow: str | None) -> dict[str, Any]:
+        """The cards, CARDS_KEPT_S old at most."""
+        kept, now_s = self._kept, time.monotonic()
+        if kept is None or now_s - kept[0] > CARDS_KEPT_S or kept[1] != (serving, shadow):
+            self._kept = kept = (now_s, (serving, shadow), model_cards(self._registry, serving, shadow))
+        return kept[2]
+
+
+def stamped(body: bytes) -> bytes:
+    """A JSON object with the time of now where it has none; anything else as it is, to be refused."""
+    if len(body) > MAX_EVENT_BYTES:
+        return body
+    try:
+        fields = msgspec.json.decode(body)
+    except (msgspec.DecodeError, UnicodeError, RecursionError):
+        return body
+    if isinstance(fields, dict) and "event_time_ms" not in fields:
+        return msgspec.json.encode({**fields, "event_time_ms": _now_ms()})
+    return body
+
+
+def _now_ms() -> int:
+    return int(time.time() * 1000)

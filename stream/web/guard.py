@@ -1,0 +1,184 @@
+"""What stands before every web view: who may ask, what may be asked, and the headers of the answer.
+
+Read-only but for the paths that are opened for writing; no path, header or body of any length; so
+many requests a second of one client. Answers of a worker on the loopback interface only to the
+names of that interface: a web page elsewhere whose name is made to point here (DNS rebinding) sends
+its own name. A refusal is JSON {"error": …} and repeats nothing of what was sent.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import logging
+import math
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from urllib.parse import urlsplit
+
+import orjson
+from aiohttp import web
+
+from stream.logs import happening
+from stream.settings import Settings
+from stream.web.rate_limit import RateLimit
+
+# Scripts, styles and data from here alone, none of them inline; no frame around a page of the worker.
+CONTENT_SECURITY_POLICY = (
+    "default-src 'self'; style-src 'self'; img-src 'self' data:; "
+    "object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+)
+SECURITY_HEADERS: Mapping[str, str] = {
+    "Content-Security-Policy": CONTENT_SECURITY_POLICY,
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
+    # aiohttp would name itself, Python and both versions.
+    "Server": "nextclick",
+}
+READING = frozenset({"GET", "HEAD"})
+MAX_BODY_BYTES = 64 << 10
+BODY_TIMEOUT_S = 10.0
+# Seconds of the allowed rate that a client may take at once.
+BURST_S = 2.0
+LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+logger = logging.getLogger(__name__)
+
+
+def json_error(status: int, error: str, headers: Mapping[str, str] | None = None) -> web.Response:
+    """The answer of a refusal, with the headers of every answer."""
+    return web.Response(
+        status=status,
+        body=orjson.dumps({"error": error}),
+        content_type="application/json",
+        charset="utf-8",
+        headers={**SECURITY_HEADERS, "Cache-Control": "no-store", **(headers or {})},
+    )
+
+
+class WebGuard:
+    """Refuses or lets pass; `handle` is an aiohttp middleware, `add_headers` a signal of it."""
+
+    def __init__(self, settings: Settings, *, limit: RateLimit | None = None) -> None:
+        named = {name.strip().lower() for name in settings.web_allowed_hosts.split(",")} - {""}
+        self._names: frozenset[str] | None = frozenset(named) or None
+        if is_loopback(settings.web_host):
+            self._names = LOOPBACK_NAMES | named | {settings.web_host.lower()}
+        rate = settings.web_requests_per_s
+        self._limit = RateLimit(rate, max(1.0, BURST_S * rate)) if limit is None else limit
+        self._writing: dict[str, frozenset[str]] = {}
+
+    def open_for_writing(self, path: str, methods: Iterable[str] = ("POST",)) -> None:
+        """Let these methods through to the view of `path`, which is compared whole; others stay read-only.
+
+        What comes through is JSON of at most MAX_BODY_BYTES, read whole, from a page of this worker or
+        from no page at all.
+        """
+        self._writing[path] = frozenset(methods)
+
+    @web.middleware
+    async def handle(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """The answer of `handler`, or a refusal."""
+        try:
+            return self._refusal(request) or await self._body_refusal(request) or await handler(request)
+        except web.HTTPRequestEntityTooLarge:
+            return _closing(json_error(413, f"a body has at most {MAX_BODY_BYTES} bytes"))
+        except web.HTTPMethodNotAllowed as answer:
+            return json_error(405, "this method is not allowed here", {"Allow": answer.headers["Allow"]})
+        except web.HTTPException as answer:
+            if answer.status < 400:
+                raise
+            return json_error(answer.status, answer.reason.lower())
+        except ConnectionError:
+            raise
+        except Exception:
+            # A view that fails is its request's failure: what the worker is for goes on.
+            logger.exception(
+                "the web view of %r failed", request.path, extra=happening("view_failed", path=request.path)
+            )
+            return json_error(500, "the view failed; the worker's log says why")
+
+    async def add_headers(self, request: web.Request, response: web.StreamResponse) -> None:
+        """Put the headers on an answer that is about to be sent, whatever it is."""
+        response.headers.update(SECURITY_HEADERS)
+        response.headers.setdefault("Cache-Control", "no-store")
+
+    def _refusal(self, request: web.Request) -> web.Response | None:
+        """Why this request is not answered, None if it is."""
+        wait_s = self._limit.wait_s(client_of(request.remote))
+        if wait_s:
+            after = str(math.ceil(wait_s))
+            return _closing(json_error(429, "too many requests from this client", {"Retry-After": after}))
+        hosts = request.headers.getall("Host", [])
+        if len(hosts) != 1 or not self._is_named(_name_of(f"//{hosts[0]}")):
+            return _closing(json_error(421, "this worker is not called that; see web_allowed_hosts"))
+        allowed = READING | self._writing.get(request.path, frozenset())
+        if request.method not in allowed:
+            named = ", ".join(sorted(allowed))
+            return _closing(json_error(405, "this method is not allowed here", {"Allow": named}))
+        if request.method in READING:
+            return _closing(json_error(413, "no body is taken here")) if request.body_exists else None
+        return self._write_refusal(request)
+
+    def _write_refusal(self, request: web.Request) -> web.Response | None:
+        origin = request.headers.get("Origin")
+        if origin is not None and urlsplit(origin).netloc.lower() != request.headers["Host"].lower():
+            return _closing(json_error(403, "a page of another origin may not write here"))
+        if request.headers.get("Sec-Fetch-Site", "none") not in ("same-origin", "none"):
+            return _closing(json_error(403, "a page of another origin may not write here"))
+        if request.content_type != "application/json" or "Content-Encoding" in request.headers:
+            return _closing(json_error(415, "the body is to be plain application/json"))
+        if (request.content_length or 0) > MAX_BODY_BYTES:
+            return _closing(json_error(413, f"a body has at most {MAX_BODY_BYTES} bytes"))
+        return None
+
+    async def _body_refusal(self, request: web.Request) -> web.Response | None:
+        """Read what is to be written, so that no view waits for it; None when it is there."""
+        if request.method in READING:
+            return None
+        try:
+            async with asyncio.timeout(BODY_TIMEOUT_S):
+                # Kept by aiohttp for whoever reads it next.
+                await request.read()
+        except TimeoutError:
+            return _closing(json_error(408, f"the body did not come in {BODY_TIMEOUT_S:.0f} s"))
+        return None
+
+    def _is_named(self, name: str | None) -> bool:
+        return name is not None and (self._names is None or name in self._names)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a worker that listens on `host` is reached from its own machine alone."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host.lower() == "localhost"
+
+
+def client_of(remote: str | None) -> str:
+    """Whose bucket pays: an IPv4 address, or the /64 network of an IPv6 one, which one client has whole."""
+    try:
+        address = ipaddress.ip_address((remote or "").partition("%")[0])
+    except ValueError:
+        return ""
+    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is None:
+        return str(ipaddress.ip_network((address, 64), strict=False))
+    return str(getattr(address, "ipv4_mapped", None) or address)
+
+
+def _name_of(address: str) -> str | None:
+    """The name in an address without its port, None where there is none."""
+    try:
+        return urlsplit(address).hostname
+    except ValueError:
+        return None
+
+
+def _closing(response: web.Response) -> web.Response:
+    """The answer, after which nothing more is read from this connection."""
+    response.force_close()
+    return response

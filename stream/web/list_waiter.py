@@ -1,0 +1,176 @@
+"""Waits for the lists of a few sessions, by a light consumer of the partitions they are in.
+
+A list may be made by any worker; it comes through Kafka, as everybody's does. Of the partitions in
+question all lists are fetched and only those of followed sessions are decoded. One thread, which
+closes its consumer when nobody has followed anything for a while, and begins anew after a failure.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+
+import msgspec
+from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
+
+from model.errors import NextclickError
+from stream.events import decode_recommendation
+from stream.kafka.lists_reader import Received, received_of
+from stream.logs import happening
+from stream.settings import Settings
+from stream.web.session import partition_of
+
+ANSWER_TIMEOUT_S = 5.0
+IDLE_S = 30.0
+POLL_S = 0.02
+logger = logging.getLogger(__name__)
+
+
+@dataclass
+class Followed:
+    """A session whose lists are awaited: those that came, and who waits for one, by event id."""
+
+    lists: dict[str, Received] = field(default_factory=dict)
+    waiting: dict[str, Future[Received]] = field(default_factory=dict)
+    users: int = 0
+
+
+class ListWatch:
+    """`follow` before an event is sent, `wait_for` its list, `leave` after; from any thread."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._lock = threading.Condition()
+        self._followed: dict[bytes, Followed] = {}
+        self._wanted: set[int] = set()
+        self._assigned: set[int] = set()
+        self._failure: KafkaException | None = None
+        self._used_s = 0.0
+        self._thread: threading.Thread | None = None
+
+    def open(self, session_id: str) -> None:
+        """Read the session's partition from its end on; returns when that is so.
+
+        Raises NextclickError when no broker tells where that is.
+        """
+        number = partition_of(session_id, self._settings.partitions)
+        with self._lock:
+            self._used_s = time.monotonic()
+            self._failure = None
+            self._wanted.add(number)
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="list-watch", daemon=True)
+                self._thread.start()
+            done = self._lock.wait_for(
+                lambda: number in self._assigned or self._failure is not None, ANSWER_TIMEOUT_S + 1
+            )
+            if not done or self._failure is not None:
+                raise NextclickError(
+                    "no Kafka broker answered",
+                    "Where a session's lists are read from is not known.",
+                    "Try again when the brokers are back.",
+                )
+
+    def follow(self, session_id: str) -> None:
+        """Keep the session's lists from now on."""
+        with self._lock:
+            self._used_s = time.monotonic()
+            self._followed.setdefault(session_id.encode(), Followed()).users += 1
+
+    def wait_for(self, session_id: str, event_id: str) -> Future[Received]:
+        """The list of an event of a followed session, when it comes or if it has come."""
+        future: Future[Received] = Future()
+        with self._lock:
+            followed = self._followed[session_id.encode()]
+            if event_id in followed.lists:
+                future.set_result(followed.lists[event_id])
+            else:
+                followed.waiting[event_id] = future
+        return future
+
+    def leave(self, session_id: str) -> None:
+        """Let go what `follow` kept."""
+        with self._lock:
+            followed = self._followed[session_id.encode()]
+            followed.users -= 1
+            if not followed.users:
+                del self._followed[session_id.encode()]
+
+    def _run(self) -> None:
+        try:
+            consumer = Consumer(
+                {
+                    **self._settings.kafka_config(),
+                    "group.id": f"{self._settings.group_id}-watch",
+                    "enable.auto.commit": False,
+                    "auto.offset.reset": "latest",
+                    "fetch.wait.max.ms": 10,
+                    "log_level": 0,
+                }
+            )
+            try:
+                while self._turn(consumer):
+                    pass
+            finally:
+                consumer.close()
+        except KafkaException as error:
+            logger.warning(
+                "waiting for lists failed: %s", error, extra=happening("list_watch_failed", error=str(error))
+            )
+            with self._lock:
+                self._failure = error
+                self._forget_thread()
+
+    def _turn(self, consumer: Consumer) -> bool:
+        """Take in what came; → whether to go on."""
+        with self._lock:
+            if not self._followed and time.monotonic() - self._used_s > IDLE_S:
+                self._forget_thread()
+                return False
+            new = self._wanted - self._assigned
+        for number in new:
+            place = TopicPartition(self._settings.recommendations_topic, number)
+            place.offset = consumer.get_watermark_offsets(place, timeout=ANSWER_TIMEOUT_S)[1]
+            consumer.incremental_assign([place])
+            with self._lock:
+                self._assigned.add(number)
+                self._lock.notify_all()
+        # `consume` would wait for as many as are asked for.
+        first = consumer.poll(POLL_S)
+        if first is not None:
+            self._take([first, *consumer.consume(500, timeout=0)])
+        return True
+
+    def _forget_thread(self) -> None:
+        self._wanted.clear()
+        self._assigned.clear()
+        self._thread = None
+        self._lock.notify_all()
+
+    def _take(self, messages: list[Message]) -> None:
+        followed = self._followed
+        for message in messages:
+            # While the brokers are away there is nothing to do but to read on when they are back.
+            if message.error() is not None or message.key() not in followed:
+                continue
+            try:
+                received = received_of(message, decode_recommendation(message.value() or b""))
+            except msgspec.DecodeError:
+                continue
+            self.take_in(message.key() or b"", received)
+
+    def take_in(self, key: bytes, received: Received) -> None:
+        """Hand a list to who waits for it, or keep it for who will; nothing where nobody follows."""
+        with self._lock:
+            session = self._followed.get(key)
+            if session is None:
+                return
+            event_id = received.recommendation.event_id
+            session.lists[event_id] = received
+            waiting = session.waiting.pop(event_id, None)
+        # Who has given it up is not told.
+        if waiting is not None and waiting.set_running_or_notify_cancel():
+            waiting.set_result(received)

@@ -1,0 +1,72 @@
+"""The registry as a page shows it: every version with its scores, and what retrainings decided. Read-only."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from model.registry.registry import REPORTS, RefusedVersion, Registry
+
+SHOWN_VERSIONS, SHOWN_RUNS = 50, 20
+RUN_FIELDS = (
+    "run",
+    "outcome",
+    "champion",
+    "version",
+    "promoted",
+    "events",
+    "training_events",
+    "first_event_time_ms",
+    "last_event_time_ms",
+    "decision",
+    "error",
+)
+
+
+def model_cards(registry: Registry, serving: str | None, shadow: str | None) -> dict[str, Any]:
+    """The newest versions, newest first, and the newest runs of the retraining with their decisions.
+
+    A version that cannot be read is named in `refused` with the reason, and hides no other.
+    """
+    refused: list[RefusedVersion] = []
+    rows = registry.versions(refused)
+    versions = [
+        {
+            "version": row["version"],
+            "created": row["created"],
+            "network": row["network"],
+            "items": row["items"],
+            "champion": row["champion"],
+            "serving": row["version"] == serving,
+            "shadow": row["version"] == shadow,
+            "data": {
+                name: row["data"].get(name)
+                for name in ("events", "first_event_time_ms", "last_event_time_ms")
+            },
+            "scores": {name: row["scores"].get(name) for name in ("evaluation", "pop")},
+        }
+        for row in reversed(rows[-SHOWN_VERSIONS:])
+    ]
+    return {
+        "champion": registry.champion(),
+        "versions": versions,
+        "more": max(0, len(rows) - SHOWN_VERSIONS),
+        "refused": [{"reason": error.reason, "error": error.what} for error in refused],
+        "runs": _runs(registry.root / REPORTS),
+    }
+
+
+def _runs(folder: Path) -> list[dict[str, Any]]:
+    """The newest reports, newest first; a half-written one is not among them."""
+    runs = []
+    found = sorted(folder.glob("*/report.json")) if folder.is_dir() else []
+    for path in reversed([path for path in found if not path.parent.name.startswith(".")]):
+        try:
+            report = json.loads(path.read_bytes())
+            runs.append({name: report.get(name) for name in RUN_FIELDS})
+        except (OSError, ValueError, AttributeError) as error:
+            runs.append({"run": path.parent.name, "outcome": "unreadable", "error": [str(error)]})
+        if len(runs) == SHOWN_RUNS:
+            break
+    return runs

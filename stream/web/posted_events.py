@@ -1,0 +1,131 @@
+"""An event posted by a page: into Kafka as everybody's, and its list back out of Kafka.
+
+The answer is made when the broker has acknowledged the event and its list has come through the
+topic, from whichever worker. The time between is what a shop would see, not a short cut's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+from confluent_kafka import KafkaError, KafkaException, Message, Producer
+
+from model.errors import NextclickError
+from stream.events import Event, encode_event, message_time_ms
+from stream.kafka.lists_reader import Received
+from stream.settings import Settings
+from stream.web.list_waiter import ListWatch
+
+DELIVERY_TIMEOUT_S = 5.0
+LIST_TIMEOUT_S = 5.0
+THREADS = 4
+MOST_UNDER_WAY = 64
+UNSURE = "Whether it will be in the topic is not sure."
+
+
+@dataclass(frozen=True)
+class Answered:
+    """An event that is in Kafka, its list if that came in time, and milliseconds from the call to each."""
+
+    event_id: str
+    received: Received | None
+    acknowledged_ms: float
+    listed_ms: float | None
+
+
+class Clicks:
+    """Posts events and awaits their lists; `posted` counts the acknowledged ones."""
+
+    def __init__(self, settings: Settings, watch: ListWatch) -> None:
+        self._settings = settings
+        self._watch = watch
+        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="clicks")
+        self._producer: Producer | None = None
+        self._under_way = 0
+        self.posted = 0
+
+    @property
+    def is_full(self) -> bool:
+        """Whether as many as allowed are under way."""
+        return self._under_way >= MOST_UNDER_WAY
+
+    async def open(self, session_id: str) -> None:
+        """Be ready for the session's first event. Raises NextclickError when the brokers are away."""
+        await asyncio.get_running_loop().run_in_executor(self._threads, self._watch.open, session_id)
+
+    async def post(self, event: Event) -> Answered:
+        """Send an event and wait for its list. Raises NextclickError when it did not get into Kafka."""
+        self._under_way += 1
+        try:
+            began_s = time.perf_counter()
+            if event.kind == "session_end":
+                event_id = await self._send(event)
+                return Answered(event_id, None, _ms_since(began_s), None)
+            await self.open(event.session_id)
+            self._watch.follow(event.session_id)
+            try:
+                event_id = await self._send(event)
+                acknowledged_ms = _ms_since(began_s)
+                listed = asyncio.wrap_future(self._watch.wait_for(event.session_id, event_id))
+                try:
+                    received = await asyncio.wait_for(listed, LIST_TIMEOUT_S)
+                except TimeoutError:
+                    return Answered(event_id, None, acknowledged_ms, None)
+                return Answered(event_id, received, acknowledged_ms, _ms_since(began_s))
+            finally:
+                self._watch.leave(event.session_id)
+        finally:
+            self._under_way -= 1
+
+    async def _send(self, event: Event) -> str:
+        event_id = await asyncio.get_running_loop().run_in_executor(self._threads, self._deliver, event)
+        self.posted += 1
+        return event_id
+
+    def _deliver(self, event: Event) -> str:
+        """Produce, and return the event id when it is acknowledged."""
+        delivered: list[tuple[KafkaError | None, Message]] = []
+
+        def report(error: KafkaError | None, message: Message) -> None:
+            delivered.append((error, message))
+
+        producer = self._open_producer()
+        try:
+            producer.produce(
+                self._settings.events_topic,
+                encode_event(event),
+                event.session_id.encode(),
+                timestamp=message_time_ms(event.event_time_ms),
+                on_delivery=report,
+            )
+        except (BufferError, KafkaException) as problem:
+            raise NextclickError(f"the event was not sent: {problem}", UNSURE, "Try again.") from None
+        deadline_s = time.monotonic() + 2 * DELIVERY_TIMEOUT_S
+        while not delivered and time.monotonic() < deadline_s:
+            producer.poll(0.02)
+        error, message = delivered[0] if delivered else (KafkaError(KafkaError._MSG_TIMED_OUT), None)  # noqa: SLF001
+        if error is not None or message is None:
+            what = "not known" if error is None else error.str()
+            raise NextclickError(
+                f"the event was not delivered: {what}", UNSURE, "Try again when the brokers are back."
+            )
+        return f"{message.partition()}-{message.offset()}"
+
+    def _open_producer(self) -> Producer:
+        if self._producer is None:
+            config: dict[str, Any] = {
+                **self._settings.producer_config(),
+                "linger.ms": 0,
+                "message.timeout.ms": int(DELIVERY_TIMEOUT_S * 1000),
+                "log_level": 0,
+            }
+            self._producer = Producer(config)
+        return self._producer
+
+
+def _ms_since(began_s: float) -> float:
+    return round((time.perf_counter() - began_s) * 1000, 1)

@@ -1,0 +1,61 @@
+"""The newest lists of a worker, a few each second, and how long every wave took: what a page shows.
+
+The sink's thread adds each durable wave, at a cost that does not grow with what is shown; whoever
+shows takes what has come since.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from stream.wave.processor import List, SteppedWave
+
+LISTS_PER_S = 4.0
+KEPT_LISTS = 12
+# Waves between two looks; behind it the oldest are forgotten.
+MOST_WAVES = 20_000
+
+
+@dataclass(frozen=True, slots=True)
+class ShownList:
+    """One published list, when it was durable (`wall_ms`), and how long after its event was read."""
+
+    shown: List
+    item_id: str
+    wall_ms: int
+    delay_ms: float
+
+
+class NewestLists:
+    """Samples of the lists, and the delays of the waves; one thread adds, another takes."""
+
+    def __init__(self, now_ns: Callable[[], int] = time.monotonic_ns) -> None:
+        self._now_ns = now_ns
+        self._next_ns = 0
+        self._delays_ms: deque[float] = deque(maxlen=MOST_WAVES)
+        self.lists: deque[ShownList] = deque(maxlen=KEPT_LISTS)
+
+    def add(self, stepped: SteppedWave) -> None:
+        """Note a durable wave: its oldest event's delay, and now and then one of its lists."""
+        if not stepped.lists:
+            return
+        now_ns = self._now_ns()
+        oldest_ns = min(shown.arrival.received_ns for shown in stepped.lists)
+        self._delays_ms.append((now_ns - oldest_ns) / 1e6)
+        if now_ns >= self._next_ns:
+            self._next_ns = now_ns + int(1e9 / LISTS_PER_S)
+            shown = stepped.lists[-1]
+            event = shown.arrival.event
+            delay_ms = (now_ns - shown.arrival.received_ns) / 1e6
+            item_id = "" if event is None else event.item_id
+            self.lists.append(ShownList(shown, item_id, int(time.time() * 1000), delay_ms))
+
+    def take_delays_ms(self) -> list[float]:
+        """The delay of each wave since the last call: its oldest event, read to durable list."""
+        taken = []
+        while self._delays_ms:
+            taken.append(self._delays_ms.popleft())
+        return taken

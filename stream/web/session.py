@@ -1,0 +1,110 @@
+"""What the worker knows of one open session, for people: its items, its list, what its state is near to.
+
+Read from a copy of the state, in a thread of its own, so that no wave waits for it. Read-only.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import faust
+import numpy as np
+from aiokafka.partitioner import murmur2
+
+from model.inspection.similar_items import similar_items
+from model.networks.network import SampledNetwork
+from stream.sessions.session_state import SessionState
+from stream.wave.serving_model import Serving
+from stream.wave.step import row_of
+from stream.worker.pipeline import Pipeline
+
+NEAREST_ITEMS = 10
+
+
+def partition_of(session_id: str, partitions: int) -> int:
+    """Where the producers put a session's events: Java's hash of the key (murmur2)."""
+    hashed: int = murmur2(session_id.encode())
+    return (hashed & 0x7FFFFFFF) % partitions
+
+
+def view_of(
+    session_id: str, partition: int, state: SessionState, watermark_ms: int, serving: Serving
+) -> dict[str, Any]:
+    """A session as the API shows it.
+
+    `position` counts its events, of which `items` are the newest, oldest first. `age_s` is the
+    event time since its last one, and `open` says that the next event goes on with it. `list` is
+    what it was shown last, with `event_id` None where that was for an earlier event. `nearest` are the
+    items whose vectors lie nearest to its hidden state by cosine, None for a model without vectors.
+    """
+    titles = serving.vocabulary.titles
+    age_ms = max(0, watermark_ms - state.last_event_time_ms)
+    silence_ms = serving.rule.silence_before_expiry_ms
+    shown = None
+    if state.list_items:
+        scores = np.frombuffer(state.list_scores, np.float32).tolist()
+        shown = {
+            "model_version": state.model_version,
+            "event_id": None if state.unlisted else f"{partition}-{state.recent_offsets[-1]}",
+            "event_time_ms": None if state.unlisted else state.last_event_time_ms,
+            "items": [
+                {**_item(item, titles), "score": score}
+                for item, score in zip(state.list_items, scores, strict=True)
+            ],
+        }
+    return {
+        "session_id": session_id,
+        "partition": partition,
+        "open": silence_ms is None or age_ms <= silence_ms,
+        "items": [_item(item, titles) for item in state.recent_items],
+        "position": state.position,
+        "last_event_time_ms": state.last_event_time_ms,
+        "age_s": age_ms / 1000,
+        "model_version": state.model_version or None,
+        "list": shown,
+        "nearest": _nearest(state, serving),
+    }
+
+
+def _item(item_id: str, titles: dict[str, str]) -> dict[str, Any]:
+    return {"item_id": item_id, "title": titles.get(item_id)}
+
+
+def _nearest(state: SessionState, serving: Serving) -> list[dict[str, Any]] | None:
+    if not isinstance(serving.stepper.network, SampledNetwork):
+        return None
+    found = similar_items(serving.stepper, row_of(state, serving), NEAREST_ITEMS)
+    if found is None:
+        return None
+    names = [serving.vocabulary.item_ids[index] for index in found[0]]
+    return [
+        {**_item(item, serving.vocabulary.titles), "similarity": cosine}
+        for item, cosine in zip(names, found[1].tolist(), strict=True)
+        if item is not None
+    ]
+
+
+def add_session_views(app: faust.App, pipeline: Pipeline) -> None:
+    """Add the view of one session to a Faust app."""
+
+    @app.page("/api/sessions/{session_id}")
+    async def session(web: Any, request: Any, session_id: str) -> Any:
+        loop = asyncio.get_running_loop()
+        body = await loop.run_in_executor(None, _look, pipeline, session_id)
+        return web.json(body, status=404 if "error" in body else 200)
+
+
+def _look(pipeline: Pipeline, session_id: str) -> dict[str, Any]:
+    """The session's view, or `error` with the reason why there is none."""
+    number = partition_of(session_id, pipeline.partitions)
+    if not pipeline.live.ready:
+        return {"error": "no model is in service yet"}
+    found = pipeline.look(number, session_id)
+    if found is None:
+        why = "is being recovered" if number in pipeline.recovering else "is not this worker's"
+        return {"error": f"its partition, {number}, {why}"}
+    state, watermark_ms = found
+    if state is None or not state.recent_items:
+        return {"error": f"no session of this id is open in partition {number}"}
+    return view_of(session_id, number, state, watermark_ms, pipeline.live.current)

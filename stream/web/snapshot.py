@@ -1,0 +1,148 @@
+"""The worker as a live page shows it: looked at once a second, serialised once for whoever watches.
+
+However many pages are open, the worker is asked once and each of them is sent the same bytes.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import orjson
+
+from stream.quality.sums import measured
+from stream.settings import Settings
+from stream.wave.processor import OUTCOMES
+from stream.web.broker_probe import BrokerWatch
+from stream.web.chart_points import (
+    LiveHistory,
+    delay_quantiles,
+    point_of,
+    quality_now,
+    shadow_now,
+)
+from stream.web.recent_lists import ShownList
+from stream.worker.pipeline import Pipeline
+
+SHOWN_ITEMS = 5
+TITLE_CHARACTERS = 300
+WATCHED_S = 5.0
+
+
+def title_of(titles: dict[str, str], item_id: str, characters: int = TITLE_CHARACTERS) -> str | None:
+    """An item's title, cut off where it is long, with nothing in it that is no text; None without one."""
+    title = titles.get(item_id)
+    if title is None:
+        return None
+    title = title if len(title) <= characters else f"{title[: characters - 1]}…"
+    return title.encode("utf-8", "replace").decode()
+
+
+class LiveSnapshot:
+    """What is true now, as JSON; `look` is called by one thread, once a second."""
+
+    def __init__(
+        self, settings: Settings, pipeline: Pipeline, broker: BrokerWatch, posted: Callable[[], int]
+    ) -> None:
+        self._settings = settings
+        self._pipeline = pipeline
+        self._broker = broker
+        self._posted = posted
+        self._history = LiveHistory()
+        self._done: tuple[float, int] | None = None
+        self._history_json: tuple[int, bytes] = (-1, b"")
+        self.number = 0
+        self.json = b"{}"
+        self._watched_until_s = 0.0
+
+    def watch(self) -> None:
+        """Somebody looks: has the brokers asked after, for a while."""
+        self._watched_until_s = time.monotonic() + WATCHED_S
+
+    def look(self) -> None:
+        """Look at the worker, keep a point, and make the JSON of this second."""
+        now = self._now()
+        if now["model"] is not None:
+            self._history.serve(now["model"]["version"], now["at_ms"], now["event_time_ms"] or 0)
+        self._history.add(point_of(now))
+        now["swaps"] = [
+            {"version": swap.version, "at_ms": swap.wall_ms, "event_time_ms": swap.event_time_ms}
+            for swap in self._history.swaps
+        ]
+        self.json = orjson.dumps(now)
+        self.number += 1
+
+    def history(self) -> bytes:
+        """The points so far, as JSON."""
+        number = self.number
+        if self._history_json[0] != number:
+            self._history_json = (number, orjson.dumps(self._history.as_dict()))
+        return self._history_json[1]
+
+    def _now(self) -> dict[str, Any]:
+        pipeline = self._pipeline
+        telemetry, source = pipeline.telemetry, pipeline.source
+        serving = pipeline.live.current if pipeline.live.ready else None
+        accounting = telemetry.accounting(pipeline.in_flight)
+        # Its client asks Kafka every so often: not when nobody looks.
+        broker = self._broker.state() if time.monotonic() < self._watched_until_s else None
+        done = sum(int(str(accounting[name])) for name in OUTCOMES)
+        return {
+            "at_ms": int(time.time() * 1000),
+            "worker": self._settings.worker_id,
+            "ready": pipeline.ready,
+            "model": None
+            if serving is None
+            else {"version": serving.version, "items": len(serving.vocabulary)},
+            "broker": None
+            if broker is None
+            else {"reachable": broker.reachable, "since_ms": broker.since_ms, "error": broker.error},
+            "recovering": {
+                str(number): {"done": done, "total": total}
+                for number, (done, total) in list(pipeline.recovering.items())
+            },
+            "partitions": sorted(source.partitions),
+            "partitions_total": self._settings.partitions,
+            "web_events": self._settings.web_events,
+            "posted": self._posted(),
+            "event_time_ms": pipeline.event_time_ms,
+            "sessions": pipeline.sessions,
+            "lists": telemetry.lists,
+            "lag": source.lag,
+            "level": source.level,
+            "accounting": {name: value for name, value in accounting.items() if name != "partitions"},
+            "events_per_s": self._rate(done),
+            "delay_ms": delay_quantiles(pipeline.newest.take_delays_ms()),
+            "quality_window": self._settings.quality_window,
+            "quality": quality_now(measured(telemetry.prequential.overall()["newest"])),
+            "shadow": shadow_now(pipeline.shadow.report()),
+            "newest": [self._list(shown) for shown in reversed(list(pipeline.newest.lists))],
+        }
+
+    def _rate(self, done: int) -> float | None:
+        """Events a second since the last look, durable ones."""
+        now_s, before = time.monotonic(), self._done
+        self._done = (now_s, done)
+        if before is None:
+            return None
+        return round((done - before[1]) / (now_s - before[0]), 1)
+
+    def _list(self, found: ShownList) -> dict[str, Any]:
+        shown = found.shown
+        titles = self._pipeline.live.current.vocabulary.titles
+        return {
+            "event_id": f"{shown.arrival.partition}-{shown.arrival.offset}",
+            "session_id": shown.session_id,
+            "position": shown.position,
+            "item_id": found.item_id,
+            "title": title_of(titles, found.item_id),
+            "model_version": shown.model_version,
+            "fallback": shown.fallback or None,
+            "at_ms": found.wall_ms,
+            "event_time_ms": shown.event_time_ms,
+            "delay_ms": round(found.delay_ms, 1),
+            "items": [
+                {"item_id": item, "title": title_of(titles, item)} for item in shown.items[:SHOWN_ITEMS]
+            ],
+        }

@@ -1,0 +1,1 @@
+"""Threads and queues: source, lanes, sink, commits."""

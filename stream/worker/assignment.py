@@ -1,0 +1,187 @@
+"""The partitions that this worker has now, and how far each has been read.
+
+Asks Kafka what it must know of a partition, again and again while the brokers are away;
+holds no session and decodes nothing. Used by the source's thread alone.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
+
+from model.errors import NextclickError
+from stream.kafka.connection import ANSWER_TIMEOUT_S, remedy_for
+from stream.kafka.retries import PASSING, patiently
+from stream.logs import happening
+from stream.sessions.offsets import Frontier
+from stream.sessions.partition import OpenPartition
+from stream.sessions.watermark import Watermark
+from stream.settings import Settings
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class Reading:
+    """One partition on its way: `position` is the next offset to be read, `end` the log's end as known."""
+
+    frontier: Frontier
+    position: int
+    watermark: Watermark
+    end: int
+    newest_s: float
+
+    @property
+    def lag(self) -> int:
+        """Records not read yet."""
+        return max(0, self.end - self.position)
+
+
+def make_consumer(
+    settings: Settings, on_commit: Callable[[KafkaError | None, list[TopicPartition]], None]
+) -> Consumer:
+    """A member of the group that shares `events`; what it commits, and where it reads, it is told."""
+    return Consumer(
+        {
+            **settings.kafka_config(),
+            "group.id": settings.group_id,
+            "group.instance.id": settings.worker_id,
+            "partition.assignment.strategy": "cooperative-sticky",
+            "enable.auto.commit": False,
+            "on_commit": on_commit,
+            "enable.auto.offset.store": False,
+            "auto.offset.reset": "earliest",
+            "session.timeout.ms": settings.session_timeout_ms,
+            "heartbeat.interval.ms": min(3_000, settings.session_timeout_ms // 3),
+            "max.poll.interval.ms": max(900_000, settings.session_timeout_ms),
+            "queued.max.messages.kbytes": 32_768,
+            "queued.min.messages": 20_000,
+            "fetch.wait.max.ms": 50,
+        }
+    )
+
+
+def log_offsets(consumer: Consumer, place: TopicPartition) -> tuple[int, int]:
+    """The first offset of a partition's log, and the one behind its last; asked of its leader, patiently."""
+    return patiently(
+        lambda: consumer.get_watermark_offsets(place, timeout=ANSWER_TIMEOUT_S, cached=False),
+        f"asking for the offsets of partition {place.partition} of {place.topic}",
+    )
+
+
+def log_assigned(starts: list[TopicPartition]) -> None:
+    """Log which partitions are read now, and from where."""
+    offsets = {tp.partition: tp.offset for tp in starts}
+    logger.info(
+        "assigned: %s",
+        ", ".join(f"{number}@{offset}" for number, offset in offsets.items()),
+        extra=happening("assigned", offsets=offsets),
+    )
+
+
+def log_refused_commit(error: KafkaError, meaning: str) -> None:
+    """Log that the group did not take a commit, and what that means."""
+    logger.warning(
+        "a commit was refused: %s; %s",
+        error.str(),
+        meaning,
+        extra=happening("commit_refused", error=error.name()),
+    )
+
+
+def pass_or_raise(error: KafkaError, settings: Settings) -> None:
+    """Go on while the brokers are away; raises NextclickError for whatever else is wrong."""
+    if not error.fatal() and error.code() in PASSING:
+        logger.warning(
+            "Kafka is away: %s; reading goes on when it is back",
+            error.str(),
+            extra=happening("kafka_away", doing="reading events", error=error.name()),
+        )
+        return
+    if "fenced" in error.str():
+        raise NextclickError(
+            f"another worker has joined with the id {settings.worker_id}",
+            "Two workers of one name take each other's partitions, and this one gives way; "
+            "or the brokers were away for longer than session_timeout_ms.",
+            "Give each worker its own --worker-id; then start this one again.",
+        )
+    raise NextclickError(
+        f"reading {settings.events_topic} failed: {error.str()}",
+        "Nothing is lost: what was not written is read again after a restart.",
+        remedy_for(error, "Look at the brokers, then start the worker again."),
+    )
+
+
+class Assignment:
+    """Partition number → how far it is read."""
+
+    def __init__(self, topic: str, consumer: Consumer) -> None:
+        self._topic = topic
+        self._consumer = consumer
+        self.readings: dict[int, Reading] = {}
+
+    def committed(self, partitions: list[TopicPartition]) -> dict[int, TopicPartition]:
+        """The group's committed offsets with their metadata."""
+
+        def ask() -> list[TopicPartition]:
+            answers = self._consumer.committed(partitions, timeout=ANSWER_TIMEOUT_S)
+            for tp in answers:
+                if tp.error is not None:
+                    raise KafkaException(tp.error)
+            return answers
+
+        return {tp.partition: tp for tp in patiently(ask, "asking for the committed offsets")}
+
+    def add(self, partition: OpenPartition) -> TopicPartition:
+        """Take a recovered partition in; → where to read on. Raises NextclickError on a shorter log."""
+        number = partition.number
+        low, high = log_offsets(self._consumer, TopicPartition(self._topic, number))
+        if partition.position > high:
+            raise NextclickError(
+                f"the store of partition {number} is at offset {partition.position}, the log ends at {high}",
+                "The topic was emptied or made anew, or the broker lost records.",
+                "Move the state folder away (or name another --state-dir) and start again.",
+            )
+        if 0 < partition.position < low:
+            logger.warning(
+                "partition %d: events %d to %d are no longer in the log",
+                number,
+                partition.position,
+                low,
+                extra=happening("events_lost", partition=number, first=partition.position, end=low),
+            )
+        start = max(low, partition.position)
+        self.readings[number] = Reading(
+            partition.frontier, start, partition.watermark, high, time.monotonic()
+        )
+        return TopicPartition(self._topic, number, start)
+
+    def remove(self, number: int) -> None:
+        """Forget a partition that was given up."""
+        del self.readings[number]
+
+    def measure_lag(self) -> int:
+        """Records of all partitions that are not read yet, as of the newest fetch."""
+        for number, reading in self.readings.items():
+            tp = TopicPartition(self._topic, number)
+            _, newest = self._consumer.get_watermark_offsets(tp, cached=True)
+            # Until the first fetch the newest offset is not known here, but from the assignment.
+            reading.end = max(reading.end, newest)
+        return sum(reading.lag for reading in self.readings.values())
+
+    def move_idle_watermarks(self, idle_s: float) -> set[int]:
+        """Where nothing came for `idle_s`, event time goes on with the wall; → these partitions."""
+        now_s = time.monotonic()
+        moved: set[int] = set()
+        for number, reading in self.readings.items():
+            silent_s = now_s - reading.newest_s
+            if silent_s >= idle_s and reading.watermark.ms and not reading.lag:
+                reading.watermark = Watermark(reading.watermark.ms + int(silent_s * 1000))
+                reading.newest_s = now_s
+                reading.frontier.move(reading.position, reading.watermark)
+                moved.add(number)
+        return moved

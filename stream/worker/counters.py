@@ -1,0 +1,164 @@
+"""What the worker counts for Prometheus, and the accounting identity.
+
+Per partition, at rest: read = stepped + duplicate + unknown + ended + dead-lettered;
+while waves are under way, the difference is what is in flight. Counts are added once a
+wave is durable; what is a state, and not a count, is read when somebody scrapes (see
+`worker_metrics`). No label takes its values from the data.
+"""
+
+from __future__ import annotations
+
+import time
+
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Histogram,
+    ProcessCollector,
+    disable_created_metrics,
+)
+
+from stream.events import REASONS
+from stream.quality.metrics import QualityCollector
+from stream.quality.prequential import Prequential
+from stream.wave.processor import FALLBACKS, OUTCOMES, SteppedWave
+
+SECONDS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 60)
+# From a click to its list by the wall: no finer than clocks of two machines, up to what a day's outage makes.
+AGE_SECONDS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 60, 300, 1_800, 3_600, 14_400, 86_400)
+
+
+class Telemetry:
+    """Counters of one worker process."""
+
+    def __init__(self, newest: int, fading: float) -> None:
+        # A second series beside each counter, of no use to anybody here.
+        disable_created_metrics()  # type: ignore[no-untyped-call]
+        self.registry = CollectorRegistry()
+        self.prequential = Prequential(newest, fading)
+        self.registry.register(QualityCollector(self.prequential))
+        self.read: dict[int, int] = {}
+        self.outcomes: dict[int, dict[str, int]] = {}
+        self.lists = 0
+        r = self.registry
+        # RSS, file handles, CPU time and start of the process.
+        ProcessCollector(registry=r)
+        self._read = Counter("nextclick_events_read", "events read", ["partition"], registry=r)
+        self._outcome = Counter(
+            "nextclick_events", "events by outcome, durable", ["partition", "outcome"], registry=r
+        )
+        self._rejected = Counter(
+            "nextclick_rejected_events", "dead letters by reason", ["reason"], registry=r
+        )
+        self._lists = Counter("nextclick_lists", "lists published and acknowledged", registry=r)
+        self._fallback = Counter("nextclick_fallback_lists", "lists of no step", ["reason"], registry=r)
+        self._unlisted = Counter(
+            "nextclick_unlisted_events", "events stepped without a list, to catch up", registry=r
+        )
+        self._resets = Counter("nextclick_session_resets", "sessions begun anew after silence", registry=r)
+        self._late = Counter("nextclick_late_events", "events behind their session's last", registry=r)
+        self._rebuilt = Counter("nextclick_rebuilt_sessions", "states re-run for the version", registry=r)
+        self._inexact = Counter(
+            "nextclick_rebuilt_inexact_sessions", "of these, longer than their history", registry=r
+        )
+        self._expired = Counter(
+            "nextclick_expired_sessions", "sessions the watermark left behind", registry=r
+        )
+        self._wave = Histogram(
+            "nextclick_wave_events",
+            "events in a wave",
+            buckets=(1, 2, 4, 8, 16, 32, 64, 128, 256, 512),
+            registry=r,
+        )
+        self._step = Histogram(
+            "nextclick_step_duration_seconds", "one wave in the step thread", buckets=SECONDS, registry=r
+        )
+        self._queued = Histogram(
+            "nextclick_queued_duration_seconds",
+            "oldest event of a wave, read to step",
+            buckets=SECONDS,
+            registry=r,
+        )
+        self._delay = Histogram(
+            "nextclick_list_delay_seconds",
+            "oldest event of a wave, read to durable list",
+            buckets=SECONDS,
+            registry=r,
+        )
+        self._age = Histogram(
+            "nextclick_event_to_list_seconds",
+            "newest event of a wave, event time to durable list by the wall",
+            buckets=AGE_SECONDS,
+            registry=r,
+        )
+        for reason in REASONS:
+            self._rejected.labels(reason)
+        for reason in FALLBACKS:
+            self._fallback.labels(reason)
+
+    def open_partition(self, number: int) -> None:
+        """Start the counts of a partition, at zero."""
+        self.read.setdefault(number, 0)
+        self.outcomes.setdefault(number, dict.fromkeys(OUTCOMES, 0))
+        self._read.labels(number)
+        for outcome in OUTCOMES:
+            self._outcome.labels(number, outcome)
+
+    def add_read(self, counts: dict[int, int]) -> None:
+        """Count records read, by partition."""
+        for number, count in counts.items():
+            self.read[number] += count
+            self._read.labels(number).inc(count)
+
+    def add(self, stepped: SteppedWave) -> None:
+        """Count a wave that is durable."""
+        now_ns = time.monotonic_ns()
+        for number, outcomes in stepped.outcomes.items():
+            totals = self.outcomes[number]
+            for outcome, count in outcomes.items():
+                if count:
+                    totals[outcome] += count
+                    self._outcome.labels(number, outcome).inc(count)
+        for arrival in stepped.dead:
+            self._rejected.labels(arrival.reason).inc()
+        self.lists += len(stepped.lists)
+        self._lists.inc(len(stepped.lists))
+        for shown in stepped.lists:
+            if shown.fallback:
+                self._fallback.labels(shown.fallback).inc()
+        self._unlisted.inc(stepped.unlisted)
+        self._resets.inc(stepped.resets)
+        self._late.inc(stepped.late)
+        self._rebuilt.inc(stepped.rebuilt)
+        self._inexact.inc(stepped.rebuilt_inexact)
+        self._expired.inc(stepped.expired)
+        self._wave.observe(stepped.size)
+        self._step.observe(stepped.stepped_us / 1e6)
+        if stepped.lists:
+            received_ns = min(shown.arrival.received_ns for shown in stepped.lists)
+            self._queued.observe((stepped.started_ns - received_ns) / 1e9)
+            self._delay.observe((now_ns - received_ns) / 1e9)
+            newest_ms = max(shown.event_time_ms for shown in stepped.lists)
+            self._age.observe(max(0.0, time.time() - newest_ms / 1000))
+        self.prequential.add(stepped.observed)
+
+    def difference(self, in_flight: int) -> int:
+        """Records read that no outcome and not `in_flight` accounts for; 0 but while a wave moves."""
+        done = sum(sum(outcomes.values()) for outcomes in list(self.outcomes.values()))
+        return sum(list(self.read.values())) - done - in_flight
+
+    def accounting(self, in_flight: int) -> dict[str, object]:
+        """The identity: totals by outcome; `holds` when they and `in_flight` make up what was read."""
+        totals = {name: sum(o[name] for o in list(self.outcomes.values())) for name in OUTCOMES}
+        partitions = {
+            str(number): {"read": self.read[number], **outcomes}
+            for number, outcomes in sorted(self.outcomes.items())
+        }
+        read = sum(list(self.read.values()))
+        return {
+            "read": read,
+            **totals,
+            "in_flight": in_flight,
+            "holds": read == sum(totals.values()) + in_flight,
+            "partitions": partitions,
+        }

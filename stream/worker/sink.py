@@ -1,0 +1,208 @@
+"""Publishes what a wave leaves, then makes it durable: lists, acknowledgements, write, commit.
+
+One thread, waves in order. Lists of later waves are produced while earlier ones wait for
+their acknowledgements; nothing is written before every list of its wave is acknowledged,
+and nothing is committed before it is written. Any failure ends the process (see crash).
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from confluent_kafka import KafkaError, Message, Producer
+
+from model.errors import NextclickError
+from stream.events import encode_recommendation
+from stream.failpoints import reach
+from stream.kafka.connection import remedy_for
+from stream.sessions.fence import Fence
+from stream.settings import Settings
+from stream.wave.load_shedding import LEVELS
+from stream.wave.processor import SteppedWave
+from stream.wave.waves import Arrival
+
+Headers = list[tuple[str, str | bytes | None]]
+POLL_S = 0.001
+# Below what brokers take by default (1 MiB with its headers): a dead letter that they refuse would stop all.
+MAX_LETTER_BYTES = 900_000
+
+
+def lists_config(settings: Settings) -> dict[str, Any]:
+    """The librdkafka properties of the lists' producer.
+
+    What comes while a request is under way goes with the next one to its partition: that is all the
+    batching there is to be. With several requests to a broker librdkafka 2.16 polls without pause while it is
+    slow to answer, on a core that the broker may be waiting for; with one it does not.
+    """
+    in_flight = {"linger.ms": 0, "max.in.flight": settings.requests_in_flight}
+    return {**settings.producer_config(), **in_flight, "batch.num.messages": 10_000}
+
+
+@dataclass(slots=True)
+class _Unacknowledged:
+    """A wave whose lists are produced, with the number of acknowledgements it still waits for."""
+
+    stepped: SteppedWave
+    waiting: int
+
+
+class DeliveryError(NextclickError):
+    """Kafka refused a list or a dead letter for good."""
+
+    def __init__(self, topic: str, error: KafkaError) -> None:
+        super().__init__(
+            f"a record for topic {topic} was not delivered: {error.str()}",
+            "Its wave was neither written nor committed; a restart steps and publishes it again.",
+            remedy_for(error, "Look at the brokers, then start the worker again."),
+        )
+
+
+class Sink:
+    """The publishing thread. `on_written` is called in it, in order, for each durable wave."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        commit: Callable[[dict[int, Fence]], None],
+        on_written: Callable[[SteppedWave], None],
+        on_failure: Callable[[BaseException], None],
+    ) -> None:
+        self._settings = settings
+        self._producer = Producer(lists_config(settings))
+        self._commit = commit
+        self._on_written = on_written
+        self._on_failure = on_failure
+        self._stepped: queue.Queue[SteppedWave | None] = queue.Queue(settings.waves_in_flight)
+        self._unacknowledged: deque[_Unacknowledged] = deque()
+        self._error: DeliveryError | None = None
+        self._thread = threading.Thread(target=self._run, name="sink", daemon=True)
+
+    def start(self) -> None:
+        """Start the thread."""
+        self._thread.start()
+
+    def submit(self, stepped: SteppedWave) -> None:
+        """Hand a wave over; blocks while as many as allowed are under way."""
+        self._stepped.put(stepped)
+
+    def stop(self) -> None:
+        """Finish what was submitted, commit, and end the thread."""
+        self._stepped.put(None)
+        self._thread.join()
+
+    def _run(self) -> None:
+        try:
+            while self._turn():
+                pass
+            while self._unacknowledged:
+                self._collect(POLL_S)
+        except BaseException as error:  # noqa: BLE001 - crash-only: whatever it is ends the process
+            self._on_failure(error)
+
+    def _turn(self) -> bool:
+        """Publish one wave if there is one, and finish those that are acknowledged."""
+        full = len(self._unacknowledged) >= self._settings.waves_in_flight
+        if not full:
+            try:
+                wait_s = POLL_S if self._unacknowledged else 0.05
+                stepped = self._stepped.get(timeout=wait_s)
+                if stepped is None:
+                    return False
+                self._publish(stepped)
+            except queue.Empty:
+                pass
+        self._collect(POLL_S if full else 0)
+        return True
+
+    def _publish(self, stepped: SteppedWave) -> None:
+        """Produce a wave's lists and dead letters."""
+        wave = _Unacknowledged(stepped, len(stepped.lists) + len(stepped.dead))
+
+        def acknowledged(error: KafkaError | None, message: Message) -> None:
+            if error is not None:
+                self._error = self._error or DeliveryError(message.topic() or "?", error)
+            wave.waiting -= 1
+
+        topic = self._settings.recommendations_topic
+        size = str(stepped.size).encode()
+        took_us = str(stepped.stepped_us).encode()
+        for shown in stepped.lists:
+            arrival = shown.arrival
+            headers: Headers = [
+                ("model", shown.model_version.encode()),
+                ("position", b"%d" % shown.position),
+                ("wave", size),
+                ("queued_us", b"%d" % ((stepped.started_ns - arrival.received_ns) // 1000)),
+                ("stepped_us", took_us),
+            ]
+            if stepped.level:
+                headers.append(("level", LEVELS[stepped.level].encode()))
+            if shown.fallback:
+                headers.append(("fallback", shown.fallback.encode()))
+            value = encode_recommendation(
+                shown.session_id,
+                f"{arrival.partition}-{arrival.offset}",
+                shown.event_time_ms,
+                shown.model_version,
+                shown.items,
+                shown.scores,
+            )
+            self._produce(topic, shown.session_id.encode(), value, headers, acknowledged)
+        for arrival in stepped.dead:
+            self._produce(self._settings.dlq_topic, *self._letter(arrival), acknowledged)
+        self._unacknowledged.append(wave)
+        reach("8-produced")
+
+    def _letter(self, arrival: Arrival) -> tuple[bytes | None, bytes | None, Headers]:
+        """Key, value and headers of a dead letter; the value cut off where no broker would take it whole."""
+        key, value = arrival.key, arrival.value
+        headers: Headers = [
+            ("reason", arrival.reason.encode()),
+            ("topic", self._settings.events_topic.encode()),
+            ("partition", b"%d" % arrival.partition),
+            ("offset", b"%d" % arrival.offset),
+        ]
+        if len(key or b"") + len(value or b"") > MAX_LETTER_BYTES:
+            headers.append(("cut_from", b"%d,%d" % (len(key or b""), len(value or b""))))
+            key = key[: MAX_LETTER_BYTES // 2] if key else key
+            value = value[: MAX_LETTER_BYTES // 2] if value else value
+        return key, value, headers
+
+    def _produce(
+        self,
+        topic: str,
+        key: bytes | None,
+        value: bytes | None,
+        headers: Headers,
+        acknowledged: Callable[[KafkaError | None, Message], None],
+    ) -> None:
+        while True:
+            try:
+                self._producer.produce(topic, value, key, headers=headers, on_delivery=acknowledged)
+                return
+            except BufferError:
+                self._producer.poll(0.05)
+                self._raise_delivery_error()
+
+    def _raise_delivery_error(self) -> None:
+        if self._error is not None:
+            raise self._error
+
+    def _collect(self, wait_s: float) -> None:
+        """Take delivery reports; write the waves, in order, that are acknowledged in full."""
+        self._producer.poll(wait_s)
+        self._raise_delivery_error()
+        while self._unacknowledged and not self._unacknowledged[0].waiting:
+            reach("8-acknowledged")
+            stepped = self._unacknowledged.popleft().stepped
+            for partition, batch, fence in stepped.writes.values():
+                partition.write(batch, fence)
+                reach("9-written")
+            self._commit({number: fence for number, (_, _, fence) in stepped.writes.items()})
+            self._on_written(stepped)

@@ -1,0 +1,153 @@
+"""deploy/kubernetes fulfils Kubernetes' schemas, and its parts fit together."""
+
+from pathlib import Path
+from typing import Any
+
+import kubernetes_validate
+import pytest
+import yaml
+from typer.testing import CliRunner
+
+from nextclick import app
+from stream.settings import PREFIX, Settings
+from tests.conftest import ROOT
+from tests.harness.composed import load
+
+FOLDER = ROOT / "deploy" / "kubernetes"
+KUSTOMIZATION: dict[str, Any] = yaml.safe_load((FOLDER / "kustomization.yaml").read_text())
+OBJECTS: dict[tuple[str, str], dict[str, Any]] = {
+    (found["kind"], found["metadata"]["name"]): found
+    for path in sorted(FOLDER.glob("*.yaml"))
+    if path.name != "kustomization.yaml"
+    for found in yaml.safe_load_all(path.read_text())
+}
+SETTINGS = OBJECTS["ConfigMap", "nextclick-settings"]["data"]
+
+
+def template(found: dict[str, Any]) -> dict[str, Any] | None:
+    """The pod template of an object that has one."""
+    spec = found.get("spec", {})
+    spec = spec.get("jobTemplate", {}).get("spec", spec)
+    within: dict[str, Any] | None = spec.get("template")
+    return within
+
+
+PODS = {name: pod for (_, name), found in OBJECTS.items() if (pod := template(found))}
+
+
+def variables(pod: dict[str, Any]) -> dict[str, Any]:
+    """The variables of a pod's container."""
+    (container,) = pod["spec"]["containers"]
+    (source,) = container["envFrom"]
+    assert source == {"configMapRef": {"name": "nextclick-settings"}}
+    return {
+        **SETTINGS,
+        **{one["name"]: one.get("value", one.get("valueFrom")) for one in container.get("env", [])},
+    }
+
+
+@pytest.mark.parametrize("key", sorted(OBJECTS), ids="/".join)
+@pytest.mark.parametrize("version", ["1.32", kubernetes_validate.latest_version().rsplit(".", 1)[0]])
+def test_an_object_fulfils_its_schema_strictly(key: tuple[str, str], version: str) -> None:
+    kubernetes_validate.validate(OBJECTS[key], version, strict=True)
+
+
+def test_the_schemas_tell_a_wrong_object() -> None:
+    wrong = yaml.safe_load((FOLDER / "worker.yaml").read_text())
+    wrong["spec"]["template"]["spec"]["container"] = []
+    with pytest.raises(kubernetes_validate.ValidationError):
+        kubernetes_validate.validate(wrong, "1.32", strict=True)
+
+
+def test_the_kustomization_has_every_file_and_nothing_else() -> None:
+    files = {path.name for path in FOLDER.iterdir()} - {"kustomization.yaml"}
+    assert set(KUSTOMIZATION["resources"]) == files
+    (image,) = KUSTOMIZATION["images"]
+    assert load()["services"]["worker-1"]["image"] == f"{image['name']}:{image['newTag']}"
+
+
+def test_the_parts_are_all_there() -> None:
+    assert sorted(kind for kind, _ in OBJECTS) == [
+        "ConfigMap", "CronJob", "Deployment", "Job", "PersistentVolumeClaim", "PersistentVolumeClaim",
+        "PodDisruptionBudget", "Service", "StatefulSet",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", sorted(PODS))
+def test_a_pod_runs_a_command_with_settings_that_there_are(name: str) -> None:
+    (container,) = PODS[name]["spec"]["containers"]
+    command, *options = container["args"]
+    shown = CliRunner().invoke(app, [command, "--help"], env={"COLUMNS": "200", "TERM": "dumb"})
+    assert shown.exit_code == 0
+    for option in options:
+        assert not option.startswith("--") or option.split("=")[0] in shown.output, option
+    assert container["image"] == KUSTOMIZATION["images"][0]["name"]
+    named = {key.removeprefix(PREFIX).lower() for key in variables(PODS[name]) if key.startswith(PREFIX)}
+    assert named <= Settings.model_fields.keys()
+    # Else a Service called nextclick-… would add variables that no setting is behind.
+    assert PODS[name]["spec"]["enableServiceLinks"] is False
+
+
+@pytest.mark.parametrize("name", sorted(PODS))
+def test_a_pod_is_nobody_and_writes_to_its_volumes_only(name: str) -> None:
+    spec = PODS[name]["spec"]
+    (container,) = spec["containers"]
+    assert spec["securityContext"]["runAsNonRoot"]
+    assert spec["securityContext"]["runAsUser"] == spec["securityContext"]["fsGroup"] == 10001
+    assert spec["automountServiceAccountToken"] is False
+    assert container["securityContext"] == {
+        "allowPrivilegeEscalation": False, "readOnlyRootFilesystem": True, "capabilities": {"drop": ["ALL"]},
+    }  # fmt: skip
+    assert (
+        {"cpu", "memory"}
+        == container["resources"]["limits"].keys()
+        == container["resources"]["requests"].keys()
+    )
+    mounted = {mount["name"]: mount["mountPath"] for mount in container["volumeMounts"]}
+    claimed = OBJECTS.get(("StatefulSet", name), {}).get("spec", {}).get("volumeClaimTemplates", [])
+    volumes = {volume["name"]: volume for volume in spec["volumes"]}
+    assert mounted.keys() == volumes.keys() | {claim["metadata"]["name"] for claim in claimed}
+    for volume in volumes.values():
+        if "persistentVolumeClaim" in volume:
+            assert ("PersistentVolumeClaim", volume["persistentVolumeClaim"]["claimName"]) in OBJECTS
+    assert {"/tmp", "/var/cache/nextclick"} < set(mounted.values())
+
+
+def test_a_worker_keeps_its_name_and_its_state() -> None:
+    worker = OBJECTS["StatefulSet", "nextclick-worker"]["spec"]
+    given = variables(worker["template"])
+    assert given["NEXTCLICK_WORKER_ID"] == {"fieldRef": {"fieldPath": "metadata.name"}}
+    (container,) = worker["template"]["spec"]["containers"]
+    assert given["NEXTCLICK_STEP_THREADS"] == container["resources"]["limits"]["cpu"]
+    assert worker["replicas"] <= int(SETTINGS["NEXTCLICK_PARTITIONS"])
+    labels = worker["template"]["metadata"]["labels"]
+    service = OBJECTS["Service", worker["serviceName"]]["spec"]
+    budget = OBJECTS["PodDisruptionBudget", "nextclick-worker"]["spec"]
+    selectors = [worker["selector"]["matchLabels"], service["selector"], budget["selector"]["matchLabels"]]
+    assert all(selector == labels for selector in selectors)
+    assert service["clusterIP"] == "None"
+
+
+def test_probes_ask_for_readiness_or_life_where_the_process_listens() -> None:
+    for name, live in (("nextclick-worker", "/health"), ("nextclick-archive", "/metrics")):
+        (container,) = PODS[name]["spec"]["containers"]
+        ready = container["readinessProbe"]["httpGet"]
+        assert container["startupProbe"]["httpGet"] == ready
+        assert container["livenessProbe"]["httpGet"] == {**ready, "path": live}
+        (port,) = container["ports"]
+        assert ready["port"] == port["name"]
+        variable = "NEXTCLICK_METRICS_PORT" if name == "nextclick-archive" else "NEXTCLICK_WEB_PORT"
+        default = Settings.model_fields["web_port"].default
+        assert int(variables(PODS[name]).get(variable, default)) == port["containerPort"]
+        assert PODS[name]["metadata"]["annotations"]["prometheus.io/port"] == str(port["containerPort"])
+    assert SETTINGS["NEXTCLICK_WEB_HOST"] == "0.0.0.0"
+
+
+def test_the_first_model_is_the_one_of_compose() -> None:
+    (container,) = PODS["nextclick-first-model"]["spec"]["containers"]
+    assert container["args"] == load()["services"]["first-model"]["command"]
+
+
+def test_a_manifest_says_what_it_is_for() -> None:
+    for path in sorted(Path(FOLDER).iterdir()):
+        assert path.read_text().startswith("# "), path

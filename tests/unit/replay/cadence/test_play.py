@@ -1,0 +1,199 @@
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from model.config import ModelConfig
+from model.data.sessions import SessionRule, Sessions
+from model.errors import NextclickError
+from model.evaluation.bootstrap import Interval
+from model.evaluation.rank_targets import rank_targets
+from model.freshness.moving_tables import Between
+from model.training.train import train
+from replay.cadence import play as cadence
+from replay.cadence import ranks
+from replay.cadence.log_refresher import Follower
+from replay.cadence.play import Cadence, PlayedLog, System, Trainer, baselines, play
+from replay.cadence.report import markdown, replayed
+from tests.harness.markov_shoppers import markov_shoppers
+
+HOUR_MS = 3_600_000
+CONFIG = ModelConfig(
+    hidden_size=8, epochs=1, negatives=16, learning_rate=0.1, session_gap_s=None, exclude_session_items=True
+)
+NONE, BOTH = Between(), Between(True, True, after_sessions=1)
+
+
+@pytest.fixture(scope="module")
+def frame() -> pd.DataFrame:
+    """Eight hours; every second hour has items of its own."""
+    frame = markov_shoppers(sessions=8000, items=40, noise=0.2, seed=3).frame
+    frame = frame[frame["session_id"].str.slice(1).astype(int) % 6 == 0].reset_index(drop=True)
+    hour = (frame["event_time_ms"] - frame["event_time_ms"].iloc[0]) // (2 * HOUR_MS)
+    frame["item_id"] = frame["item_id"] + "-" + hour.astype(str)
+    return frame
+
+
+def played(frame: pd.DataFrame, share: float = 1.0, from_h: float = 3) -> PlayedLog:
+    from_ms = int(frame["event_time_ms"].iloc[0] + from_h * HOUR_MS)
+    return PlayedLog(frame, SessionRule(None), from_ms, share)
+
+
+@pytest.fixture(scope="module")
+def log(frame: pd.DataFrame) -> PlayedLog:
+    return played(frame)
+
+
+def test_items_are_numbered_by_first_appearance(frame: pd.DataFrame, log: PlayedLog) -> None:
+    for now_ms in (log.from_ms, log.from_ms + HOUR_MS, log.end_ms):
+        before = set(frame["item_id"][frame["event_time_ms"] < now_ms])
+        assert set(log.vocabulary.item_ids[: log.known_at(now_ms)]) == before
+
+
+def test_a_window_has_the_events_of_its_time_in_the_order_of_first_events(
+    frame: pd.DataFrame, log: PlayedLog
+) -> None:
+    begin_ms, end_ms = log.from_ms, log.from_ms + HOUR_MS
+    window = log.window(begin_ms, end_ms)
+    inside = frame[(frame["event_time_ms"] >= begin_ms) & (frame["event_time_ms"] < end_ms)]
+    expected = Sessions.from_frame(inside, log.vocabulary, SessionRule(None))
+    by_id = {s: expected.items[a:b].tolist() for s, a, b in parts(expected)}
+    assert {s: window.items[a:b].tolist() for s, a, b in parts(window)} == by_id
+    assert (np.diff(window.times_ms[window.offsets[:-1]]) >= 0).all()
+
+
+def parts(sessions: Sessions) -> list[tuple[str, int, int]]:
+    return [
+        (str(s), int(a), int(b))
+        for s, a, b in zip(sessions.session_ids, sessions.offsets[:-1], sessions.offsets[1:], strict=True)
+    ]
+
+
+def test_a_frozen_version_ranks_as_the_offline_evaluation_does(log: PlayedLog) -> None:
+    trainer = Trainer(log, CONFIG)
+    [never] = play(log, trainer, CONFIG, Cadence("never", None), [NONE])
+    asked = log.sessions.select(np.unique(log.session_N))
+    vocabulary = trainer.first.start.vocabulary
+    unknown = Sessions(
+        asked.offsets,
+        np.where(asked.items < len(vocabulary), asked.items, -1),
+        asked.times_ms,
+        asked.session_ids,
+    )
+    offline = rank_targets(
+        trainer.first.network, unknown, exclude_session_items=True, popularity_V=vocabulary.counts
+    )
+    assert offline.unknown > 100
+    assert np.bincount(never.ranks_N).tolist() == np.bincount(offline.ranks).tolist()
+
+
+def test_a_version_is_trained_on_nothing_from_its_own_tick_on(
+    log: PlayedLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    windows: list[tuple[int, int, int]] = []
+
+    def spied(sessions: Sessions, vocabulary: Any, config: ModelConfig, **options: Any) -> Any:
+        times_ms = sessions.times_ms
+        windows.append((int(times_ms.min()), int(times_ms.max()), len(vocabulary)))
+        return train(sessions, vocabulary, config, **options)
+
+    monkeypatch.setattr(cadence, "train", spied)
+    [hourly] = play(log, Trainer(log, CONFIG), CONFIG, Cadence("1h", HOUR_MS), [NONE])
+    assert hourly.versions == len(windows) == 1 + (log.end_ms - 1 - log.from_ms) // HOUR_MS
+    assert windows[0][1] < log.from_ms
+    for number, (first_ms, last_ms, known) in enumerate(windows[1:], 1):
+        tick_ms = log.from_ms + number * HOUR_MS
+        assert tick_ms - HOUR_MS <= first_ms <= last_ms < tick_ms
+        assert known == log.known_at(tick_ms)
+
+
+@pytest.mark.parametrize("between", [NONE, BOTH])
+def test_lists_do_not_depend_on_what_comes_later(frame: pd.DataFrame, between: Between) -> None:
+    whole = played(frame)
+    cut_ms = whole.from_ms + int(2.5 * HOUR_MS)
+    cut = played(frame[frame["event_time_ms"] < cut_ms].reset_index(drop=True))
+    cadence = Cadence("1h", HOUR_MS)
+    [of_whole] = play(whole, Trainer(whole, CONFIG), CONFIG, cadence, [between])
+    [of_cut] = play(cut, Trainer(cut, CONFIG), CONFIG, cadence, [between])
+    before = dict(zip(keys(whole), of_whole.ranks_N.tolist(), strict=True))
+    same = np.array(
+        [before[key] == rank for key, rank in zip(keys(cut), of_cut.ranks_N.tolist(), strict=True)]
+    )
+    assert len(same) > 1000
+    # A product of another number of rows may differ in its last bits.
+    assert same.mean() > 0.999
+
+
+def test_no_list_knows_of_an_event_after_its_own(log: PlayedLog, monkeypatch: pytest.MonkeyPatch) -> None:
+    taken_up: list[int] = []
+    ages_ms: list[int] = []
+    real_to, real_step = Follower.to, ranks._Walk.step
+
+    def to(self: Follower, now_ms: int) -> None:
+        taken_up.append(now_ms)
+        real_to(self, now_ms)
+
+    def step(self: ranks._Walk, wave: Any) -> None:
+        ages_ms.extend((log.sessions.times_ms[wave] - taken_up[-1]).tolist())
+        real_step(self, wave)
+
+    monkeypatch.setattr(Follower, "to", to)
+    monkeypatch.setattr(ranks._Walk, "step", step)
+    play(log, Trainer(log, CONFIG), CONFIG, Cadence("never", None), [BOTH], follow_every_ms=120_000)
+    assert len(taken_up) > 100
+    assert min(ages_ms) >= 0
+    assert max(ages_ms) < 120_000
+
+
+def keys(log: PlayedLog) -> list[tuple[str, int]]:
+    first = log.sessions.offsets[:-1][log.session_N]
+    ids = log.sessions.session_ids[log.session_N]
+    return list(zip(ids.tolist(), (log.inputs_N - first).tolist(), strict=True))
+
+
+def test_following_makes_items_known_that_are_born_between_trainings(log: PlayedLog) -> None:
+    trainer = Trainer(log, CONFIG)
+    never, followed = play(log, trainer, CONFIG, Cadence("never", None), [NONE, BOTH])
+    [hourly] = play(log, trainer, CONFIG, Cadence("1h", HOUR_MS), [NONE])
+    is_born = log.sessions.items[log.inputs_N + 1] >= log.known_at(log.from_ms)
+    assert is_born.mean() > 0.5
+    assert (never.ranks_N[is_born] == 0).all()
+    assert (followed.ranks_N[is_born] > 0).mean() > 0.7
+    assert hits(followed) > hits(never) + 0.1
+    assert hits(hourly) > hits(never) + 0.1
+
+
+def hits(system: System) -> float:
+    return float(((system.ranks_N > 0) & (system.ranks_N <= 20)).mean())
+
+
+def test_every_system_is_measured_on_the_same_events_paired(frame: pd.DataFrame) -> None:
+    log = played(frame, share=0.3)
+    assert 0.2 < len(log.inputs_N) / len(played(frame).inputs_N) < 0.4
+    systems = baselines(log, exclude_session_items=True)
+    systems += play(log, Trainer(log, CONFIG), CONFIG, Cadence("2h", 2 * HOUR_MS), [NONE, NONE])
+    assert {len(system.ranks_N) for system in systems} == {len(log.inputs_N)}
+    result = replayed(log, systems, rolling_h=2)
+    assert [row.recall.mean for row in result.rows] == pytest.approx([hits(s) for s in systems])
+    assert result.targets == len(log.inputs_N)
+    assert {tuple(one.targets) for one in result.series} == {tuple(result.series[0].targets)}
+    assert sum(result.series[0].targets) == result.targets
+    assert result.series[2].recall == pytest.approx(result.rows[2].recall.mean)
+    assert result.rows[3].recall_differences["2h"] == Interval(0, 0, 0), "the same draws for both"
+    assert "Δ Recall@20" in markdown(result)
+    rolled = result.series[2].rolling(2)
+    hit_T, target_T = np.array(result.series[2].hits), np.array(result.series[2].targets)
+    assert rolled[1] == pytest.approx(hit_T[:2].sum() / target_T[:2].sum())
+    assert rolled[2] == pytest.approx(hit_T[1:3].sum() / target_T[1:3].sum())
+
+
+@pytest.mark.parametrize(("from_h", "words"), [(-1, "learn from before"), (100, "to evaluate")])
+def test_a_log_without_a_side_is_refused(frame: pd.DataFrame, from_h: float, words: str) -> None:
+    with pytest.raises(NextclickError, match=words):
+        played(frame, from_h=from_h)
+
+
+def test_a_network_that_only_counts_has_no_cadence(log: PlayedLog) -> None:
+    with pytest.raises(NextclickError, match="is not trained further"):
+        Trainer(log, ModelConfig(network="pop"))

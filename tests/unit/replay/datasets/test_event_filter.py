@@ -1,0 +1,87 @@
+from collections import Counter
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from model.errors import NextclickError
+from replay import datasets
+from replay.datasets import EventFilter
+from tests.harness.packed import write
+
+EVENTS = pd.DataFrame(
+    {
+        "kind": ["view", "purchase", "purchase", "purchase", "cart"],
+        "category": [
+            "electronics.audio.headphone",
+            "electronics",
+            "electronicsplus",
+            None,
+            "Sports.Dance|Electronics.Audio",
+        ],
+    }
+)
+HEADER = "event_time,event_type,product_id,category_id,category_code,brand,price,user_id,user_session\n"
+LINE = "2019-10-01 00:00:0{},{},{},1,{},,5.0,9,s1\n".replace("{},{}", "{} UTC,{}", 1)
+LOG = HEADER + "".join(
+    LINE.format(n, kind, n, category)
+    for n, (kind, category) in enumerate(
+        [
+            ("view", "electronics.smartphone"),
+            ("purchase", "electronics.smartphone"),
+            ("purchase", "appliances.kettle"),
+            ("purchase", ""),
+            ("purchase", "electronics.clocks"),
+        ]
+    )
+)
+
+
+@pytest.mark.parametrize(
+    ("kinds", "categories", "kept"),
+    [
+        ((), (), [0, 1, 2, 3, 4]),
+        (("purchase",), (), [1, 2, 3]),
+        (("view", "cart"), (), [0, 4]),
+        ((), ("electronics",), [0, 1, 4]),
+        ((), ("electronics.audio",), [0, 4]),
+        ((), ("ELECTRONICS", "electronicsplus"), [0, 1, 2, 4]),
+        ((), ("audio",), []),
+        (("purchase",), ("electronics",), [1]),
+    ],
+)
+def test_a_category_is_also_its_subcategories(
+    kinds: tuple[str, ...], categories: tuple[str, ...], kept: list[int]
+) -> None:
+    left_out = EventFilter(kinds, categories).left_out(EVENTS)
+    assert left_out.index[left_out == ""].tolist() == kept
+
+
+def test_what_the_filter_leaves_out_is_counted_by_reason(tmp_path: Path) -> None:
+    path = write(tmp_path / "k.csv", LOG)
+    rejects: Counter[str] = Counter()
+    wanted = EventFilter(("purchase",), ("electronics",))
+    frame = datasets.load([path], wanted=wanted, rejects=rejects)
+    assert frame["item_id"].tolist() == ["1", "4"]
+    assert rejects == {"not of kind purchase": 1, "not of category electronics": 2}
+
+
+def test_a_filter_that_leaves_nothing_is_an_error_that_names_what_there_is(tmp_path: Path) -> None:
+    path = write(tmp_path / "k.csv", LOG)
+    for read in (datasets.load, lambda paths, wanted: list(datasets.read(paths, wanted=wanted))):
+        with pytest.raises(NextclickError, match="no event of category toys") as caught:
+            read([path], wanted=EventFilter((), ("toys",)))
+        assert "electronics, appliances" in caught.value.meaning
+    clicks = write(tmp_path / "c.csv", "timestamp_ms,session_id,user_id,item_id\n1,2,3,4\n")
+    with pytest.raises(NextclickError, match="no category"):
+        datasets.load([clicks], wanted=EventFilter((), ("toys",)))
+
+
+def test_the_category_may_come_from_the_metadata(tmp_path: Path) -> None:
+    paths = [
+        write(
+            tmp_path / "r.csv", "userId,movieId,rating,timestamp\n1,2,3.5,1112486027\n1,29,3.5,1112484676\n"
+        ),
+        write(tmp_path / "m.csv", "movieId,title,genres\n2,A,Comedy|Drama\n29,B,Sci-Fi\n"),
+    ]
+    assert datasets.load(paths, wanted=EventFilter((), ("drama",)))["item_id"].tolist() == ["2"]

@@ -1,0 +1,122 @@
+from pathlib import Path
+
+import pytest
+
+from model.registry.registry import Registry
+from replay.sending.encoding import events_of
+from stream.sessions.partition import OpenPartition
+from stream.sessions.store import SessionStore
+from stream.sessions.watermark import NO_WATERMARK
+from stream.settings import Settings
+from stream.wave.load_shedding import NEWEST_ONLY
+from stream.wave.processor import List, Processor, SteppedWave
+from stream.wave.serving_model import LiveModel, Serving
+from stream.wave.shadow import CHALLENGER, Shadow, Trial
+from stream.wave.waves import Arrival, WaveCutter
+from tests.conftest import train_small
+from tests.harness.markov_shoppers import markov_shoppers
+
+LOG = markov_shoppers(sessions=120, items=60, seed=1)
+# The second version in service, or the first with the second in its shadow.
+Versions = tuple[LiveModel, Serving, Serving]
+
+
+@pytest.fixture(scope="module")
+def versions(tmp_path_factory: pytest.TempPathFactory) -> Versions:
+    settings = Settings(registry_dir=tmp_path_factory.mktemp("registry"), wave_size=8, deterministic=True)
+    registry = Registry(settings.registry_dir)
+    live = LiveModel(settings)
+    first = train_small(LOG, registry)
+    # Another mask: whatever the champion leaves out is no matter to the shadow.
+    second = train_small(LOG, registry, seed=5, epochs=1, exclude_session_items=True)
+    return live, live.warm(first), live.warm(second)
+
+
+def serve(
+    live: LiveModel, serving: Serving, folder: Path, shadow: Shadow, level: int = 0
+) -> tuple[dict[int, List], list[int | None]]:
+    """Step the log with `serving`; → lists by offset, and the ranks that its events had."""
+    live.offer(serving)
+    lists: dict[int, List] = {}
+    ranks: list[int | None] = []
+
+    def keep(stepped: SteppedWave) -> None:
+        lists.update({shown.arrival.offset: shown for shown in stepped.lists})
+        ranks.extend(event.champion_rank or None for event in stepped.observed if event.position)
+
+    store = SessionStore(folder)
+    processor = Processor(live, recent_items=50, shadow=shadow)
+    processor.partitions[0] = partition = OpenPartition(0, store)
+    cutter, watermark = WaveCutter(8), NO_WATERMARK
+    for offset, event in enumerate(events_of(LOG.frame)):
+        arrival = Arrival(0, offset, event, watermark, 0)
+        watermark = watermark.after(event.session_id, event.event_time_ms)
+        cutter.add(arrival)
+        partition.frontier.add(offset, arrival.watermark, watermark)
+        while len(cutter) >= 8 or (len(cutter) and offset == len(LOG.frame) - 1):
+            wave = cutter.cut()
+            assert wave is not None
+            wave.level = level if offset % 3 == 0 else 0
+            processor.process(wave, keep)
+    shadow.step_waiting()
+    store.close()
+    return lists, ranks
+
+
+@pytest.mark.parametrize("kept_sessions", [1000, 3, 1])
+def test_the_shadow_is_as_good_as_it_would_be_in_service_however_few_sessions_it_keeps(
+    versions: Versions, tmp_path: Path, kept_sessions: int
+) -> None:
+    live, first, second = versions
+    _, alone = serve(live, second, tmp_path / "alone", Shadow())
+    shadow = Shadow(kept_sessions)
+    shadow.trial = trial = Trial(second, first.version, 1.0, CHALLENGER)
+    _, champion = serve(live, first, tmp_path / "both", shadow)
+    assert len(trial.kept) == min(kept_sessions, 120)
+    assert trial.recall.events == len(champion) == len(alone)
+    for ranks, recall, mrr in zip((champion, alone), trial.recall.means, trial.mrr.means, strict=True):
+        found = [rank for rank in ranks if rank is not None]
+        assert recall == pytest.approx(len(found) / len(ranks))
+        assert mrr == pytest.approx(sum(1 / rank for rank in found) / len(ranks))
+    assert trial.recall.means[0] != trial.recall.means[1]
+    if kept_sessions == 1000:
+        assert trial.recall.sessions == 120
+
+
+def test_nothing_that_is_published_depends_on_the_shadow(versions: Versions, tmp_path: Path) -> None:
+    live, first, second = versions
+    without, _ = serve(live, first, tmp_path / "without", Shadow())
+    shadow = Shadow()
+    shadow.trial = Trial(second, first.version, 1.0, CHALLENGER)
+    beside, _ = serve(live, first, tmp_path / "beside", shadow)
+    assert beside.keys() == without.keys()
+    for offset, shown in without.items():
+        assert beside[offset].items == shown.items
+        assert beside[offset].scores.tobytes() == shown.scores.tobytes()
+        assert beside[offset].model_version == first.version
+
+
+def test_a_share_of_the_sessions_is_shadowed_and_always_the_same(versions: Versions, tmp_path: Path) -> None:
+    live, first, second = versions
+    seen: list[set[str]] = []
+    for name, share in (("some", 0.25), ("again", 0.25), ("more", 0.5)):
+        shadow = Shadow()
+        shadow.trial = trial = Trial(second, first.version, share, CHALLENGER)
+        serve(live, first, tmp_path / name, shadow)
+        seen.append(set(trial.kept))
+    assert 15 <= len(seen[0]) <= 45
+    assert seen[0] == seen[1] < seen[2]
+
+
+def test_what_is_not_scored_while_the_worker_is_behind_is_no_pair(versions: Versions, tmp_path: Path) -> None:
+    live, first, _ = versions
+    shadow = Shadow()
+    # The same weights: wherever it is held against the champion, it has the champion's rank.
+    shadow.trial = trial = Trial(first, "other", 1.0, CHALLENGER)
+    serve(live, first, tmp_path / "of-another", shadow, NEWEST_ONLY)
+    assert trial.recall.events == 0
+    shadow.trial = trial = Trial(first, first.version, 1.0, CHALLENGER)
+    _, ranks = serve(live, first, tmp_path / "behind", shadow, NEWEST_ONLY)
+    assert 0 < trial.recall.events < len(ranks)
+    assert trial.recall.interval().mean == 0
+    assert trial.recall.interval().high == 0

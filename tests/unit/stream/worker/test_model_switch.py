@@ -1,0 +1,46 @@
+"""The guard over a promotion where the registry cannot be changed."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+from prometheus_client import CollectorRegistry
+
+from model.registry.registry import Registry
+from stream.settings import Settings
+from stream.wave.serving_model import LiveModel
+from stream.wave.shadow import FORMER, Shadow, Trial
+from stream.worker.model_switch import Succession
+
+WORSE = {"sessions": 10**9, "recall_difference": [0.1, 0.05, 0.2]}
+
+
+@pytest.mark.parametrize(
+    "error", [OSError(30, "Read-only file system"), ValueError("a was not champion before b")]
+)
+def test_a_worker_that_may_not_roll_back_says_so_and_serves_on(
+    tmp_path: Path,
+    error: Exception,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def refuse(*arguments: Any, **options: Any) -> bool:
+        raise error
+
+    monkeypatch.setattr(Registry, "go_back", refuse)
+    trial = SimpleNamespace(serving=SimpleNamespace(version="a"), champion="b", role=FORMER)
+    shadow = SimpleNamespace(trial=trial, report=lambda: WORSE, step_waiting=lambda: None)
+    succession = Succession(
+        Settings(registry_dir=tmp_path),
+        cast(LiveModel, SimpleNamespace()),
+        cast(Shadow, shadow),
+        CollectorRegistry(),
+    )
+    with caplog.at_level(logging.ERROR):
+        succession.review()
+    assert cast("Trial | None", shadow.trial) is None
+    assert f"b is worse than a, and the registry cannot be changed: {error}" in caplog.text
