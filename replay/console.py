@@ -8,20 +8,16 @@ from __future__ import annotations
 
 import re
 import time
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import IO, cast
 
-import pandas as pd
 import typer
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.segment import Segment
 
-from replay import datasets
 from stream.logs import LogLines, start_logging
 from stream.settings import Settings
 
@@ -103,20 +99,3 @@ def check_on_error(on_error: str) -> str:
     if on_error not in ("stop", "skip"):
         raise typer.BadParameter(f"--on-error is stop or skip, not {on_error!r}")
     return on_error
-
-
-def load_log(
-    files: Sequence[Path], form: str | None, on_error: str, wanted: datasets.EventFilter | None = None
-) -> pd.DataFrame:
-    """The files' events that are `wanted`; what was left out is told on stderr."""
-    rejects: Counter[str] = Counter()
-    frame = datasets.load(
-        files, format=form, on_error=check_on_error(on_error), wanted=wanted, rejects=rejects
-    )
-    times = frame["event_time_ms"]
-    log.print(
-        f"{len(frame):,} events, {moment(times.iloc[0])} to {moment(times.iloc[-1])}"
-        + "".join(f"; left out {count:,}: {reason}" for reason, count in rejects.items()),
-        highlight=False,
-    )
-    return frame

@@ -23,8 +23,7 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 from model.config import ModelConfig
 from model.data.sessions import SessionRule, Sessions
 from model.data.vocabulary import Vocabulary
-from model.evaluation.bootstrap import Interval, resampled_means
-from model.evaluation.jackknife import Floats, grouped_intervals
+from model.evaluation.intervals import Floats, Interval, grouped_intervals, resampled_means
 from model.evaluation.metrics import is_hit
 from model.evaluation.rank_targets import rank_targets
 from model.training.train import train

@@ -17,7 +17,7 @@ from model.config import ModelConfig
 from model.data.sessions import Sessions
 from model.data.vocabulary import Vocabulary
 from model.errors import NextclickError
-from model.evaluation.bootstrap import Interval, resampled_means
+from model.evaluation.intervals import Interval, resampled_means
 from model.evaluation.metrics import is_hit, reciprocal_ranks
 from model.evaluation.rank_targets import Ranks, rank_targets
 from model.networks.by_name import constructor

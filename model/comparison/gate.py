@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from model.comparison.compare import per_session
-from model.evaluation.bootstrap import Interval, resampled_means
+from model.evaluation.intervals import Interval, resampled_means
 from model.evaluation.metrics import is_hit, reciprocal_ranks
 from model.evaluation.rank_targets import Ranks
 

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from model.comparison.compare import SPLITS, Comparison, K
 from model.comparison.gate import Decision
-from model.evaluation.bootstrap import Interval
+from model.evaluation.intervals import Interval
 from model.evaluation.rank_targets import Evaluation
 
 BLUE, ORANGE, GREY = "#2563eb", "#d97706", "#6b7280"

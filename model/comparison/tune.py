@@ -13,7 +13,8 @@ from typing import Any, Literal
 import optuna
 
 from model.config import ModelConfig
-from model.data.sessions import Sessions, split_at
+from model.data.sessions import Sessions
+from model.data.splits import split_at
 from model.data.vocabulary import Vocabulary
 from model.errors import NextclickError
 from model.evaluation.rank_targets import Evaluation, evaluate

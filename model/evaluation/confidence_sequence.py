@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from model.evaluation.bootstrap import Interval
+from model.evaluation.intervals import Interval
 
 ALPHA = 0.05
 # The sequence is narrowest about here; elsewhere it is a little wider than it could be.

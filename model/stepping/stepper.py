@@ -21,8 +21,7 @@ from model.errors import NextclickError
 from model.networks.model_version import Model
 from model.networks.network import Network, SampledNetwork, State
 from model.networks.popularity_prior import StandingBias
-from model.stepping.approximate import ApproximateShortlist
-from model.stepping.nearest import NearestShortlist
+from model.stepping.faiss_shortlists import ApproximateShortlist, NearestShortlist
 from model.stepping.read_write_lock import ReadWriteLock
 from model.stepping.shortlist import Bfloat16Shortlist, Shortlist
 from model.stepping.top_k import top_of

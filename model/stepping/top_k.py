@@ -11,6 +11,8 @@ from torch.nn.functional import pad
 
 from model.networks.network import Scores
 
+LIST_LENGTH = 20
+
 BLOCK = 32
 
 

@@ -16,7 +16,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from model.data.co_clicks import place_new_items
+from model.data.co_clicks import CoClicks
 from model.data.sessions import Sessions
 from model.data.vocabulary import Vocabulary
 from model.errors import NextclickError
@@ -102,3 +102,21 @@ def _moved(old: Tensor, new: Tensor, dimension: int | None, move: _Move) -> Tens
     if dimension is None:
         return old.clone()
     return new.clone().index_copy_(dimension, move.now, old.index_select(dimension, move.before))
+
+
+@torch.no_grad()
+def place_new_items(network: SampledNetwork, sessions: Sessions, is_known_V: npt.NDArray[np.bool_]) -> None:
+    """Put each item that is not known, but clicked beside known ones, at the mean of their rows."""
+    co_clicks = CoClicks.of(sessions)
+    chosen = ~is_known_V[co_clicks.items] & is_known_V[co_clicks.neighbours]
+    items_M, place_N = np.unique(co_clicks.items[chosen], return_inverse=True)
+    items, place = torch.from_numpy(items_M), torch.from_numpy(place_N)
+    neighbours = torch.from_numpy(co_clicks.neighbours[chosen])
+    counts_M = torch.bincount(place, minlength=len(items))
+    for name in {network.input_table, network.output_table, network.bias_table}:
+        if not network.get_parameter(name).requires_grad:
+            continue
+        table = network.get_parameter(name).data
+        sums = table.new_zeros((len(items), *table.shape[1:]))
+        sums.index_add_(0, place, table[neighbours])
+        table[items] = sums / counts_M.view(-1, *[1] * (table.ndim - 1))

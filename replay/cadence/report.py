@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from model.evaluation.bootstrap import Interval, resampled_means
+from model.evaluation.intervals import Interval, resampled_means
 from model.evaluation.metrics import is_hit, reciprocal_ranks
 from replay.cadence.hourly_hits import HourlyHits
 from replay.cadence.live_baselines import HOUR_MS

@@ -29,7 +29,8 @@ from replay.commands.options import (
     SetOptions,
     event_filter,
 )
-from replay.console import load_log, log, moment, parse_moment, progress_bar
+from replay.commands.read_split import load_log
+from replay.console import log, moment, parse_moment, progress_bar
 
 # One pass over each window: a version is to be there soon, and the next one comes.
 DEFAULTS = {"epochs": 1, "negatives": 512, "prior_half_lives_s": (600.0, 3600.0, 21600.0)}

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from model.data.sessions import SessionRule, Sessions
-from model.data.user_split import by_user, newest_of
+from model.data.splits import by_user, newest_of
 from model.evaluation.rank_targets import rank_targets
 from model.registry.registry import Registry
 from replay.commands.options import (
@@ -23,9 +23,9 @@ from replay.commands.options import (
     check_items,
     event_filter,
 )
-from replay.commands.read_split import Split, check_split
+from replay.commands.read_split import Split, check_split, load_log
 from replay.commands.training_output import show
-from replay.console import load_log, log, out, progress_bar
+from replay.console import log, out, progress_bar
 from replay.datasets import EventFilter
 from stream.settings import load_settings
 

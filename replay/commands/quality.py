@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from model.errors import NextclickError
-from model.evaluation.bootstrap import Interval
+from model.evaluation.intervals import Interval
 from replay.commands.options import Json
 from replay.console import moment, out
 from stream.quality.cells import KINDS

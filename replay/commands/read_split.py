@@ -5,20 +5,21 @@ By time, by chance, or by user; which one is named on the command line.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated
 
+import pandas as pd
 import typer
 
-from model.data.sessions import SessionRule, Sessions, split_sessions
+from model.data.sessions import SessionRule, Sessions
 from model.data.sessions_on_disk import SessionFile
-from model.data.shuffled_split import shuffled_split
-from model.data.user_split import by_user, split_users
+from model.data.splits import by_user, shuffled_split, split_sessions, split_users
 from model.data.vocabulary import Vocabulary, titles_of
 from model.errors import NextclickError
 from replay import datasets
-from replay.console import check_on_error, load_log, log, moment, parse_moment
+from replay.console import check_on_error, log, moment, parse_moment
 from replay.sending.event_time_order import in_event_time_order
 
 # Gathered to sort at a time, where a log is read by way of the disk.
@@ -149,3 +150,20 @@ def _tell_of_titles(vocabulary: Vocabulary) -> None:
         "known by it alone, without an event to train on",
         highlight=False,
     )
+
+
+def load_log(
+    files: Sequence[Path], form: str | None, on_error: str, wanted: datasets.EventFilter | None = None
+) -> pd.DataFrame:
+    """The files' events that are `wanted`; what was left out is told on stderr."""
+    rejects: Counter[str] = Counter()
+    frame = datasets.load(
+        files, format=form, on_error=check_on_error(on_error), wanted=wanted, rejects=rejects
+    )
+    times = frame["event_time_ms"]
+    log.print(
+        f"{len(frame):,} events, {moment(times.iloc[0])} to {moment(times.iloc[-1])}"
+        + "".join(f"; left out {count:,}: {reason}" for reason, count in rejects.items()),
+        highlight=False,
+    )
+    return frame

@@ -13,13 +13,14 @@ import typer
 from model.errors import NextclickError
 from replay.commands.options import Brokers, Json, RegistryDir
 from replay.console import log, moment, out
+from stream.kafka.partitioner import partition_of
 from stream.logs import escaped
 from stream.sessions.session_in_log import session_in_log
 from stream.sessions.session_state import SessionState
 from stream.sessions.store_snapshot import look_into, store_path
 from stream.settings import Settings, load_settings
 from stream.wave.serving_model import LiveModel, Serving
-from stream.web.session import partition_of, view_of
+from stream.web.session import view_of
 
 WORKER_TIMEOUT_S = 10.0
 session = typer.Typer(

@@ -13,7 +13,7 @@ import typer
 from model.config import ModelConfig
 from model.config_files import build_config, parse_settings, read_params
 from model.data.sessions import Sessions
-from model.data.user_split import validation_of
+from model.data.splits import validation_of
 from model.data.vocabulary import Vocabulary
 from model.evaluation.rank_targets import Evaluation, rank_targets
 from model.networks.baselines.pop import Pop

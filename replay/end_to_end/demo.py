@@ -25,7 +25,8 @@ from confluent_kafka import Producer
 from rich.live import Live
 
 from model.config import ModelConfig
-from model.data.sessions import SessionRule, Sessions, temporal_split
+from model.data.sessions import SessionRule, Sessions
+from model.data.splits import temporal_split
 from model.data.vocabulary import Vocabulary
 from model.errors import NextclickError
 from model.registry.registry import Registry

@@ -30,9 +30,9 @@ from stream.event_log.archive_part import OpenPart, unwritable
 from stream.event_log.columns import Record
 from stream.event_log.kafka_reader import KafkaEvents
 from stream.failpoints import reach
+from stream.kafka.consumers import log_assigned, log_offsets, log_refused_commit, pass_or_raise
 from stream.logs import happening
 from stream.settings import Settings
-from stream.worker.assignment import log_assigned, log_offsets, log_refused_commit, pass_or_raise
 
 BATCH_RECORDS = 10_000
 # Of all partitions together; the largest writes a row group then.

@@ -17,10 +17,10 @@ from confluent_kafka.admin import AdminClient
 from model.errors import NextclickError
 from stream.event_log.columns import Record, event_columns
 from stream.kafka.connection import ANSWER_TIMEOUT_S, RESULT_TIMEOUT_S, metadata, remedy_for
+from stream.kafka.consumers import log_offsets
 from stream.kafka.retries import PASSING, PATIENCE_S, patiently
 from stream.logs import happening
 from stream.settings import Settings
-from stream.worker.assignment import log_offsets
 
 BATCH_RECORDS = 10_000
 Ranges = Mapping[int, tuple[int, int]]

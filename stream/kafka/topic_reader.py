@@ -13,9 +13,9 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 
 from model.errors import NextclickError
 from stream.kafka.connection import ANSWER_TIMEOUT_S
+from stream.kafka.consumers import log_offsets
 from stream.kafka.retries import PASSING, PATIENCE_S
 from stream.settings import Settings
-from stream.worker.assignment import log_offsets
 
 BATCH_RECORDS = 10_000
 

@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from model.stepping.top_k import LIST_LENGTH
 from stream.quality.item_age import AGES
-from stream.wave.serving_model import LIST_LENGTH
 
 SYSTEMS = ("champion", "pop", "window_pop")
 COLUMNS = ("events", *(f"{system}_{sum_}" for system in SYSTEMS for sum_ in ("hits", "reciprocal_ranks")))

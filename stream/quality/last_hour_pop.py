@@ -10,8 +10,8 @@ from __future__ import annotations
 
 from itertools import accumulate
 
+from model.stepping.top_k import LIST_LENGTH
 from stream.quality.cells import UNIT
-from stream.wave.serving_model import LIST_LENGTH
 
 WINDOW_MS = 3_600_000
 BUCKETS = 12

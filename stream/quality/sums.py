@@ -15,8 +15,7 @@ import msgspec
 import numpy as np
 import orjson
 
-from model.evaluation.bootstrap import Interval
-from model.evaluation.jackknife import grouped_intervals
+from model.evaluation.intervals import Interval, grouped_intervals
 from stream.quality.cells import COLUMNS, GROUPS, SYSTEMS, UNIT, Table
 from stream.quality.windows import BUCKET_MS
 

@@ -15,7 +15,7 @@ from typing import Any
 from model.comparison.challenger import Challenger
 from model.comparison.gate import Decision
 from model.durable import write_durably
-from model.evaluation.bootstrap import Interval
+from model.evaluation.intervals import Interval
 from model.registry.registry import REPORTS
 
 UNFINISHED_PREFIX = ".unfinished-"

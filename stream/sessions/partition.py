@@ -13,8 +13,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from stream.sessions.fence import Bucket, Fence
-from stream.sessions.offsets import Frontier
+from stream.sessions.offsets import Bucket, Fence, Frontier
 from stream.sessions.session_state import SessionState, pack_state, unpack_state
 from stream.sessions.store import EXPIRY_PREFIX, Batch, SessionStore, expiry_key
 from stream.sessions.watermark import Watermark

@@ -13,49 +13,24 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-import msgspec
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 from rocksdict import Cache
 
 from model.data.sessions import SessionRule
 from model.errors import NextclickError
 from stream.events import Event, RejectedEvent, decode_event
+from stream.kafka.consumers import log_offsets
 from stream.kafka.retries import PASSING
 from stream.logs import happening
-from stream.sessions.fence import Fence
 from stream.sessions.history_replay import Histories
+from stream.sessions.offsets import decode_metadata
 from stream.sessions.partition import OpenPartition
 from stream.sessions.store import CorruptStoreError, SessionStore, move_aside
-from stream.sessions.watermark import NO_WATERMARK, Watermark
+from stream.sessions.watermark import NO_WATERMARK
 from stream.settings import Settings
-from stream.worker.assignment import log_offsets
 
 BATCH_RECORDS = 10_000
 logger = logging.getLogger(__name__)
-
-
-class CommitMetadata(msgspec.Struct, array_like=True):
-    """What travels beside a committed offset: its watermark, recovery's first offset, and that one's."""
-
-    watermark: Watermark
-    recover_from: int
-    recover_watermark: Watermark
-
-
-def encode_metadata(fence: Fence) -> str:
-    """Fence → commit metadata."""
-    metadata = CommitMetadata(fence.watermark, fence.recover_from, fence.recover_watermark)
-    return msgspec.json.encode(metadata).decode()
-
-
-def decode_metadata(text: str | None) -> CommitMetadata | None:
-    """Commit metadata, None where it is absent or another program's."""
-    if not text:
-        return None
-    try:
-        return msgspec.json.decode(text, type=CommitMetadata)
-    except msgspec.DecodeError:
-        return None
 
 
 class Recovery:

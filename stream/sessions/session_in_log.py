@@ -8,7 +8,7 @@ from model.data.sessions import SessionRule
 from stream.events import RejectedEvent, decode_event
 from stream.kafka.connection import ANSWER_TIMEOUT_S
 from stream.kafka.dead_letter_reader import bounds, records, unreadable
-from stream.sessions.recovery import decode_metadata
+from stream.sessions.offsets import decode_metadata
 from stream.sessions.session_state import SessionState, new_state
 from stream.sessions.watermark import NO_WATERMARK
 from stream.settings import Settings

@@ -29,7 +29,7 @@ from rocksdict import (
 )
 
 from model.errors import NextclickError
-from stream.sessions.fence import Bucket, Fence, pack_bucket, pack_fence, unpack_bucket, unpack_fence
+from stream.sessions.offsets import Bucket, Fence, pack_bucket, pack_fence, unpack_bucket, unpack_fence
 
 FENCE_KEY = b"m"
 BUCKET_PREFIX = b"b"

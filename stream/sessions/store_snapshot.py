@@ -17,7 +17,7 @@ import msgspec
 from rocksdict import AccessType, Options, Rdict
 
 from model.errors import NextclickError
-from stream.sessions.fence import Fence, unpack_fence
+from stream.sessions.offsets import Fence, unpack_fence
 from stream.sessions.session_state import SessionState, unpack_state
 from stream.sessions.store import CORRUPT_MARK, FENCE_KEY, CorruptStoreError, state_key
 

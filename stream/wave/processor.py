@@ -19,7 +19,7 @@ import numpy.typing as npt
 from stream.events import Event
 from stream.failpoints import reach
 from stream.quality.observed_event import ObservedEvent
-from stream.sessions.fence import Fence
+from stream.sessions.offsets import Fence
 from stream.sessions.partition import OpenPartition
 from stream.sessions.session_state import new_state
 from stream.sessions.store import Batch

@@ -25,10 +25,10 @@ from model.networks.model_version import Model
 from model.networks.network import SampledNetwork
 from model.registry.registry import NOT_FINITE, RefusedVersion, Registry
 from model.stepping.stepper import Stepper
+from model.stepping.top_k import LIST_LENGTH
 from stream.logs import happening
 from stream.settings import Settings
 
-LIST_LENGTH = 20
 logger = logging.getLogger(__name__)
 
 

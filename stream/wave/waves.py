@@ -8,7 +8,6 @@ one. Knows neither Kafka nor the model.
 
 from __future__ import annotations
 
-import zlib
 from collections import deque
 from dataclasses import dataclass, field
 
@@ -122,42 +121,3 @@ class WaveCutter:
         ready.extendleft(reversed(following))
         self._waiting -= len(taken)
         return Wave(taken, {arrival.partition for arrival in taken})
-
-
-class Lanes:
-    """Cutters side by side: each has sessions of its own, and they wait for no other's.
-
-    The first `open` of them take arrivals. Whoever changes that has seen to it that nothing waits and
-    every wave cut is stepped: a session's next event may then come to another lane.
-    """
-
-    def __init__(self, count: int, wave_size: int) -> None:
-        self.open = count
-        self._wave_size = wave_size
-        self._cutters = [WaveCutter(wave_size) for _ in range(count)]
-
-    def __len__(self) -> int:
-        return sum(len(cutter) for cutter in self._cutters)
-
-    def add(self, arrival: Arrival) -> None:
-        """Queue an arrival in its session's lane; the rejected of a partition stay in order."""
-        event = arrival.event
-        # The upper half: by the lower one a producer may have chosen the partition.
-        place = arrival.partition if event is None else zlib.crc32(event.session_id.encode()) >> 16
-        self._cutters[place % self.open].add(arrival)
-
-    def occupied(self) -> list[int]:
-        """The lanes in which arrivals wait."""
-        return [lane for lane, cutter in enumerate(self._cutters) if len(cutter)]
-
-    def cut(self, lane: int, most: int) -> list[Wave]:
-        """A wave of what waits in a lane, and more of them, `most` in all, while they are full."""
-        cutter = self._cutters[lane]
-        waves: list[Wave] = []
-        while len(waves) < most and (not waves or len(cutter) >= self._wave_size):
-            wave = cutter.cut()
-            if wave is None:
-                break
-            wave.lane = lane
-            waves.append(wave)
-        return waves

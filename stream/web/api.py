@@ -20,12 +20,12 @@ from faust.web import View
 from model.errors import NextclickError
 from model.registry.registry import Registry
 from stream.events import MAX_EVENT_BYTES, RejectedEvent, decode_event
+from stream.kafka.partitioner import partition_of
 from stream.logs import happening
 from stream.settings import Settings
 from stream.web.items import MOST_FOUND, Catalogue
 from stream.web.models import model_cards
 from stream.web.posted_events import Answered, Clicks
-from stream.web.session import partition_of
 from stream.worker.pipeline import Pipeline
 
 MAX_QUERY_CHARACTERS = 200

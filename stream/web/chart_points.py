@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from model.evaluation.bootstrap import Interval
+from model.evaluation.intervals import Interval
 from stream.quality.sums import Measured
 
 POINTS = 600

@@ -13,8 +13,10 @@ import numpy as np
 
 from model.inspection.item_search import Chooser, Item, session_columns
 from model.inspection.leave_one_out import attribute
-from stream.wave.serving_model import LIST_LENGTH, LiveModel, Serving
-from stream.web.snapshot import title_of
+from model.stepping.top_k import LIST_LENGTH
+from stream.wave.serving_model import LiveModel, Serving
+
+TITLE_CHARACTERS = 300
 
 MOST_FOUND = 50
 # Above as many items a misspelt word is not looked for among all words.
@@ -105,3 +107,12 @@ def _item(item: Item, serving: Serving) -> dict[str, Any]:
         "title": title_of(serving.vocabulary.titles, item.item_id),
         **attributes,
     }
+
+
+def title_of(titles: dict[str, str], item_id: str, characters: int = TITLE_CHARACTERS) -> str | None:
+    """An item's title, cut off where it is long, with nothing in it that is no text; None without one."""
+    title = titles.get(item_id)
+    if title is None:
+        return None
+    title = title if len(title) <= characters else f"{title[: characters - 1]}…"
+    return title.encode("utf-8", "replace").decode()

@@ -19,9 +19,9 @@ from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 from model.errors import NextclickError
 from stream.events import decode_recommendation
 from stream.kafka.lists_reader import Received, received_of
+from stream.kafka.partitioner import partition_of
 from stream.logs import happening
 from stream.settings import Settings
-from stream.web.session import partition_of
 
 ANSWER_TIMEOUT_S = 5.0
 IDLE_S = 30.0

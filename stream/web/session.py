@@ -10,22 +10,16 @@ from typing import Any
 
 import faust
 import numpy as np
-from aiokafka.partitioner import murmur2
 
 from model.inspection.similar_items import similar_items
 from model.networks.network import SampledNetwork
+from stream.kafka.partitioner import partition_of
 from stream.sessions.session_state import SessionState
 from stream.wave.serving_model import Serving
 from stream.wave.step import row_of
 from stream.worker.pipeline import Pipeline
 
 NEAREST_ITEMS = 10
-
-
-def partition_of(session_id: str, partitions: int) -> int:
-    """Where the producers put a session's events: Java's hash of the key (murmur2)."""
-    hashed: int = murmur2(session_id.encode())
-    return (hashed & 0x7FFFFFFF) % partitions
 
 
 def view_of(

@@ -22,21 +22,12 @@ from stream.web.chart_points import (
     quality_now,
     shadow_now,
 )
+from stream.web.items import title_of
 from stream.web.recent_lists import ShownList
 from stream.worker.pipeline import Pipeline
 
 SHOWN_ITEMS = 5
-TITLE_CHARACTERS = 300
 WATCHED_S = 5.0
-
-
-def title_of(titles: dict[str, str], item_id: str, characters: int = TITLE_CHARACTERS) -> str | None:
-    """An item's title, cut off where it is long, with nothing in it that is no text; None without one."""
-    title = titles.get(item_id)
-    if title is None:
-        return None
-    title = title if len(title) <= characters else f"{title[: characters - 1]}…"
-    return title.encode("utf-8", "replace").decode()
 
 
 class LiveSnapshot:

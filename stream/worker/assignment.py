@@ -14,8 +14,9 @@ from dataclasses import dataclass
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from model.errors import NextclickError
-from stream.kafka.connection import ANSWER_TIMEOUT_S, remedy_for
-from stream.kafka.retries import PASSING, patiently
+from stream.kafka.connection import ANSWER_TIMEOUT_S
+from stream.kafka.consumers import log_offsets
+from stream.kafka.retries import patiently
 from stream.logs import happening
 from stream.sessions.offsets import Frontier
 from stream.sessions.partition import OpenPartition
@@ -62,57 +63,6 @@ def make_consumer(
             "queued.min.messages": 20_000,
             "fetch.wait.max.ms": 50,
         }
-    )
-
-
-def log_offsets(consumer: Consumer, place: TopicPartition) -> tuple[int, int]:
-    """The first offset of a partition's log, and the one behind its last; asked of its leader, patiently."""
-    return patiently(
-        lambda: consumer.get_watermark_offsets(place, timeout=ANSWER_TIMEOUT_S, cached=False),
-        f"asking for the offsets of partition {place.partition} of {place.topic}",
-    )
-
-
-def log_assigned(starts: list[TopicPartition]) -> None:
-    """Log which partitions are read now, and from where."""
-    offsets = {tp.partition: tp.offset for tp in starts}
-    logger.info(
-        "assigned: %s",
-        ", ".join(f"{number}@{offset}" for number, offset in offsets.items()),
-        extra=happening("assigned", offsets=offsets),
-    )
-
-
-def log_refused_commit(error: KafkaError, meaning: str) -> None:
-    """Log that the group did not take a commit, and what that means."""
-    logger.warning(
-        "a commit was refused: %s; %s",
-        error.str(),
-        meaning,
-        extra=happening("commit_refused", error=error.name()),
-    )
-
-
-def pass_or_raise(error: KafkaError, settings: Settings) -> None:
-    """Go on while the brokers are away; raises NextclickError for whatever else is wrong."""
-    if not error.fatal() and error.code() in PASSING:
-        logger.warning(
-            "Kafka is away: %s; reading goes on when it is back",
-            error.str(),
-            extra=happening("kafka_away", doing="reading events", error=error.name()),
-        )
-        return
-    if "fenced" in error.str():
-        raise NextclickError(
-            f"another worker has joined with the id {settings.worker_id}",
-            "Two workers of one name take each other's partitions, and this one gives way; "
-            "or the brokers were away for longer than session_timeout_ms.",
-            "Give each worker its own --worker-id; then start this one again.",
-        )
-    raise NextclickError(
-        f"reading {settings.events_topic} failed: {error.str()}",
-        "Nothing is lost: what was not written is read again after a restart.",
-        remedy_for(error, "Look at the brokers, then start the worker again."),
     )
 
 

@@ -12,8 +12,7 @@ from collections.abc import Container, Iterable
 
 from confluent_kafka import TopicPartition
 
-from stream.sessions.fence import Fence
-from stream.sessions.recovery import encode_metadata
+from stream.sessions.offsets import Fence, encode_metadata
 
 
 class Commits:

@@ -15,7 +15,7 @@ from operator import sub
 
 from confluent_kafka import TopicPartition
 
-from stream.sessions.fence import Fence
+from stream.sessions.offsets import Fence
 from stream.sessions.partition import OpenPartition
 from stream.sessions.recovery import Recovery
 from stream.sessions.session_state import SessionState

@@ -20,7 +20,7 @@ from model.errors import NextclickError
 from stream.events import encode_recommendation
 from stream.failpoints import reach
 from stream.kafka.connection import remedy_for
-from stream.sessions.fence import Fence
+from stream.sessions.offsets import Fence
 from stream.settings import Settings
 from stream.wave.load_shedding import LEVELS
 from stream.wave.processor import SteppedWave

@@ -18,21 +18,16 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 from model.errors import NextclickError
 from stream.events import RejectedEvent, decode_event
 from stream.failpoints import reach
+from stream.kafka.consumers import log_assigned, log_refused_commit, pass_or_raise
 from stream.logs import happening
-from stream.sessions.fence import Fence
+from stream.sessions.offsets import Fence
 from stream.sessions.partition import OpenPartition
 from stream.settings import Settings
 from stream.wave.load_shedding import Ladder
-from stream.wave.waves import Arrival, Lanes, Wave
-from stream.worker.assignment import (
-    Assignment,
-    log_assigned,
-    log_refused_commit,
-    make_consumer,
-    pass_or_raise,
-)
+from stream.wave.waves import Arrival, Wave
+from stream.worker.assignment import Assignment, make_consumer
 from stream.worker.commits import Commits
-from stream.worker.lanes import WaveFilling
+from stream.worker.lanes import Lanes, WaveFilling
 
 # Records read ahead for each lane, in waves: what one busy session holds up, the others need not wait for.
 LOOKAHEAD_WAVES = 8

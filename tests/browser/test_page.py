@@ -18,9 +18,9 @@ import nextclick
 from model.registry.registry import Registry
 from replay.end_to_end.worker_process import WorkerProcess, free_port
 from replay.sending.replay import replay_frames
+from stream.kafka.partitioner import partition_of
 from stream.kafka.topics import plans
 from stream.settings import Settings
-from stream.web.session import partition_of
 from stream.web.static_files import FOLDER
 from tests.browser.conftest import OpenPage, choose, ids, keep, listed
 from tests.conftest import settings_of_its_own, train_small

@@ -13,7 +13,6 @@ import numpy as np
 import pandas as pd
 from confluent_kafka import Consumer, Message, TopicPartition
 
-from model.evaluation.rank_targets import event_lists
 from model.networks.model_version import Model
 from model.stepping.stepper import Stepper
 from replay.end_to_end.worker_process import WorkerProcess
@@ -21,6 +20,7 @@ from replay.sending.producer import LagLimit
 from stream.events import Event, Recommendation, RejectedEvent, decode_event
 from stream.kafka.lists_reader import Received, recommendations
 from stream.settings import Settings
+from tests.harness.offline_lists import event_lists
 
 MakeSettings = Callable[..., Settings]
 

@@ -1,7 +1,8 @@
 import pandas as pd
 
 from model.config import ModelConfig
-from model.data.sessions import SessionRule, Sessions, temporal_split
+from model.data.sessions import SessionRule, Sessions
+from model.data.splits import temporal_split
 from model.data.vocabulary import Vocabulary
 from model.evaluation.rank_targets import rank_targets
 from model.networks.baselines.pop import Pop

@@ -27,8 +27,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from model.errors import NextclickError
 from replay.end_to_end.worker_process import WorkerProcess
+from stream.kafka.consumers import log_offsets
 from stream.settings import Settings
-from stream.worker.assignment import log_offsets
 
 ROOT = Path(__file__).parents[3]
 # Each look at /api/status, and each scrape of /metrics still more, takes the worker's interpreter.

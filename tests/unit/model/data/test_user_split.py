@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from model.data.sessions import SessionRule, Sessions
-from model.data.user_split import by_user, split_users, validation_of
+from model.data.splits import by_user, split_users, validation_of
 from model.data.vocabulary import Vocabulary
 from model.errors import NextclickError
 from model.evaluation.rank_targets import rank_targets

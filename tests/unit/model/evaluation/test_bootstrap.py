@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from model.evaluation.bootstrap import Interval, resampled_means
+from model.evaluation.intervals import Interval, resampled_means
 
 
 def test_every_draw_is_a_mean_over_whole_sessions() -> None:

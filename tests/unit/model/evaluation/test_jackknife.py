@@ -3,8 +3,7 @@ import math
 import numpy as np
 import pytest
 
-from model.evaluation.bootstrap import Interval, resampled_means
-from model.evaluation.jackknife import Floats, grouped_intervals
+from model.evaluation.intervals import Floats, Interval, grouped_intervals, resampled_means
 
 GROUPS = 50
 

@@ -7,8 +7,8 @@ import torch
 
 from model.comparison.compare import compare, markdown
 from model.config import ModelConfig
-from model.data.sessions import Sessions, split_sessions
-from model.data.shuffled_split import shuffled_split
+from model.data.sessions import Sessions
+from model.data.splits import shuffled_split, split_sessions
 from model.data.vocabulary import Vocabulary
 from model.errors import NextclickError
 from model.evaluation.rank_targets import rank_targets

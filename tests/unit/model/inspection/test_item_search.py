@@ -6,7 +6,6 @@ from model.config import ModelConfig
 from model.data.sessions import SessionRule, Sessions
 from model.data.vocabulary import Vocabulary
 from model.errors import NextclickError
-from model.evaluation.rank_targets import event_lists
 from model.inspection.item_search import Chooser, Item, recommend
 from model.networks.model_version import Model
 from model.registry.registry import Registry
@@ -14,6 +13,7 @@ from model.stepping.stepper import Stepper
 from model.training.train import train
 from tests.conftest import train_small
 from tests.harness.markov_shoppers import SyntheticLog, markov_shoppers
+from tests.harness.offline_lists import event_lists
 
 TITLES = {
     "85123A": "WHITE HANGING HEART T-LIGHT HOLDER",

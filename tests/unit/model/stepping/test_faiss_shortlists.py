@@ -10,7 +10,7 @@ from model.errors import NextclickError
 from model.networks.model_version import Model
 from model.networks.text_gru import TextGRU
 from model.stepping import stepper as module
-from model.stepping.nearest import NearestShortlist
+from model.stepping.faiss_shortlists import NearestShortlist
 from model.stepping.shortlist import Bfloat16Shortlist
 from model.stepping.stepper import Stepper, make_shortlist
 from model.stepping.top_k import top_k

@@ -16,8 +16,8 @@ from model.networks.by_name import build
 from model.networks.model_version import Model
 from model.networks.network import SampledNetwork
 from model.stepping import shortlist
-from model.stepping.approximate import ApproximateShortlist
 from model.stepping.compiled_top_k import select
+from model.stepping.faiss_shortlists import ApproximateShortlist
 from model.stepping.shortlist import Bfloat16Shortlist, Shortlist
 from model.stepping.stepper import Stepper
 from model.stepping.top_k import top_k

@@ -7,7 +7,7 @@ import pytest
 from model.config import ModelConfig
 from model.data.sessions import SessionRule, Sessions
 from model.errors import NextclickError
-from model.evaluation.bootstrap import Interval
+from model.evaluation.intervals import Interval
 from model.evaluation.rank_targets import rank_targets
 from model.freshness.moving_tables import Between
 from model.training.train import train

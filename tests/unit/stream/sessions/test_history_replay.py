@@ -2,8 +2,8 @@ from pathlib import Path
 
 from model.data.sessions import SessionRule
 from stream.events import Event
-from stream.sessions.fence import Fence
 from stream.sessions.history_replay import Histories
+from stream.sessions.offsets import Fence
 from stream.sessions.partition import OpenPartition
 from stream.sessions.store import Batch, SessionStore
 from stream.sessions.watermark import Watermark

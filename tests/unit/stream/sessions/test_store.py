@@ -5,13 +5,13 @@ import pytest
 
 from model.errors import NextclickError
 from stream.events import Event
-from stream.sessions.fence import Bucket, Fence
-from stream.sessions.offsets import Frontier
+from stream.sessions.offsets import Bucket, Fence, Frontier
 from stream.sessions.partition import BUCKET_OFFSETS, EXPIRIES_PER_PASS, WAVES_BETWEEN_EXPIRIES, OpenPartition
 from stream.sessions.session_state import SessionState, new_state, pack_state, unpack_state
 from stream.sessions.store import CORRUPT_MARK, Batch, CorruptStoreError, SessionStore, move_aside
 from stream.sessions.watermark import NO_WATERMARK, Watermark
-from stream.wave.waves import Arrival, Lanes
+from stream.wave.waves import Arrival
+from stream.worker.lanes import Lanes
 
 
 def state(last_ms: int, *offsets: int) -> SessionState:

@@ -17,7 +17,8 @@ from stream.wave.freshness import FollowMetrics
 from stream.wave.processor import List, Processor, SteppedWave
 from stream.wave.serving_model import LiveModel, Serving
 from stream.wave.shadow import CHALLENGER, Shadow, Trial
-from stream.wave.waves import Arrival, Lanes
+from stream.wave.waves import Arrival
+from stream.worker.lanes import Lanes
 from tests.conftest import train_small
 from tests.harness.markov_shoppers import markov_shoppers
 

@@ -17,7 +17,8 @@ from stream.settings import Settings
 from stream.wave.load_shedding import FULL, NEWEST_ONLY, POPULAR
 from stream.wave.processor import EMPTY_SESSION, LAG, UNKNOWN_ITEM, List, Processor, SteppedWave
 from stream.wave.serving_model import LiveModel
-from stream.wave.waves import Arrival, Lanes, Wave, WaveCutter
+from stream.wave.waves import Arrival, Wave, WaveCutter
+from stream.worker.lanes import Lanes
 from tests.conftest import train_small
 from tests.harness.markov_shoppers import markov_shoppers
 

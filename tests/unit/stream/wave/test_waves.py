@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from stream.events import Event
 from stream.sessions.offsets import Frontier
 from stream.sessions.watermark import NO_WATERMARK, Watermark
-from stream.wave.waves import Arrival, Lanes, Wave, WaveCutter
+from stream.wave.waves import Arrival, Wave, WaveCutter
+from stream.worker.lanes import Lanes
 
 
 def arrival(partition: int, offset: int, session: str | None, time_ms: int = 0) -> Arrival:

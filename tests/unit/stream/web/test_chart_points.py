@@ -1,4 +1,4 @@
-from model.evaluation.bootstrap import Interval
+from model.evaluation.intervals import Interval
 from stream.web.chart_points import (
     POINTS,
     LiveHistory,

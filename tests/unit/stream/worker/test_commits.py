@@ -1,6 +1,6 @@
 from confluent_kafka import TopicPartition
 
-from stream.sessions.fence import Fence
+from stream.sessions.offsets import Fence
 from stream.worker.commits import Commits
 
 

@@ -7,7 +7,7 @@ from prometheus_client import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from model.registry.registry import Registry
-from stream.sessions.fence import Fence
+from stream.sessions.offsets import Fence
 from stream.settings import Settings
 from stream.wave.serving_model import LiveModel
 from stream.worker.counters import Telemetry
