@@ -29,14 +29,14 @@ from stream.kafka.announcements import SHADOW_KEY
 from stream.kafka.topics import ensure_topics
 from stream.logs import escaped, happening, log_failure, tells_json
 from stream.settings import Settings
-from stream.wave.serving_model import LiveModel
+from stream.wave.serving_model import ModelSlot
 from stream.wave.waves import Wave
 from stream.web.guard import WebGuard
 from stream.web.page import add_page
 from stream.web.server import GuardedWeb
 from stream.web.status import add_views
 from stream.worker.counters import Telemetry
-from stream.worker.model_switch import Succession
+from stream.worker.model_switch import ModelSwitch
 from stream.worker.pipeline import Pipeline
 
 EXIT_FAILURE = 1
@@ -100,7 +100,7 @@ class WaveChannel(faust.Channel):
 class WorkerApp:
     """One worker: the Faust app and the pipeline behind it."""
 
-    def __init__(self, settings: Settings, live: LiveModel, prepared_s: float) -> None:
+    def __init__(self, settings: Settings, live: ModelSlot, prepared_s: float) -> None:
         self.settings = settings
         self.live = live
         settings.state_dir.mkdir(parents=True, exist_ok=True)
@@ -132,7 +132,7 @@ class WorkerApp:
         self._models = ThreadPoolExecutor(1, thread_name_prefix="models")
         self._channel = WaveChannel(self.faust, maxsize=CHANNEL_WAVES * len(lanes))
         self.pipeline = Pipeline(settings, live, self.telemetry, emit=self._emit, on_failure=crash)
-        self.succession = Succession(settings, live, self.pipeline.shadow, self.telemetry.registry)
+        self.succession = ModelSwitch(settings, live, self.pipeline.shadow, self.telemetry.registry)
         self._add_topology()
         add_views(self.faust, self.pipeline)
         add_page(self.faust, settings, self.pipeline)
@@ -219,7 +219,7 @@ def run_worker(settings: Settings) -> None:
     sys.setswitchinterval(GIL_SWITCH_S)
     ensure_topics(settings)
     prepared_s = time.time()
-    live = LiveModel(settings)
+    live = ModelSlot(settings)
     live.offer(live.prepare())
     app = WorkerApp(settings, live, prepared_s)
     worker = _Worker(app.faust, loglevel=settings.log_level, quiet=True, redirect_stdouts=False)

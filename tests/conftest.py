@@ -16,7 +16,7 @@ from model.config import ModelConfig
 from model.data.sessions import SessionRule, Sessions
 from model.data.vocabulary import Vocabulary
 from model.networks.by_name import columns_of
-from model.networks.model_version import Model
+from model.networks.model_version import ModelVersion
 from model.registry.registry import Registry
 from model.training.train import train
 from replay.end_to_end.worker_process import free_port
@@ -115,7 +115,7 @@ def shoppers() -> SyntheticLog:
     return markov_shoppers(sessions=600, items=120, seed=7)
 
 
-def train_small(log: SyntheticLog, registry: Registry, **config: Any) -> Model:
+def train_small(log: SyntheticLog, registry: Registry, **config: Any) -> ModelVersion:
     """A quickly trained version, which is made the champion."""
     settings = ModelConfig(
         **{"hidden_size": 16, "epochs": 2, "negatives": 64, "learning_rate": 0.1, **config}

@@ -25,11 +25,11 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 from deploy.benchmarks.measure.process import machine
 from model.config_files import build_config, read_params
 from model.data.sessions import SessionRule
-from model.freshness.refresher import LiveFollower
+from model.freshness.refresher import TableRefresher
 from model.registry.registry import Registry
 from replay import datasets
 from replay.cadence.live_baselines import HOUR_MS, LastHourPop
-from replay.cadence.play import PlayedLog, Trainer
+from replay.cadence.play import StudyLog, Trainer
 from replay.console import parse_moment
 from replay.sending.encoding import events_of
 from stream.events import Event
@@ -37,10 +37,10 @@ from stream.sessions.partition import OpenPartition
 from stream.sessions.store import SessionStore
 from stream.sessions.watermark import NO_WATERMARK
 from stream.settings import Settings
-from stream.wave.freshness import Following
+from stream.wave.freshness import FreshnessFeed
 from stream.wave.processor import Processor, SteppedWave
-from stream.wave.serving_model import LiveModel
-from stream.wave.step import Visit
+from stream.wave.serving_model import ModelSlot
+from stream.wave.step import SessionEvent
 from stream.wave.waves import Arrival, WaveCutter
 
 WAVE = 64
@@ -50,7 +50,7 @@ class Worker:
     """One partition, stepped in one thread; `ranks_N` and `times_ms_N` of the events that had a list."""
 
     def __init__(self, settings: Settings, first: str, folder: Path) -> None:
-        self._live = LiveModel(settings)
+        self._live = ModelSlot(settings)
         self._live.offer(self._live.prepare(first))
         self._processor = Processor(self._live, settings.recent_items)
         self._partition = OpenPartition(0, SessionStore(folder))
@@ -122,7 +122,7 @@ def recall(ranks: list[int]) -> float:
 def train_versions(arguments: argparse.Namespace, frame: Any, settings: Settings) -> list[tuple[int, str]]:
     """Train a version at every tick, each going on from the last: → the ticks and the versions."""
     config = build_config(read_params(arguments.params))
-    log = PlayedLog(frame, SessionRule(config.session_gap_s), arguments.from_ms, 1.0)
+    log = StudyLog(frame, SessionRule(config.session_gap_s), arguments.from_ms, 1.0)
     registry, trainer = Registry(Path(settings.registry_dir)), Trainer(log, config)
     step_ms = int(arguments.every_h * HOUR_MS) if arguments.every_h else arguments.until_ms
     version = trainer.first
@@ -178,20 +178,20 @@ def run(
     """Serve the events once, and print what came of it."""
     refreshes: list[float] = []
     seen: list[float] = []
-    take_up, see = LiveFollower._take_up, Following.see  # noqa: SLF001
+    take_up, see = TableRefresher._take_up, FreshnessFeed.see  # noqa: SLF001
 
-    def timed_take_up(self: LiveFollower, now_ms: int) -> None:
+    def timed_take_up(self: TableRefresher, now_ms: int) -> None:
         started_s = time.thread_time()
         take_up(self, now_ms)
         refreshes.append(time.thread_time() - started_s)
 
-    def timed_see(self: Following, visits: Sequence[Visit]) -> None:
+    def timed_see(self: FreshnessFeed, visits: Sequence[SessionEvent]) -> None:
         started_s = time.thread_time()
         see(self, visits)
         seen.append(time.thread_time() - started_s)
 
-    LiveFollower._take_up = timed_take_up  # type: ignore[method-assign]  # noqa: SLF001
-    Following.see = timed_see  # type: ignore[method-assign]
+    TableRefresher._take_up = timed_take_up  # type: ignore[method-assign]  # noqa: SLF001
+    FreshnessFeed.see = timed_see  # type: ignore[method-assign]
     worker = Worker(settings, versions[0][1], folder)
     worker.serve([event for event in events if event.event_time_ms < begin_ms])
     worker.ranks.clear()
@@ -208,8 +208,8 @@ def run(
         worker.serve(chosen)
         cpu_s += time.process_time() - started_s
         served += len(chosen)
-    LiveFollower._take_up = take_up  # type: ignore[method-assign]  # noqa: SLF001
-    Following.see = see  # type: ignore[method-assign]
+    TableRefresher._take_up = take_up  # type: ignore[method-assign]  # noqa: SLF001
+    FreshnessFeed.see = see  # type: ignore[method-assign]
     hours = (np.array(worker.times_ms) - begin_ms) // HOUR_MS
     ranks = np.array(worker.ranks)
     by_hour = " ".join(f"{recall(ranks[hours == hour].tolist()):.3f}" for hour in np.unique(hours))

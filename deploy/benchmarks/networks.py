@@ -33,7 +33,7 @@ from model.data.vocabulary import Vocabulary
 from model.errors import NextclickError
 from model.memory import peak_memory_bytes
 from model.networks.by_name import columns_of
-from model.networks.model_version import Model
+from model.networks.model_version import ModelVersion
 from model.stepping.stepper import Stepper
 from model.training.train import train
 
@@ -83,7 +83,10 @@ def measure(config: ModelConfig, events: int, items: int, threads: int) -> dict[
         "peak_mib": peak_memory_bytes() >> 20,
     }
     stepper = Stepper(
-        Model("", config, vocabulary, result.network), device="cpu", wave_size=max(WAVES), scoring="exact"
+        ModelVersion("", config, vocabulary, result.network),
+        device="cpu",
+        wave_size=max(WAVES),
+        scoring="exact",
     )
     for wave in WAVES:
         rows = stepper.initial_rows(wave)

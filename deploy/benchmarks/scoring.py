@@ -27,8 +27,8 @@ from model.config import ModelConfig, Scoring
 from model.data.vocabulary import Vocabulary
 from model.errors import NextclickError
 from model.networks.by_name import build
-from model.networks.model_version import Model
-from model.networks.network import SampledNetwork
+from model.networks.model_version import ModelVersion
+from model.networks.network import GradientNetwork
 from model.registry.registry import Registry
 from model.stepping.shortlist import Shortlist
 from model.stepping.stepper import Stepper, make_shortlist
@@ -66,7 +66,7 @@ def bytes_per_s() -> float:
     return large.nbytes / best_seconds(large.sum, 1)
 
 
-def model_of(items: int, champion: Model | None, hidden_size: int) -> Model:
+def model_of(items: int, champion: ModelVersion | None, hidden_size: int) -> ModelVersion:
     """A network of so many items with the champion's weights, or with random ones."""
     config = champion.config if champion else ModelConfig(hidden_size=hidden_size)
     vocabulary = Vocabulary([f"{n}" for n in range(items)], np.ones(items, np.int64))
@@ -90,7 +90,7 @@ def model_of(items: int, champion: Model | None, hidden_size: int) -> Model:
                         * length
                         * (NOISE / target.shape[1] ** 0.5)
                     )
-    return Model("benchmark", config, vocabulary, network.eval())
+    return ModelVersion("benchmark", config, vocabulary, network.eval())
 
 
 def run_waves(stepper: Stepper, items: npt.NDArray[np.int64], wave: int, seconds: float) -> float:
@@ -169,7 +169,7 @@ def main() -> int:
     results: list[dict[str, Any]] = []
     for count in arguments.items:
         model = model_of(count, champion, arguments.hidden_size)
-        assert isinstance(model.network, SampledNetwork)
+        assert isinstance(model.network, GradientNetwork)
         table: Tensor = model.network.get_parameter(model.network.output_table)
         events = items_of(count, max(20_000, arguments.lists + 64))
         exact: Lists | None = None

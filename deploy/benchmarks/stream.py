@@ -39,7 +39,7 @@ from model.config import ModelConfig
 from model.data.sessions import SessionRule, Sessions
 from model.data.vocabulary import Vocabulary
 from model.errors import NextclickError
-from model.networks.model_version import Model
+from model.networks.model_version import ModelVersion
 from model.networks.network import Network
 from model.registry.registry import Registry
 from model.training.train import train
@@ -94,7 +94,7 @@ def costs(name: str, observation: Observation) -> dict[str, Any]:
 def against_quix(
     settings: Settings,
     folder: Path,
-    model: Model,
+    model: ModelVersion,
     items: npt.NDArray[np.int64],
     *,
     one_by_one: int,

@@ -25,8 +25,8 @@ from model.evaluation.rank_targets import rank_targets
 from model.evaluation.step_time import sample, step_times_ms
 from model.networks.baselines.pop import Pop
 from model.networks.by_name import columns_of
-from model.networks.model_version import Model
-from model.networks.network import Network, SampledNetwork
+from model.networks.model_version import ModelVersion
+from model.networks.network import GradientNetwork, Network
 from model.training import train as training
 from model.training.warm_start import WarmStart
 
@@ -128,7 +128,7 @@ def finished(
 
     Goes on with them alone; a network that only counts is fitted anew to all.
     """
-    if not isinstance(challenger.network, SampledNetwork):
+    if not isinstance(challenger.network, GradientNetwork):
         return _trained(
             split.frame, split.frame, challenger.config, challenger.vocabulary, None, threads, tell
         )
@@ -163,7 +163,7 @@ def _trained(
 
 def contenders(
     challenger: Challenger,
-    champion: Model | None,
+    champion: ModelVersion | None,
     split: Split,
     *,
     tell: Tell = lambda done, total, text: None,

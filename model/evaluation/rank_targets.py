@@ -19,7 +19,7 @@ from model.data.sessions import Sessions
 from model.evaluation.metrics import RankingMetrics
 from model.losses import cross_entropies
 from model.networks.input_columns import InputColumns
-from model.networks.network import Network, SampledNetwork
+from model.networks.network import GradientNetwork, Network
 from model.stepping.top_k import rank_of, top_of
 
 LANES = 128
@@ -143,7 +143,7 @@ def rank_targets(
     of_sessions = np.zeros(known.pairs, np.int64)
     listed_V = np.zeros(network.items, np.int64)
     columns = InputColumns(network, known)
-    is_softmax = losses and isinstance(network, SampledNetwork) and network.is_softmax
+    is_softmax = losses and isinstance(network, GradientNetwork) and network.is_softmax
     state = network.initial_state(0)
     loss_N = np.zeros(known.pairs, np.float32) if is_softmax else None
     done, passed, seconds = 0, 0, 0.0

@@ -19,16 +19,16 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from model.networks.network import SampledNetwork
+from model.networks.network import GradientNetwork
 
 # Events of so long ago count for a thousandth.
 REMEMBERED_HALF_LIVES = 10
 # By what people name: whether popularity is followed, and whether new items are.
-FOLLOWED = {"popularity": (True, False), "new-items": (False, True), "both": (True, True)}
+FRESHNESS_MODES = {"popularity": (True, False), "new-items": (False, True), "both": (True, True)}
 
 
 @dataclass(frozen=True)
-class Between:
+class FreshnessConfig:
     """What is followed between two trainings.
 
     `popularity`: how the counts of the known items move, by `half_life_s` and `floor`.
@@ -57,7 +57,7 @@ class Between:
         return int(REMEMBERED_HALF_LIVES * self.half_life_ms)
 
 
-class FollowedTables:
+class MovingTables:
     """The tables of a network that was trained on the events before `trained_ms`, and what moves them.
 
     `known` items were trained; there is room for items numbered up to `items`. `input_VE`,
@@ -66,7 +66,7 @@ class FollowedTables:
     """
 
     def __init__(
-        self, network: SampledNetwork, known: int, items: int, trained_ms: int, between: Between
+        self, network: GradientNetwork, known: int, items: int, trained_ms: int, between: FreshnessConfig
     ) -> None:
         self._between, self._known = between, known
         size = items if between.new_items else known

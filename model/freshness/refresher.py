@@ -1,6 +1,6 @@
 """Keeps a version in service fresh between two trainings, along the events that its worker sees.
 
-Once so often, in event time, it takes up what has come: `FollowedTables` move, items born since
+Once so often, in event time, it takes up what has come: `MovingTables` move, items born since
 get rows behind the trained ones, and the stepper goes on with all of that between two steps, never
 within one. A row belongs to one item from its listing on, until another version is followed; before
 it is listed, an unknown item's row may go to one that came later, so that junk ids take no room.
@@ -20,10 +20,10 @@ import torch
 
 from model.errors import NextclickError
 from model.freshness.growing_vocabulary import GrowingVocabulary
-from model.freshness.moving_tables import Between, FollowedTables
+from model.freshness.moving_tables import FreshnessConfig, MovingTables
 from model.freshness.recent_events import EventRows, RecentEvents
-from model.networks.model_version import Model
-from model.networks.network import SampledNetwork
+from model.networks.model_version import ModelVersion
+from model.networks.network import GradientNetwork
 from model.stepping.stepper import Stepper
 
 # Events of so long before the training, and what is older of all that were seen: late ones.
@@ -33,7 +33,7 @@ Numbers = npt.NDArray[np.int64]
 logger = logging.getLogger(__name__)
 
 
-class LiveFollower:
+class TableRefresher:
     """Moves the item tables of a stepper and the vocabulary beside it; at most `room` new items are listed.
 
     The counts that the weights were trained to are those of the events seen before the training ended.
@@ -45,9 +45,9 @@ class LiveFollower:
 
     def __init__(
         self,
-        model: Model,
+        model: ModelVersion,
         stepper: Stepper,
-        between: Between,
+        between: FreshnessConfig,
         recent: RecentEvents,
         *,
         room: int = 10_000,
@@ -70,7 +70,7 @@ class LiveFollower:
                 extra={"event": "popularity_unknown", "fields": {"version": model.version}},
             )
         self._known = self._rows = known
-        self._tables = FollowedTables(network, known, known + room, trained_ms, between)
+        self._tables = MovingTables(network, known, known + room, trained_ms, between)
         self._prior, self._share, self._knows_counts = prior, share, False
         self._free = list(range(len(self._tables) - 1, known - 1, -1))
         self._candidates: dict[str, int] = {}
@@ -227,9 +227,9 @@ def _chosen(rows: EventRows, chosen_N: npt.NDArray[np.bool_]) -> EventRows:
     return EventRows(rows.times_ms_N[chosen_N], rows.items_N[chosen_N], rows.near_NC[chosen_N])
 
 
-def _followable(model: Model, stepper: Stepper) -> SampledNetwork:
+def _followable(model: ModelVersion, stepper: Stepper) -> GradientNetwork:
     network = stepper.network
-    if isinstance(network, SampledNetwork) and (network.has_own_loss or network.scores_by_direction):
+    if isinstance(network, GradientNetwork) and (network.has_own_loss or network.scores_by_direction):
         raise NextclickError(
             f"`follow` is set, and version {model.version} is a {type(network).__name__}",
             "Its scores are no logarithms, so they cannot be moved by how popular items are.",
@@ -241,7 +241,7 @@ def _followable(model: Model, stepper: Stepper) -> SampledNetwork:
             "What is followed moves the lists while events come; they cannot be equal byte for byte.",
             "Set one of them only.",
         )
-    if isinstance(network, SampledNetwork) and stepper.device.type == "cpu":
+    if isinstance(network, GradientNetwork) and stepper.device.type == "cpu":
         return network
     raise NextclickError(
         f"`follow` is set, and version {model.version} is a {type(network).__name__} on {stepper.device}",

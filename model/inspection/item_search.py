@@ -17,7 +17,7 @@ import numpy as np
 
 from model.data.vocabulary import Vocabulary
 from model.errors import NextclickError
-from model.networks.model_version import Model
+from model.networks.model_version import ModelVersion
 from model.stepping.stepper import NumpyColumns, Stepper
 
 SHOWN_CANDIDATES = 10
@@ -47,7 +47,7 @@ class Recommended:
     score: float
 
 
-class Chooser:
+class ItemSearch:
     """Finds items by what people type: an id, a title, or a part of one; case does not matter."""
 
     def __init__(self, vocabulary: Vocabulary) -> None:
@@ -158,7 +158,7 @@ def _plain(text: str) -> str:
 
 def recommend(
     stepper: Stepper,
-    model: Model,
+    model: ModelVersion,
     items: Sequence[Item],
     *,
     user_id: str | None = None,
@@ -178,7 +178,7 @@ def recommend(
     if model.config.exclude_session_items if exclude_items is None else exclude_items:
         exclude = columns["item"][None, :]
     ids_1k, scores_1k, _ = stepper.step(last, stepper.rebuild([before]), exclude)
-    chooser = Chooser(model.vocabulary)
+    chooser = ItemSearch(model.vocabulary)
     return [
         Recommended(rank, chooser.item(int(index)), float(score))
         for rank, (index, score) in enumerate(zip(ids_1k[0], scores_1k[0], strict=True), 1)

@@ -12,7 +12,7 @@ import numpy.typing as npt
 import torch
 from torch.nn.functional import normalize
 
-from model.networks.network import SampledNetwork
+from model.networks.network import GradientNetwork
 from model.stepping.stepper import Stepper
 
 
@@ -26,7 +26,7 @@ def similar_items(
     None for a network that has no item vectors. May run beside steps.
     """
     network = stepper.network
-    if not isinstance(network, SampledNetwork):
+    if not isinstance(network, GradientNetwork):
         return None
     state = {
         name: tensor.to(stepper.device) for name, tensor in stepper.layout.unpack(row_R[None, :]).items()

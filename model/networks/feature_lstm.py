@@ -21,14 +21,14 @@ from torch import Tensor, nn
 from model.config import SOFTMAX_LOSSES, ModelConfig
 from model.data.vocabulary import Vocabulary
 from model.errors import NextclickError
-from model.networks.network import NO_COLUMNS, Columns, SampledNetwork, State, StateField
+from model.networks.network import NO_COLUMNS, Columns, GradientNetwork, State, StateField
 from model.networks.popularity_prior import PopularityPrior
 from model.networks.recurrent_stack import RecurrentStack
 
 CATEGORIES = ("brand", "category")
 
 
-class FeatureLSTM(SampledNetwork):
+class FeatureLSTM(GradientNetwork):
     """r_v = h · e_v + b_v, h the output of the top block.
 
     `config.layers` blocks of `hidden_size` units; `embedding_size`, `brand_size`, `category_size`

@@ -17,11 +17,11 @@ from torch import Tensor, nn
 
 from model.config import SOFTMAX_LOSSES, ModelConfig
 from model.data.vocabulary import Vocabulary
-from model.networks.network import NO_COLUMNS, Columns, SampledNetwork, State, StateField
+from model.networks.network import NO_COLUMNS, Columns, GradientNetwork, State, StateField
 from model.networks.popularity_prior import PopularityPrior
 
 
-class GRU4Rec(SampledNetwork):
+class GRU4Rec(GradientNetwork):
     """r_v = h · e_v + b_v, h the top layer's hidden state.
 
     The item's input is, by `config.embedding`: tied, its output vector e_v; separate, an

@@ -16,7 +16,7 @@ from torch import Tensor
 ONEDNN = hasattr(torch.ops.mkldnn, "_linear_pointwise")
 
 
-def score_all(output_BH: Tensor, table_VH: Tensor, bias_V: Tensor) -> Tensor:
+def item_scores(output_BH: Tensor, table_VH: Tensor, bias_V: Tensor) -> Tensor:
     """r_v = h · e_v + b_v for all items, B×V, by columns where oneDNN made it.
 
     The caller may overwrite it. Has a gradient where gradients are enabled.

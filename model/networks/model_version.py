@@ -11,7 +11,7 @@ from model.networks.network import Network
 
 
 @dataclass
-class Model:
+class ModelVersion:
     """What the registry saves and loads; the network is in evaluation mode."""
 
     version: str

@@ -2,7 +2,7 @@
 
 `inputs` is a record of named columns, `state` an opaque set of named tensors of fixed
 shape that the network describes. Callers know no network by name. A network learns by
-gradients (`SampledNetwork`) or by counting (`Counted`).
+gradients (`GradientNetwork`) or by counting (`CountingNetwork`).
 
 Shapes: B sessions in the wave or lanes of a batch, T steps of a block, N positions of it in
 all, V items, E columns of the input table, H units of the output; N also scored neighbours.
@@ -23,7 +23,7 @@ from model.config import ModelConfig
 from model.data.batches import Batch
 from model.data.sessions import Sessions
 from model.data.vocabulary import Vocabulary
-from model.networks.item_scores import score_all
+from model.networks.item_scores import item_scores
 from model.networks.popularity_prior import PopularityPrior
 
 Columns = Mapping[str, Tensor]
@@ -108,7 +108,7 @@ class Network(nn.Module, ABC):
         return self.score(output_BH), state
 
 
-class SampledNetwork(Network):
+class GradientNetwork(Network):
     """A network that learns by gradients, its items scored against a batch's candidates.
 
     Tables are read and updated by rows. `input_table` and `output_table` name parameters of V
@@ -188,7 +188,7 @@ class SampledNetwork(Network):
             bias_V = self.get_parameter(self.bias_table)
             if self.prior is not None:
                 bias_V = bias_V + self.prior.bias()
-        return score_all(output_BH, self.get_parameter(self.output_table), bias_V)
+        return item_scores(output_BH, self.get_parameter(self.output_table), bias_V)
 
     def add_row_table(self, name: str, column: str, rows: int, width: int) -> nn.Parameter:
         """A table of `rows` vectors, one for each value of `column`, to be initialised by the network.
@@ -241,7 +241,7 @@ class SampledNetwork(Network):
         return {name: p for name, p in self.named_parameters() if name not in tables and p.requires_grad}
 
 
-class Counted(Network):
+class CountingNetwork(Network):
     """A network that learns in one pass over the sessions, without gradients.
 
     Its buffers may have sizes that only the data say.

@@ -17,14 +17,14 @@ from torch import Tensor, nn
 from model.config import SOFTMAX_LOSSES, ModelConfig
 from model.data.vocabulary import Vocabulary
 from model.errors import NextclickError
-from model.networks.network import NO_COLUMNS, Columns, SampledNetwork, State, StateField
+from model.networks.network import NO_COLUMNS, Columns, GradientNetwork, State, StateField
 from model.networks.popularity_prior import PopularityPrior
 from model.networks.recurrent_stack import LayerName, RecurrentStack, named_layers
 
 EMBEDDING_SIZE = 128
 
 
-class Recurrent(SampledNetwork):
+class Recurrent(GradientNetwork):
     """p(v) = softmax(W h + b)_v, h the top layer's output; embedding and W are tables of their own.
 
     The layers are `config.stack`, or `config.layers` times `config.cell` of `config.hidden_size`.

@@ -16,7 +16,7 @@ from torch.nn.functional import normalize
 
 from model.config import VECTOR_LOSSES, ModelConfig
 from model.data.vocabulary import Vocabulary
-from model.networks.network import NO_COLUMNS, Columns, SampledNetwork, State, StateField
+from model.networks.network import NO_COLUMNS, Columns, GradientNetwork, State, StateField
 from model.networks.recurrent_stack import LayerName, RecurrentStack, named_layers
 from model.networks.title_vectors import title_space
 
@@ -24,7 +24,7 @@ from model.networks.title_vectors import title_space
 WITHOUT_TITLE = -2.0
 
 
-class TextGRU(SampledNetwork):
+class TextGRU(GradientNetwork):
     """r_v = cos(y, e_v), y the linear layer's output, e_v item v's title vector.
 
     The e_v have length one, so the nearest by cosine are the nearest by distance too, whichever

@@ -19,12 +19,12 @@ from torch import Tensor, nn
 from model.config import SOFTMAX_LOSSES, ModelConfig
 from model.data.vocabulary import Vocabulary
 from model.errors import NextclickError
-from model.networks.network import NO_COLUMNS, Columns, SampledNetwork, State, StateField
+from model.networks.network import NO_COLUMNS, Columns, GradientNetwork, State, StateField
 from model.networks.popularity_prior import PopularityPrior
 from model.networks.user_cells import INITIAL_BOUND, AttentionalCell, LinearCell, RectifiedCell, UserCell
 
 
-class UserGRU(SampledNetwork):
+class UserGRU(GradientNetwork):
     """o = T h (eq. 1) of the top layer's hidden state; each layer reads the user beside its input.
 
     Item and user vectors have as many columns as there are units, as in the paper. The item's

@@ -29,8 +29,8 @@ from model.data.vocabulary import Vocabulary
 from model.durable import sync_folder, write_durably
 from model.errors import NextclickError
 from model.networks.by_name import build
-from model.networks.model_version import Model
-from model.networks.network import Counted, Network
+from model.networks.model_version import ModelVersion
+from model.networks.network import CountingNetwork, Network
 from model.registry.champions import Champions
 from model.registry.version_files import VERSION_NAME, declared_shapes, read_file, shape_difference
 from model.training.warm_start import WarmStart
@@ -78,7 +78,7 @@ class Registry:
         data: Mapping[str, Any],
         optimizer_state: Mapping[str, Tensor] | None = None,
         reports: Mapping[str, bytes] | None = None,
-    ) -> Model:
+    ) -> ModelVersion:
         """Write a new version and return it; CHAMPION stays where it is.
 
         `scores` are its measured qualities, `data` says what it was trained on (files,
@@ -127,9 +127,9 @@ class Registry:
         finally:
             os.close(descriptor)
         sync_folder(self.root)
-        return Model(version, config, vocabulary, network.eval(), dict(scores), manifest)
+        return ModelVersion(version, config, vocabulary, network.eval(), dict(scores), manifest)
 
-    def load(self, version: str | None = None) -> Model:
+    def load(self, version: str | None = None) -> ModelVersion:
         """Load a version (None: the champion), every file verified against the manifest.
 
         Raises RefusedVersion when it is absent, altered, cut off, not understood, or when weights
@@ -166,7 +166,7 @@ class Registry:
             raise _corrupt(folder, what, MISMATCH)
         # What is counted has sizes that only the data say; the file itself bounds them.
         difference = shape_difference(
-            declared, expected.state_dict(), sizes=not isinstance(expected, Counted)
+            declared, expected.state_dict(), sizes=not isinstance(expected, CountingNetwork)
         )
         if difference:
             what = f"the weights are not those of {len(vocabulary)} items and of its config: {difference}"
@@ -184,9 +184,9 @@ class Registry:
         broken = [name for name, tensor in network.state_dict().items() if not tensor.isfinite().all()]
         if broken:
             raise _corrupt(folder, f"weights that are no numbers in {', '.join(broken)}", NOT_FINITE)
-        return Model(version, config, vocabulary, network.eval(), scores, manifest)
+        return ModelVersion(version, config, vocabulary, network.eval(), scores, manifest)
 
-    def warm_start(self, model: Model) -> WarmStart:
+    def warm_start(self, model: ModelVersion) -> WarmStart:
         """What a training that goes on from this version needs.
 
         Raises NextclickError when the version was saved without it, or when it is altered.

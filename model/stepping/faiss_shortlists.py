@@ -19,8 +19,8 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from model.errors import NextclickError
-from model.networks.item_scores import score_all
-from model.networks.network import SampledNetwork
+from model.networks.item_scores import item_scores
+from model.networks.network import GradientNetwork
 from model.stepping.shortlist import ROWS, Shortlist
 from model.stepping.top_k import top_of
 
@@ -45,7 +45,7 @@ class SearchedShortlist(Shortlist):
     Raises NextclickError when faiss is not installed.
     """
 
-    def __init__(self, network: SampledNetwork, candidates: int) -> None:
+    def __init__(self, network: GradientNetwork, candidates: int) -> None:
         super().__init__(network)
         self._candidates = candidates
         self.faiss = load_faiss()
@@ -82,7 +82,7 @@ class ApproximateShortlist(SearchedShortlist):
     """
 
     def __init__(
-        self, network: SampledNetwork, *, probes: int = PROBES, candidates: int = CANDIDATES
+        self, network: GradientNetwork, *, probes: int = PROBES, candidates: int = CANDIDATES
     ) -> None:
         super().__init__(network, candidates)
         items, units = self.table_VH.shape
@@ -122,7 +122,7 @@ class ApproximateShortlist(SearchedShortlist):
 
     def _best_beside(self, output_BH: Tensor, count: int) -> Tensor:
         beside_E = self._beside_E
-        scores_BE = score_all(output_BH, self.table_VH[beside_E], self.bias.now()[beside_E])
+        scores_BE = item_scores(output_BH, self.table_VH[beside_E], self.bias.now()[beside_E])
         return beside_E[scores_BE.topk(min(count, len(beside_E))).indices]
 
     def _vectors(self, ids_R: Tensor) -> Tensor:
@@ -151,7 +151,7 @@ class NearestShortlist(SearchedShortlist):
     """
 
     def __init__(
-        self, network: SampledNetwork, *, width: int = SEARCH_WIDTH, candidates: int = CANDIDATES
+        self, network: GradientNetwork, *, width: int = SEARCH_WIDTH, candidates: int = CANDIDATES
     ) -> None:
         super().__init__(network, candidates)
         self._width = width

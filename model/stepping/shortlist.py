@@ -18,8 +18,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from model.networks.item_scores import score_all
-from model.networks.network import SampledNetwork
+from model.networks.item_scores import item_scores
+from model.networks.network import GradientNetwork
 from model.networks.popularity_prior import StandingBias
 from model.stepping.compiled_top_k import select
 from model.stepping.top_k import BLOCK, top_k
@@ -41,7 +41,7 @@ class Shortlist(ABC):
     sessions' steps that no short list was found for.
     """
 
-    def __init__(self, network: SampledNetwork) -> None:
+    def __init__(self, network: GradientNetwork) -> None:
         self.table_VH = network.get_parameter(network.output_table).detach()
         self.bias = StandingBias(network.get_parameter(network.bias_table), network.prior)
         self.scored_whole = 0
@@ -72,7 +72,7 @@ class Shortlist(ABC):
         """
         if whole_B.any():
             self.scored_whole += int(whole_B.sum())
-            exact = top_k(score_all(output_BH, self.table_VH, self.bias.now()), ids_Bk.shape[1], exclude_BM)
+            exact = top_k(item_scores(output_BH, self.table_VH, self.bias.now()), ids_Bk.shape[1], exclude_BM)
             ids_Bk[whole_B], scores_Bk[whole_B] = exact[0][whole_B], exact[1][whole_B]
 
 
@@ -88,7 +88,7 @@ class Bfloat16Shortlist(Shortlist):
     The table is copied in bfloat16 with the bias as two more columns, whose sum it is to 16 bits.
     """
 
-    def __init__(self, network: SampledNetwork) -> None:
+    def __init__(self, network: GradientNetwork) -> None:
         super().__init__(network)
         items, units = self.table_VH.shape
         blocks = -(-items // BLOCK)

@@ -18,8 +18,8 @@ from torch import Tensor
 
 from model.config import Scoring
 from model.errors import NextclickError
-from model.networks.model_version import Model
-from model.networks.network import Network, SampledNetwork, State
+from model.networks.model_version import ModelVersion
+from model.networks.network import GradientNetwork, Network, State
 from model.networks.popularity_prior import StandingBias
 from model.stepping.faiss_shortlists import ApproximateShortlist, NearestShortlist
 from model.stepping.read_write_lock import ReadWriteLock
@@ -82,7 +82,7 @@ def make_shortlist(scoring: Scoring, network: Network, device: torch.device) -> 
     enough to gain by it; "approximate" where items are found by their direction, there are more than
     100,000 of them, and faiss is installed. Raises NextclickError when "approximate" cannot be had.
     """
-    by_direction = isinstance(network, SampledNetwork) and network.scores_by_direction
+    by_direction = isinstance(network, GradientNetwork) and network.scores_by_direction
     if scoring == "auto" and by_direction and network.items > MANY_DIRECTIONS and find_spec("faiss"):
         scoring = "approximate" if device.type == "cpu" else "exact"
     elif scoring == "auto":
@@ -90,7 +90,7 @@ def make_shortlist(scoring: Scoring, network: Network, device: torch.device) -> 
         scoring = "bfloat16" if large and torch.cpu._is_avx512_bf16_supported() else "exact"  # noqa: SLF001
     if scoring == "exact":
         return None
-    if isinstance(network, SampledNetwork) and device.type == "cpu":
+    if isinstance(network, GradientNetwork) and device.type == "cpu":
         if scoring == "bfloat16":
             return Bfloat16Shortlist(network)
         return NearestShortlist(network) if by_direction else ApproximateShortlist(network)
@@ -116,7 +116,7 @@ class Stepper:
 
     def __init__(
         self,
-        model: Model,
+        model: ModelVersion,
         *,
         device: str = "auto",
         k: int = 20,
@@ -142,7 +142,7 @@ class Stepper:
             )
         )
         self._bias = None
-        if isinstance(self.network, SampledNetwork):
+        if isinstance(self.network, GradientNetwork):
             bias_V = self.network.get_parameter(self.network.bias_table)
             self._bias = StandingBias(bias_V, self.network.prior)
 
@@ -201,7 +201,7 @@ class Stepper:
         k = k or self.k
         if self.shortlist is not None:
             return self.shortlist.best(output_BH, k, exclude_BM)
-        if isinstance(self.network, SampledNetwork) and self._bias is not None:
+        if isinstance(self.network, GradientNetwork) and self._bias is not None:
             return top_of(self.network.score(output_BH, self._bias.now()), k, exclude_BM)
         return top_of(self.network.score(output_BH), k, exclude_BM)
 
@@ -261,13 +261,13 @@ class Stepper:
                 after[part[ending]] = packed[ending]
 
     def take_tables(self, input_VE: Tensor, output_VH: Tensor, bias_V: Tensor, moved_R: Tensor) -> None:
-        """Go on with these item tables of a `SampledNetwork`, where the rows `moved_R` are new or others.
+        """Go on with these item tables of a `GradientNetwork`, where the rows `moved_R` are new or others.
 
         They may have more rows than before, and the bias says which items are listed (-inf: not).
         The caller holds `lock` for writing.
         """
         network = self.network
-        if not isinstance(network, SampledNetwork) or self._bias is None:
+        if not isinstance(network, GradientNetwork) or self._bias is None:
             raise TypeError(f"a {type(network).__name__} has no item tables")
         network.get_parameter(network.input_table).data = input_VE
         network.get_parameter(network.output_table).data = output_VH

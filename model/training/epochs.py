@@ -25,7 +25,7 @@ from model.data.vocabulary import Vocabulary
 from model.errors import NextclickError
 from model.evaluation.rank_targets import Evaluation, evaluate
 from model.networks.input_columns import InputColumns
-from model.networks.network import Network, SampledNetwork
+from model.networks.network import GradientNetwork, Network
 from model.networks.popularity_prior import EventClock
 from model.training.checkpoint import Checkpoint, CheckpointFile
 from model.training.gradient_step import GradientStep
@@ -69,7 +69,7 @@ class Epochs:
 
     def __init__(
         self,
-        network: SampledNetwork,
+        network: GradientNetwork,
         sessions: Sessions,
         vocabulary: Vocabulary,
         config: ModelConfig,

@@ -19,7 +19,7 @@ from model.config import VECTOR_LOSSES, ModelConfig
 from model.data.vocabulary import Vocabulary
 from model.errors import NextclickError
 from model.losses import SAMPLED_LOSSES, full_cross_entropy, repeats_of_targets, without_logq
-from model.networks.network import Columns, SampledNetwork, State
+from model.networks.network import Columns, GradientNetwork, State
 from model.optimizers import Rows, build_optimizer
 from model.training.negative_sampling import NegativeSampler
 from model.training.replicas import Replicas
@@ -64,7 +64,7 @@ class GradientStep:
 
     def __init__(
         self,
-        network: SampledNetwork,
+        network: GradientNetwork,
         vocabulary: Vocabulary,
         config: ModelConfig,
         sampler: NegativeSampler,

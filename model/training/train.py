@@ -15,7 +15,7 @@ from model.errors import NextclickError
 from model.evaluation.rank_targets import Evaluation
 from model.memory import keep_freed_memory
 from model.networks.by_name import build
-from model.networks.network import Counted, SampledNetwork
+from model.networks.network import CountingNetwork, GradientNetwork
 from model.training.checkpoint import CheckpointFile
 from model.training.epochs import Epochs, Progress, TrainingResult
 from model.training.replicas import Replicas
@@ -68,13 +68,13 @@ def train(
     torch.manual_seed(config.seed)
     network = build(config, vocabulary)
     with _sharing_products(threads):
-        if isinstance(network, SampledNetwork):
+        if isinstance(network, GradientNetwork):
             training = Epochs(
                 network, sessions, vocabulary, config, checkpoint, replicas, validation, start, after_epoch
             )
             result = training.run(progress)
         else:
-            assert isinstance(network, Counted)
+            assert isinstance(network, CountingNetwork)
             started = time.perf_counter()
             network.fit(sessions, vocabulary, config)
             result = TrainingResult(network, events=sessions.pairs, seconds=time.perf_counter() - started)

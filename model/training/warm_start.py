@@ -20,7 +20,7 @@ from model.data.co_clicks import CoClicks
 from model.data.sessions import Sessions
 from model.data.vocabulary import Vocabulary
 from model.errors import NextclickError
-from model.networks.network import SampledNetwork
+from model.networks.network import GradientNetwork
 from model.optimizers import Optimizer
 
 
@@ -34,7 +34,7 @@ class WarmStart:
 
     def put_into(
         self,
-        network: SampledNetwork,
+        network: GradientNetwork,
         optimizer: Optimizer,
         vocabulary: Vocabulary,
         neighbours_in: Sessions | None = None,
@@ -105,7 +105,7 @@ def _moved(old: Tensor, new: Tensor, dimension: int | None, move: _Move) -> Tens
 
 
 @torch.no_grad()
-def place_new_items(network: SampledNetwork, sessions: Sessions, is_known_V: npt.NDArray[np.bool_]) -> None:
+def place_new_items(network: GradientNetwork, sessions: Sessions, is_known_V: npt.NDArray[np.bool_]) -> None:
     """Put each item that is not known, but clicked beside known ones, at the mean of their rows."""
     co_clicks = CoClicks.of(sessions)
     chosen = ~is_known_V[co_clicks.items] & is_known_V[co_clicks.neighbours]

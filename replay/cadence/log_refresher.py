@@ -1,6 +1,6 @@
 """Tables of a served network, moved along a log between two trainings: what the replay asks.
 
-A `Follower` knows at each moment only the events before it. What it does to the tables is
+A `LogRefresher` knows at each moment only the events before it. What it does to the tables is
 that of model/freshness/moving_tables.py, as in the worker.
 
 Shapes: V items (the known, then the new), N events.
@@ -15,8 +15,8 @@ import numpy.typing as npt
 import torch
 
 from model.data.co_clicks import CoClicks
-from model.freshness.moving_tables import Between, FollowedTables
-from model.networks.network import SampledNetwork
+from model.freshness.moving_tables import FreshnessConfig, MovingTables
+from model.networks.network import GradientNetwork
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class LoggedEvents:
         return slice(*events), slice(*clicks)
 
 
-class Follower(FollowedTables):
+class LogRefresher(MovingTables):
     """The tables of a network that was trained on the events before `trained_ms`, moved along a log.
 
     `known` items were trained; `items` bounds the numbers of those that may come.
@@ -42,12 +42,12 @@ class Follower(FollowedTables):
 
     def __init__(
         self,
-        network: SampledNetwork,
+        network: GradientNetwork,
         known: int,
         items: int,
         log: LoggedEvents,
         trained_ms: int,
-        between: Between,
+        between: FreshnessConfig,
     ) -> None:
         super().__init__(network, known, items, trained_ms, between)
         self._log, self._follows_new = log, between.new_items

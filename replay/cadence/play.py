@@ -21,12 +21,12 @@ from model.data.co_clicks import CoClicks
 from model.data.sessions import SessionRule, Sessions
 from model.data.vocabulary import Vocabulary
 from model.errors import NextclickError
-from model.freshness.moving_tables import Between
-from model.networks.network import SampledNetwork
+from model.freshness.moving_tables import FreshnessConfig
+from model.networks.network import GradientNetwork
 from model.training.train import Progress, TrainingResult, train
 from model.training.warm_start import WarmStart
 from replay.cadence.live_baselines import HOUR_MS, LastHourPop, LiveTransitions, live_ranks
-from replay.cadence.log_refresher import Follower, LoggedEvents
+from replay.cadence.log_refresher import LoggedEvents, LogRefresher
 from replay.cadence.ranks import ranks_in_lists
 
 DAY_MS = 24 * HOUR_MS
@@ -44,14 +44,14 @@ class Cadence:
 class Version:
     """A trained network, the `known` items it was trained with, and the events it was trained on."""
 
-    network: SampledNetwork
+    network: GradientNetwork
     start: WarmStart
     trained_ms: int
     known: int
 
 
 @dataclass(frozen=True)
-class System:
+class Contender:
     """Ranks of all targets, N, by one way of making lists; what its versions cost.
 
     `cadence` is None for a baseline that learns live; `followed` says what is between trainings.
@@ -70,7 +70,7 @@ class System:
         return " + ".join(filter(None, (self.cadence, self.followed)))
 
 
-class PlayedLog:
+class StudyLog:
     """A log as sessions of numbered items, and the targets that every system has to rank.
 
     Items are numbered by first appearance: what a version can know at a moment is a range
@@ -132,25 +132,25 @@ def _hash(ids: npt.NDArray[np.object_]) -> npt.NDArray[np.float64]:
 
 
 def baselines(
-    log: PlayedLog,
+    log: StudyLog,
     *,
     exclude_session_items: bool = False,
     progress: Callable[[int, int], None] = lambda done, total: None,
-) -> list[System]:
+) -> list[Contender]:
     """POP of the last hour and item-to-item transitions, learning from every event before the next."""
     items = len(log.vocabulary)
     is_target = np.zeros(len(log.sessions.items), bool)
     is_target[log.inputs_N + 1] = True
     models = {"last-hour POP": LastHourPop(items), "transitions": LiveTransitions(items)}
     ranks = live_ranks(models, log.sessions, is_target, exclude_session_items, progress)
-    return [System(None, name, ranks_N) for name, ranks_N in ranks.items()]
+    return [Contender(None, name, ranks_N) for name, ranks_N in ranks.items()]
 
 
 class Trainer:
     """Trains the versions of a log: the first on all events before `from_ms`, each other on those since."""
 
     def __init__(
-        self, log: PlayedLog, config: ModelConfig, progress: Callable[[Progress], None] = lambda p: None
+        self, log: StudyLog, config: ModelConfig, progress: Callable[[Progress], None] = lambda p: None
     ) -> None:
         self._log, self._config = log, config
         self.events, self.seconds = 0, 0.0
@@ -178,7 +178,7 @@ class Trainer:
 
 
 def _version(result: TrainingResult, vocabulary: Vocabulary, trained_ms: int) -> Version:
-    if not isinstance(result.network, SampledNetwork):
+    if not isinstance(result.network, GradientNetwork):
         raise NextclickError(
             f"a {type(result.network).__name__} counts, it is not trained further",
             "A cadence goes on from the version before.",
@@ -189,14 +189,14 @@ def _version(result: TrainingResult, vocabulary: Vocabulary, trained_ms: int) ->
 
 
 def play(
-    log: PlayedLog,
+    log: StudyLog,
     trainer: Trainer,
     config: ModelConfig,
     cadence: Cadence,
-    betweens: Sequence[Between],
+    betweens: Sequence[FreshnessConfig],
     follow_every_ms: int = 60_000,
     progress: Callable[[int, int], None] = lambda done, total: None,
-) -> list[System]:
+) -> list[Contender]:
     """Every target ranked by the version whose turn it is, once for each way of following in between.
 
     What is followed is taken up every `follow_every_ms`, counted from each training.
@@ -215,7 +215,7 @@ def play(
         for between, ranks_N in zip(betweens, ranks, strict=True):
             if not len(now):
                 continue
-            follower = Follower(
+            follower = LogRefresher(
                 version.network, version.known, log.known_at(end_ms), log.events, version.trained_ms, between
             )
             ranks_N[now] = ranks_in_lists(
@@ -232,11 +232,11 @@ def play(
     events += trainer.events - before_events
     seconds += trainer.seconds - before_seconds
     return [
-        System(cadence.name, _followed(between), ranks_N, versions, events, seconds)
+        Contender(cadence.name, _followed(between), ranks_N, versions, events, seconds)
         for between, ranks_N in zip(betweens, ranks, strict=True)
     ]
 
 
-def _followed(between: Between) -> str:
+def _followed(between: FreshnessConfig) -> str:
     new_items = f"new items after {between.after_sessions}" if between.new_items else ""
     return " + ".join(filter(None, ("live popularity" if between.popularity else "", new_items)))

@@ -18,10 +18,10 @@ from torch import Tensor
 
 from model.data.sessions import Sessions
 from model.evaluation.rank_targets import newest_items
-from model.networks.item_scores import score_all
-from model.networks.network import SampledNetwork, State
+from model.networks.item_scores import item_scores
+from model.networks.network import GradientNetwork, State
 from model.stepping.top_k import rank_of
-from replay.cadence.log_refresher import Follower
+from replay.cadence.log_refresher import LogRefresher
 
 WAVE = 128
 Rows = npt.NDArray[np.int64]
@@ -29,8 +29,8 @@ Rows = npt.NDArray[np.int64]
 
 @torch.inference_mode()
 def ranks_in_lists(
-    network: SampledNetwork,
-    follower: Follower,
+    network: GradientNetwork,
+    follower: LogRefresher,
     counts_V: npt.NDArray[np.int64],
     sessions: Sessions,
     rows_N: Rows,
@@ -82,8 +82,8 @@ class _Walk:
 
     def __init__(
         self,
-        network: SampledNetwork,
-        follower: Follower,
+        network: GradientNetwork,
+        follower: LogRefresher,
         counts_V: npt.NDArray[np.int64],
         sessions: Sessions,
         rows_N: Rows,
@@ -146,7 +146,7 @@ class _Walk:
         size = len(tables.bias_V)
         asked = stepped & (targets < size)
         if asked.any():
-            scores_BV = score_all(
+            scores_BV = item_scores(
                 self._output_SH[torch.from_numpy(numbers[asked])], tables.output_VH, tables.bias_V
             )
             ranks[asked] = rank_of(

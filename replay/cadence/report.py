@@ -17,7 +17,7 @@ from model.evaluation.intervals import Interval, resampled_means
 from model.evaluation.metrics import is_hit, reciprocal_ranks
 from replay.cadence.hourly_hits import HourlyHits
 from replay.cadence.live_baselines import HOUR_MS
-from replay.cadence.play import PlayedLog, System
+from replay.cadence.play import Contender, StudyLog
 
 K = 20
 
@@ -50,7 +50,7 @@ class Replayed:
         return asdict(self)
 
 
-def replayed(log: PlayedLog, systems: Sequence[System], rolling_h: int) -> Replayed:
+def replayed(log: StudyLog, systems: Sequence[Contender], rolling_h: int) -> Replayed:
     """Measure the systems, which all ranked the targets of `log`."""
     ranks_MN = np.stack([system.ranks_N for system in systems])
     session_N = np.unique(log.session_N, return_inverse=True)[1]

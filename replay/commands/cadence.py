@@ -13,9 +13,9 @@ import typer
 from model.config_files import build_config, parse_settings, read_params
 from model.data.sessions import SessionRule
 from model.errors import NextclickError
-from model.freshness.moving_tables import FOLLOWED, Between
+from model.freshness.moving_tables import FRESHNESS_MODES, FreshnessConfig
 from replay.cadence.live_baselines import HOUR_MS
-from replay.cadence.play import Cadence, PlayedLog, Trainer, baselines, play
+from replay.cadence.play import Cadence, StudyLog, Trainer, baselines, play
 from replay.cadence.report import markdown, replayed
 from replay.commands.options import (
     Category,
@@ -51,14 +51,14 @@ def parse_cadences(text: str) -> list[Cadence]:
     return list(cadences.values())
 
 
-def parse_between(text: str, after_sessions: int, half_life_s: float) -> list[Between]:
+def parse_between(text: str, after_sessions: int, half_life_s: float) -> list[FreshnessConfig]:
     """ "none,popularity,new-items,both" as what is followed. Raises typer.BadParameter on anything else."""
-    found: dict[str, Between] = {}
+    found: dict[str, FreshnessConfig] = {}
     for part in filter(None, (part.strip() for part in text.split(","))):
-        if part != "none" and part not in FOLLOWED:
-            raise typer.BadParameter(f"{part!r} is not one of none, {', '.join(FOLLOWED)}")
-        popularity, new_items = FOLLOWED.get(part, (False, False))
-        found[part] = Between(popularity, new_items, after_sessions, half_life_s)
+        if part != "none" and part not in FRESHNESS_MODES:
+            raise typer.BadParameter(f"{part!r} is not one of none, {', '.join(FRESHNESS_MODES)}")
+        popularity, new_items = FRESHNESS_MODES.get(part, (False, False))
+        found[part] = FreshnessConfig(popularity, new_items, after_sessions, half_life_s)
     if not found:
         raise typer.BadParameter("--between names nothing")
     return list(found.values())
@@ -126,7 +126,7 @@ def cadence(
     if begin_ms is None:
         # On a full hour, so that ticks are moments that people plan by.
         begin_ms = -(-(first_ms + (last_ms - first_ms) // 8) // HOUR_MS) * HOUR_MS
-    played = PlayedLog(frame, SessionRule(config.session_gap_s), begin_ms, share)
+    played = StudyLog(frame, SessionRule(config.session_gap_s), begin_ms, share)
     span_ms = last_ms - begin_ms
     for wanted in cadences:
         if wanted.every_ms is not None and wanted.every_ms > span_ms:

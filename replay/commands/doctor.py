@@ -13,7 +13,7 @@ from rich.markup import escape
 from replay.commands.options import Brokers, Json, RegistryDir
 from replay.console import out
 from stream.doctor.broker_checks import BrokerChecks
-from stream.doctor.check_result import Finding
+from stream.doctor.check_result import CheckResult
 from stream.doctor.machine_checks import local_checks, worker_check
 from stream.logs import escaped
 from stream.settings import Settings, load_settings
@@ -50,7 +50,7 @@ def doctor(
     raise typer.Exit(1 if bad else 0)
 
 
-def examine(settings: Settings, workers: list[str]) -> Iterator[Finding]:
+def examine(settings: Settings, workers: list[str]) -> Iterator[CheckResult]:
     """All findings, as they come."""
     brokers = BrokerChecks(settings)
     yield from brokers.run()
@@ -59,7 +59,7 @@ def examine(settings: Settings, workers: list[str]) -> Iterator[Finding]:
         yield worker_check(address)
 
 
-def _show(finding: Finding) -> None:
+def _show(finding: CheckResult) -> None:
     colour = COLOURS[finding.verdict]
     text = escape(escaped(finding.found))
     out.print(f"[{colour}]{finding.verdict}[/] {finding.check}: {text}", highlight=False)

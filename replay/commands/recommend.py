@@ -9,7 +9,7 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from model.inspection.item_search import Chooser, Item
+from model.inspection.item_search import Item, ItemSearch
 from model.inspection.item_search import recommend as recommend_items
 from model.registry.registry import Registry
 from model.stepping.stepper import Stepper
@@ -46,7 +46,7 @@ def recommend(
     if not wanted:
         raise typer.BadParameter('name at least one item, such as --items "white mug"')
     model = Registry(registry or load_settings().registry_dir).load(version)
-    chooser = Chooser(model.vocabulary)
+    chooser = ItemSearch(model.vocabulary)
     chosen = [chooser.choose(text, first=first) for text in wanted]
     if user is not None and "user_id" not in model.network.columns:
         log.print(f"{model.config.network} reads no user; --user changes nothing", highlight=False)

@@ -17,9 +17,9 @@ from stream.kafka.partitioner import partition_of
 from stream.logs import escaped
 from stream.sessions.session_in_log import session_in_log
 from stream.sessions.session_state import SessionState
-from stream.sessions.store_snapshot import look_into, store_path
+from stream.sessions.store_snapshot import open_snapshot, store_path
 from stream.settings import Settings, load_settings
-from stream.wave.serving_model import LiveModel, Serving
+from stream.wave.serving_model import ModelSlot, ServingModel
 from stream.web.session import view_of
 
 WORKER_TIMEOUT_S = 10.0
@@ -83,7 +83,7 @@ def _from_workers(addresses: list[str], session_id: str) -> dict[str, Any] | Non
 def _from_here(settings: Settings, session_id: str) -> dict[str, Any] | None:
     """The view from this machine's store, else from the log, with the champion of the registry."""
     number = partition_of(session_id, settings.partitions)
-    live = LiveModel(settings)
+    live = ModelSlot(settings)
     serving = live.prepare()
     found, source = _in_store(settings, session_id, number), "store"
     if found is None:
@@ -94,7 +94,7 @@ def _from_here(settings: Settings, session_id: str) -> dict[str, Any] | None:
 
 
 def _view(
-    session_id: str, number: int, state: SessionState, watermark_ms: int, serving: Serving, source: str
+    session_id: str, number: int, state: SessionState, watermark_ms: int, serving: ServingModel, source: str
 ) -> dict[str, Any]:
     return {**view_of(session_id, number, state, watermark_ms, serving), "source": source}
 
@@ -105,7 +105,7 @@ def _in_store(settings: Settings, session_id: str, number: int) -> tuple[Session
     if not (path / "CURRENT").exists():
         return None
     try:
-        with look_into(path) as look:
+        with open_snapshot(path) as look:
             state, fence = look.state(session_id), look.fence
     except NextclickError as error:
         log.print(f"{error.what}", highlight=False, markup=False)

@@ -19,7 +19,7 @@ import pyarrow as pa
 from model.errors import NextclickError
 from replay.datasets.detection import FORMATS, METADATA, detect, is_metadata
 from replay.datasets.event_filter import EventFilter
-from replay.datasets.item_metadata import Catalog
+from replay.datasets.item_metadata import ItemMetadata
 from replay.datasets.named_columns import format_of, parse_columns
 from replay.reading.delimited import DeadLetter, broken_line, delimited_chunks
 from replay.reading.format import Chunk, Convert, Format, beyond_the_schema, no_reason
@@ -58,7 +58,7 @@ class EventFiles:
         self._metadata: list[tuple[Path, Format]] = []
         self._skip = on_error in ("skip", "dlq")
         self._wanted = wanted or EventFilter()
-        self._catalogs: dict[str, Catalog] | None = None
+        self._catalogs: dict[str, ItemMetadata] | None = None
         self._catalog_rejects: Counter[str] = Counter()
         if format is not None and format not in FORMATS:
             raise NextclickError(
@@ -192,13 +192,13 @@ class EventFiles:
         else:
             self._events.append((path, FORMATS[name]))
 
-    def _read_metadata(self) -> dict[str, Catalog]:
+    def _read_metadata(self) -> dict[str, ItemMetadata]:
         if self._catalogs is None:
             rejects: Counter[str] = Counter()
             frames: dict[str, list[pd.DataFrame]] = {}
             for path, form in self._metadata:
                 frames.setdefault(form.family, []).extend(self._read_one(path, form, rejects))
-            self._catalogs = {family: Catalog(parts) for family, parts in frames.items() if parts}
+            self._catalogs = {family: ItemMetadata(parts) for family, parts in frames.items() if parts}
             rejects["repeated item"] += sum(catalog.repeated for catalog in self._catalogs.values())
             counts = {f"metadata: {reason}": count for reason, count in rejects.items() if count}
             self._catalog_rejects = Counter(counts)

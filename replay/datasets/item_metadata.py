@@ -7,7 +7,7 @@ import pandas as pd
 COLUMNS = ("price", "brand", "category", "title")
 
 
-class Catalog:
+class ItemMetadata:
     """What metadata files say about items; of an item's several rows the first one counts.
 
     It is held whole, 100 to 300 bytes an item.

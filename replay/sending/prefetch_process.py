@@ -36,7 +36,7 @@ PIPE_BYTES = 1 << 20
 ITEM, CALL, ERROR, END = "item", "call", "error", "end"
 
 
-class Apart:
+class ReaderProcess:
     """Makes items apart, and does here what has to be done here while they are made."""
 
     def __init__(self) -> None:

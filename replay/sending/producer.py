@@ -15,7 +15,7 @@ from model.errors import NextclickError
 from replay.sending.encoding import EncodedEvents
 from stream.events import Event, encode_event, message_time_ms
 from stream.kafka.connection import ANSWER_TIMEOUT_S, metadata, remedy_for
-from stream.kafka.retries import patiently
+from stream.kafka.retries import retry_while_away
 from stream.settings import Settings
 
 STANDSTILL_S = 120.0
@@ -178,7 +178,7 @@ class LagLimit:
 
     def lag(self) -> int:
         """Records that the group has not committed yet. Raises NextclickError without an answer."""
-        return patiently(
+        return retry_while_away(
             self._ask,
             f"asking for the lag of group {self._settings.group_id}",
             meaning="The replay cannot tell whether it may go on.",

@@ -26,7 +26,7 @@ from replay.sending.pause import Controls
 from replay.sending.prefetch_thread import ahead
 from replay.sending.producer import EventProducer, LagLimit
 from replay.sending.rejected_lines import DeadLetters
-from replay.sending.resume import Ledger, digest_of
+from replay.sending.resume import ResumeState, digest_of
 from replay.sending.timeline import Part
 from stream.kafka.topics import ensure_topics
 from stream.settings import Settings
@@ -124,7 +124,7 @@ class Replay:
         lag_limit: int | None = None,
         progress: Callable[[ReplayReport], None] = lambda report: None,
         controls: Controls | None = None,
-        ledger: Ledger | None = None,
+        ledger: ResumeState | None = None,
         dead_letters: DeadLetters | None = None,
         certifier: Certifier | None = None,
         making: Making = ahead,

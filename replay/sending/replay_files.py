@@ -18,10 +18,10 @@ from replay.certificates.certificate import Certifier, start_certificate
 from replay.sending.checkpoint import CheckpointFile, Position, fingerprint
 from replay.sending.encoding import EncodedEvents, encode
 from replay.sending.event_time_order import DEFAULT_MEMORY_BYTES, in_event_time_order
-from replay.sending.prefetch_process import Apart
+from replay.sending.prefetch_process import ReaderProcess
 from replay.sending.rejected_lines import DeadLetters
 from replay.sending.replay import PIECE_ROWS, Replay, ReplayReport, replay_frames
-from replay.sending.resume import Ledger
+from replay.sending.resume import ResumeState
 from replay.sending.timeline import BETWEEN_LOOPS_MS, Timeline, between, span_of
 from replay.synthetic.shopper_stream import made_up
 from stream.kafka.topics import ensure_topics
@@ -71,7 +71,7 @@ def replay_files(
     opened(files.formats)
     files.begin_with_the_earliest()
     rejects: Counter[str] = Counter()
-    apart = Apart()
+    apart = ReaderProcess()
 
     def keep(counts: Mapping[str, int]) -> None:
         rejects.clear()
@@ -92,7 +92,7 @@ def replay_files(
                 "loop": loop,
                 "shift_now": shift_now,
             }
-            ledger = Ledger(settings, held, reading)
+            ledger = ResumeState(settings, held, reading)
             certified = certificate is None or certificate.exists()
             if ledger.position.finished and certified:
                 return ReplayReport(resumed_behind=ledger.position.events, formats=files.formats)

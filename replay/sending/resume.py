@@ -35,7 +35,7 @@ MOST_BEHIND = 2_000_000
 QUIET_EVENTS = 1_000_000
 
 
-class Ledger:
+class ResumeState:
     """The account of one replay. `position` is what the checkpoint says now.
 
     `found` counts events that an interrupted replay had sent behind its last checkpoint, `others`

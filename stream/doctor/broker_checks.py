@@ -21,7 +21,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]
 )
 
 from model.errors import NextclickError
-from stream.doctor.check_result import Finding, Verdict, failed
+from stream.doctor.check_result import CheckResult, Verdict, failed
 from stream.kafka.connection import ANSWER_TIMEOUT_S, RESULT_TIMEOUT_S
 from stream.kafka.topic_check import MIN_MESSAGE_BYTES, differences, is_refused
 from stream.settings import Settings
@@ -49,12 +49,12 @@ class BrokerChecks:
         self._admin = AdminClient(config)
         self.newest_event_ms: int | None = None
 
-    def run(self) -> Iterator[Finding]:
+    def run(self) -> Iterator[CheckResult]:
         """The findings, as they come; without a broker only that there is none."""
         reached, cluster = self._reach()
         yield from reached
         if cluster is None:
-            yield Finding("topics, group, clock", "SKIP", "no broker answered")
+            yield CheckResult("topics, group, clock", "SKIP", "no broker answered")
             return
         yield self._brokers(cluster)
         checks = (self._topics, self._message_size, self._group, self._lag, self._events, self._clock)
@@ -66,13 +66,13 @@ class BrokerChecks:
                 problem: KafkaError = error.args[0]
                 if is_refused(problem):
                     remedy = "give this client the right to describe it (an ACL), or ignore this row"
-                    yield Finding(name, "SKIP", f"not allowed: {problem.str()}", remedy)
+                    yield CheckResult(name, "SKIP", f"not allowed: {problem.str()}", remedy)
                 else:
-                    yield Finding(name, "FAIL", problem.str(), "look at the brokers")
+                    yield CheckResult(name, "FAIL", problem.str(), "look at the brokers")
             except NextclickError as error:
                 yield failed(name, error)
 
-    def _reach(self) -> tuple[list[Finding], Any]:
+    def _reach(self) -> tuple[list[CheckResult], Any]:
         address = self._settings.bootstrap_servers
         try:
             cluster = self._admin.list_topics(timeout=REACH_TIMEOUT_S)
@@ -82,38 +82,38 @@ class BrokerChecks:
             if refused:
                 remedy = "name the right security_protocol, user, password and certificates"
                 return [
-                    Finding("broker", "PASS", f"{address} answers"),
-                    Finding("authentication", "FAIL", refused[-1].str(), remedy),
+                    CheckResult("broker", "PASS", f"{address} answers"),
+                    CheckResult("authentication", "FAIL", refused[-1].str(), remedy),
                 ], None
             remedy = "start Kafka, or name it: --bootstrap-servers, NEXTCLICK_BOOTSTRAP_SERVERS"
             found = f"{address} does not answer in {REACH_TIMEOUT_S:.0f} s: {error.args[0].str()}"
-            return [Finding("broker", "FAIL", found, remedy)], None
+            return [CheckResult("broker", "FAIL", found, remedy)], None
         protocol = self._settings.kafka_config().get("security.protocol", "PLAINTEXT")
         mechanism = self._settings.kafka_config().get("sasl.mechanism") or "no user"
         return [
-            Finding("broker", "PASS", f"{address} answers, {len(cluster.brokers)} in the cluster"),
-            Finding("authentication", "PASS", f"{protocol}, {mechanism}"),
+            CheckResult("broker", "PASS", f"{address} answers, {len(cluster.brokers)} in the cluster"),
+            CheckResult("authentication", "PASS", f"{protocol}, {mechanism}"),
         ], cluster
 
-    def _brokers(self, cluster: Any) -> Finding:
+    def _brokers(self, cluster: Any) -> CheckResult:
         wanted = self._settings.replication_factor
         if len(cluster.brokers) < wanted:
             found = f"{len(cluster.brokers)} brokers for a replication_factor of {wanted}"
-            return Finding("replication", "FAIL", found, "start the other brokers, or lower the factor")
+            return CheckResult("replication", "FAIL", found, "start the other brokers, or lower the factor")
         if wanted == 1:
             remedy = "in production 3: NEXTCLICK_REPLICATION_FACTOR, and min.insync.replicas=2"
-            return Finding(
+            return CheckResult(
                 "replication", "WARN", "one copy of every record: its disk is all there is", remedy
             )
-        return Finding("replication", "PASS", f"{wanted} copies, {len(cluster.brokers)} brokers")
+        return CheckResult("replication", "PASS", f"{wanted} copies, {len(cluster.brokers)} brokers")
 
-    def _topics(self, cluster: Any) -> Iterator[Finding]:
+    def _topics(self, cluster: Any) -> Iterator[CheckResult]:
         found = differences(self._admin, self._settings)
         for row in found:
             text = f"{row.topic}: {row.setting} is {row.has}, not {row.wanted}"
-            yield Finding("topics", "FAIL" if row.stops else "WARN", text, row.remedy)
+            yield CheckResult("topics", "FAIL" if row.stops else "WARN", text, row.remedy)
         if not found:
-            yield Finding("topics", "PASS", "all four as they have to be; events are kept forever")
+            yield CheckResult("topics", "PASS", "all four as they have to be; events are kept forever")
         counts = {
             name: len(cluster.topics[name].partitions)
             for name in (self._settings.events_topic, self._settings.recommendations_topic)
@@ -123,20 +123,20 @@ class BrokerChecks:
             alike = len(set(counts.values())) == 1
             text = ", ".join(f"{name} {count}" for name, count in counts.items())
             remedy = "" if alike else "make one of them anew: a session's events and lists share a number"
-            yield Finding("co-partitioning", "PASS" if alike else "FAIL", f"partitions: {text}", remedy)
+            yield CheckResult("co-partitioning", "PASS" if alike else "FAIL", f"partitions: {text}", remedy)
 
-    def _message_size(self, cluster: Any) -> Iterator[Finding]:
+    def _message_size(self, cluster: Any) -> Iterator[CheckResult]:
         broker = str(next(iter(cluster.brokers)))
         resource = ConfigResource(ResourceType.BROKER, broker)
         (answer,) = self._admin.describe_configs([resource], request_timeout=ANSWER_TIMEOUT_S).values()
         largest = int(answer.result(timeout=RESULT_TIMEOUT_S)["message.max.bytes"].value)
         if largest < MIN_MESSAGE_BYTES:
             remedy = f"message.max.bytes={MIN_MESSAGE_BYTES} or more on the brokers"
-            yield Finding("message size", "WARN", f"message.max.bytes is {largest:,}", remedy)
+            yield CheckResult("message size", "WARN", f"message.max.bytes is {largest:,}", remedy)
         else:
-            yield Finding("message size", "PASS", f"message.max.bytes is {largest:,}")
+            yield CheckResult("message size", "PASS", f"message.max.bytes is {largest:,}")
 
-    def _group(self, cluster: Any) -> Iterator[Finding]:
+    def _group(self, cluster: Any) -> Iterator[CheckResult]:
         group = self._settings.group_id
         (answer,) = self._admin.describe_consumer_groups([group], request_timeout=ANSWER_TIMEOUT_S).values()
         described = answer.result(timeout=RESULT_TIMEOUT_S)
@@ -144,14 +144,14 @@ class BrokerChecks:
         state = described.state.name.lower()
         if described.state == ConsumerGroupState.STABLE:
             names = ", ".join(sorted(str(m.group_instance_id or m.client_id) for m in described.members))
-            yield Finding("group", "PASS", f"{group} is stable, {members} workers: {names}")
+            yield CheckResult("group", "PASS", f"{group} is stable, {members} workers: {names}")
         elif members:
             remedy = "look again in a minute; if it stays, look at the workers' logs"
-            yield Finding("group", "WARN", f"{group} is {state}, {members} workers", remedy)
+            yield CheckResult("group", "WARN", f"{group} is {state}, {members} workers", remedy)
         else:
-            yield Finding("group", "WARN", f"{group} has no worker", "start one: nextclick worker")
+            yield CheckResult("group", "WARN", f"{group} has no worker", "start one: nextclick worker")
 
-    def _lag(self, cluster: Any) -> Iterator[Finding]:
+    def _lag(self, cluster: Any) -> Iterator[CheckResult]:
         topic, group = self._settings.events_topic, self._settings.group_id
         if topic not in cluster.topics:
             return
@@ -168,54 +168,62 @@ class BrokerChecks:
         beyond = sorted(n for n, offset in offsets.items() if offset > last[n].offset)
         if beyond:
             remedy = "the topic was made anew: begin anew, too (another NEXTCLICK_GROUP_ID and --state-dir)"
-            yield Finding("lag", "FAIL", f"{group} has committed past the end of partitions {beyond}", remedy)
+            yield CheckResult(
+                "lag", "FAIL", f"{group} has committed past the end of partitions {beyond}", remedy
+            )
         elif lost:
             remedy = "kafka-configs.sh retention.ms=-1 for events; what is gone is gone"
-            yield Finding(
+            yield CheckResult(
                 "lag", "FAIL", f"unread events of partitions {lost} are no longer in the log", remedy
             )
         elif lag and not any(offset >= 0 for offset in offsets.values()):
-            yield Finding("lag", "WARN", f"{lag:,} events, and {group} has never committed", "start a worker")
+            yield CheckResult(
+                "lag", "WARN", f"{lag:,} events, and {group} has never committed", "start a worker"
+            )
         else:
             remedy = "if it grows: more workers, see the runbook" if lag else ""
-            yield Finding("lag", "PASS", f"{lag:,} events", remedy)
+            yield CheckResult("lag", "PASS", f"{lag:,} events", remedy)
 
     def _offsets(self, places: list[TopicPartition], spec: Any) -> dict[int, Any]:
         asked = self._admin.list_offsets(dict.fromkeys(places, spec), request_timeout=ANSWER_TIMEOUT_S)
         return {tp.partition: answer.result(timeout=RESULT_TIMEOUT_S) for tp, answer in asked.items()}
 
-    def _events(self, cluster: Any) -> Iterator[Finding]:
+    def _events(self, cluster: Any) -> Iterator[CheckResult]:
         topic = self._settings.events_topic
         if topic not in cluster.topics:
             return
         places = [TopicPartition(topic, number) for number in cluster.topics[topic].partitions]
         newest_ms = max(found.timestamp for found in self._offsets(places, NEWEST).values())
         if newest_ms < 0:
-            yield Finding("events", "WARN", "the topic is empty", "nextclick replay, or your own producer")
+            yield CheckResult(
+                "events", "WARN", "the topic is empty", "nextclick replay, or your own producer"
+            )
             return
         self.newest_event_ms = newest_ms
         ahead_s = newest_ms / 1000 - self._now_s()
         if ahead_s > self._settings.max_future_s:
             remedy = "look at the producers' clocks and units (milliseconds); see nextclick dlq show"
-            yield Finding("events", "WARN", f"the newest is {ahead_s:,.0f} s ahead of this clock", remedy)
+            yield CheckResult("events", "WARN", f"the newest is {ahead_s:,.0f} s ahead of this clock", remedy)
         else:
-            yield Finding("events", "PASS", f"the newest is {-ahead_s:,.0f} s old by this clock")
+            yield CheckResult("events", "PASS", f"the newest is {-ahead_s:,.0f} s old by this clock")
 
-    def _clock(self, cluster: Any) -> Iterator[Finding]:
+    def _clock(self, cluster: Any) -> Iterator[CheckResult]:
         """Stamps of the future say that this clock is behind; of the past they may just be old."""
         if COMMITS_TOPIC not in cluster.topics:
-            yield Finding("clock", "SKIP", "no group has committed yet: no stamp of the brokers to compare")
+            yield CheckResult(
+                "clock", "SKIP", "no group has committed yet: no stamp of the brokers to compare"
+            )
             return
         places = [TopicPartition(COMMITS_TOPIC, n) for n in cluster.topics[COMMITS_TOPIC].partitions]
         newest_ms = max(found.timestamp for found in self._offsets(places, NEWEST).values())
         if newest_ms < 0:
-            yield Finding("clock", "SKIP", "the brokers keep no commit: no stamp of theirs to compare")
+            yield CheckResult("clock", "SKIP", "the brokers keep no commit: no stamp of theirs to compare")
             return
         ahead_s = newest_ms / 1000 - self._now_s()
         if ahead_s > SKEW_WARN_S:
             text = f"this clock is at least {ahead_s:,.1f} s behind the brokers'"
             verdict: Verdict = "FAIL" if ahead_s > SKEW_FAIL_S else "WARN"
-            yield Finding("clock", verdict, text, "let NTP set both clocks")
+            yield CheckResult("clock", verdict, text, "let NTP set both clocks")
         else:
             text = f"not behind the brokers', whose newest stamp is {max(0.0, -ahead_s):,.1f} s old"
-            yield Finding("clock", "PASS", text)
+            yield CheckResult("clock", "PASS", text)

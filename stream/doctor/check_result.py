@@ -11,7 +11,7 @@ Verdict = Literal["PASS", "WARN", "FAIL", "SKIP"]
 
 
 @dataclass(frozen=True)
-class Finding:
+class CheckResult:
     """`verdict` FAIL: it cannot run so, or loses something; WARN: look at it; SKIP: not looked at."""
 
     check: str
@@ -20,6 +20,6 @@ class Finding:
     remedy: str = ""
 
 
-def failed(check: str, error: NextclickError) -> Finding:
+def failed(check: str, error: NextclickError) -> CheckResult:
     """What an error says, as a finding."""
-    return Finding(check, "FAIL", error.what, error.remedy)
+    return CheckResult(check, "FAIL", error.what, error.remedy)

@@ -18,8 +18,8 @@ from confluent_kafka import libversion
 
 from model.errors import NextclickError
 from model.registry.registry import Registry
-from stream.doctor.check_result import Finding, Verdict, failed
-from stream.sessions.store_snapshot import look_into, store_bytes, store_path
+from stream.doctor.check_result import CheckResult, Verdict, failed
+from stream.sessions.store_snapshot import open_snapshot, store_bytes, store_path
 from stream.settings import Settings
 
 DISK_WARN_SHARE, DISK_WARN_BYTES, DISK_FAIL_BYTES = 0.1, 2 << 30, 256 << 20
@@ -29,7 +29,7 @@ MODEL_AGE_WARN_S = 86_400.0
 LIBRARIES = ("confluent-kafka", "faust-streaming", "aiokafka", "rocksdict", "torch", "msgspec", "pydantic")
 
 
-def local_checks(settings: Settings, newest_event_ms: int | None) -> Iterator[Finding]:
+def local_checks(settings: Settings, newest_event_ms: int | None) -> Iterator[CheckResult]:
     """The findings, as they come; a model's age is held against the newest event, where that is known."""
     yield from _model(settings, newest_event_ms)
     yield _device(settings)
@@ -39,43 +39,45 @@ def local_checks(settings: Settings, newest_event_ms: int | None) -> Iterator[Fi
     yield from _versions()
 
 
-def _model(settings: Settings, newest_event_ms: int | None) -> Iterator[Finding]:
+def _model(settings: Settings, newest_event_ms: int | None) -> Iterator[CheckResult]:
     """The champion, loaded and verified as a worker would."""
     registry = Registry(settings.registry_dir)
     champion = registry.champion()
     if champion is None:
         remedy = "nextclick train FILES, or name the folder: NEXTCLICK_REGISTRY_DIR"
-        yield Finding("model", "FAIL", f"{settings.registry_dir} has no champion", remedy)
+        yield CheckResult("model", "FAIL", f"{settings.registry_dir} has no champion", remedy)
         return
     try:
         model = registry.load()
     except NextclickError as error:
         yield failed("model", error)
         return
-    yield Finding("model", "PASS", f"{model.version} loads and verifies, {len(model.vocabulary):,} items")
+    yield CheckResult("model", "PASS", f"{model.version} loads and verifies, {len(model.vocabulary):,} items")
     until_ms = model.manifest.get("data", {}).get("last_event_time_ms")
     if until_ms is None or newest_event_ms is None:
-        yield Finding("model age", "SKIP", "unknown: its manifest or the topic has no newest event")
+        yield CheckResult("model age", "SKIP", "unknown: its manifest or the topic has no newest event")
         return
     age_s = (newest_event_ms - until_ms) / 1000
     text = f"{age_s / 3600:,.1f} hours of events behind the newest one"
     if age_s > MODEL_AGE_WARN_S:
-        yield Finding("model age", "WARN", text, "nextclick retrain, or look why its schedule does not")
+        yield CheckResult("model age", "WARN", text, "nextclick retrain, or look why its schedule does not")
     else:
-        yield Finding("model age", "PASS", text if age_s > 0 else "no newer events than it was trained on")
+        yield CheckResult(
+            "model age", "PASS", text if age_s > 0 else "no newer events than it was trained on"
+        )
 
 
-def _device(settings: Settings) -> Finding:
+def _device(settings: Settings) -> CheckResult:
     available = torch.cuda.is_available()
     if settings.device.startswith("cuda") and not available:
-        return Finding(
+        return CheckResult(
             "device", "FAIL", f"{settings.device} is not there", "NEXTCLICK_DEVICE=cpu, or the driver"
         )
     named = torch.cuda.get_device_name() if available and settings.device != "cpu" else "CPU"
-    return Finding("device", "PASS", f"{settings.device}: {named}, {os.cpu_count()} cores")
+    return CheckResult("device", "PASS", f"{settings.device}: {named}, {os.cpu_count()} cores")
 
 
-def _stores(settings: Settings) -> Iterator[Finding]:
+def _stores(settings: Settings) -> Iterator[CheckResult]:
     """Each store that is here, seen beside the worker that may have it open."""
     places = [
         (number, store_path(settings.state_dir, settings.events_topic, number))
@@ -85,12 +87,12 @@ def _stores(settings: Settings) -> Iterator[Finding]:
     if not present:
         text = f"{settings.state_dir} has none yet"
         remedy = "none, where no worker ran here: the first start makes them, and recovers from the log"
-        yield Finding("stores", "SKIP", text, remedy)
+        yield CheckResult("stores", "SKIP", text, remedy)
     total = sessions = 0
     broken = False
     for _, path in present:
         try:
-            with look_into(path) as look:
+            with open_snapshot(path) as look:
                 fence = look.fence
             total += store_bytes(path)
             sessions += fence.sessions if fence else 0
@@ -99,41 +101,41 @@ def _stores(settings: Settings) -> Iterator[Finding]:
             yield failed("stores", error)
     if present and not broken:
         text = f"{len(present)} of {settings.partitions} open, {sessions:,} sessions, {total / 1e6:,.1f} MB"
-        yield Finding("stores", "PASS", text)
+        yield CheckResult("stores", "PASS", text)
     aside = sorted(settings.state_dir.glob("*.corrupt-*"))
     if aside:
         text = f"{len(aside)} damaged ones were moved aside: {aside[-1].name}"
-        yield Finding("stores", "WARN", text, "look at the disk's health, then remove them")
+        yield CheckResult("stores", "WARN", text, "look at the disk's health, then remove them")
 
 
-def _disk(settings: Settings) -> Finding:
+def _disk(settings: Settings) -> CheckResult:
     folder = settings.state_dir.absolute()
     while not folder.exists():
         folder = folder.parent
     if not os.access(folder, os.W_OK):
         remedy = "give the worker's user the folder, or name another: NEXTCLICK_STATE_DIR"
-        return Finding("disk", "FAIL", f"{folder} cannot be written to", remedy)
+        return CheckResult("disk", "FAIL", f"{folder} cannot be written to", remedy)
     usage = shutil.disk_usage(folder)
     text = f"{usage.free / 1e9:,.1f} GB of {usage.total / 1e9:,.1f} GB free at {folder}"
     if usage.free < DISK_FAIL_BYTES:
-        return Finding("disk", "FAIL", text, "make room: a worker that cannot write ends")
+        return CheckResult("disk", "FAIL", text, "make room: a worker that cannot write ends")
     if usage.free < max(DISK_WARN_BYTES, int(DISK_WARN_SHARE * usage.total)) and usage.free < 20 << 30:
-        return Finding("disk", "WARN", text, "make room, or name another folder: NEXTCLICK_STATE_DIR")
-    return Finding("disk", "PASS", text)
+        return CheckResult("disk", "WARN", text, "make room, or name another folder: NEXTCLICK_STATE_DIR")
+    return CheckResult("disk", "PASS", text)
 
 
-def _open_files(settings: Settings) -> Finding:
+def _open_files(settings: Settings) -> CheckResult:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     needed = settings.partitions * FILES_PER_PARTITION + OTHER_FILES
     text = f"{soft:,} allowed, up to {needed:,} needed for {settings.partitions} partitions"
     if soft == resource.RLIM_INFINITY or soft >= needed:
-        return Finding("open files", "PASS", text)
+        return CheckResult("open files", "PASS", text)
     verdict: Verdict = "FAIL" if soft < OTHER_FILES else "WARN"
     remedy = f"ulimit -n {needed} (hard limit {hard:,}), or LimitNOFILE= of the service"
-    return Finding("open files", verdict, text, remedy)
+    return CheckResult("open files", verdict, text, remedy)
 
 
-def _versions() -> Iterator[Finding]:
+def _versions() -> Iterator[CheckResult]:
     """Libraries, against the versions that this one was tested with."""
     installed = {name: metadata.version(name) for name in LIBRARIES}
     text = f"Python {platform.python_version()}, librdkafka {libversion()[0]}, " + ", ".join(
@@ -144,7 +146,7 @@ def _versions() -> Iterator[Finding]:
             re.fullmatch(r"([\w.-]+)==([\w.!+-]+)", line) for line in metadata.requires("nextclick") or []
         ]
     except metadata.PackageNotFoundError:
-        yield Finding("versions", "PASS", text)
+        yield CheckResult("versions", "PASS", text)
         return
     tested = {found[1]: found[2] for found in pins if found}
     other = [
@@ -153,19 +155,21 @@ def _versions() -> Iterator[Finding]:
         if name in tested and version.partition("+")[0] != tested[name]
     ]
     if other:
-        yield Finding("versions", "WARN", "; ".join(other), "install the versions of pyproject.toml")
+        yield CheckResult("versions", "WARN", "; ".join(other), "install the versions of pyproject.toml")
     else:
-        yield Finding("versions", "PASS", text)
+        yield CheckResult("versions", "PASS", text)
 
 
-def worker_check(address: str) -> Finding:
+def worker_check(address: str) -> CheckResult:
     """Whether a worker at this address is there and ready."""
     try:
         with urllib.request.urlopen(f"{address.rstrip('/')}/ready", timeout=5) as answer:
             json.load(answer)
-        return Finding("worker", "PASS", f"{address} is ready")
+        return CheckResult("worker", "PASS", f"{address} is ready")
     except urllib.error.HTTPError as error:
         with error:
-            return Finding("worker", "WARN", f"{address} is not ready: HTTP {error.code}", "see its log")
+            return CheckResult("worker", "WARN", f"{address} is not ready: HTTP {error.code}", "see its log")
     except (OSError, ValueError) as error:
-        return Finding("worker", "SKIP", f"none answers at {address}: {error}", "name others with --worker")
+        return CheckResult(
+            "worker", "SKIP", f"none answers at {address}: {error}", "name others with --worker"
+        )

@@ -18,7 +18,7 @@ from model.errors import NextclickError
 from stream.event_log.columns import Record, event_columns
 from stream.kafka.connection import ANSWER_TIMEOUT_S, RESULT_TIMEOUT_S, metadata, remedy_for
 from stream.kafka.consumers import log_offsets
-from stream.kafka.retries import PASSING, PATIENCE_S, patiently
+from stream.kafka.retries import PASSING, PATIENCE_S, retry_while_away
 from stream.logs import happening
 from stream.settings import Settings
 
@@ -83,7 +83,7 @@ class KafkaEvents:
             answer = admin.describe_topics(topics, request_timeout=ANSWER_TIMEOUT_S)
             return str(answer[self._topic].result(timeout=RESULT_TIMEOUT_S).topic_id)
 
-        return patiently(ask, f"asking for the id of the topic {self._topic}")
+        return retry_while_away(ask, f"asking for the id of the topic {self._topic}")
 
     def first_at(self, time_ms: int, ranges: Ranges) -> dict[int, int]:
         """Partition → the first offset of its range with a message time of `time_ms` or later, else the end.
@@ -111,7 +111,7 @@ class KafkaEvents:
                     raise KafkaException(answer.error)
             return {answer.partition: answer.offset for answer in answers}
 
-        return patiently(ask, f"asking {self._topic} for the offsets of a time") if numbers else {}
+        return retry_while_away(ask, f"asking {self._topic} for the offsets of a time") if numbers else {}
 
     def read(self, ranges: Ranges, keep: Callable[[pa.Table], pa.Table]) -> Iterator[pa.Table]:
         """The records in [first, end) of each partition, each once, in chunks that went through `keep`.

@@ -8,7 +8,7 @@ from confluent_kafka import Consumer, KafkaError, TopicPartition
 
 from model.errors import NextclickError
 from stream.kafka.connection import ANSWER_TIMEOUT_S, remedy_for
-from stream.kafka.retries import PASSING, patiently
+from stream.kafka.retries import PASSING, retry_while_away
 from stream.logs import happening
 from stream.settings import Settings
 
@@ -17,7 +17,7 @@ logger = logging.getLogger(__name__)
 
 def log_offsets(consumer: Consumer, place: TopicPartition) -> tuple[int, int]:
     """The first offset of a partition's log, and the one behind its last; asked of its leader, patiently."""
-    return patiently(
+    return retry_while_away(
         lambda: consumer.get_watermark_offsets(place, timeout=ANSWER_TIMEOUT_S, cached=False),
         f"asking for the offsets of partition {place.partition} of {place.topic}",
     )

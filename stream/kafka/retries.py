@@ -38,7 +38,7 @@ PASSING = frozenset(
 )
 
 
-def patiently(
+def retry_while_away(
     ask: Callable[[], T],
     what: str,
     *,

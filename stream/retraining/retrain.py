@@ -32,8 +32,8 @@ from model.config import ModelConfig
 from model.config_files import build_config
 from model.errors import NextclickError
 from model.memory import peak_memory_bytes
-from model.networks.model_version import Model
-from model.networks.network import SampledNetwork
+from model.networks.model_version import ModelVersion
+from model.networks.network import GradientNetwork
 from model.registry.registry import Registry
 from stream.event_log.window import EventWindow, read_window
 from stream.failpoints import reach
@@ -171,7 +171,7 @@ class _Run:
         self._take_up(challenger, champion, window, split, decision)
         self._end(decision)
 
-    def _read(self, champion: Model | None) -> EventWindow:
+    def _read(self, champion: ModelVersion | None) -> EventWindow:
         window, report = self.options.window, self.report
         from_ms = window.from_ms
         if from_ms is None and window.offsets is None and champion is not None:
@@ -199,7 +199,7 @@ class _Run:
         self.tell(f"read {report.events:,} events of {report.source}")
         return read
 
-    def _too_little(self, window: EventWindow, champion: Model | None) -> Decision | None:
+    def _too_little(self, window: EventWindow, champion: ModelVersion | None) -> Decision | None:
         """A refusal before any training, where there is nothing to learn or nothing to judge by."""
         frame, least = window.frame, self.settings.gate_min_sessions
         since = "since the champion's last" if champion else "in the window"
@@ -213,7 +213,7 @@ class _Run:
             )
         return None
 
-    def _config(self, champion: Model | None) -> ModelConfig:
+    def _config(self, champion: ModelVersion | None) -> ModelConfig:
         """The champion's, with the changes; raises NextclickError when they do not make one."""
         inherited = {}
         if champion is not None:
@@ -221,11 +221,11 @@ class _Run:
         return build_config({**inherited, **self.options.changes})
 
     def _challenge(
-        self, champion: Model | None, config: ModelConfig, split: Split
+        self, champion: ModelVersion | None, config: ModelConfig, split: Split
     ) -> tuple[Challenger, Decision]:
         settings, options = self.settings, self.options
         start = None
-        if champion is not None and isinstance(champion.network, SampledNetwork):
+        if champion is not None and isinstance(champion.network, GradientNetwork):
             start = self.registry.warm_start(champion)
         with self._step("train") as tell:
             challenger = challenge(
@@ -271,7 +271,7 @@ class _Run:
     def _take_up(
         self,
         challenger: Challenger,
-        champion: Model | None,
+        champion: ModelVersion | None,
         window: EventWindow,
         split: Split,
         decision: Decision,

@@ -21,7 +21,7 @@ from stream.sessions.watermark import NO_WATERMARK, Watermark
 _encoder = msgspec.msgpack.Encoder()
 
 
-class Frontier:
+class PendingOffsets:
     """The records of a partition that are read and not taken, each with the watermark before it."""
 
     def __init__(self) -> None:
@@ -61,7 +61,7 @@ class CommitMetadata(msgspec.Struct, array_like=True):
     recover_watermark: Watermark
 
 
-def encode_metadata(fence: Fence) -> str:
+def encode_metadata(fence: AppliedOffsets) -> str:
     """Fence → commit metadata."""
     metadata = CommitMetadata(fence.watermark, fence.recover_from, fence.recover_watermark)
     return msgspec.json.encode(metadata).decode()
@@ -77,7 +77,7 @@ def decode_metadata(text: str | None) -> CommitMetadata | None:
         return None
 
 
-class Fence(msgspec.Struct, array_like=True):
+class AppliedOffsets(msgspec.Struct, array_like=True):
     """How far the partition's events are in the states, and where recovery would begin.
 
     Every event below `position` is in, and of those between it and `top` every one whose offset
@@ -107,22 +107,22 @@ class Bucket(msgspec.Struct, array_like=True):
     first: int
 
 
-_fence_decoder = msgspec.msgpack.Decoder(Fence)
+_applied_decoder = msgspec.msgpack.Decoder(AppliedOffsets)
 _bucket_decoder = msgspec.msgpack.Decoder(Bucket)
 
 
-def pack_fence(fence: Fence) -> bytes:
+def pack_applied(fence: AppliedOffsets) -> bytes:
     """Fence → checksum and MessagePack."""
     body = _encoder.encode(fence)
     return zlib.crc32(body).to_bytes(4, "big") + body
 
 
-def unpack_fence(value: bytes) -> Fence:
+def unpack_applied(value: bytes) -> AppliedOffsets:
     """Checksum and MessagePack → Fence. Raises msgspec.DecodeError when they do not match."""
     body = value[4:]
     if zlib.crc32(body).to_bytes(4, "big") != value[:4]:
         raise msgspec.DecodeError("the fence does not match its checksum")
-    return _fence_decoder.decode(body)
+    return _applied_decoder.decode(body)
 
 
 def pack_bucket(bucket: Bucket) -> bytes:

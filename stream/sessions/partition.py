@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from stream.sessions.offsets import Bucket, Fence, Frontier
+from stream.sessions.offsets import AppliedOffsets, Bucket, PendingOffsets
 from stream.sessions.session_state import SessionState, pack_state, unpack_state
 from stream.sessions.store import EXPIRY_PREFIX, Batch, SessionStore, expiry_key
 from stream.sessions.watermark import Watermark
@@ -29,8 +29,8 @@ class OpenPartition:
     def __init__(self, number: int, store: SessionStore) -> None:
         self.number = number
         self.store = store
-        self.frontier = Frontier()
-        fence = store.fence or Fence()
+        self.frontier = PendingOffsets()
+        fence = store.fence or AppliedOffsets()
         self.durable = fence
         self.position = fence.position
         self.watermark = fence.watermark
@@ -188,7 +188,7 @@ class OpenPartition:
             self.delete(wave, session_id, state.recent_offsets[0])
         return len(gone), len(entries)
 
-    def seal(self, wave: int, taken: Sequence[int]) -> tuple[Batch, Fence]:
+    def seal(self, wave: int, taken: Sequence[int]) -> tuple[Batch, AppliedOffsets]:
         """Close the wave here: take its offsets in, move the fence, hand out the batch to be written."""
         position, watermark = self.frontier.take(taken)
         self.position = max(self.position, position)
@@ -203,7 +203,7 @@ class OpenPartition:
         self._changed, self._first_indexed = [], None
         return batch, fence
 
-    def _fence(self, batch: Batch) -> Fence:
+    def _fence(self, batch: Batch) -> AppliedOffsets:
         """The fence as of now; writes the buckets that changed, and drops those nobody needs."""
         if not self._oldest_is_known:
             self._find_oldest_bucket(batch)
@@ -214,7 +214,7 @@ class OpenPartition:
         recover_from, recover_watermark = self.position, self.watermark
         if self._oldest_is_known and oldest * BUCKET_OFFSETS < self.position:
             recover_from, recover_watermark = oldest * BUCKET_OFFSETS, self._buckets[oldest].watermark
-        fence = Fence(
+        fence = AppliedOffsets(
             self.position,
             self.watermark,
             self._top,
@@ -246,7 +246,7 @@ class OpenPartition:
             self._changed_buckets.discard(number)
             batch.delete_bucket(number)
 
-    def write(self, batch: Batch, fence: Fence) -> None:
+    def write(self, batch: Batch, fence: AppliedOffsets) -> None:
         """Make a sealed wave durable; `durable` is the fence that the disk has."""
         self.store.write(batch)
         self.durable = fence

@@ -29,7 +29,14 @@ from rocksdict import (
 )
 
 from model.errors import NextclickError
-from stream.sessions.offsets import Bucket, Fence, pack_bucket, pack_fence, unpack_bucket, unpack_fence
+from stream.sessions.offsets import (
+    AppliedOffsets,
+    Bucket,
+    pack_applied,
+    pack_bucket,
+    unpack_applied,
+    unpack_bucket,
+)
 
 FENCE_KEY = b"m"
 BUCKET_PREFIX = b"b"
@@ -103,9 +110,9 @@ class Batch:
         """Drop a bucket that nobody needs any more."""
         self._batch.delete(bucket_key(number))
 
-    def put_fence(self, fence: Fence) -> None:
+    def put_fence(self, fence: AppliedOffsets) -> None:
         """Store the fence with its checksum."""
-        self._batch.put(FENCE_KEY, pack_fence(fence))
+        self._batch.put(FENCE_KEY, pack_applied(fence))
 
     def release(self) -> WriteBatch:
         """The RocksDB batch; the store consumes it."""
@@ -147,12 +154,12 @@ class SessionStore:
             self._db.close()
             raise
 
-    def _read_fence(self) -> Fence | None:
+    def _read_fence(self) -> AppliedOffsets | None:
         value = self._get(FENCE_KEY)
         if value is None:
             return None
         try:
-            return unpack_fence(value)
+            return unpack_applied(value)
         except msgspec.DecodeError as error:
             raise CorruptStoreError(self.path, error) from error
 

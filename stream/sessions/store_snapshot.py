@@ -17,7 +17,7 @@ import msgspec
 from rocksdict import AccessType, Options, Rdict
 
 from model.errors import NextclickError
-from stream.sessions.offsets import Fence, unpack_fence
+from stream.sessions.offsets import AppliedOffsets, unpack_applied
 from stream.sessions.session_state import SessionState, unpack_state
 from stream.sessions.store import CORRUPT_MARK, FENCE_KEY, CorruptStoreError, state_key
 
@@ -26,18 +26,18 @@ ATTEMPTS = 5
 CONFIG_FILE = "rocksdict-config.json"
 
 
-class StoreLook:
+class StoreSnapshot:
     """What a store held at one moment."""
 
     def __init__(self, path: Path, database: Rdict) -> None:
         self._path, self._database = path, database
 
     @property
-    def fence(self) -> Fence | None:
+    def fence(self) -> AppliedOffsets | None:
         """How far the store is; None for one without a wave. Raises CorruptStoreError."""
         value = self._get(FENCE_KEY)
         try:
-            return None if value is None else unpack_fence(value)
+            return None if value is None else unpack_applied(value)
         except msgspec.DecodeError as error:
             raise CorruptStoreError(self._path, error) from error
 
@@ -57,7 +57,7 @@ class StoreLook:
 
 
 @contextmanager
-def look_into(path: Path) -> Iterator[StoreLook]:
+def open_snapshot(path: Path) -> Iterator[StoreSnapshot]:
     """The store at `path`, as long as the context lasts.
 
     Raises CorruptStoreError when it is marked as damaged or its files do not open, NextclickError
@@ -69,7 +69,7 @@ def look_into(path: Path) -> Iterator[StoreLook]:
         with tempfile.TemporaryDirectory(prefix="nextclick-look-") as folder:
             database = _open(path, Path(folder))
             try:
-                yield StoreLook(path, database)
+                yield StoreSnapshot(path, database)
             finally:
                 database.close()
     except OSError as error:

@@ -1,6 +1,6 @@
 """What the versions of a worker follow between two trainings: the events of its own waves.
 
-Every event goes to `LiveModel.recent`; once so often, in event time, one of the step threads has the
+Every event goes to `ModelSlot.recent`; once so often, in event time, one of the step threads has the
 version in service, and the one in its shadow, take up what has come. That is in memory alone. When
 a partition is opened its newest events are read again from the log, as many as are kept, so a
 restart loses nothing but the moment at which each was taken up. Lists move with what is followed:
@@ -21,33 +21,33 @@ from prometheus_client.registry import Collector
 from model.data.co_clicks import NEAR
 from model.data.sessions import SessionRule, Sessions
 from model.data.vocabulary import Vocabulary
-from model.freshness.refresher import LiveFollower
+from model.freshness.refresher import TableRefresher
 from stream.event_log.columns import COLUMNS
 from stream.event_log.kafka_reader import KafkaEvents
 from stream.event_log.window import ORDER
 from stream.logs import happening
 from stream.settings import Settings
-from stream.wave.serving_model import LiveModel, Serving
+from stream.wave.serving_model import ModelSlot, ServingModel
 from stream.wave.shadow import Shadow
-from stream.wave.step import Visit
+from stream.wave.step import SessionEvent
 from stream.wave.waves import Arrival, Wave
 
 logger = logging.getLogger(__name__)
 
 
-class Following:
+class FreshnessFeed:
     """Feeds the followers of a worker; called by all step threads."""
 
-    def __init__(self, live: LiveModel, shadow: Shadow) -> None:
+    def __init__(self, live: ModelSlot, shadow: Shadow) -> None:
         self._live = live
         self._shadow = shadow
 
-    def begin(self, wave: Wave, serving: Serving) -> None:
+    def begin(self, wave: Wave, serving: ServingModel) -> None:
         """Have the version know what was seen, or read again, before it steps its first wave."""
         if serving.follower is not None and wave.arrivals:
             serving.follower.begin(_now_ms(wave.arrivals))
 
-    def see(self, visits: Sequence[Visit]) -> None:
+    def see(self, visits: Sequence[SessionEvent]) -> None:
         """Take in a wave's visits, whose states remember their events, and take up what is due."""
         recent = self._live.recent
         if recent is None or not visits:
@@ -59,7 +59,7 @@ class Following:
         for follower in self._followers():
             follower.refresh(now_ms)
 
-    def _followers(self) -> list[LiveFollower]:
+    def _followers(self) -> list[TableRefresher]:
         trial = self._shadow.trial
         servings = [self._live.current, *([] if trial is None else [trial.serving])]
         return [serving.follower for serving in servings if serving.follower is not None]
@@ -70,8 +70,8 @@ def _now_ms(arrivals: Sequence[Arrival]) -> int:
     return max(arrival.watermark.ms for arrival in arrivals)
 
 
-def recall_events(
-    settings: Settings, live: LiveModel, rule: SessionRule, number: int, begin: int, end: int
+def reload_recent_events(
+    settings: Settings, live: ModelSlot, rule: SessionRule, number: int, begin: int, end: int
 ) -> None:
     """Read the newest events of a partition in [begin, end) again, as far as they can matter.
 
@@ -104,10 +104,10 @@ def _events(table: pa.Table) -> pa.Table:
     return table.filter(pc.is_null(table["reason"]))
 
 
-class FollowMetrics(Collector):
+class FreshnessMetrics(Collector):
     """Gauges of what the version in service follows, made when somebody looks."""
 
-    def __init__(self, live: LiveModel) -> None:
+    def __init__(self, live: ModelSlot) -> None:
         self._live = live
 
     def collect(self) -> Iterable[GaugeMetricFamily]:

@@ -11,7 +11,7 @@ FULL, NEWEST_ONLY, POPULAR = range(3)
 LEVELS = ("full", "newest-only", "popular")
 
 
-class Ladder:
+class LoadShedding:
     """Chooses the level by lag; steps down again at half of the budget that led up.
 
     A budget of None is never exceeded.

@@ -19,16 +19,16 @@ import numpy.typing as npt
 from stream.events import Event
 from stream.failpoints import reach
 from stream.quality.observed_event import ObservedEvent
-from stream.sessions.offsets import Fence
+from stream.sessions.offsets import AppliedOffsets
 from stream.sessions.partition import OpenPartition
 from stream.sessions.session_state import new_state
 from stream.sessions.store import Batch
 from stream.wave import step as model_part
-from stream.wave.freshness import Following
+from stream.wave.freshness import FreshnessFeed
 from stream.wave.load_shedding import FULL, POPULAR
-from stream.wave.serving_model import LiveModel, Serving
+from stream.wave.serving_model import ModelSlot, ServingModel
 from stream.wave.shadow import Shadow
-from stream.wave.step import Visit
+from stream.wave.step import SessionEvent
 from stream.wave.waves import Arrival, Wave
 
 OUTCOMES = ("stepped", "duplicate", "unknown", "ended", "dead_lettered")
@@ -39,7 +39,7 @@ FALLBACKS = (UNKNOWN_ITEM, EMPTY_SESSION, LAG)
 
 
 @dataclass(slots=True)
-class List:
+class RecommendedList:
     """A list to be published after one event. `fallback` is "" for a list of the event's own step."""
 
     arrival: Arrival
@@ -63,9 +63,9 @@ class SteppedWave:
     started_ns: int
     size: int
     level: int
-    lists: list[List] = field(default_factory=list)
+    lists: list[RecommendedList] = field(default_factory=list)
     dead: list[Arrival] = field(default_factory=list)
-    writes: dict[int, tuple[OpenPartition, Batch, Fence]] = field(default_factory=dict)
+    writes: dict[int, tuple[OpenPartition, Batch, AppliedOffsets]] = field(default_factory=dict)
     outcomes: dict[int, dict[str, int]] = field(default_factory=dict)
     observed: list[ObservedEvent] = field(default_factory=list)
     unlisted: int = 0
@@ -85,7 +85,7 @@ class Processor:
 
     def __init__(
         self,
-        live: LiveModel,
+        live: ModelSlot,
         recent_items: int,
         now_ns: Callable[[], int] = time.monotonic_ns,
         shadow: Shadow | None = None,
@@ -94,8 +94,8 @@ class Processor:
         self.written = -1
         self._live = live
         self._shadow = shadow or Shadow()
-        self._following = Following(live, self._shadow)
-        self._serving: Serving | None = None
+        self._following = FreshnessFeed(live, self._shadow)
+        self._serving: ServingModel | None = None
         self._sealed = 0
         self._stepping = 0
         self.changed = threading.Condition()
@@ -139,7 +139,7 @@ class Processor:
         self._shadow.step(watched)
         self._following.see(visits)
 
-    def _version(self) -> Serving:
+    def _version(self) -> ServingModel:
         """The version in service; another one than before only when no wave of that is under way.
 
         So the lists of a partition change over to it once, and not to and fro.
@@ -166,8 +166,8 @@ class Processor:
         return fresh
 
     def _load(
-        self, fresh: list[tuple[Arrival, Event]], out: SteppedWave, serving: Serving
-    ) -> tuple[list[Visit], list[tuple[int, str, int | None]]]:
+        self, fresh: list[tuple[Arrival, Event]], out: SteppedWave, serving: ServingModel
+    ) -> tuple[list[SessionEvent], list[tuple[int, str, int | None]]]:
         """Each event with its session's state, new where there is none.
 
         → these, and of the sessions that end partition, id and oldest kept offset.
@@ -180,7 +180,7 @@ class Processor:
             for number, session_ids in by_partition.items()
         }
         index = serving.vocabulary.index
-        visits: list[Visit] = []
+        visits: list[SessionEvent] = []
         ended: list[tuple[int, str, int | None]] = []
         for arrival, event in fresh:
             state = next(loaded[arrival.partition])
@@ -191,11 +191,15 @@ class Processor:
                 continue
             quiet = out.level >= POPULAR or (out.level > FULL and arrival.superseded)
             item = index.get(event.item_id, -1)
-            visits.append(Visit(arrival, event, state or new_state(), oldest, item, not quiet))
+            visits.append(SessionEvent(arrival, event, state or new_state(), oldest, item, not quiet))
         return visits, ended
 
     def _score(
-        self, visits: list[Visit], shown: list[tuple[list[str], str]], serving: Serving, out: SteppedWave
+        self,
+        visits: list[SessionEvent],
+        shown: list[tuple[list[str], str]],
+        serving: ServingModel,
+        out: SteppedWave,
     ) -> None:
         """Look each event's item up in the list that its session was shown last, and in POP's.
 
@@ -223,7 +227,7 @@ class Processor:
                 )
             )
 
-    def _apply_rule(self, visits: list[Visit], serving: Serving, out: SteppedWave) -> None:
+    def _apply_rule(self, visits: list[SessionEvent], serving: ServingModel, out: SteppedWave) -> None:
         """Start a session anew after silence, by its own events or by the watermark; count late events."""
         lateness_ms = serving.rule.allowed_lateness_s * 1000
         for visit in visits:
@@ -236,7 +240,7 @@ class Processor:
             elif time_ms < state.last_event_time_ms - lateness_ms:
                 out.late += 1
 
-    def _list(self, visits: list[Visit], serving: Serving, out: SteppedWave) -> None:
+    def _list(self, visits: list[SessionEvent], serving: ServingModel, out: SteppedWave) -> None:
         """Remember each event and hand out its list: the step's, the last one, or POP's."""
         for visit in visits:
             state, event, arrival = visit.state, visit.event, visit.arrival
@@ -248,7 +252,7 @@ class Processor:
                 out.lists.append(self._list_of(visit, serving, out.level))
             self.partitions[arrival.partition].put(out.number, event.session_id, state, visit.oldest_before)
 
-    def _list_of(self, visit: Visit, serving: Serving, level: int) -> List:
+    def _list_of(self, visit: SessionEvent, serving: ServingModel, level: int) -> RecommendedList:
         state, event = visit.state, visit.event
         fallback = ""
         if level >= POPULAR:
@@ -263,7 +267,7 @@ class Processor:
             state.unlisted = max(state.unlisted, level)
         else:
             items, scores = state.list_items, np.frombuffer(state.list_scores, np.float32)
-        return List(
+        return RecommendedList(
             visit.arrival,
             event.session_id,
             event.event_time_ms,
@@ -274,7 +278,7 @@ class Processor:
             fallback,
         )
 
-    def _seal(self, wave: Wave, serving: Serving, out: SteppedWave) -> None:
+    def _seal(self, wave: Wave, serving: ServingModel, out: SteppedWave) -> None:
         """Expire what the watermark has left behind, and close each partition's batch."""
         taken: dict[int, list[int]] = {number: [] for number in wave.partitions}
         for arrival in wave.arrivals:

@@ -18,11 +18,11 @@ import torch
 
 from model.data.sessions import SessionRule
 from model.data.vocabulary import Vocabulary
-from model.freshness.moving_tables import FOLLOWED, Between
+from model.freshness.moving_tables import FRESHNESS_MODES, FreshnessConfig
 from model.freshness.recent_events import RecentEvents
-from model.freshness.refresher import LiveFollower
-from model.networks.model_version import Model
-from model.networks.network import SampledNetwork
+from model.freshness.refresher import TableRefresher
+from model.networks.model_version import ModelVersion
+from model.networks.network import GradientNetwork
 from model.registry.registry import NOT_FINITE, RefusedVersion, Registry
 from model.stepping.stepper import Stepper
 from model.stepping.top_k import LIST_LENGTH
@@ -33,7 +33,7 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Serving:
+class ServingModel:
     """A warmed-up version; immutable, so that a wave uses one and only one.
 
     Its item tables and its vocabulary stand still but for what a `follower` takes up between two steps.
@@ -46,7 +46,7 @@ class Serving:
     excludes_session_items: bool
     columns: tuple[str, ...]
     recent_items: int
-    follower: LiveFollower | None = None
+    follower: TableRefresher | None = None
     trained_until_ms: int | None = None
 
     @cached_property
@@ -91,7 +91,7 @@ class Serving:
         return place + 1 if place < LIST_LENGTH else None
 
 
-class LiveModel:
+class ModelSlot:
     """Holds the version in service; `offer` replaces it for the waves to come.
 
     `recent` are the events that versions follow, None where they stand still; `share` is the part of
@@ -101,16 +101,16 @@ class LiveModel:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._registry = Registry(Path(settings.registry_dir))
-        self._current: Serving | None = None
-        popularity, new_items = FOLLOWED.get(settings.follow, (False, False))
-        self._between = Between(popularity, new_items)
+        self._current: ServingModel | None = None
+        popularity, new_items = FRESHNESS_MODES.get(settings.follow, (False, False))
+        self._between = FreshnessConfig(popularity, new_items)
         self.recent = None if self._between.stands_still else RecentEvents(settings.follow_events)
         self.share = 1.0
         self.swaps = 0
         self.serving_since_s = 0.0
 
     @property
-    def current(self) -> Serving:
+    def current(self) -> ServingModel:
         """The version in service. Raises RuntimeError before the first one is."""
         if self._current is None:
             raise RuntimeError("no model version is in service yet")
@@ -121,11 +121,11 @@ class LiveModel:
         """Whether a warmed-up version is in service."""
         return self._current is not None
 
-    def prepare(self, version: str | None = None) -> Serving:
+    def prepare(self, version: str | None = None) -> ServingModel:
         """Load, verify and warm up a version (None: the champion). Raises NextclickError."""
         return self.warm(self._registry.load(version))
 
-    def warm(self, model: Model) -> Serving:
+    def warm(self, model: ModelVersion) -> ServingModel:
         """Make a loaded model ready to serve.
 
         Raises RefusedVersion when its scores are no numbers, NextclickError when it cannot be followed.
@@ -142,7 +142,7 @@ class LiveModel:
         stepper.warm_up()
         _check_scores(model, stepper)
         follower = self._follow(model, stepper)
-        serving = Serving(
+        serving = ServingModel(
             version=model.version,
             stepper=stepper,
             vocabulary=model.vocabulary if follower is None else follower.vocabulary,
@@ -157,11 +157,11 @@ class LiveModel:
         _ = serving.popular_ranks, serving.popular_scores, serving.blank_row
         return serving
 
-    def _follow(self, model: Model, stepper: Stepper) -> LiveFollower | None:
+    def _follow(self, model: ModelVersion, stepper: Stepper) -> TableRefresher | None:
         """What keeps the version fresh, with all taken up that has been seen since it was trained."""
         if self.recent is None:
             return None
-        follower = LiveFollower(
+        follower = TableRefresher(
             model,
             stepper,
             self._between,
@@ -176,7 +176,7 @@ class LiveModel:
                 follower.refresh(now_ms)
         return follower
 
-    def offer(self, serving: Serving) -> None:
+    def offer(self, serving: ServingModel) -> None:
         """Put a version into service from the next wave on."""
         before = self._current.version if self._current else "none"
         self.swaps += self._current is not None
@@ -192,7 +192,7 @@ class LiveModel:
 
 
 @torch.inference_mode()
-def _check_scores(model: Model, stepper: Stepper) -> None:
+def _check_scores(model: ModelVersion, stepper: Stepper) -> None:
     """Weights that are all numbers may still give scores that are none."""
     network, device = model.network, stepper.device
     columns = {name: np.full(1, None, object) for name in network.columns}
@@ -201,7 +201,7 @@ def _check_scores(model: Model, stepper: Stepper) -> None:
     scores = network.score(output_1H)
     scores_1N = scores[1] if isinstance(scores, tuple) else scores
     # What scores by neighbours has none for most items; a network scores them all.
-    bad_1N = ~scores_1N.isfinite() if isinstance(network, SampledNetwork) else scores_1N.isnan()
+    bad_1N = ~scores_1N.isfinite() if isinstance(network, GradientNetwork) else scores_1N.isnan()
     if bad_1N.any():
         raise RefusedVersion(
             NOT_FINITE,

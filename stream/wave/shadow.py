@@ -24,8 +24,8 @@ from prometheus_client.registry import Collector
 from model.evaluation.confidence_sequence import PairedDifference, SessionTally
 from stream.sessions.session_state import NO_VERSION, SessionState
 from stream.wave import step as model_part
-from stream.wave.serving_model import Serving
-from stream.wave.step import Visit
+from stream.wave.serving_model import ServingModel
+from stream.wave.step import SessionEvent
 
 CHALLENGER, FORMER = "challenger", "former"
 SESSIONS = 20_000
@@ -34,7 +34,7 @@ TOGETHER, MOST_WAITING = 64, 512
 
 
 @dataclass(slots=True)
-class Kept:
+class ShadowState:
     """A session after its event at `offset`: hidden state and list of the shadow, and its scores."""
 
     offset: int
@@ -45,16 +45,16 @@ class Kept:
 
 
 @dataclass
-class Trial:
+class ShadowTrial:
     """One version in the shadow of the version `champion`; `role`: a challenger, or the former champion."""
 
-    serving: Serving
+    serving: ServingModel
     champion: str
     share: float
     role: str
     recall: PairedDifference = field(default_factory=PairedDifference)
     mrr: PairedDifference = field(default_factory=PairedDifference)
-    kept: OrderedDict[str, Kept] = field(default_factory=OrderedDict)
+    kept: OrderedDict[str, ShadowState] = field(default_factory=OrderedDict)
 
     def report(self) -> dict[str, Any]:
         """Both qualities on the same events; differences are the shadow's less the champion's."""
@@ -74,15 +74,15 @@ class Trial:
 
 
 @dataclass(slots=True)
-class Watched:
+class ShadowedEvent:
     """A shadowed visit, with the shadow's state in it, and the rank in the champion's list.
 
     `last_offset` is that of the session's event before, None without one. `rank` is 0 when the item
     is not in that list, None when there is none to be held against.
     """
 
-    trial: Trial
-    visit: Visit
+    trial: ShadowTrial
+    visit: SessionEvent
     last_offset: int | None
     rank: int | None
 
@@ -91,13 +91,15 @@ class Shadow:
     """The trial under way, if there is one; called by all step threads."""
 
     def __init__(self, sessions: int = SESSIONS) -> None:
-        self.trial: Trial | None = None
+        self.trial: ShadowTrial | None = None
         self._sessions = sessions
-        self._waiting: list[Watched] = []
+        self._waiting: list[ShadowedEvent] = []
         self._lock = threading.Lock()
         self._stepping = threading.Lock()
 
-    def choose(self, visits: Sequence[Visit], serving: Serving, behind: bool) -> list[Watched]:
+    def choose(
+        self, visits: Sequence[SessionEvent], serving: ServingModel, behind: bool
+    ) -> list[ShadowedEvent]:
         """The shadowed ones of a wave's visits, as they are before the champion's step."""
         trial = self.trial
         if trial is None or behind or serving.version != trial.champion:
@@ -106,7 +108,7 @@ class Shadow:
         # By the highest bits, which say nothing of the step thread.
         return [_watch(v, trial) for v in visits if zlib.crc32(v.event.session_id.encode()) < limit]
 
-    def step(self, watched: list[Watched]) -> None:
+    def step(self, watched: list[ShadowedEvent]) -> None:
         """Score and step the shadowed ones of a wave, when enough wait for it and nobody is about it."""
         if not watched:
             return
@@ -130,7 +132,7 @@ class Shadow:
         trial = self.trial
         if trial is None:
             return
-        rounds: list[list[Watched]] = []
+        rounds: list[list[ShadowedEvent]] = []
         seen: Counter[str] = Counter()
         for w in waiting:
             if w.trial is not trial:
@@ -143,7 +145,7 @@ class Shadow:
         for watched in rounds:
             self._step_round(trial, watched)
 
-    def _step_round(self, trial: Trial, watched: list[Watched]) -> None:
+    def _step_round(self, trial: ShadowTrial, watched: list[ShadowedEvent]) -> None:
         """Score the shadow's last lists, and take its own step of events of as many sessions."""
         visits = [w.visit for w in watched]
         before = [_continue(w, trial) for w in watched]
@@ -157,7 +159,7 @@ class Shadow:
                     trial.recall.add(recall, w.rank > 0, rank > 0)
                     trial.mrr.add(mrr, 1 / w.rank if w.rank else 0.0, 1 / rank if rank else 0.0)
                 session_id, state = w.visit.event.session_id, w.visit.state
-                trial.kept[session_id] = Kept(
+                trial.kept[session_id] = ShadowState(
                     w.visit.arrival.offset, state.hidden, state.list_items, recall, mrr
                 )
                 trial.kept.move_to_end(session_id)
@@ -173,7 +175,7 @@ class Shadow:
             return trial.report()
 
 
-def _watch(visit: Visit, trial: Trial) -> Watched:
+def _watch(visit: SessionEvent, trial: ShadowTrial) -> ShadowedEvent:
     state = visit.state
     own = SessionState(
         NO_VERSION,
@@ -193,10 +195,12 @@ def _watch(visit: Visit, trial: Trial) -> Watched:
     if state.list_items and not state.unlisted and state.model_version == trial.champion:
         rank = model_part.rank_in(state.list_items, item_id)
     last_offset = state.recent_offsets[-1] if state.recent_offsets else None
-    return Watched(trial, Visit(visit.arrival, visit.event, own, None, item, True), last_offset, rank)
+    return ShadowedEvent(
+        trial, SessionEvent(visit.arrival, visit.event, own, None, item, True), last_offset, rank
+    )
 
 
-def _continue(watched: Watched, trial: Trial) -> Kept | None:
+def _continue(watched: ShadowedEvent, trial: ShadowTrial) -> ShadowState | None:
     """Put what was kept of the session into its state; None where it is to be rebuilt.
 
     What another session of that name has left is not its own, nor what events have passed by.
@@ -209,7 +213,7 @@ def _continue(watched: Watched, trial: Trial) -> Kept | None:
     return kept
 
 
-def _rank(visit: Visit, serving: Serving) -> int | None:
+def _rank(visit: SessionEvent, serving: ServingModel) -> int | None:
     """The item's rank in the shadow's last list, 0 when it is not listed, None before the first event."""
     state = visit.state
     if not state.position:

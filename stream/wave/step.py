@@ -15,14 +15,14 @@ import numpy.typing as npt
 
 from stream.events import Event
 from stream.sessions.session_state import SessionState
-from stream.wave.serving_model import Serving
+from stream.wave.serving_model import ServingModel
 from stream.wave.waves import Arrival
 
 Columns = dict[str, npt.NDArray[Any]]
 
 
 @dataclass(slots=True)
-class Visit:
+class SessionEvent:
     """`item` is the event's vocabulary index, -1 unknown; `lists`: it is to have a list of its own step.
 
     `oldest_before` is the oldest kept offset that the stored state had, None without one.
@@ -41,7 +41,7 @@ def rank_in(items: list[str], item_id: str) -> int:
     return items.index(item_id) + 1 if item_id in items else 0
 
 
-def rebuild(visits: Sequence[Visit], serving: Serving) -> tuple[int, int]:
+def rebuild(visits: Sequence[SessionEvent], serving: ServingModel) -> tuple[int, int]:
     """Bring states of another version, or recovered without one, up to the version in service.
 
     Where a list is needed that the state has not (it was lost, or not computed to catch up,
@@ -91,7 +91,7 @@ def rebuild(visits: Sequence[Visit], serving: Serving) -> tuple[int, int]:
     return len(stale), inexact
 
 
-def row_of(state: SessionState, serving: Serving) -> npt.NDArray[np.uint8]:
+def row_of(state: SessionState, serving: ServingModel) -> npt.NDArray[np.uint8]:
     """The packed hidden state that the version in service has for a session, rebuilt where it is stale.
 
     `state` stays as it is.
@@ -103,14 +103,14 @@ def row_of(state: SessionState, serving: Serving) -> npt.NDArray[np.uint8]:
     return row
 
 
-def _is_stale(visit: Visit, serving: Serving) -> bool:
+def _is_stale(visit: SessionEvent, serving: ServingModel) -> bool:
     state = visit.state
     if not state.position:
         return False
     return state.model_version != serving.version or bool(state.unlisted and visit.item < 0 and visit.lists)
 
 
-def step(visits: Sequence[Visit], serving: Serving) -> None:
+def step(visits: Sequence[SessionEvent], serving: ServingModel) -> None:
     """The one incremental step of every event whose item the model knows."""
     listing = [v for v in visits if v.item >= 0 and v.lists]
     if listing:
@@ -127,7 +127,7 @@ def step(visits: Sequence[Visit], serving: Serving) -> None:
 
 
 def _step(
-    states: list[SessionState], columns: Columns, serving: Serving, current: Sequence[int] | None
+    states: list[SessionState], columns: Columns, serving: ServingModel, current: Sequence[int] | None
 ) -> None:
     """Step `states` and put hidden state and list back; `current` are the items not yet remembered."""
     exclude = _session_items(states, current, serving) if serving.excludes_session_items else None
@@ -146,7 +146,7 @@ def _step(
         state.unlisted = 0
 
 
-def _pack(states: list[SessionState], serving: Serving) -> npt.NDArray[np.uint8]:
+def _pack(states: list[SessionState], serving: ServingModel) -> npt.NDArray[np.uint8]:
     """The hidden states as rows, initial ones where a session has none."""
     packed = [s.hidden for s in states]
     if not all(packed):
@@ -155,14 +155,14 @@ def _pack(states: list[SessionState], serving: Serving) -> npt.NDArray[np.uint8]
     return rows.reshape(len(states), serving.stepper.layout.row_bytes)
 
 
-def _inputs(visits: Sequence[Visit], serving: Serving) -> Columns:
+def _inputs(visits: Sequence[SessionEvent], serving: ServingModel) -> Columns:
     columns: Columns = {"item": np.fromiter((v.item for v in visits), np.int64, len(visits))}
     for name in serving.columns:
         columns[name] = np.array([getattr(v.event, name) for v in visits], dtype=object)
     return columns
 
 
-def _columns_of(state: SessionState, places: list[int], serving: Serving) -> Columns:
+def _columns_of(state: SessionState, places: list[int], serving: ServingModel) -> Columns:
     """The recent events at `places` as columns of the network's inputs."""
     encoded = serving.vocabulary.encode([state.recent_items[i] for i in places])
     columns: Columns = {"item": np.asarray(encoded, np.int64)}
@@ -173,7 +173,7 @@ def _columns_of(state: SessionState, places: list[int], serving: Serving) -> Col
 
 
 def _session_items(
-    states: list[SessionState], current: Sequence[int] | None, serving: Serving
+    states: list[SessionState], current: Sequence[int] | None, serving: ServingModel
 ) -> npt.NDArray[np.int64]:
     """Items not to be listed, (B, M) vocabulary indices padded with -1: each session's recent ones."""
     encode = serving.vocabulary.encode

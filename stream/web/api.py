@@ -23,9 +23,9 @@ from stream.events import MAX_EVENT_BYTES, RejectedEvent, decode_event
 from stream.kafka.partitioner import partition_of
 from stream.logs import happening
 from stream.settings import Settings
-from stream.web.items import MOST_FOUND, Catalogue
+from stream.web.items import MOST_FOUND, PageItems
 from stream.web.models import model_cards
-from stream.web.posted_events import Answered, Clicks
+from stream.web.posted_events import Answered, PostedEvents
 from stream.worker.pipeline import Pipeline
 
 MAX_QUERY_CHARACTERS = 200
@@ -45,7 +45,7 @@ T = TypeVar("T")
 logger = logging.getLogger(__name__)
 
 
-class Asked:
+class BoundedWorker:
     """Work for one thread, of which only so much may wait."""
 
     def __init__(self, name: str) -> None:
@@ -63,10 +63,10 @@ class Asked:
             self._waiting -= 1
 
 
-def add_api(app: faust.App, settings: Settings, pipeline: Pipeline, clicks: Clicks) -> None:
+def add_api(app: faust.App, settings: Settings, pipeline: Pipeline, clicks: PostedEvents) -> None:
     """Add the views to a Faust app."""
-    live, catalogue = pipeline.live, Catalogue(pipeline.live)
-    ask, ask_registry = Asked("catalogue"), Asked("registry")
+    live, catalogue = pipeline.live, PageItems(pipeline.live)
+    ask, ask_registry = BoundedWorker("catalogue"), BoundedWorker("registry")
     cards = CachedCards(Registry(settings.registry_dir))
 
     def answer(web: Any, body: Any) -> Any:

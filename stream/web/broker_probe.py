@@ -32,7 +32,7 @@ class BrokerState:
     error: str = ""
 
 
-class BrokerWatch:
+class BrokerProbe:
     """Asks for the metadata of one topic; `state` is None before the first answer."""
 
     def __init__(self, settings: Settings) -> None:

@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from model.inspection.item_search import Chooser, Item, session_columns
+from model.inspection.item_search import Item, ItemSearch, session_columns
 from model.inspection.leave_one_out import attribute
 from model.stepping.top_k import LIST_LENGTH
-from stream.wave.serving_model import LiveModel, Serving
+from stream.wave.serving_model import ModelSlot, ServingModel
 
 TITLE_CHARACTERS = 300
 
@@ -23,12 +23,12 @@ MOST_FOUND = 50
 FEW_ITEMS = 20_000
 
 
-class Catalogue:
+class PageItems:
     """Searches by title and id; attributes lists to events. Used by one thread."""
 
-    def __init__(self, live: LiveModel) -> None:
+    def __init__(self, live: ModelSlot) -> None:
         self._live = live
-        self._chooser: tuple[str, int, Chooser] | None = None
+        self._chooser: tuple[str, int, ItemSearch] | None = None
 
     def find(self, text: str, limit: int) -> dict[str, Any]:
         """Items that the text may mean, surest first; without text the most popular ones."""
@@ -87,15 +87,15 @@ class Catalogue:
             for item_id, score in zip(item_ids, scores, strict=True)
         ]
 
-    def _chooser_of(self, serving: Serving) -> Chooser:
+    def _chooser_of(self, serving: ServingModel) -> ItemSearch:
         # A version that takes up new items between trainings has more of them later.
         key = (serving.version, len(serving.vocabulary))
         if self._chooser is None or self._chooser[:2] != key:
-            self._chooser = (*key, Chooser(serving.vocabulary))
+            self._chooser = (*key, ItemSearch(serving.vocabulary))
         return self._chooser[2]
 
 
-def _item(item: Item, serving: Serving) -> dict[str, Any]:
+def _item(item: Item, serving: ServingModel) -> dict[str, Any]:
     """An item with all that is known of it."""
     attributes = {
         name: values[item.item_id]

@@ -38,7 +38,7 @@ class Followed:
     users: int = 0
 
 
-class ListWatch:
+class ListWaiter:
     """`follow` before an event is sent, `wait_for` its list, `leave` after; from any thread."""
 
     def __init__(self, settings: Settings) -> None:

@@ -16,10 +16,10 @@ from aiohttp import web as aiohttp_web
 
 from stream.settings import Settings
 from stream.web.api import add_api
-from stream.web.broker_probe import BrokerWatch
-from stream.web.list_waiter import ListWatch
-from stream.web.posted_events import Clicks
-from stream.web.snapshot import LiveSnapshot
+from stream.web.broker_probe import BrokerProbe
+from stream.web.list_waiter import ListWaiter
+from stream.web.posted_events import PostedEvents
+from stream.web.snapshot import Snapshot
 from stream.web.static_files import page_files
 from stream.worker.pipeline import Pipeline
 
@@ -33,7 +33,7 @@ RETRY_MS = 1_000
 class LiveStreams:
     """The pages that are open: each is written the newest second, none waits for another."""
 
-    def __init__(self, snapshot: LiveSnapshot) -> None:
+    def __init__(self, snapshot: Snapshot) -> None:
         self._snapshot = snapshot
         self._told = asyncio.Condition()
         self._is_closing = False
@@ -83,8 +83,8 @@ class LiveStreams:
 def add_page(app: faust.App, settings: Settings, pipeline: Pipeline) -> None:
     """Add the page, its data and its API to a Faust app."""
     files = page_files()
-    clicks = Clicks(settings, ListWatch(settings))
-    snapshot = LiveSnapshot(settings, pipeline, BrokerWatch(settings), lambda: clicks.posted)
+    clicks = PostedEvents(settings, ListWaiter(settings))
+    snapshot = Snapshot(settings, pipeline, BrokerProbe(settings), lambda: clicks.posted)
     streams = LiveStreams(snapshot)
     # Something true to say from the first request on.
     snapshot.look()

@@ -18,7 +18,7 @@ from model.errors import NextclickError
 from stream.events import Event, encode_event, message_time_ms
 from stream.kafka.lists_reader import Received
 from stream.settings import Settings
-from stream.web.list_waiter import ListWatch
+from stream.web.list_waiter import ListWaiter
 
 DELIVERY_TIMEOUT_S = 5.0
 LIST_TIMEOUT_S = 5.0
@@ -37,10 +37,10 @@ class Answered:
     listed_ms: float | None
 
 
-class Clicks:
+class PostedEvents:
     """Posts events and awaits their lists; `posted` counts the acknowledged ones."""
 
-    def __init__(self, settings: Settings, watch: ListWatch) -> None:
+    def __init__(self, settings: Settings, watch: ListWaiter) -> None:
         self._settings = settings
         self._watch = watch
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="clicks")

@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from stream.wave.processor import List, SteppedWave
+from stream.wave.processor import RecommendedList, SteppedWave
 
 LISTS_PER_S = 4.0
 KEPT_LISTS = 12
@@ -23,13 +23,13 @@ MOST_WAVES = 20_000
 class ShownList:
     """One published list, when it was durable (`wall_ms`), and how long after its event was read."""
 
-    shown: List
+    shown: RecommendedList
     item_id: str
     wall_ms: int
     delay_ms: float
 
 
-class NewestLists:
+class RecentLists:
     """Samples of the lists, and the delays of the waves; one thread adds, another takes."""
 
     def __init__(self, now_ns: Callable[[], int] = time.monotonic_ns) -> None:

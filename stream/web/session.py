@@ -12,10 +12,10 @@ import faust
 import numpy as np
 
 from model.inspection.similar_items import similar_items
-from model.networks.network import SampledNetwork
+from model.networks.network import GradientNetwork
 from stream.kafka.partitioner import partition_of
 from stream.sessions.session_state import SessionState
-from stream.wave.serving_model import Serving
+from stream.wave.serving_model import ServingModel
 from stream.wave.step import row_of
 from stream.worker.pipeline import Pipeline
 
@@ -23,7 +23,7 @@ NEAREST_ITEMS = 10
 
 
 def view_of(
-    session_id: str, partition: int, state: SessionState, watermark_ms: int, serving: Serving
+    session_id: str, partition: int, state: SessionState, watermark_ms: int, serving: ServingModel
 ) -> dict[str, Any]:
     """A session as the API shows it.
 
@@ -65,8 +65,8 @@ def _item(item_id: str, titles: dict[str, str]) -> dict[str, Any]:
     return {"item_id": item_id, "title": titles.get(item_id)}
 
 
-def _nearest(state: SessionState, serving: Serving) -> list[dict[str, Any]] | None:
-    if not isinstance(serving.stepper.network, SampledNetwork):
+def _nearest(state: SessionState, serving: ServingModel) -> list[dict[str, Any]] | None:
+    if not isinstance(serving.stepper.network, GradientNetwork):
         return None
     found = similar_items(serving.stepper, row_of(state, serving), NEAREST_ITEMS)
     if found is None:

@@ -14,7 +14,7 @@ import orjson
 from stream.quality.sums import measured
 from stream.settings import Settings
 from stream.wave.processor import OUTCOMES
-from stream.web.broker_probe import BrokerWatch
+from stream.web.broker_probe import BrokerProbe
 from stream.web.chart_points import (
     LiveHistory,
     delay_quantiles,
@@ -30,11 +30,11 @@ SHOWN_ITEMS = 5
 WATCHED_S = 5.0
 
 
-class LiveSnapshot:
+class Snapshot:
     """What is true now, as JSON; `look` is called by one thread, once a second."""
 
     def __init__(
-        self, settings: Settings, pipeline: Pipeline, broker: BrokerWatch, posted: Callable[[], int]
+        self, settings: Settings, pipeline: Pipeline, broker: BrokerProbe, posted: Callable[[], int]
     ) -> None:
         self._settings = settings
         self._pipeline = pipeline

@@ -16,9 +16,9 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 from model.errors import NextclickError
 from stream.kafka.connection import ANSWER_TIMEOUT_S
 from stream.kafka.consumers import log_offsets
-from stream.kafka.retries import patiently
+from stream.kafka.retries import retry_while_away
 from stream.logs import happening
-from stream.sessions.offsets import Frontier
+from stream.sessions.offsets import PendingOffsets
 from stream.sessions.partition import OpenPartition
 from stream.sessions.watermark import Watermark
 from stream.settings import Settings
@@ -27,10 +27,10 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
-class Reading:
+class PartitionProgress:
     """One partition on its way: `position` is the next offset to be read, `end` the log's end as known."""
 
-    frontier: Frontier
+    frontier: PendingOffsets
     position: int
     watermark: Watermark
     end: int
@@ -72,7 +72,7 @@ class Assignment:
     def __init__(self, topic: str, consumer: Consumer) -> None:
         self._topic = topic
         self._consumer = consumer
-        self.readings: dict[int, Reading] = {}
+        self.readings: dict[int, PartitionProgress] = {}
 
     def committed(self, partitions: list[TopicPartition]) -> dict[int, TopicPartition]:
         """The group's committed offsets with their metadata."""
@@ -84,7 +84,7 @@ class Assignment:
                     raise KafkaException(tp.error)
             return answers
 
-        return {tp.partition: tp for tp in patiently(ask, "asking for the committed offsets")}
+        return {tp.partition: tp for tp in retry_while_away(ask, "asking for the committed offsets")}
 
     def add(self, partition: OpenPartition) -> TopicPartition:
         """Take a recovered partition in; → where to read on. Raises NextclickError on a shorter log."""
@@ -105,7 +105,7 @@ class Assignment:
                 extra=happening("events_lost", partition=number, first=partition.position, end=low),
             )
         start = max(low, partition.position)
-        self.readings[number] = Reading(
+        self.readings[number] = PartitionProgress(
             partition.frontier, start, partition.watermark, high, time.monotonic()
         )
         return TopicPartition(self._topic, number, start)

@@ -12,7 +12,7 @@ from collections.abc import Container, Iterable
 
 from confluent_kafka import TopicPartition
 
-from stream.sessions.offsets import Fence, encode_metadata
+from stream.sessions.offsets import AppliedOffsets, encode_metadata
 
 
 class Commits:
@@ -21,11 +21,11 @@ class Commits:
     def __init__(self, topic: str) -> None:
         self._topic = topic
         self._lock = threading.Lock()
-        self._waiting: dict[int, Fence] = {}
-        self._asked: dict[int, Fence] = {}
+        self._waiting: dict[int, AppliedOffsets] = {}
+        self._asked: dict[int, AppliedOffsets] = {}
         self._unanswered = False
 
-    def add(self, fences: dict[int, Fence]) -> None:
+    def add(self, fences: dict[int, AppliedOffsets]) -> None:
         """Have written fences committed; from any thread."""
         with self._lock:
             self._waiting.update(fences)
@@ -59,7 +59,7 @@ class Commits:
                 if tp.partition in self._asked:
                     self._waiting.setdefault(tp.partition, self._asked[tp.partition])
 
-    def offsets(self, fences: dict[int, Fence]) -> list[TopicPartition]:
+    def offsets(self, fences: dict[int, AppliedOffsets]) -> list[TopicPartition]:
         """Fences as offsets, with watermark and `recover_from` as metadata."""
         return [
             TopicPartition(self._topic, number, fence.position, encode_metadata(fence))

@@ -22,7 +22,7 @@ ROOMY = 0.5
 CALM_REVIEWS = 25
 
 
-class WaveFilling:
+class LaneController:
     """Counts what is read and cut, and decides anew every REVIEW_S.
 
     `wait_s` is how long an idle lane waits now for its wave to fill, `lanes` how many should be open.

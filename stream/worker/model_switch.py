@@ -20,24 +20,24 @@ from model.registry.registry import REFUSALS, RefusedVersion, Registry
 from stream.kafka.announcements import SHADOW_KEY, announce, decode_announcement, decode_shadow
 from stream.logs import happening
 from stream.settings import Settings
-from stream.wave.serving_model import LiveModel, Serving
-from stream.wave.shadow import CHALLENGER, FORMER, Shadow, ShadowMetrics, Trial
+from stream.wave.serving_model import ModelSlot, ServingModel
+from stream.wave.shadow import CHALLENGER, FORMER, Shadow, ShadowMetrics, ShadowTrial
 
 ANNOUNCEMENT, UNSERVABLE = "announcement", "unservable"
 logger = logging.getLogger(__name__)
 
 
-class Succession:
+class ModelSwitch:
     """The announcements of one worker, heard one at a time, and the guard over a promotion."""
 
     def __init__(
-        self, settings: Settings, live: LiveModel, shadow: Shadow, metrics: CollectorRegistry
+        self, settings: Settings, live: ModelSlot, shadow: Shadow, metrics: CollectorRegistry
     ) -> None:
         self._settings = settings
         self._live = live
         self._shadow = shadow
         self._registry = Registry(Path(settings.registry_dir))
-        self._told: Trial | None = None
+        self._told: ShadowTrial | None = None
         self._refused = Counter(
             "nextclick_refused_versions", "announcements not followed", ["reason"], registry=metrics
         )
@@ -80,7 +80,7 @@ class Succession:
             )
             self._shadow.trial = None
 
-    def _go_back(self, trial: Trial, found: dict[str, object]) -> None:
+    def _go_back(self, trial: ShadowTrial, found: dict[str, object]) -> None:
         former = trial.serving.version
         try:
             if self._registry.go_back(former, instead_of=trial.champion):
@@ -132,12 +132,12 @@ class Succession:
         self._live.offer(trial.serving if trial is not None and known else self._live.prepare(version))
         self._shadow.trial = self._guard(before, version)
 
-    def _guard(self, former: Serving, version: str) -> Trial | None:
+    def _guard(self, former: ServingModel, version: str) -> ShadowTrial | None:
         """A trial of the former champion, where it can be gone back to."""
         share = self._settings.rollback_share
         promoted = self._registry.champion() == version
         if share and promoted and former.version in self._registry.champions.before():
-            return Trial(former, version, share, FORMER)
+            return ShadowTrial(former, version, share, FORMER)
         return None
 
     def _hear_shadow(self, value: bytes | None) -> None:
@@ -154,7 +154,7 @@ class Succession:
             )
             return
         challenger = self._live.prepare(announced.version)
-        self._shadow.trial = Trial(challenger, champion, announced.share, CHALLENGER)
+        self._shadow.trial = ShadowTrial(challenger, champion, announced.share, CHALLENGER)
         logger.info(
             "%s steps in the shadow of %s, share %s",
             announced.version,

@@ -15,18 +15,18 @@ from operator import sub
 
 from confluent_kafka import TopicPartition
 
-from stream.sessions.offsets import Fence
+from stream.sessions.offsets import AppliedOffsets
 from stream.sessions.partition import OpenPartition
 from stream.sessions.recovery import Recovery
 from stream.sessions.session_state import SessionState
 from stream.sessions.store import make_block_cache
 from stream.settings import Settings
-from stream.wave.freshness import FollowMetrics, recall_events
+from stream.wave.freshness import FreshnessMetrics, reload_recent_events
 from stream.wave.processor import Processor, SteppedWave
-from stream.wave.serving_model import LiveModel
+from stream.wave.serving_model import ModelSlot
 from stream.wave.shadow import Shadow
 from stream.wave.waves import Wave
-from stream.web.recent_lists import NewestLists
+from stream.web.recent_lists import RecentLists
 from stream.worker.counters import Telemetry
 from stream.worker.gauges import WorkerMetrics
 from stream.worker.sink import Sink
@@ -53,7 +53,7 @@ class Pipeline:
     def __init__(
         self,
         settings: Settings,
-        live: LiveModel,
+        live: ModelSlot,
         telemetry: Telemetry,
         *,
         emit: Callable[[list[Wave]], None],
@@ -69,11 +69,11 @@ class Pipeline:
         self.block_cache = make_block_cache(settings.block_cache_bytes)
         # Held while a partition leaves the table, so that nobody asks a store that is being closed.
         self._leaving = threading.Lock()
-        self.newest = NewestLists()
+        self.newest = RecentLists()
         self.shadow = Shadow(settings.shadow_sessions)
         self._processor = Processor(live, settings.recent_items, shadow=self.shadow)
         self._followed_until: dict[int, int] = {}
-        telemetry.registry.register(FollowMetrics(live))
+        telemetry.registry.register(FreshnessMetrics(live))
         telemetry.registry.register(WorkerMetrics(self))
         self._started = False
         self._emitted = [0] * settings.step_threads
@@ -218,12 +218,12 @@ class Pipeline:
         self._processor.partitions[number] = partition
         self._share_events()
         followed = self._followed_until.get(number, 0)
-        recall_events(self._settings, self.live, serving.rule, number, followed, partition.position)
+        reload_recent_events(self._settings, self.live, serving.rule, number, followed, partition.position)
         self.openings[number] = Opening(time.monotonic() - started_s, records)
         self.telemetry.open_partition(number)
         return partition
 
-    def _close_partition(self, number: int) -> Fence:
+    def _close_partition(self, number: int) -> AppliedOffsets:
         with self._leaving, self._processor.changed:
             partition = self._processor.partitions.pop(number)
         partition.store.close()

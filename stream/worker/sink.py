@@ -20,7 +20,7 @@ from model.errors import NextclickError
 from stream.events import encode_recommendation
 from stream.failpoints import reach
 from stream.kafka.connection import remedy_for
-from stream.sessions.offsets import Fence
+from stream.sessions.offsets import AppliedOffsets
 from stream.settings import Settings
 from stream.wave.load_shedding import LEVELS
 from stream.wave.processor import SteppedWave
@@ -69,7 +69,7 @@ class Sink:
         self,
         settings: Settings,
         *,
-        commit: Callable[[dict[int, Fence]], None],
+        commit: Callable[[dict[int, AppliedOffsets]], None],
         on_written: Callable[[SteppedWave], None],
         on_failure: Callable[[BaseException], None],
     ) -> None:

@@ -20,14 +20,14 @@ from stream.events import RejectedEvent, decode_event
 from stream.failpoints import reach
 from stream.kafka.consumers import log_assigned, log_refused_commit, pass_or_raise
 from stream.logs import happening
-from stream.sessions.offsets import Fence
+from stream.sessions.offsets import AppliedOffsets
 from stream.sessions.partition import OpenPartition
 from stream.settings import Settings
-from stream.wave.load_shedding import Ladder
+from stream.wave.load_shedding import LoadShedding
 from stream.wave.waves import Arrival, Wave
 from stream.worker.assignment import Assignment, make_consumer
 from stream.worker.commits import Commits
-from stream.worker.lanes import Lanes, WaveFilling
+from stream.worker.lanes import LaneController, Lanes
 
 # Records read ahead for each lane, in waves: what one busy session holds up, the others need not wait for.
 LOOKAHEAD_WAVES = 8
@@ -56,7 +56,7 @@ class Source:
         wait_for_lane: Callable[[list[int], float], None],
         wait_idle: Callable[[], None],
         open_partition: Callable[[int, TopicPartition | None], OpenPartition],
-        close_partition: Callable[[int], Fence],
+        close_partition: Callable[[int], AppliedOffsets],
         on_read: Callable[[dict[int, int]], None],
         on_failure: Callable[[BaseException], None],
         wall_s: Callable[[], float] = time.time,
@@ -74,8 +74,8 @@ class Source:
         self._newest_wall_ms = 0
         self._lanes = Lanes(settings.step_threads, settings.wave_size)
         self._wave_wait_s = settings.wave_wait_ms / 1000
-        self._filling = WaveFilling(settings.step_threads, settings.wave_size, self._wave_wait_s)
-        self._ladder = Ladder(settings.newest_only_lag, settings.popular_lag)
+        self._filling = LaneController(settings.step_threads, settings.wave_size, self._wave_wait_s)
+        self._ladder = LoadShedding(settings.newest_only_lag, settings.popular_lag)
         self._commits = Commits(settings.events_topic)
         self._next_commit_s = 0.0
         self._stopping = threading.Event()
@@ -119,7 +119,7 @@ class Source:
         self._stopping.set()
         self._thread.join()
 
-    def commit(self, fences: dict[int, Fence]) -> None:
+    def commit(self, fences: dict[int, AppliedOffsets]) -> None:
         """Have written fences committed; from any thread."""
         self._commits.add(fences)
 

@@ -12,7 +12,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from safetensors.torch import load_file, save_file
 
 from model.durable import write_durably
-from model.networks.model_version import Model
+from model.networks.model_version import ModelVersion
 from model.registry.registry import MANIFEST, WEIGHTS, Registry
 from replay.end_to_end.worker_process import WorkerProcess
 from stream.kafka.announcements import announce
@@ -74,7 +74,7 @@ def test_a_version_is_taken_up_mid_stream_without_a_gap_and_once_for_each_partit
     assert_equal_to_offline(settings, new, log.frame, without=by_old)
 
 
-def with_new_manifest(registry: Registry, model: Model, change: Callable[[Path], None]) -> str:
+def with_new_manifest(registry: Registry, model: ModelVersion, change: Callable[[Path], None]) -> str:
     """Change a version's files, and let its manifest say that they are as they should be."""
     folder = registry.root / model.version
     change(folder)

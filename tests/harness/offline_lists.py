@@ -10,7 +10,7 @@ import pandas as pd
 
 from model.data.features import raw_column
 from model.data.sessions import SessionRule
-from model.networks.model_version import Model
+from model.networks.model_version import ModelVersion
 from model.stepping.stepper import Stepper
 
 
@@ -26,7 +26,7 @@ class EventLists:
     fallback: list[str]
 
 
-def event_lists(model: Model, frame: pd.DataFrame, *, stepper: Stepper | None = None) -> EventLists:
+def event_lists(model: ModelVersion, frame: pd.DataFrame, *, stepper: Stepper | None = None) -> EventLists:
     """What every session is shown after every event: the reference for the streaming worker.
 
     A slow, plain reading of the rules: a log without session_end rows, in event-time order.

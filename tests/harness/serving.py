@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 from confluent_kafka import Consumer, Message, TopicPartition
 
-from model.networks.model_version import Model
+from model.networks.model_version import ModelVersion
 from model.stepping.stepper import Stepper
 from replay.end_to_end.worker_process import WorkerProcess
 from replay.sending.producer import LagLimit
@@ -124,7 +124,7 @@ def events_by_id(settings: Settings) -> dict[str, Event]:
 
 
 def assert_equal_to_offline(
-    settings: Settings, model: Model, frame: pd.DataFrame, without: Collection[str] = ()
+    settings: Settings, model: ModelVersion, frame: pd.DataFrame, without: Collection[str] = ()
 ) -> None:
     """Every event has a list, equal to the offline one: ids and scores; but those `without`."""
     stepper = Stepper(

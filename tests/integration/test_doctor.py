@@ -13,10 +13,10 @@ from replay.commands.doctor import examine
 from replay.end_to_end.worker_process import WorkerProcess
 from replay.sending.replay import replay_frames
 from stream.doctor.broker_checks import BrokerChecks
-from stream.doctor.check_result import Finding
+from stream.doctor.check_result import CheckResult
 from stream.doctor.machine_checks import local_checks
 from stream.sessions.store import CORRUPT_MARK
-from stream.sessions.store_snapshot import look_into, store_path
+from stream.sessions.store_snapshot import open_snapshot, store_path
 from stream.settings import Settings
 from tests.conftest import settings_of_its_own, train_small
 from tests.harness.commands import run
@@ -39,7 +39,7 @@ def serving(kafka: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tu
         yield settings, process
 
 
-def by_check(findings: Iterator[Finding]) -> dict[str, Finding]:
+def by_check(findings: Iterator[CheckResult]) -> dict[str, CheckResult]:
     return {finding.check: finding for finding in findings}
 
 
@@ -85,7 +85,7 @@ def test_a_look_into_an_open_store_sees_what_the_worker_has_written(
     assert status is not None
     sessions = 0
     for number in range(settings.partitions):
-        with look_into(store_path(settings.state_dir, settings.events_topic, number)) as look:
+        with open_snapshot(store_path(settings.state_dir, settings.events_topic, number)) as look:
             assert look.fence is not None
             sessions += look.fence.sessions
             assert look.state("never-seen") is None

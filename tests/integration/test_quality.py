@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from model.errors import NextclickError
-from model.networks.model_version import Model
+from model.networks.model_version import ModelVersion
 from model.registry.registry import Registry
 from replay.commands.quality import collect
 from replay.end_to_end.worker_process import WorkerProcess
@@ -78,7 +78,7 @@ class LastHour:
         self.clicks.setdefault(number, Counter())[item_id] += 1
 
 
-def predictions(settings: Any, models: dict[str, Model]) -> Iterator[Prediction]:
+def predictions(settings: Any, models: dict[str, ModelVersion]) -> Iterator[Prediction]:
     """Every prediction in the topics, in plain words."""
     shown = {r.recommendation.event_id: r for r in all_lists(settings)}
     events = events_by_id(settings)

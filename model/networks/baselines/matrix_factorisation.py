@@ -19,13 +19,13 @@ from model.config import ModelConfig
 from model.data.sessions import Sessions
 from model.data.vocabulary import Vocabulary
 from model.networks.baselines.recent_items import NAME, recent_field, with_newest
-from model.networks.network import Columns, Counted, State, StateField
+from model.networks.network import Columns, CountingNetwork, State, StateField
 from model.optimizers import Optimizer, Rows, build_optimizer
 
 PAIRS_PER_BATCH = 512
 
 
-class BPRMF(Counted):
+class BPRMF(CountingNetwork):
     """Learns a vector for each session; a new session is the mean of its items' vectors.
 
     Hidasi et al., ICLR 2016, section 4: the factors of a session that is still going on

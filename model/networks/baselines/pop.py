@@ -14,7 +14,7 @@ from torch import Tensor
 from model.config import ModelConfig
 from model.data.sessions import Sessions
 from model.data.vocabulary import Vocabulary
-from model.networks.network import Columns, Counted, State, StateField
+from model.networks.network import Columns, CountingNetwork, State, StateField
 
 
 def ranked(counts: npt.NDArray[np.int64]) -> Tensor:
@@ -29,7 +29,7 @@ def below_one(scores_V: Tensor) -> Tensor:
     return from_zero_V / (from_zero_V.max() + 1)
 
 
-class Pop(Counted):
+class Pop(CountingNetwork):
     """Scores every item by its count in the training data, which the vocabulary knows."""
 
     scores_V: Tensor

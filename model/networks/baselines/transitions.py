@@ -13,10 +13,10 @@ from torch import Tensor
 from model.config import ModelConfig
 from model.data.sessions import Sessions
 from model.data.vocabulary import Vocabulary
-from model.networks.network import Columns, Counted, State, StateField
+from model.networks.network import Columns, CountingNetwork, State, StateField
 
 
-class Transitions(Counted):
+class Transitions(CountingNetwork):
     """Keeps the `config.neighbours` most counted next items of every item."""
 
     ids_VN: Tensor

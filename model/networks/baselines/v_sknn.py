@@ -21,12 +21,12 @@ from model.config import ModelConfig
 from model.data.sessions import Sessions
 from model.data.vocabulary import Vocabulary
 from model.networks.baselines.recent_items import SESSION_ITEMS, recent_field, with_newest
-from model.networks.network import Columns, Counted, State, StateField
+from model.networks.network import Columns, CountingNetwork, State, StateField
 
 Indices = npt.NDArray[np.int64]
 
 
-class VSkNN(Counted):
+class VSkNN(CountingNetwork):
     """Compares with the newest `config.sampled_sessions`, adds up over the `config.neighbours` nearest."""
 
     session_begins_S: Tensor

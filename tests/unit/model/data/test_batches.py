@@ -10,7 +10,7 @@ from model.data.sessions import SessionRule, Sessions
 from model.data.vocabulary import Vocabulary
 from model.networks.by_name import build, columns_of
 from model.networks.input_columns import InputColumns
-from model.networks.network import SampledNetwork
+from model.networks.network import GradientNetwork
 from tests.harness.markov_shoppers import markov_shoppers
 from tests.harness.serving import with_features
 
@@ -32,7 +32,7 @@ def test_a_session_in_blocks_is_its_steps_one_by_one(
     sessions = Sessions.from_frame(LOG, vocabulary, SessionRule(1800))
     torch.manual_seed(0)
     network = build(settings, vocabulary).eval()
-    assert isinstance(network, SampledNetwork)
+    assert isinstance(network, GradientNetwork)
     columns = InputColumns(network, sessions)
     expected = torch.full((len(sessions.items), 6), torch.nan)
     for begin, end in zip(sessions.offsets[:-1], sessions.offsets[1:], strict=True):

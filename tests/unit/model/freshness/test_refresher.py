@@ -11,22 +11,22 @@ import torch
 from model.config import ModelConfig, Scoring
 from model.data.vocabulary import Vocabulary
 from model.errors import NextclickError
-from model.freshness.moving_tables import Between, FollowedTables
+from model.freshness.moving_tables import FreshnessConfig, MovingTables
 from model.freshness.recent_events import RecentEvents
-from model.freshness.refresher import LiveFollower
+from model.freshness.refresher import TableRefresher
 from model.networks.by_name import build
-from model.networks.model_version import Model
-from model.networks.network import SampledNetwork
+from model.networks.model_version import ModelVersion
+from model.networks.network import GradientNetwork
 from model.stepping import shortlist
 from model.stepping.stepper import Stepper
 
 ITEMS = 2_000
 TRAINED_MS = 100_000_000
 MINUTE_MS = 60_000
-BOTH = Between(True, True)
+BOTH = FreshnessConfig(True, True)
 
 
-def model_of(embedding: str = "tied", prior: bool = True, seed: int = 1) -> Model:
+def model_of(embedding: str = "tied", prior: bool = True, seed: int = 1) -> ModelVersion:
     torch.manual_seed(seed)
     vocabulary = Vocabulary([f"i{n}" for n in range(ITEMS)], np.arange(ITEMS, 0, -1))
     config = ModelConfig.model_validate(
@@ -37,14 +37,14 @@ def model_of(embedding: str = "tied", prior: bool = True, seed: int = 1) -> Mode
         }
     )
     network = build(config, vocabulary)
-    assert isinstance(network, SampledNetwork)
+    assert isinstance(network, GradientNetwork)
     torch.nn.init.normal_(network.get_parameter("item_VH"))
     torch.nn.init.normal_(network.get_parameter("bias_V"))
     if network.prior is not None:
         network.prior.counts_KV.uniform_(0, 50)
         network.prior.now_ms.fill_(TRAINED_MS)
     manifest = {"data": {"last_event_time_ms": TRAINED_MS - 1}}
-    return Model("v1", config, vocabulary, network.eval(), manifest=manifest)
+    return ModelVersion("v1", config, vocabulary, network.eval(), manifest=manifest)
 
 
 class Served:
@@ -52,16 +52,16 @@ class Served:
 
     def __init__(
         self,
-        between: Between = BOTH,
+        between: FreshnessConfig = BOTH,
         room: int = 5,
         scoring: Scoring = "exact",
-        model: Model | None = None,
+        model: ModelVersion | None = None,
         recent: RecentEvents | None = None,
     ) -> None:
         self.model = model or model_of()
         self.recent = recent or RecentEvents(10_000)
         self.stepper = Stepper(self.model, device="cpu", wave_size=8, scoring=scoring)
-        self.follower = LiveFollower(self.model, self.stepper, between, self.recent, room=room)
+        self.follower = TableRefresher(self.model, self.stepper, between, self.recent, room=room)
 
     def lists(self, items: list[str], exclude: list[str] | None = None) -> list[list[str | None]]:
         vocabulary = self.follower.vocabulary
@@ -101,7 +101,7 @@ def test_an_item_born_since_is_listed_and_stepped_on_from_the_refresh_on(
     assert served.follower.refresh(TRAINED_MS + MINUTE_MS)
     row = served.follower.vocabulary.index["new"]
     network = served.stepper.network
-    assert isinstance(network, SampledNetwork)
+    assert isinstance(network, GradientNetwork)
     for name in (network.input_table, network.output_table):
         table = network.get_parameter(name)
         torch.testing.assert_close(table[row], table[7], rtol=1e-2, atol=1e-2)
@@ -116,7 +116,7 @@ def test_the_lists_are_those_of_the_scores_of_the_moved_tables(
     # The table grows more than once.
     monkeypatch.setattr(shortlist, "SPARE_ROWS", 50)
     model = model_of()
-    assert isinstance(model.network, SampledNetwork)
+    assert isinstance(model.network, GradientNetwork)
     assert model.network.prior is not None
     model.network.prior.counts_KV.zero_()
     served = Served(scoring=scoring, room=400, model=model)
@@ -129,7 +129,7 @@ def test_the_lists_are_those_of_the_scores_of_the_moved_tables(
         served.recent.add(rows)
         assert served.follower.refresh(TRAINED_MS + (minute + 1) * MINUTE_MS)
     network, stepper = served.stepper.network, served.stepper
-    assert isinstance(network, SampledNetwork)
+    assert isinstance(network, GradientNetwork)
     assert len(network.get_parameter("item_VH")) > ITEMS + 200
     items = np.arange(0, ITEMS, 9)
     ids, scores, _ = stepper.step({"item": items}, stepper.initial_rows(len(items)))
@@ -153,10 +153,10 @@ def test_one_session_does_not_list_an_item(scoring: Scoring) -> None:
 
 
 def test_known_items_move_with_their_popularity_and_only_if_that_is_followed() -> None:
-    for between, moves in ((BOTH, True), (Between(new_items=True), False)):
+    for between, moves in ((BOTH, True), (FreshnessConfig(new_items=True), False)):
         served = Served(between)
         network = served.stepper.network
-        assert isinstance(network, SampledNetwork)
+        assert isinstance(network, GradientNetwork)
         assert network.prior is not None
         rising = f"i{int(network.prior.counts_KV[0].argmin())}"
         assert rising not in served.lists(["i3"])[0]
@@ -168,7 +168,7 @@ def test_known_items_move_with_their_popularity_and_only_if_that_is_followed() -
 def test_the_bias_moves_by_the_logarithm_of_the_counts_since_the_prior() -> None:
     served = Served()
     network = served.stepper.network
-    assert isinstance(network, SampledNetwork)
+    assert isinstance(network, GradientNetwork)
     assert network.prior is not None
     trained = float((network.get_parameter("bias_V") + network.prior.bias()).detach()[4])
     then = float(network.prior.counts_KV[0, 4]) * 900 / 600
@@ -185,7 +185,7 @@ def test_the_bias_moves_by_the_logarithm_of_the_counts_since_the_prior() -> None
 def test_the_counts_at_the_training_are_those_seen_before_it_or_the_priors(prior: bool, seen_s: int) -> None:
     served = Served(model=model_of(prior=prior))
     network = served.stepper.network
-    assert isinstance(network, SampledNetwork)
+    assert isinstance(network, GradientNetwork)
     trained_V = network.get_parameter("bias_V").detach()
     if network.prior is not None:
         trained_V = trained_V + network.prior.bias().detach()
@@ -227,7 +227,7 @@ def test_no_more_items_are_listed_than_there_is_room_for_and_junk_takes_none() -
     assert served.follower.vocabulary.named == 5
     assert [f"new{minute}" in index for minute in range(2, 12)] == [True] * 5 + [False] * 5
     network = served.stepper.network
-    assert isinstance(network, SampledNetwork)
+    assert isinstance(network, GradientNetwork)
     assert len(network.get_parameter("item_VH")) == ITEMS + 5
     for minute in range(2, 7):
         assert served.follower.vocabulary.item_ids[index[f"new{minute}"]] == f"new{minute}"
@@ -240,7 +240,7 @@ def test_a_new_version_begins_with_what_was_seen_since_its_training() -> None:
     served.follower.refresh(TRAINED_MS + 300_000)
     assert {"early", "late"} <= served.follower.vocabulary.index.keys()
     newer = model_of(seed=2)
-    assert isinstance(newer.network, SampledNetwork)
+    assert isinstance(newer.network, GradientNetwork)
     assert newer.network.prior is not None
     newer.network.prior.now_ms.fill_(TRAINED_MS + 100_000)
     after = Served(model=newer, recent=served.recent)
@@ -324,11 +324,11 @@ def test_what_cannot_be_followed_is_refused() -> None:
     recent = RecentEvents(1_000)
     stepper = Stepper(model, device="cpu", deterministic=True)
     with pytest.raises(NextclickError, match="deterministic"):
-        LiveFollower(model, stepper, BOTH, recent)
+        TableRefresher(model, stepper, BOTH, recent)
     config = ModelConfig(network="transitions")
-    counted = Model("v2", config, model.vocabulary, build(config, model.vocabulary))
+    counted = ModelVersion("v2", config, model.vocabulary, build(config, model.vocabulary))
     with pytest.raises(NextclickError, match="v2 is a Transitions on cpu"):
-        LiveFollower(counted, Stepper(counted, device="cpu"), BOTH, recent)
+        TableRefresher(counted, Stepper(counted, device="cpu"), BOTH, recent)
 
 
 @pytest.mark.parametrize("trait", ["has_own_loss", "scores_by_direction"])
@@ -338,13 +338,13 @@ def test_a_network_whose_scores_are_no_logarithms_is_refused(
     model = model_of()
     monkeypatch.setattr(type(model.network), trait, True)
     with pytest.raises(NextclickError, match="no logarithms"):
-        LiveFollower(model, Stepper(model, device="cpu"), BOTH, RecentEvents(1_000))
+        TableRefresher(model, Stepper(model, device="cpu"), BOTH, RecentEvents(1_000))
 
 
 def test_rows_that_were_forgotten_hold_nothing() -> None:
     network = model_of().network
-    assert isinstance(network, SampledNetwork)
-    tables = FollowedTables(network, ITEMS, ITEMS + 2, TRAINED_MS, BOTH)
+    assert isinstance(network, GradientNetwork)
+    tables = MovingTables(network, ITEMS, ITEMS + 2, TRAINED_MS, BOTH)
     new = np.array([ITEMS, ITEMS])
     tables.count(new, np.full(2, TRAINED_MS))
     tables.notice(new)

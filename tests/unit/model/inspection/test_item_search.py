@@ -6,8 +6,8 @@ from model.config import ModelConfig
 from model.data.sessions import SessionRule, Sessions
 from model.data.vocabulary import Vocabulary
 from model.errors import NextclickError
-from model.inspection.item_search import Chooser, Item, recommend
-from model.networks.model_version import Model
+from model.inspection.item_search import Item, ItemSearch, recommend
+from model.networks.model_version import ModelVersion
 from model.registry.registry import Registry
 from model.stepping.stepper import Stepper
 from model.training.train import train
@@ -47,7 +47,7 @@ VOCABULARY = Vocabulary(IDS, np.arange(len(IDS), 0, -1), TITLES)
     ],
 )
 def test_an_item_is_known_by_its_id_its_title_or_a_part_of_it(text: str, item: str) -> None:
-    assert Chooser(VOCABULARY).choose(text).item_id == item
+    assert ItemSearch(VOCABULARY).choose(text).item_id == item
 
 
 @pytest.mark.parametrize(
@@ -57,7 +57,7 @@ def test_an_item_is_known_by_its_id_its_title_or_a_part_of_it(text: str, item: s
 def test_a_text_that_means_several_items_names_them_and_how_to_choose(
     text: str, candidates: list[str]
 ) -> None:
-    chooser = Chooser(VOCABULARY)
+    chooser = ItemSearch(VOCABULARY)
     with pytest.raises(NextclickError, match="may be any of 2 items") as caught:
         chooser.choose(text)
     shown = [line.split()[0] for line in caught.value.meaning.splitlines()[1:]]
@@ -67,21 +67,21 @@ def test_a_text_that_means_several_items_names_them_and_how_to_choose(
 
 
 def test_candidates_come_by_how_sure_they_are_then_by_popularity() -> None:
-    found = Chooser(VOCABULARY).find("jam")
+    found = ItemSearch(VOCABULARY).find("jam")
     assert [item.item_id for item in found] == ["jam", "22961", "22960"]
-    assert [item.item_id for item in Chooser(VOCABULARY).find("jam", limit=2)] == ["jam", "22961"]
+    assert [item.item_id for item in ItemSearch(VOCABULARY).find("jam", limit=2)] == ["jam", "22961"]
     less_popular = Vocabulary(IDS, np.arange(1, len(IDS) + 1), TITLES)
-    assert Chooser(less_popular).choose("making", first=True).item_id == "22960"
+    assert ItemSearch(less_popular).choose("making", first=True).item_id == "22960"
 
 
 @pytest.mark.parametrize("text", ["", " ", "zebra", "?!", "white zebra"])
 def test_a_text_that_means_nothing_is_an_error(text: str) -> None:
-    assert Chooser(VOCABULARY).find(text) == []
+    assert ItemSearch(VOCABULARY).find(text) == []
     with pytest.raises(NextclickError, match="there is no item"):
-        Chooser(VOCABULARY).choose(text)
+        ItemSearch(VOCABULARY).choose(text)
     untitled = Vocabulary(["a", "b"], np.array([1, 1]))
     with pytest.raises(NextclickError, match="knows no titles"):
-        Chooser(untitled).choose("zebra")
+        ItemSearch(untitled).choose("zebra")
 
 
 @pytest.mark.parametrize(
@@ -97,7 +97,7 @@ def test_the_list_is_the_one_that_the_session_is_shown(
     events = shoppers.frame[shoppers.frame["session_id"] == session].head(6)
     stepper = Stepper(model, device="cpu", scoring="exact")
     shown = event_lists(model, events, stepper=stepper)
-    chosen = [Chooser(model.vocabulary).choose(item) for item in events["item_id"]]
+    chosen = [ItemSearch(model.vocabulary).choose(item) for item in events["item_id"]]
     for length in (1, 6):
         listed = recommend(stepper, model, chosen[:length])
         assert [one.item.item_id for one in listed] == [i for i in shown.items[length - 1] if i is not None]
@@ -112,7 +112,7 @@ def test_an_option_of_the_caller_s_leaves_the_chosen_items_out(
 ) -> None:
     model = train_small(shoppers, Registry(tmp_path_factory.mktemp("registry")), network="s-pop")
     stepper = Stepper(model, device="cpu")
-    chosen = [Chooser(model.vocabulary).item(3), Chooser(model.vocabulary).item(5)]
+    chosen = [ItemSearch(model.vocabulary).item(3), ItemSearch(model.vocabulary).item(5)]
     assert {one.item.index for one in recommend(stepper, model, chosen)} >= {3, 5}
     assert {one.item.index for one in recommend(stepper, model, chosen, exclude_items=True)} & {3, 5} == set()
     with pytest.raises(ValueError, match="no item"):
@@ -134,10 +134,10 @@ def test_what_the_network_reads_beside_the_item_is_what_was_last_known_of_it() -
     assert vocabulary.attributes["price"]["i3"] == 4.0
     sessions = Sessions.from_frame(log, vocabulary, SessionRule(None))
     network = train(sessions, vocabulary, config).network
-    model = Model("v", config, Vocabulary.from_json(vocabulary.to_json()), network.eval())
+    model = ModelVersion("v", config, Vocabulary.from_json(vocabulary.to_json()), network.eval())
     stepper = Stepper(model, device="cpu", k=12)
-    item = Chooser(model.vocabulary).choose("title of i3")
-    (first, second) = item, Chooser(model.vocabulary).item(0)
+    item = ItemSearch(model.vocabulary).choose("title of i3")
+    (first, second) = item, ItemSearch(model.vocabulary).item(0)
     listed = recommend(stepper, model, [first, second])
     rows = stepper.initial_rows(1)
     for one in (first, second):

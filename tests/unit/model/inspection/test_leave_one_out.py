@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
-from model.inspection.item_search import Chooser, recommend, session_columns
+from model.inspection.item_search import ItemSearch, recommend, session_columns
 from model.inspection.leave_one_out import Attribution, attribute
-from model.networks.model_version import Model
+from model.networks.model_version import ModelVersion
 from model.registry.registry import Registry
 from model.stepping.stepper import Stepper
 from tests.conftest import train_small
@@ -11,7 +11,7 @@ from tests.harness.markov_shoppers import markov_shoppers
 
 
 @pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Model:
+def model(tmp_path_factory: pytest.TempPathFactory) -> ModelVersion:
     return train_small(
         markov_shoppers(sessions=200, items=60, seed=3), Registry(tmp_path_factory.mktemp("r"))
     )
@@ -19,9 +19,9 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Model:
 
 @pytest.mark.parametrize(("exclude", "deterministic"), [(False, False), (True, True)])
 def test_ranks_are_those_of_the_session_stepped_without_the_event(
-    model: Model, exclude: bool, deterministic: bool
+    model: ModelVersion, exclude: bool, deterministic: bool
 ) -> None:
-    chooser = Chooser(model.vocabulary)
+    chooser = ItemSearch(model.vocabulary)
     items = [chooser.item(index) for index in (3, 14, 15, 9)]
     columns = session_columns(model.network.columns, model.vocabulary, items)
     stepper = Stepper(model, device="cpu", k=10, wave_size=4, deterministic=deterministic, scoring="exact")
@@ -49,9 +49,9 @@ def test_the_cause_is_the_event_without_which_the_item_falls_furthest() -> None:
     assert found.cause(3) == 1  # not among the ten best without it
 
 
-def test_without_its_only_event_a_session_has_no_list(model: Model) -> None:
+def test_without_its_only_event_a_session_has_no_list(model: ModelVersion) -> None:
     stepper = Stepper(model, device="cpu", k=5, scoring="exact")
-    item = Chooser(model.vocabulary).item(7)
+    item = ItemSearch(model.vocabulary).item(7)
     columns = session_columns(model.network.columns, model.vocabulary, [item])
     found = attribute(stepper, columns, exclude_items=False, k=5)
     assert found.ranks_NT.tolist() == [[0] * 5]

@@ -8,8 +8,8 @@ from model.config import ModelConfig
 from model.data.vocabulary import Vocabulary
 from model.inspection.similar_items import similar_items
 from model.networks.by_name import build, columns_of
-from model.networks.model_version import Model
-from model.networks.network import SampledNetwork
+from model.networks.model_version import ModelVersion
+from model.networks.network import GradientNetwork
 from model.stepping.stepper import Stepper
 from tests.harness.markov_shoppers import markov_shoppers
 from tests.harness.serving import with_features
@@ -30,10 +30,10 @@ def stepper_of(config: dict[str, Any]) -> Stepper:
     settings = ModelConfig(**{"hidden_size": 12, **config})
     vocabulary = Vocabulary.from_frame(LOG, columns_of(settings))
     network = build(settings, vocabulary)
-    if isinstance(network, SampledNetwork):
+    if isinstance(network, GradientNetwork):
         network.begin(vocabulary)
         network.settle()
-    return Stepper(Model("v", settings, vocabulary, network.eval()), device="cpu")
+    return Stepper(ModelVersion("v", settings, vocabulary, network.eval()), device="cpu")
 
 
 def stepped(stepper: Stepper, items: list[int]) -> tuple[torch.Tensor, Any]:
@@ -57,7 +57,7 @@ def test_the_similar_items_are_those_of_the_last_steps_output(config: dict[str, 
     assert found is not None
     assert torch.equal(found, output_1H)
     network = stepper.network
-    assert isinstance(network, SampledNetwork)
+    assert isinstance(network, GradientNetwork)
     table_VH = network.get_parameter(network.output_table).detach()
     cosines_V = torch.cosine_similarity(table_VH, output_1H)
     expected = cosines_V.sort(descending=True)
@@ -71,7 +71,7 @@ def test_an_item_without_a_vector_is_similar_to_nothing_and_a_state_of_zeros_has
     stepper = stepper_of({"network": "gru4rec"})
     _, state = stepped(stepper, [3])
     network = stepper.network
-    assert isinstance(network, SampledNetwork)
+    assert isinstance(network, GradientNetwork)
     network.get_parameter(network.output_table).data[7] = 0
     similar = similar_items(stepper, stepper.layout.pack(state, 1)[0], 30)
     assert similar is not None

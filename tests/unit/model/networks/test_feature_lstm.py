@@ -10,7 +10,7 @@ from model.errors import NextclickError
 from model.evaluation.rank_targets import rank_targets
 from model.networks.by_name import build
 from model.networks.feature_lstm import FeatureLSTM
-from model.networks.model_version import Model
+from model.networks.model_version import ModelVersion
 from model.optimizers import Adam
 from model.stepping.stepper import Stepper
 from model.training.train import train
@@ -104,7 +104,7 @@ def test_the_input_is_the_concatenated_embeddings_and_the_dense_price_missing_on
 def test_stepping_uses_the_running_statistics_and_moves_none_of_them(network: FeatureLSTM) -> None:
     before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
     assert before["stack.norms.0.num_batches_tracked"] > 10
-    stepper = Stepper(Model("v", CONFIG, VOCABULARY, network), device="cpu", k=5)
+    stepper = Stepper(ModelVersion("v", CONFIG, VOCABULARY, network), device="cpu", k=5)
     columns = {
         "item": np.array([1, 2, 3]),
         "brand": np.array(["brand0", None, "brand2"], object),
@@ -121,7 +121,9 @@ def test_stepping_uses_the_running_statistics_and_moves_none_of_them(network: Fe
 
 
 def test_a_session_rebuilt_from_raw_columns_is_where_its_steps_led(network: FeatureLSTM) -> None:
-    stepper = Stepper(Model("v", CONFIG, VOCABULARY, network), device="cpu", deterministic=True, wave_size=4)
+    stepper = Stepper(
+        ModelVersion("v", CONFIG, VOCABULARY, network), device="cpu", deterministic=True, wave_size=4
+    )
     frame = LOG[LOG["session_id"].isin([f"s{n}" for n in range(6)])]
     histories, expected = [], []
     for _, events in frame.groupby("session_id"):

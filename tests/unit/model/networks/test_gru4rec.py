@@ -6,7 +6,7 @@ from model.config import ModelConfig
 from model.data.vocabulary import Vocabulary
 from model.networks.by_name import build
 from model.networks.gru4rec import OneHotGRUCell
-from model.networks.network import SampledNetwork
+from model.networks.network import GradientNetwork
 
 ITEMS = 9
 VOCABULARY = Vocabulary([f"i{n}" for n in range(ITEMS)], np.arange(ITEMS, 0, -1))
@@ -19,10 +19,10 @@ VARIANTS = [
 ]
 
 
-def network_of(settings: dict[str, object]) -> SampledNetwork:
+def network_of(settings: dict[str, object]) -> GradientNetwork:
     torch.manual_seed(2)
     network = build(ModelConfig.model_validate({"hidden_size": 5, **settings}), VOCABULARY)
-    assert isinstance(network, SampledNetwork)
+    assert isinstance(network, GradientNetwork)
     return network.eval()
 
 

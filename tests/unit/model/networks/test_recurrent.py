@@ -12,7 +12,7 @@ from model.config import ModelConfig
 from model.data.vocabulary import Vocabulary
 from model.errors import NextclickError
 from model.networks.by_name import build
-from model.networks.network import SampledNetwork
+from model.networks.network import GradientNetwork
 from model.networks.recurrent import Recurrent
 from model.networks.recurrent_stack import RecurrentStack, named_layers
 
@@ -198,7 +198,7 @@ def test_a_block_of_a_network_is_its_steps() -> None:
 
 
 def test_the_item_tables_are_the_only_parameters_kept_from_dense_updates() -> None:
-    network: SampledNetwork = network_of(stack=("gru-4", "dense-3", "lstm-2"))
+    network: GradientNetwork = network_of(stack=("gru-4", "dense-3", "lstm-2"))
     tables = {network.input_table, network.output_table, network.bias_table}
     assert network.dense_parameters().keys() | tables == dict(network.named_parameters()).keys()
     assert not network.dense_parameters().keys() & tables

@@ -13,7 +13,7 @@ from model.data.features import Features
 from model.data.vocabulary import Vocabulary
 from model.errors import NextclickError
 from model.networks.by_name import build
-from model.networks.model_version import Model
+from model.networks.model_version import ModelVersion
 from model.networks.user_gru import UserGRU
 from model.stepping.stepper import Stepper
 from model.training.gradient_step import GradientStep
@@ -132,7 +132,7 @@ def test_the_mean_user_is_saved_with_the_weights() -> None:
 def test_a_packed_session_keeps_its_user_for_events_without_one() -> None:
     network = network_of("user-gru-linear")
     config = ModelConfig(network="user-gru-linear", hidden_size=UNITS)
-    stepper = Stepper(Model("v", config, VOCABULARY, network, {}, {}), device="cpu")
+    stepper = Stepper(ModelVersion("v", config, VOCABULARY, network, {}, {}), device="cpu")
 
     def walk(users: list[str | None]) -> list[Any]:
         rows, lists = stepper.initial_rows(1), []

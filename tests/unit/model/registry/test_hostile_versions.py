@@ -15,12 +15,12 @@ import torch
 from model.config import ModelConfig
 from model.data.vocabulary import Vocabulary
 from model.networks.by_name import NETWORKS, build
-from model.networks.model_version import Model
+from model.networks.model_version import ModelVersion
 from model.registry import version_files
 from model.registry.registry import RefusedVersion, Registry
 
 
-def save(registry: Registry, **config: Any) -> Model:
+def save(registry: Registry, **config: Any) -> ModelVersion:
     vocabulary = Vocabulary(["a", "b", "c"], np.array([3, 2, 1]), {"a": "Ä"})
     settings = ModelConfig(**{"hidden_size": 4, **config})
     return registry.save(build(settings, vocabulary), settings, vocabulary, scores={}, data={})

@@ -11,7 +11,7 @@ from model.config import ModelConfig
 from model.data.vocabulary import Vocabulary
 from model.errors import NextclickError
 from model.networks.by_name import build
-from model.networks.model_version import Model
+from model.networks.model_version import ModelVersion
 from model.registry.registry import Registry
 
 
@@ -20,7 +20,7 @@ def registry(tmp_path: Path) -> Registry:
     return Registry(tmp_path / "registry")
 
 
-def save(registry: Registry, seed: int = 0) -> Model:
+def save(registry: Registry, seed: int = 0) -> ModelVersion:
     torch.manual_seed(seed)
     vocabulary = Vocabulary(["a", "b", "c"], np.array([3, 2, 1]), {"a": "Ä"})
     config = ModelConfig(hidden_size=4)

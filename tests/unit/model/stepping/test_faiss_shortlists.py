@@ -7,7 +7,7 @@ import torch
 from model.config import ModelConfig
 from model.data.vocabulary import Vocabulary
 from model.errors import NextclickError
-from model.networks.model_version import Model
+from model.networks.model_version import ModelVersion
 from model.networks.text_gru import TextGRU
 from model.stepping import stepper as module
 from model.stepping.faiss_shortlists import NearestShortlist
@@ -21,7 +21,7 @@ SIZE = 24
 UNTITLED = 7
 
 
-def model_of(items: int) -> Model:
+def model_of(items: int) -> ModelVersion:
     """A text-gru whose items lie in directions drawn by chance; every seventh has none."""
     torch.manual_seed(0)
     vocabulary = Vocabulary([f"i{n}" for n in range(items)], np.ones(items, np.int64))
@@ -30,7 +30,7 @@ def model_of(items: int) -> Model:
     network.title_VD.data.copy_(torch.nn.functional.normalize(torch.randn(items, SIZE)))
     network.title_VD.data[::UNTITLED] = 0
     network.bias_V.data[::UNTITLED] = -2
-    return Model("v", config, vocabulary, network.eval())
+    return ModelVersion("v", config, vocabulary, network.eval())
 
 
 def text_gru_of(items: int) -> TextGRU:

@@ -13,8 +13,8 @@ from model.config import ModelConfig, Scoring
 from model.data.vocabulary import Vocabulary
 from model.errors import NextclickError
 from model.networks.by_name import build
-from model.networks.model_version import Model
-from model.networks.network import SampledNetwork
+from model.networks.model_version import ModelVersion
+from model.networks.network import GradientNetwork
 from model.stepping import shortlist
 from model.stepping.compiled_top_k import select
 from model.stepping.faiss_shortlists import ApproximateShortlist
@@ -27,21 +27,21 @@ needs_faiss = pytest.mark.skipif(not HAS_FAISS, reason="faiss-cpu is not install
 UNITS = 24
 
 
-def model_of(items: int, seed: int = 0, bias: float = 0, **changes: object) -> Model:
+def model_of(items: int, seed: int = 0, bias: float = 0, **changes: object) -> ModelVersion:
     """A network of 24 units with normal weights, and a bias around `bias`."""
     torch.manual_seed(seed)
     vocabulary = Vocabulary([f"i{n}" for n in range(items)], np.ones(items, np.int64))
     config = ModelConfig.model_validate({"hidden_size": UNITS, **changes})
     network = build(config, vocabulary)
-    if isinstance(network, SampledNetwork):
+    if isinstance(network, GradientNetwork):
         torch.nn.init.normal_(network.get_parameter("item_VH"))
         torch.nn.init.normal_(network.get_parameter("bias_V"), mean=bias)
-    return Model("v", config, vocabulary, network.eval())
+    return ModelVersion("v", config, vocabulary, network.eval())
 
 
-def network_of(items: int, seed: int = 0, bias: float = 0, **changes: object) -> SampledNetwork:
+def network_of(items: int, seed: int = 0, bias: float = 0, **changes: object) -> GradientNetwork:
     network = model_of(items, seed, bias, **changes).network
-    assert isinstance(network, SampledNetwork)
+    assert isinstance(network, GradientNetwork)
     return network
 
 
@@ -51,7 +51,11 @@ def outputs(sessions: int, seed: int = 0) -> torch.Tensor:
 
 @torch.inference_mode()
 def assert_exact(
-    network: SampledNetwork, chooser: Shortlist, output_BH: torch.Tensor, k: int, exclude: torch.Tensor | None
+    network: GradientNetwork,
+    chooser: Shortlist,
+    output_BH: torch.Tensor,
+    k: int,
+    exclude: torch.Tensor | None,
 ) -> None:
     """The lists are those of all scores, but for swaps of nearly equal ones."""
     ids, scores = chooser.best(output_BH, k, exclude)
@@ -146,7 +150,7 @@ def test_a_prior_that_moves_moves_the_candidates() -> None:
 
 def test_a_stepper_that_is_exact_follows_a_prior_that_moves() -> None:
     model = model_of(3000, prior_half_lives_s=(60.0,))
-    assert isinstance(model.network, SampledNetwork) and model.network.prior is not None
+    assert isinstance(model.network, GradientNetwork) and model.network.prior is not None
     stepper = Stepper(model, device="cpu")
     stepper.warm_up()
     model.network.prior.advance(np.full(10_000, 7), np.full(10_000, 1000), 1000)

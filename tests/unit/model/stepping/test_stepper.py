@@ -5,20 +5,20 @@ import torch
 from model.config import ModelConfig
 from model.data.vocabulary import Vocabulary
 from model.networks.by_name import build
-from model.networks.model_version import Model
+from model.networks.model_version import ModelVersion
 from model.stepping.stepper import Stepper
 
 ITEMS = 3000
 
 
 @pytest.fixture(scope="module", params=[1, 2])
-def model(request: pytest.FixtureRequest) -> Model:
+def model(request: pytest.FixtureRequest) -> ModelVersion:
     torch.manual_seed(1)
     vocabulary = Vocabulary([f"i{n}" for n in range(ITEMS)], np.ones(ITEMS, np.int64))
     config = ModelConfig(hidden_size=24, layers=request.param)
     network = build(config, vocabulary)
     torch.nn.init.normal_(network.get_parameter("item_VH"))
-    return Model("v", config, vocabulary, network.eval())
+    return ModelVersion("v", config, vocabulary, network.eval())
 
 
 def random_rows(
@@ -28,7 +28,7 @@ def random_rows(
     return values.astype(np.float32).view(np.uint8)
 
 
-def test_a_packed_state_comes_back_as_it_was(model: Model) -> None:
+def test_a_packed_state_comes_back_as_it_was(model: ModelVersion) -> None:
     layout = Stepper(model, device="cpu").layout
     state = {"hidden": torch.randn(5, model.config.layers, 24)}
     rows = layout.pack(state, 5)
@@ -38,7 +38,7 @@ def test_a_packed_state_comes_back_as_it_was(model: Model) -> None:
         layout.unpack(rows[:, 4:])
 
 
-def test_a_deterministic_step_does_not_depend_on_its_neighbours(model: Model) -> None:
+def test_a_deterministic_step_does_not_depend_on_its_neighbours(model: ModelVersion) -> None:
     stepper = Stepper(model, device="cpu", wave_size=16, deterministic=True)
     rng = np.random.default_rng(3)
     items, rows = rng.integers(0, ITEMS, 40), random_rows(stepper, 40)
@@ -50,7 +50,7 @@ def test_a_deterministic_step_does_not_depend_on_its_neighbours(model: Model) ->
             np.testing.assert_array_equal(some[part], whole[part][chosen])
 
 
-def test_a_rebuilt_state_is_the_stepped_one(model: Model) -> None:
+def test_a_rebuilt_state_is_the_stepped_one(model: ModelVersion) -> None:
     stepper = Stepper(model, device="cpu", wave_size=4, deterministic=True)
     rng = np.random.default_rng(5)
     histories = [{"item": rng.integers(0, ITEMS, length)} for length in (3, 0, 7, 1, 7, 2)]
@@ -62,7 +62,7 @@ def test_a_rebuilt_state_is_the_stepped_one(model: Model) -> None:
         np.testing.assert_array_equal(row, expected[0])
 
 
-def test_stepping_is_the_forward_pass_of_torch(model: Model) -> None:
+def test_stepping_is_the_forward_pass_of_torch(model: ModelVersion) -> None:
     stepper = Stepper(model, device="cpu")
     network = model.network
     layers = model.config.layers
@@ -83,7 +83,7 @@ def test_stepping_is_the_forward_pass_of_torch(model: Model) -> None:
         assert (ids == expected.indices.numpy()).mean() > 0.99
 
 
-def test_excluded_items_are_not_in_the_list(model: Model) -> None:
+def test_excluded_items_are_not_in_the_list(model: ModelVersion) -> None:
     stepper = Stepper(model, device="cpu")
     items, rows = np.array([1, 2]), random_rows(stepper, 2)
     ids, _, _ = stepper.step({"item": items}, rows)

@@ -14,7 +14,7 @@ from model.data.features import Features
 from model.data.sessions import SessionRule, Sessions
 from model.data.vocabulary import Vocabulary
 from model.networks.by_name import build
-from model.networks.network import NO_COLUMNS, Columns, SampledNetwork, State, StateField
+from model.networks.network import NO_COLUMNS, Columns, GradientNetwork, State, StateField
 from model.training.gradient_step import GradientStep, Learned
 from model.training.negative_sampling import NegativeSampler
 from model.training.replicas import Replicas
@@ -29,12 +29,12 @@ SIZES = torch.tensor([3, 2, 1])
 INPUT, TARGET = torch.tensor([0, 1, 2, 3, 1, 6]), torch.tensor([3, 1, 5, 6, 2, 0])
 
 
-def step_of(network: SampledNetwork, config: ModelConfig) -> GradientStep:
+def step_of(network: GradientNetwork, config: ModelConfig) -> GradientStep:
     sampler = NegativeSampler(VOCABULARY.counts, config.alpha, config.negatives, np.random.default_rng(1))
     return GradientStep(network, VOCABULARY, config, sampler, Replicas())
 
 
-def learn(network: SampledNetwork, config: ModelConfig, state: State, **columns: Tensor) -> Learned:
+def learn(network: GradientNetwork, config: ModelConfig, state: State, **columns: Tensor) -> Learned:
     inputs = {"item": INPUT, **columns}
     return step_of(network, config).learn(inputs, TARGET, SIZES, state, len(INPUT))
 
@@ -43,7 +43,7 @@ def learn(network: SampledNetwork, config: ModelConfig, state: State, **columns:
 def test_the_gradient_of_a_block_flows_back_through_its_steps_and_not_beyond(embedding: str) -> None:
     config = ModelConfig(**{**PLAIN, "embedding": embedding, "layers": 2})
     network = build(config, VOCABULARY)
-    assert isinstance(network, SampledNetwork)
+    assert isinstance(network, GradientNetwork)
     whole = copy.deepcopy(network)
     before = {"hidden": torch.randn(3, 2, 5)}
     learned = learn(network, config, dict(before))
@@ -79,7 +79,7 @@ def test_a_gradient_longer_than_the_clip_norm_is_cut_to_it(loss: str) -> None:
         torch.manual_seed(0)
         config = ModelConfig(**settings, clip_norm=clip_norm)
         network = build(config, VOCABULARY)
-        assert isinstance(network, SampledNetwork)
+        assert isinstance(network, GradientNetwork)
         before = copy.deepcopy(network)
         learn(network, config, network.initial_state(3))
         moved[clip_norm] = torch.cat(
@@ -94,7 +94,7 @@ def test_a_gradient_longer_than_the_clip_norm_is_cut_to_it(loss: str) -> None:
     torch.testing.assert_close(moved[0.01] / 0.01, moved[None] / moved[None].norm(), rtol=1e-3, atol=1e-5)
 
 
-class Visitor(SampledNetwork):
+class Visitor(GradientNetwork):
     """Scores by the item's vector plus the user's; with `by_distance` it learns by a loss of its own."""
 
     columns = ("item", "user_id")

@@ -7,7 +7,7 @@ from model.data.sessions import SessionRule, Sessions
 from model.data.vocabulary import Vocabulary
 from model.errors import NextclickError
 from model.networks.by_name import build
-from model.networks.network import SampledNetwork
+from model.networks.network import GradientNetwork
 from model.optimizers import Adam, build_optimizer
 from model.training.train import train
 from model.training.warm_start import WarmStart
@@ -53,8 +53,8 @@ def test_new_items_begin_at_the_mean_of_their_known_neighbours(embedding: str) -
     torch.manual_seed(0)
     config = CONFIG.model_copy(update={"embedding": embedding})
     old, new = build(config, OLD), build(config, NEW)
-    assert isinstance(old, SampledNetwork)
-    assert isinstance(new, SampledNetwork)
+    assert isinstance(old, GradientNetwork)
+    assert isinstance(new, GradientNetwork)
     with torch.no_grad():
         old.get_parameter("bias_V").normal_()
     fresh = {name: tensor.clone() for name, tensor in new.state_dict().items()}

@@ -9,14 +9,14 @@ from model.config import ModelConfig
 from model.data.co_clicks import CoClicks
 from model.data.sessions import Sessions
 from model.data.vocabulary import Vocabulary
-from model.freshness.moving_tables import Between
+from model.freshness.moving_tables import FreshnessConfig
 from model.networks.by_name import build
-from model.networks.network import SampledNetwork
-from replay.cadence.log_refresher import Follower, LoggedEvents
+from model.networks.network import GradientNetwork
+from replay.cadence.log_refresher import LoggedEvents, LogRefresher
 
 KNOWN = 3
 HALF_LIFE_S = 60.0
-BOTH = Between(True, True, after_sessions=2, half_life_s=HALF_LIFE_S, floor=0.5)
+BOTH = FreshnessConfig(True, True, after_sessions=2, half_life_s=HALF_LIFE_S, floor=0.5)
 # Items 0, 1, 2 are known at 100 s; 3 is born at 110 s, 4 at 170 s.
 SESSIONS = Sessions(
     np.array([0, 2, 4, 7, 9]),
@@ -33,11 +33,11 @@ def logged(sessions: Sessions) -> LoggedEvents:
 
 
 @pytest.fixture(params=["tied", "separate"])
-def network(request: pytest.FixtureRequest) -> SampledNetwork:
+def network(request: pytest.FixtureRequest) -> GradientNetwork:
     torch.manual_seed(1)
     config = ModelConfig(hidden_size=4, embedding=request.param, prior_half_lives_s=(60.0,))
     made = build(config, Vocabulary(["a", "b", "c"], np.array([3, 2, 1])))
-    assert isinstance(made, SampledNetwork)
+    assert isinstance(made, GradientNetwork)
     assert made.prior is not None
     with torch.no_grad():
         made.get_parameter("bias_V").normal_()
@@ -45,8 +45,10 @@ def network(request: pytest.FixtureRequest) -> SampledNetwork:
     return made
 
 
-def follower(network: SampledNetwork, between: Between, sessions: Sessions = SESSIONS) -> Follower:
-    return Follower(network, KNOWN, 5, logged(sessions), TRAINED_MS, between)
+def follower(
+    network: GradientNetwork, between: FreshnessConfig, sessions: Sessions = SESSIONS
+) -> LogRefresher:
+    return LogRefresher(network, KNOWN, 5, logged(sessions), TRAINED_MS, between)
 
 
 def counts_at(now_s: int) -> list[float]:
@@ -57,7 +59,7 @@ def counts_at(now_s: int) -> list[float]:
     return counts
 
 
-def test_scores_move_with_the_logarithm_of_what_popularity_became(network: SampledNetwork) -> None:
+def test_scores_move_with_the_logarithm_of_what_popularity_became(network: GradientNetwork) -> None:
     assert network.prior is not None
     trained = (network.get_parameter("bias_V") + network.prior.bias()).tolist()
     moved = follower(network, replace(BOTH, new_items=False))
@@ -75,7 +77,7 @@ def test_scores_move_with_the_logarithm_of_what_popularity_became(network: Sampl
     assert in_steps.bias_V.tolist() == pytest.approx(expected, abs=1e-4)
 
 
-def test_a_new_item_stands_at_the_mean_of_its_known_neighbours(network: SampledNetwork) -> None:
+def test_a_new_item_stands_at_the_mean_of_its_known_neighbours(network: GradientNetwork) -> None:
     moved = follower(network, BOTH)
     moved.to(120_000)
     assert not moved.can_step_V[3], "one session has clicked it, two are asked for"
@@ -94,7 +96,7 @@ def test_a_new_item_stands_at_the_mean_of_its_known_neighbours(network: SampledN
     assert float(moved.bias_V[3]) == pytest.approx(own + math.log(now[3] + 0.5), abs=1e-4)
 
 
-def test_an_item_beside_one_that_is_placed_is_placed_by_it(network: SampledNetwork) -> None:
+def test_an_item_beside_one_that_is_placed_is_placed_by_it(network: GradientNetwork) -> None:
     moved = follower(network, replace(BOTH, after_sessions=1))
     for now_ms in (131_000, 170_500):
         moved.to(now_ms)
@@ -104,7 +106,7 @@ def test_an_item_beside_one_that_is_placed_is_placed_by_it(network: SampledNetwo
     torch.testing.assert_close(moved.output_VH[4], (table[2] + placed) / 2)
 
 
-def test_without_popularity_only_the_new_items_move(network: SampledNetwork) -> None:
+def test_without_popularity_only_the_new_items_move(network: GradientNetwork) -> None:
     moved = follower(network, replace(BOTH, popularity=False))
     before = moved.bias_V.clone()
     moved.to(180_000)
@@ -112,7 +114,7 @@ def test_without_popularity_only_the_new_items_move(network: SampledNetwork) -> 
     assert moved.bias_V[3] > -math.inf
 
 
-def test_nothing_is_followed_before_it_has_come(network: SampledNetwork) -> None:
+def test_nothing_is_followed_before_it_has_come(network: GradientNetwork) -> None:
     whole, cut = follower(network, BOTH), None
     kept = SESSIONS.times_ms < 171_000
     lengths = np.add.reduceat(kept.astype(int), SESSIONS.offsets[:-1])

@@ -9,12 +9,12 @@ from model.data.sessions import SessionRule, Sessions
 from model.errors import NextclickError
 from model.evaluation.intervals import Interval
 from model.evaluation.rank_targets import rank_targets
-from model.freshness.moving_tables import Between
+from model.freshness.moving_tables import FreshnessConfig
 from model.training.train import train
 from replay.cadence import play as cadence
 from replay.cadence import ranks
-from replay.cadence.log_refresher import Follower
-from replay.cadence.play import Cadence, PlayedLog, System, Trainer, baselines, play
+from replay.cadence.log_refresher import LogRefresher
+from replay.cadence.play import Cadence, Contender, StudyLog, Trainer, baselines, play
 from replay.cadence.report import markdown, replayed
 from tests.harness.markov_shoppers import markov_shoppers
 
@@ -22,7 +22,7 @@ HOUR_MS = 3_600_000
 CONFIG = ModelConfig(
     hidden_size=8, epochs=1, negatives=16, learning_rate=0.1, session_gap_s=None, exclude_session_items=True
 )
-NONE, BOTH = Between(), Between(True, True, after_sessions=1)
+NONE, BOTH = FreshnessConfig(), FreshnessConfig(True, True, after_sessions=1)
 
 
 @pytest.fixture(scope="module")
@@ -35,24 +35,24 @@ def frame() -> pd.DataFrame:
     return frame
 
 
-def played(frame: pd.DataFrame, share: float = 1.0, from_h: float = 3) -> PlayedLog:
+def played(frame: pd.DataFrame, share: float = 1.0, from_h: float = 3) -> StudyLog:
     from_ms = int(frame["event_time_ms"].iloc[0] + from_h * HOUR_MS)
-    return PlayedLog(frame, SessionRule(None), from_ms, share)
+    return StudyLog(frame, SessionRule(None), from_ms, share)
 
 
 @pytest.fixture(scope="module")
-def log(frame: pd.DataFrame) -> PlayedLog:
+def log(frame: pd.DataFrame) -> StudyLog:
     return played(frame)
 
 
-def test_items_are_numbered_by_first_appearance(frame: pd.DataFrame, log: PlayedLog) -> None:
+def test_items_are_numbered_by_first_appearance(frame: pd.DataFrame, log: StudyLog) -> None:
     for now_ms in (log.from_ms, log.from_ms + HOUR_MS, log.end_ms):
         before = set(frame["item_id"][frame["event_time_ms"] < now_ms])
         assert set(log.vocabulary.item_ids[: log.known_at(now_ms)]) == before
 
 
 def test_a_window_has_the_events_of_its_time_in_the_order_of_first_events(
-    frame: pd.DataFrame, log: PlayedLog
+    frame: pd.DataFrame, log: StudyLog
 ) -> None:
     begin_ms, end_ms = log.from_ms, log.from_ms + HOUR_MS
     window = log.window(begin_ms, end_ms)
@@ -70,7 +70,7 @@ def parts(sessions: Sessions) -> list[tuple[str, int, int]]:
     ]
 
 
-def test_a_frozen_version_ranks_as_the_offline_evaluation_does(log: PlayedLog) -> None:
+def test_a_frozen_version_ranks_as_the_offline_evaluation_does(log: StudyLog) -> None:
     trainer = Trainer(log, CONFIG)
     [never] = play(log, trainer, CONFIG, Cadence("never", None), [NONE])
     asked = log.sessions.select(np.unique(log.session_N))
@@ -89,7 +89,7 @@ def test_a_frozen_version_ranks_as_the_offline_evaluation_does(log: PlayedLog) -
 
 
 def test_a_version_is_trained_on_nothing_from_its_own_tick_on(
-    log: PlayedLog, monkeypatch: pytest.MonkeyPatch
+    log: StudyLog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     windows: list[tuple[int, int, int]] = []
 
@@ -109,7 +109,7 @@ def test_a_version_is_trained_on_nothing_from_its_own_tick_on(
 
 
 @pytest.mark.parametrize("between", [NONE, BOTH])
-def test_lists_do_not_depend_on_what_comes_later(frame: pd.DataFrame, between: Between) -> None:
+def test_lists_do_not_depend_on_what_comes_later(frame: pd.DataFrame, between: FreshnessConfig) -> None:
     whole = played(frame)
     cut_ms = whole.from_ms + int(2.5 * HOUR_MS)
     cut = played(frame[frame["event_time_ms"] < cut_ms].reset_index(drop=True))
@@ -125,12 +125,12 @@ def test_lists_do_not_depend_on_what_comes_later(frame: pd.DataFrame, between: B
     assert same.mean() > 0.999
 
 
-def test_no_list_knows_of_an_event_after_its_own(log: PlayedLog, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_list_knows_of_an_event_after_its_own(log: StudyLog, monkeypatch: pytest.MonkeyPatch) -> None:
     taken_up: list[int] = []
     ages_ms: list[int] = []
-    real_to, real_step = Follower.to, ranks._Walk.step
+    real_to, real_step = LogRefresher.to, ranks._Walk.step
 
-    def to(self: Follower, now_ms: int) -> None:
+    def to(self: LogRefresher, now_ms: int) -> None:
         taken_up.append(now_ms)
         real_to(self, now_ms)
 
@@ -138,7 +138,7 @@ def test_no_list_knows_of_an_event_after_its_own(log: PlayedLog, monkeypatch: py
         ages_ms.extend((log.sessions.times_ms[wave] - taken_up[-1]).tolist())
         real_step(self, wave)
 
-    monkeypatch.setattr(Follower, "to", to)
+    monkeypatch.setattr(LogRefresher, "to", to)
     monkeypatch.setattr(ranks._Walk, "step", step)
     play(log, Trainer(log, CONFIG), CONFIG, Cadence("never", None), [BOTH], follow_every_ms=120_000)
     assert len(taken_up) > 100
@@ -146,13 +146,13 @@ def test_no_list_knows_of_an_event_after_its_own(log: PlayedLog, monkeypatch: py
     assert max(ages_ms) < 120_000
 
 
-def keys(log: PlayedLog) -> list[tuple[str, int]]:
+def keys(log: StudyLog) -> list[tuple[str, int]]:
     first = log.sessions.offsets[:-1][log.session_N]
     ids = log.sessions.session_ids[log.session_N]
     return list(zip(ids.tolist(), (log.inputs_N - first).tolist(), strict=True))
 
 
-def test_following_makes_items_known_that_are_born_between_trainings(log: PlayedLog) -> None:
+def test_following_makes_items_known_that_are_born_between_trainings(log: StudyLog) -> None:
     trainer = Trainer(log, CONFIG)
     never, followed = play(log, trainer, CONFIG, Cadence("never", None), [NONE, BOTH])
     [hourly] = play(log, trainer, CONFIG, Cadence("1h", HOUR_MS), [NONE])
@@ -164,7 +164,7 @@ def test_following_makes_items_known_that_are_born_between_trainings(log: Played
     assert hits(hourly) > hits(never) + 0.1
 
 
-def hits(system: System) -> float:
+def hits(system: Contender) -> float:
     return float(((system.ranks_N > 0) & (system.ranks_N <= 20)).mean())
 
 
@@ -194,6 +194,6 @@ def test_a_log_without_a_side_is_refused(frame: pd.DataFrame, from_h: float, wor
         played(frame, from_h=from_h)
 
 
-def test_a_network_that_only_counts_has_no_cadence(log: PlayedLog) -> None:
+def test_a_network_that_only_counts_has_no_cadence(log: StudyLog) -> None:
     with pytest.raises(NextclickError, match="is not trained further"):
         Trainer(log, ModelConfig(network="pop"))

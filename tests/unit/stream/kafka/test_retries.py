@@ -2,7 +2,7 @@ import pytest
 from confluent_kafka import KafkaError, KafkaException
 
 from model.errors import NextclickError
-from stream.kafka.retries import patiently
+from stream.kafka.retries import retry_while_away
 
 
 def test_kafka_is_asked_again_while_it_is_away_and_not_when_it_refuses() -> None:
@@ -17,11 +17,11 @@ def test_kafka_is_asked_again_while_it_is_away_and_not_when_it_refuses() -> None
             raise answers.pop()
         return 7
 
-    assert patiently(ask, "asking", sleep=waits.append) == 7
+    assert retry_while_away(ask, "asking", sleep=waits.append) == 7
     assert len(waits) == 2
     answers.append(KafkaException(KafkaError(KafkaError.TOPIC_AUTHORIZATION_FAILED)))
     with pytest.raises(NextclickError, match="asking failed"):
-        patiently(ask, "asking", sleep=waits.append)
+        retry_while_away(ask, "asking", sleep=waits.append)
     assert len(waits) == 2
 
 
@@ -36,6 +36,6 @@ def test_patience_ends_and_says_what_that_means(monkeypatch: pytest.MonkeyPatch)
 
     monkeypatch.setattr("stream.kafka.retries.time.monotonic", lambda: now_s[0])
     with pytest.raises(NextclickError, match="asking failed") as caught:
-        patiently(ask, "asking", meaning="It is not known.", remedy="Look.", sleep=sleep)
+        retry_while_away(ask, "asking", meaning="It is not known.", remedy="Look.", sleep=sleep)
     assert now_s[0] == 150
     assert (caught.value.meaning, caught.value.remedy) == ("It is not known.", "Look.")

@@ -3,7 +3,7 @@ from pathlib import Path
 from model.data.sessions import SessionRule
 from stream.events import Event
 from stream.sessions.history_replay import Histories
-from stream.sessions.offsets import Fence
+from stream.sessions.offsets import AppliedOffsets
 from stream.sessions.partition import OpenPartition
 from stream.sessions.store import Batch, SessionStore
 from stream.sessions.watermark import Watermark
@@ -15,7 +15,7 @@ START_MS = 1_700_000_000_000
 def test_what_the_store_has_already_moves_the_watermark_and_no_history(tmp_path: Path) -> None:
     store = SessionStore(tmp_path / "p0")
     batch = Batch()
-    batch.put_fence(Fence(position=0, watermark=Watermark(START_MS), top=2, untaken=[0]))
+    batch.put_fence(AppliedOffsets(position=0, watermark=Watermark(START_MS), top=2, untaken=[0]))
     store.write(batch)
     store.close()
     partition = OpenPartition(0, SessionStore(tmp_path / "p0"))

@@ -5,7 +5,7 @@ import pytest
 
 from model.errors import NextclickError
 from stream.events import Event
-from stream.sessions.offsets import Bucket, Fence, Frontier
+from stream.sessions.offsets import AppliedOffsets, Bucket, PendingOffsets
 from stream.sessions.partition import BUCKET_OFFSETS, EXPIRIES_PER_PASS, WAVES_BETWEEN_EXPIRIES, OpenPartition
 from stream.sessions.session_state import SessionState, new_state, pack_state, unpack_state
 from stream.sessions.store import CORRUPT_MARK, Batch, CorruptStoreError, SessionStore, move_aside
@@ -28,7 +28,7 @@ def test_states_and_fence_survive_closing(tmp_path: Path) -> None:
     assert store.fence is None
     batch = Batch()
     batch.put_state("s1", pack_state(state(5, 1, 2)))
-    fence = Fence(3, Watermark(5, 9, "ahead"), 9, [3, 7], 1, 0, Watermark(2))
+    fence = AppliedOffsets(3, Watermark(5, 9, "ahead"), 9, [3, 7], 1, 0, Watermark(2))
     batch.put_fence(fence)
     batch.put_bucket(300, Bucket(4, Watermark(1), 3_000_007))
     store.write(batch)
@@ -55,7 +55,7 @@ def test_a_broken_store_is_found_at_opening_and_kept_aside(tmp_path: Path, broke
     path = tmp_path / "p0"
     store = SessionStore(path)
     batch = Batch()
-    batch.put_fence(Fence(3))
+    batch.put_fence(AppliedOffsets(3))
     if broken == "fence":
         batch._batch.put(b"m", b"\0\0\0\0rubbish")
     store.write(batch)
@@ -76,9 +76,11 @@ def put(partition: OpenPartition, wave: int, session_id: str, kept: SessionState
     partition.put(wave, session_id, kept, before)
 
 
-def seal(partition: OpenPartition, wave: int, taken: list[int], position: int, watermark_ms: int) -> Fence:
+def seal(
+    partition: OpenPartition, wave: int, taken: list[int], position: int, watermark_ms: int
+) -> AppliedOffsets:
     """Seal a wave with `taken`; the record at `position` waits if one behind it is taken."""
-    partition.frontier = frontier = Frontier()
+    partition.frontier = frontier = PendingOffsets()
     watermark = Watermark(watermark_ms)
     is_waiting = any(offset > position for offset in taken)
     for offset in sorted({*taken, position} if is_waiting else taken):
@@ -205,7 +207,7 @@ def test_a_table_found_damaged_while_reading_is_refused_at_the_next_opening(tmp_
     batch = Batch()
     for number in range(100):
         batch.put_state(f"s{number}", random.Random(number).randbytes(1_000))
-    batch.put_fence(Fence(3))
+    batch.put_fence(AppliedOffsets(3))
     store.write(batch)
     store.close()
     damage_a_table(path)
@@ -222,7 +224,7 @@ def test_a_truncated_table_is_found_at_opening(tmp_path: Path) -> None:
     path = tmp_path / "p0"
     store = SessionStore(path)
     batch = Batch()
-    batch.put_fence(Fence(3))
+    batch.put_fence(AppliedOffsets(3))
     store.write(batch)
     store.close()
     table = next(path.glob("*.sst"))

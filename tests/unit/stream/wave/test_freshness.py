@@ -13,10 +13,10 @@ from stream.sessions.partition import OpenPartition
 from stream.sessions.store import SessionStore
 from stream.sessions.watermark import NO_WATERMARK
 from stream.settings import Settings, load_settings
-from stream.wave.freshness import FollowMetrics
-from stream.wave.processor import List, Processor, SteppedWave
-from stream.wave.serving_model import LiveModel, Serving
-from stream.wave.shadow import CHALLENGER, Shadow, Trial
+from stream.wave.freshness import FreshnessMetrics
+from stream.wave.processor import Processor, RecommendedList, SteppedWave
+from stream.wave.serving_model import ModelSlot, ServingModel
+from stream.wave.shadow import CHALLENGER, Shadow, ShadowTrial
 from stream.wave.waves import Arrival
 from stream.worker.lanes import Lanes
 from tests.conftest import train_small
@@ -41,8 +41,8 @@ def settings(tmp_path: Path) -> Settings:
 
 
 def serve(
-    live: LiveModel, events: list[Event], folder: Path, threads: int = 1, shadow: Shadow | None = None
-) -> list[List]:
+    live: ModelSlot, events: list[Event], folder: Path, threads: int = 1, shadow: Shadow | None = None
+) -> list[RecommendedList]:
     """Step events in as many lanes; → the lists."""
     store = SessionStore(folder)
     processor = Processor(live, recent_items=50, shadow=shadow)
@@ -53,7 +53,7 @@ def serve(
         watermark = watermark.after(event.session_id, event.event_time_ms)
         partition.frontier.add(offset, arrival.watermark, watermark)
         lanes.add(arrival)
-    lists: list[List] = []
+    lists: list[RecommendedList] = []
 
     def keep(stepped: SteppedWave) -> None:
         lists.extend(stepped.lists)
@@ -68,7 +68,7 @@ def serve(
     return lists
 
 
-def followed(serving: Serving) -> int:
+def followed(serving: ServingModel) -> int:
     assert serving.follower is not None
     return serving.follower.vocabulary.named
 
@@ -77,7 +77,7 @@ def followed(serving: Serving) -> int:
 def test_every_event_has_a_list_of_item_ids_whichever_thread_takes_up_what_has_come(
     settings: Settings, tmp_path: Path, threads: int
 ) -> None:
-    live = LiveModel(settings)
+    live = ModelSlot(settings)
     train_small(LOG, Registry(settings.registry_dir), prior_half_lives_s=PRIOR)
     live.offer(live.prepare())
     frame = afterwards()
@@ -90,11 +90,11 @@ def test_every_event_has_a_list_of_item_ids_whichever_thread_takes_up_what_has_c
 
 
 def test_the_version_in_the_shadow_follows_too(settings: Settings, tmp_path: Path) -> None:
-    live, registry = LiveModel(settings), Registry(settings.registry_dir)
+    live, registry = ModelSlot(settings), Registry(settings.registry_dir)
     first, second = (train_small(LOG, registry, prior_half_lives_s=PRIOR, seed=seed) for seed in (1, 2))
     live.offer(live.warm(first))
     shadow = Shadow()
-    shadow.trial = Trial(live.warm(second), first.version, 1.0, CHALLENGER)
+    shadow.trial = ShadowTrial(live.warm(second), first.version, 1.0, CHALLENGER)
     serve(live, list(events_of(afterwards())), tmp_path / "state", shadow=shadow)
     shadow.step_waiting()
     assert followed(shadow.trial.serving) == followed(live.current) == 1
@@ -104,7 +104,7 @@ def test_the_version_in_the_shadow_follows_too(settings: Settings, tmp_path: Pat
 def test_a_version_that_is_prepared_meanwhile_has_taken_up_what_was_seen(
     settings: Settings, tmp_path: Path
 ) -> None:
-    live, registry = LiveModel(settings), Registry(settings.registry_dir)
+    live, registry = ModelSlot(settings), Registry(settings.registry_dir)
     first, second = (train_small(LOG, registry, prior_half_lives_s=PRIOR, seed=seed) for seed in (1, 2))
     live.offer(live.warm(first))
     serve(live, list(events_of(afterwards())), tmp_path / "state")
@@ -112,7 +112,7 @@ def test_a_version_that_is_prepared_meanwhile_has_taken_up_what_was_seen(
 
 
 def test_one_wrong_stamp_does_not_make_all_that_was_counted_old(settings: Settings, tmp_path: Path) -> None:
-    live = LiveModel(settings)
+    live = ModelSlot(settings)
     train_small(LOG, Registry(settings.registry_dir), prior_half_lives_s=PRIOR)
     live.offer(live.prepare())
     events = list(events_of(afterwards()))
@@ -123,7 +123,7 @@ def test_one_wrong_stamp_does_not_make_all_that_was_counted_old(settings: Settin
     assert follower is not None
     assert follower.refreshed_ms is not None
     assert last_ms - 60_000 < follower.refreshed_ms <= last_ms
-    gauges = {family.name: family.samples[0].value for family in FollowMetrics(live).collect()}
+    gauges = {family.name: family.samples[0].value for family in FreshnessMetrics(live).collect()}
     assert gauges["nextclick_provisional_items"] == 1
     assert 0 <= gauges["nextclick_follow_age_seconds"] < 20
 
@@ -138,7 +138,7 @@ def test_following_and_equal_bytes_exclude_each_other() -> None:
 def test_a_version_that_counts_is_refused_and_one_without_a_prior_is_warned_of(
     settings: Settings, caplog: pytest.LogCaptureFixture
 ) -> None:
-    live, registry = LiveModel(settings), Registry(settings.registry_dir)
+    live, registry = ModelSlot(settings), Registry(settings.registry_dir)
     counts = train_small(LOG, registry, network="transitions")
     with pytest.raises(NextclickError, match=f"{counts.version} is a Transitions on cpu"):
         live.prepare()
@@ -149,11 +149,11 @@ def test_a_version_that_counts_is_refused_and_one_without_a_prior_is_warned_of(
 
 
 def test_nothing_is_kept_where_versions_stand_still(settings: Settings, tmp_path: Path) -> None:
-    live = LiveModel(settings.model_copy(update={"follow": "none"}))
+    live = ModelSlot(settings.model_copy(update={"follow": "none"}))
     train_small(LOG, Registry(settings.registry_dir), prior_half_lives_s=PRIOR)
     live.offer(live.prepare())
     lists = serve(live, list(events_of(afterwards())), tmp_path / "state")
     assert live.recent is None
     assert live.current.follower is None
     assert not any("born" in shown.items for shown in lists)
-    assert not list(FollowMetrics(live).collect())
+    assert not list(FreshnessMetrics(live).collect())

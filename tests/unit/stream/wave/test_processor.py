@@ -15,32 +15,32 @@ from stream.sessions.store import SessionStore
 from stream.sessions.watermark import NO_WATERMARK
 from stream.settings import Settings
 from stream.wave.load_shedding import FULL, NEWEST_ONLY, POPULAR
-from stream.wave.processor import EMPTY_SESSION, LAG, UNKNOWN_ITEM, List, Processor, SteppedWave
-from stream.wave.serving_model import LiveModel
+from stream.wave.processor import EMPTY_SESSION, LAG, UNKNOWN_ITEM, Processor, RecommendedList, SteppedWave
+from stream.wave.serving_model import ModelSlot
 from stream.wave.waves import Arrival, Wave, WaveCutter
 from stream.worker.lanes import Lanes
 from tests.conftest import train_small
 from tests.harness.markov_shoppers import markov_shoppers
 
 LOG = markov_shoppers(sessions=120, items=60, seed=1)
-MakeRun = Callable[[Callable[[int], int]], tuple[dict[int, List], dict[str, SessionState]]]
+MakeRun = Callable[[Callable[[int], int]], tuple[dict[int, RecommendedList], dict[str, SessionState]]]
 
 
 @pytest.fixture(scope="module")
-def live(tmp_path_factory: pytest.TempPathFactory) -> LiveModel:
+def live(tmp_path_factory: pytest.TempPathFactory) -> ModelSlot:
     settings = Settings(registry_dir=tmp_path_factory.mktemp("registry"), wave_size=8, deterministic=True)
     train_small(LOG, Registry(settings.registry_dir))
-    live = LiveModel(settings)
+    live = ModelSlot(settings)
     live.offer(live.prepare())
     return live
 
 
 @pytest.fixture
-def run(live: LiveModel, tmp_path: Path) -> Iterator[MakeRun]:
+def run(live: ModelSlot, tmp_path: Path) -> Iterator[MakeRun]:
     """Steps the log at the level of each wave; → lists by offset, states by session."""
     stores: list[SessionStore] = []
 
-    def make(level_of: Callable[[int], int]) -> tuple[dict[int, List], dict[str, SessionState]]:
+    def make(level_of: Callable[[int], int]) -> tuple[dict[int, RecommendedList], dict[str, SessionState]]:
         stores.append(SessionStore(tmp_path / f"p{len(stores)}"))
         processor = Processor(live, recent_items=50)
         processor.partitions[0] = partition = OpenPartition(0, stores[-1])
@@ -49,7 +49,7 @@ def run(live: LiveModel, tmp_path: Path) -> Iterator[MakeRun]:
         frame = LOG.frame.copy()
         frame.loc[frame.index % 11 == 5, "item_id"] = "never-seen"
         events = list(events_of(frame))
-        lists: dict[int, List] = {}
+        lists: dict[int, RecommendedList] = {}
         place = wave_number = 0
         while place < len(events) or len(cutter):
             for event in events[place : place + 60 - len(cutter)]:
@@ -140,7 +140,7 @@ def step_all(processor: Processor, events: list[Event], first_offset: int) -> li
 
 
 def test_a_rebuilt_session_is_exact_up_to_fifty_events_and_beyond_it_is_counted(
-    live: LiveModel, tmp_path: Path
+    live: ModelSlot, tmp_path: Path
 ) -> None:
     lengths = {"short": 3, "fifty": 50, "long": 80}
     start_ms = 1_700_000_000_000
@@ -151,7 +151,7 @@ def test_a_rebuilt_session_is_exact_up_to_fifty_events_and_beyond_it_is_counted(
         if n < length
     ]
     last = [Event(session_id, start_ms + 90_000, "i5") for session_id in lengths]
-    shown: dict[bool, dict[str, List]] = {}
+    shown: dict[bool, dict[str, RecommendedList]] = {}
     for lost in (False, True):
         store = SessionStore(tmp_path / f"lost-{lost}")
         processor = Processor(live, recent_items=50)
@@ -176,7 +176,7 @@ def test_a_rebuilt_session_is_exact_up_to_fifty_events_and_beyond_it_is_counted(
     assert len(set(shown[True]["long"].items) & set(shown[False]["long"].items)) >= 18
 
 
-def test_step_threads_side_by_side_leave_what_one_alone_leaves(live: LiveModel, tmp_path: Path) -> None:
+def test_step_threads_side_by_side_leave_what_one_alone_leaves(live: ModelSlot, tmp_path: Path) -> None:
     events = list(events_of(LOG.frame))
     last = events[-1]
     ends = [Event(event.session_id, last.event_time_ms, "", "session_end") for event in events[-40::20]]
@@ -227,7 +227,7 @@ def test_step_threads_side_by_side_leave_what_one_alone_leaves(live: LiveModel, 
 
 
 def test_a_new_version_serves_when_no_wave_of_the_old_one_is_under_way(
-    live: LiveModel, tmp_path: Path
+    live: ModelSlot, tmp_path: Path
 ) -> None:
     old = live.current
     new = replace(old, version="the-next-one")

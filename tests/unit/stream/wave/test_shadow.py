@@ -9,23 +9,23 @@ from stream.sessions.store import SessionStore
 from stream.sessions.watermark import NO_WATERMARK
 from stream.settings import Settings
 from stream.wave.load_shedding import NEWEST_ONLY
-from stream.wave.processor import List, Processor, SteppedWave
-from stream.wave.serving_model import LiveModel, Serving
-from stream.wave.shadow import CHALLENGER, Shadow, Trial
+from stream.wave.processor import Processor, RecommendedList, SteppedWave
+from stream.wave.serving_model import ModelSlot, ServingModel
+from stream.wave.shadow import CHALLENGER, Shadow, ShadowTrial
 from stream.wave.waves import Arrival, WaveCutter
 from tests.conftest import train_small
 from tests.harness.markov_shoppers import markov_shoppers
 
 LOG = markov_shoppers(sessions=120, items=60, seed=1)
 # The second version in service, or the first with the second in its shadow.
-Versions = tuple[LiveModel, Serving, Serving]
+Versions = tuple[ModelSlot, ServingModel, ServingModel]
 
 
 @pytest.fixture(scope="module")
 def versions(tmp_path_factory: pytest.TempPathFactory) -> Versions:
     settings = Settings(registry_dir=tmp_path_factory.mktemp("registry"), wave_size=8, deterministic=True)
     registry = Registry(settings.registry_dir)
-    live = LiveModel(settings)
+    live = ModelSlot(settings)
     first = train_small(LOG, registry)
     # Another mask: whatever the champion leaves out is no matter to the shadow.
     second = train_small(LOG, registry, seed=5, epochs=1, exclude_session_items=True)
@@ -33,11 +33,11 @@ def versions(tmp_path_factory: pytest.TempPathFactory) -> Versions:
 
 
 def serve(
-    live: LiveModel, serving: Serving, folder: Path, shadow: Shadow, level: int = 0
-) -> tuple[dict[int, List], list[int | None]]:
+    live: ModelSlot, serving: ServingModel, folder: Path, shadow: Shadow, level: int = 0
+) -> tuple[dict[int, RecommendedList], list[int | None]]:
     """Step the log with `serving`; → lists by offset, and the ranks that its events had."""
     live.offer(serving)
-    lists: dict[int, List] = {}
+    lists: dict[int, RecommendedList] = {}
     ranks: list[int | None] = []
 
     def keep(stepped: SteppedWave) -> None:
@@ -70,7 +70,7 @@ def test_the_shadow_is_as_good_as_it_would_be_in_service_however_few_sessions_it
     live, first, second = versions
     _, alone = serve(live, second, tmp_path / "alone", Shadow())
     shadow = Shadow(kept_sessions)
-    shadow.trial = trial = Trial(second, first.version, 1.0, CHALLENGER)
+    shadow.trial = trial = ShadowTrial(second, first.version, 1.0, CHALLENGER)
     _, champion = serve(live, first, tmp_path / "both", shadow)
     assert len(trial.kept) == min(kept_sessions, 120)
     assert trial.recall.events == len(champion) == len(alone)
@@ -87,7 +87,7 @@ def test_nothing_that_is_published_depends_on_the_shadow(versions: Versions, tmp
     live, first, second = versions
     without, _ = serve(live, first, tmp_path / "without", Shadow())
     shadow = Shadow()
-    shadow.trial = Trial(second, first.version, 1.0, CHALLENGER)
+    shadow.trial = ShadowTrial(second, first.version, 1.0, CHALLENGER)
     beside, _ = serve(live, first, tmp_path / "beside", shadow)
     assert beside.keys() == without.keys()
     for offset, shown in without.items():
@@ -101,7 +101,7 @@ def test_a_share_of_the_sessions_is_shadowed_and_always_the_same(versions: Versi
     seen: list[set[str]] = []
     for name, share in (("some", 0.25), ("again", 0.25), ("more", 0.5)):
         shadow = Shadow()
-        shadow.trial = trial = Trial(second, first.version, share, CHALLENGER)
+        shadow.trial = trial = ShadowTrial(second, first.version, share, CHALLENGER)
         serve(live, first, tmp_path / name, shadow)
         seen.append(set(trial.kept))
     assert 15 <= len(seen[0]) <= 45
@@ -112,10 +112,10 @@ def test_what_is_not_scored_while_the_worker_is_behind_is_no_pair(versions: Vers
     live, first, _ = versions
     shadow = Shadow()
     # The same weights: wherever it is held against the champion, it has the champion's rank.
-    shadow.trial = trial = Trial(first, "other", 1.0, CHALLENGER)
+    shadow.trial = trial = ShadowTrial(first, "other", 1.0, CHALLENGER)
     serve(live, first, tmp_path / "of-another", shadow, NEWEST_ONLY)
     assert trial.recall.events == 0
-    shadow.trial = trial = Trial(first, first.version, 1.0, CHALLENGER)
+    shadow.trial = trial = ShadowTrial(first, first.version, 1.0, CHALLENGER)
     _, ranks = serve(live, first, tmp_path / "behind", shadow, NEWEST_ONLY)
     assert 0 < trial.recall.events < len(ranks)
     assert trial.recall.interval().mean == 0

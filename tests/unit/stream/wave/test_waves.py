@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stream.events import Event
-from stream.sessions.offsets import Frontier
+from stream.sessions.offsets import PendingOffsets
 from stream.sessions.watermark import NO_WATERMARK, Watermark
 from stream.wave.waves import Arrival, Wave, WaveCutter
 from stream.worker.lanes import Lanes
@@ -26,7 +26,7 @@ def test_waves_hold_a_session_once_keep_its_order_and_lose_nothing(
     log: list[tuple[int, str | None]], size: int, read_at_once: int, random: Random
 ) -> None:
     cutter = WaveCutter(size)
-    frontiers = {number: Frontier() for number in range(3)}
+    frontiers = {number: PendingOffsets() for number in range(3)}
     in_states: dict[int, set[int]] = {number: set() for number in range(3)}
     under_way: list[Wave] = []
     offsets = {0: 0, 1: 0, 2: 0}
@@ -72,7 +72,7 @@ def test_waves_hold_a_session_once_keep_its_order_and_lose_nothing(
 
 
 def test_the_watermark_at_the_frontier_is_that_of_the_records_below_it() -> None:
-    frontier = Frontier()
+    frontier = PendingOffsets()
     for offset, (before_ms, after_ms) in enumerate([(0, 100), (100, 100), (100, 900)]):
         frontier.add(offset, Watermark(before_ms), Watermark(after_ms))
     assert frontier.take([]) == (0, NO_WATERMARK)

@@ -1,11 +1,11 @@
 from confluent_kafka import TopicPartition
 
-from stream.sessions.offsets import Fence
+from stream.sessions.offsets import AppliedOffsets
 from stream.worker.commits import Commits
 
 
-def fence(position: int) -> Fence:
-    return Fence(position=position)
+def fence(position: int) -> AppliedOffsets:
+    return AppliedOffsets(position=position)
 
 
 def offsets(taken: list[TopicPartition]) -> dict[int, int]:

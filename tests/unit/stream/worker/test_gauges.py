@@ -7,9 +7,9 @@ from prometheus_client import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from model.registry.registry import Registry
-from stream.sessions.offsets import Fence
+from stream.sessions.offsets import AppliedOffsets
 from stream.settings import Settings
-from stream.wave.serving_model import LiveModel
+from stream.wave.serving_model import ModelSlot
 from stream.worker.counters import Telemetry
 from stream.worker.pipeline import Pipeline
 from tests.conftest import train_small
@@ -25,7 +25,7 @@ def pipeline(tmp_path: Path) -> Iterator[Pipeline]:
         bootstrap_servers="127.0.0.1:9", registry_dir=tmp_path / "registry", state_dir=tmp_path / "state"
     )
     train_small(LOG, Registry(settings.registry_dir), epochs=1)
-    live = LiveModel(settings)
+    live = ModelSlot(settings)
     live.offer(live.prepare())
     telemetry = Telemetry(settings.quality_window, settings.quality_fading)
     made = Pipeline(settings, live, telemetry, emit=lambda waves: None, on_failure=failed)
@@ -116,7 +116,7 @@ def test_a_store_is_not_closed_while_a_scrape_asks_it(
 ) -> None:
     store = pipeline._open_partition(0, None).store
     with ThreadPoolExecutor(1) as executor:
-        closings: list[Future[Fence]] = []
+        closings: list[Future[AppliedOffsets]] = []
         asked = store.level0_files
 
         def ask() -> int:

@@ -1,4 +1,4 @@
-from stream.worker.lanes import CALM_REVIEWS, REVIEW_S, WORTH_WAITING, WaveFilling
+from stream.worker.lanes import CALM_REVIEWS, REVIEW_S, WORTH_WAITING, LaneController
 
 SIZE, WAIT_S = 64, 0.005
 
@@ -7,7 +7,7 @@ class Clocked:
     """A filling that is reviewed at each of its moments, after some waves of one size."""
 
     def __init__(self, lanes: int) -> None:
-        self.filling = WaveFilling(lanes, SIZE, WAIT_S)
+        self.filling = LaneController(lanes, SIZE, WAIT_S)
         self._now_s = 100.0
         self.filling.review(self._now_s, 0)
 
@@ -59,7 +59,7 @@ def test_what_waits_is_no_calm_though_no_wave_is_cut() -> None:
 
 
 def test_nothing_is_decided_before_it_is_time() -> None:
-    filling = WaveFilling(2, SIZE, WAIT_S)
+    filling = LaneController(2, SIZE, WAIT_S)
     for now_s in (0.0, 0.0, 0.1 * REVIEW_S):
         filling.count_read(1_000_000)
         filling.review(now_s, 0)

@@ -7,11 +7,11 @@ import pytest
 from confluent_kafka import KafkaError
 
 from stream.events import Event, encode_event
-from stream.sessions.offsets import Frontier
+from stream.sessions.offsets import PendingOffsets
 from stream.sessions.watermark import Watermark
 from stream.settings import Settings
 from stream.wave.waves import Wave
-from stream.worker.assignment import Reading
+from stream.worker.assignment import PartitionProgress
 from stream.worker.source import IDLE_POLL_S, WAVES_AT_ONCE, Source
 
 DAY_S = 86_400
@@ -41,8 +41,8 @@ class Record:
         return self._value
 
 
-def reading(position: int, watermark: Watermark, end: int, newest_s: float) -> Reading:
-    return Reading(Frontier(), position, watermark, end, newest_s)
+def reading(position: int, watermark: Watermark, end: int, newest_s: float) -> PartitionProgress:
+    return PartitionProgress(PendingOffsets(), position, watermark, end, newest_s)
 
 
 @pytest.fixture

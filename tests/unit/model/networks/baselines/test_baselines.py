@@ -10,8 +10,8 @@ from model.data.sessions import Sessions
 from model.data.vocabulary import Vocabulary
 from model.evaluation.rank_targets import evaluate
 from model.networks.by_name import NETWORKS, build
-from model.networks.model_version import Model
-from model.networks.network import Counted, Network
+from model.networks.model_version import ModelVersion
+from model.networks.network import CountingNetwork, Network
 from model.stepping.stepper import Stepper
 from model.stepping.top_k import rank_of, top_of
 from model.training.train import train
@@ -19,7 +19,7 @@ from model.training.train import train
 # Items a b c d e are 0 to 4; a minute between events, an hour between sessions.
 LOG = ["abc", "abd", "bc", "ae", "cb"]
 FEW = Vocabulary(["a", "b"], np.array([2, 1]))
-BASELINES = [name for name in NETWORKS if isinstance(build(ModelConfig(network=name), FEW), Counted)]
+BASELINES = [name for name in NETWORKS if isinstance(build(ModelConfig(network=name), FEW), CountingNetwork)]
 
 
 def sessions_of(log: Sequence[str]) -> Sessions:
@@ -134,7 +134,7 @@ def test_a_factorisation_learns_what_belongs_together(name: str) -> None:
 def test_every_baseline_steps_in_a_wave_as_it_does_alone(name: str) -> None:
     network = fitted(name, epochs=2)
     config = ModelConfig(network=name, epochs=2)
-    stepper = Stepper(Model("v", config, VOCABULARY, network), device="cpu", k=4)
+    stepper = Stepper(ModelVersion("v", config, VOCABULARY, network), device="cpu", k=4)
     histories = ["a", "bc", "bcd", "ea"]
     rebuilt = stepper.rebuild([{"item": np.array(["abcde".index(i) for i in h])} for h in histories])
     ids, scores, after = stepper.step({"item": np.array([1, 1, 1, 1])}, rebuilt)
@@ -152,7 +152,7 @@ def test_every_baseline_comes_back_from_its_saved_tensors(name: str) -> None:
     again = build(ModelConfig(network=name, epochs=2), VOCABULARY)
     again.load_state_dict({n: t.clone() for n, t in network.state_dict().items()})
     assert scores_after(again, "ab") == scores_after(network, "ab")
-    assert isinstance(again, Counted)
+    assert isinstance(again, CountingNetwork)
     broken = {n: t.double() if t.dtype != torch.float64 else t.int() for n, t in network.state_dict().items()}
     with pytest.raises(RuntimeError):
         again.load_state_dict(broken)
