@@ -6,7 +6,6 @@ of them would steer a terminal is shown as an escape, whoever prints it.
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -18,11 +17,8 @@ from rich.console import Console, ConsoleOptions, RenderableType
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.segment import Segment
 
-from stream.logs import LogLines, start_logging
+from stream.logs import LogLines, escaped, start_logging
 from stream.settings import Settings
-
-# C0 without the line feed, DEL, C1, line separators, and what turns the direction of writing.
-CONTROLS = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028\u2029\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 
 
 class Terminal(Console):
@@ -31,12 +27,7 @@ class Terminal(Console):
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
         """The segments of what is printed, their texts escaped."""
         for segment in super().render(renderable, options):
-            yield segment if segment.control else Segment(steerless(segment.text), segment.style)
-
-
-def steerless(text: str) -> str:
-    """The text with its control characters, but for the line feed, as escapes."""
-    return CONTROLS.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
+            yield segment if segment.control else Segment(escaped(segment.text, keep="\n"), segment.style)
 
 
 log = Terminal(stderr=True, soft_wrap=True)

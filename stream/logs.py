@@ -35,9 +35,15 @@ def happening(name: str, **fields: Any) -> dict[str, Any]:
     return {"event": name, "fields": fields}
 
 
-def escaped(text: str) -> str:
-    """The text in one line: control characters as escapes."""
-    return CONTROLS.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
+def escaped(text: str, *, keep: str = "") -> str:
+    r"""The text with its control characters as escapes, but for those in `keep`.
+
+    >>> escaped("a\x1b[31m\n")
+    'a\\x1b[31m\\n'
+    """
+    return CONTROLS.sub(
+        lambda found: found[0] if found[0] in keep else found[0].encode("unicode_escape").decode(), text
+    )
 
 
 class HumanFormatter(logging.Formatter):

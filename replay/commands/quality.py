@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import json
-import urllib.error
-import urllib.request
-from collections.abc import Sequence
-from functools import reduce
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,16 +10,15 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from model.errors import NextclickError
 from model.evaluation.intervals import Interval
 from replay.commands.options import Json
 from replay.console import moment, out
 from stream.quality.cells import KINDS
+from stream.quality.collect import collect
 from stream.quality.sums import WINDOWS, Measured, QualitySums, measured
 from stream.quality.windows import BUCKET_MS
 from stream.settings import load_settings
 
-TIMEOUT_S = 10.0
 # Of tables where there is no terminal, whose width they would have to keep to.
 WIDTH = 140
 NAMES = {"champion": "champion", "pop": "POP", "window_pop": "last-hour POP"}
@@ -67,45 +62,6 @@ def quality(
         print(json.dumps(as_dict(sums, len(workers))))
         return
     show(sums, len(workers), window)
-
-
-def collect(workers: Sequence[str]) -> QualitySums:
-    """The sums of workers, no two the same, added up; all windows of event time end with the farthest's.
-
-    Raises NextclickError when one does not answer, or answers something else.
-    """
-    asked = {address: _ask(address) for address in workers}
-    until_ms = max(sums.until_ms for sums in asked.values())
-    for address, sums in asked.items():
-        if sums.until_ms != until_ms:
-            asked[address] = _ask(address, until_ms)
-    try:
-        return reduce(QualitySums.merged, asked.values())
-    except ValueError as error:
-        raise NextclickError(
-            f"the workers' sums do not fit each other: {error}",
-            "They run with different settings, and their rolling quality is of different things.",
-            "Give all workers the same NEXTCLICK_QUALITY_WINDOW and NEXTCLICK_QUALITY_FADING.",
-        ) from None
-
-
-def _ask(address: str, until_ms: int | None = None) -> QualitySums:
-    url = f"{address}/api/quality" + ("" if until_ms is None else f"?until_ms={until_ms}")
-    try:
-        with urllib.request.urlopen(url, timeout=TIMEOUT_S) as answer:
-            return QualitySums.from_json(answer.read())
-    except (urllib.error.URLError, OSError) as error:
-        raise NextclickError(
-            f"the worker at {address} does not answer: {getattr(error, 'reason', error)}",
-            "Its events are missing, so nothing is shown: the rest alone would pass for the whole.",
-            "Look whether it runs and what its --web-port is, or leave it out.",
-        ) from None
-    except ValueError as error:
-        raise NextclickError(
-            f"{url} is not a worker's quality: {error}",
-            "Its events are missing, so nothing is shown: the rest alone would pass for the whole.",
-            "Name the web address of a worker of this version, such as http://127.0.0.1:6066.",
-        ) from None
 
 
 def points_of(sums: QualitySums, most: int = 48) -> dict[int, dict[str, Interval]]:

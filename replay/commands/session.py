@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import urllib.error
-import urllib.parse
-import urllib.request
 from typing import Annotated, Any
 
 import typer
@@ -16,13 +13,12 @@ from replay.console import log, moment, out
 from stream.kafka.partitioner import partition_of
 from stream.logs import escaped
 from stream.sessions.session_in_log import session_in_log
+from stream.sessions.session_in_store import session_in_store
 from stream.sessions.session_state import SessionState
-from stream.sessions.store_snapshot import open_snapshot, store_path
 from stream.settings import Settings, load_settings
 from stream.wave.serving_model import ModelSlot, ServingModel
-from stream.web.session import view_of
+from stream.web.session import view_from_workers, view_of
 
-WORKER_TIMEOUT_S = 10.0
 session = typer.Typer(
     help="Look at one session.", epilog="Example: nextclick session show 4711", no_args_is_help=True
 )
@@ -50,7 +46,8 @@ def show(
     """
     settings = load_settings(bootstrap_servers=bootstrap_servers, registry_dir=registry)
     addresses = worker or [f"http://{settings.web_host}:{settings.web_port}"]
-    view = _from_workers(addresses, session_id) or _from_here(settings, session_id)
+    view = view_from_workers(addresses, session_id, on_refusal=_print_refusal)
+    view = view or _from_here(settings, session_id)
     if view is None:
         if as_json:
             print(json.dumps({"session_id": session_id, "error": "not open"}))
@@ -63,21 +60,8 @@ def show(
     _show(view)
 
 
-def _from_workers(addresses: list[str], session_id: str) -> dict[str, Any] | None:
-    """The view of the first worker that has the session; what the others say goes to stderr."""
-    for address in addresses:
-        url = f"{address.rstrip('/')}/api/sessions/{urllib.parse.quote(session_id, safe='')}"
-        try:
-            with urllib.request.urlopen(url, timeout=WORKER_TIMEOUT_S) as answer:
-                view: dict[str, Any] = json.load(answer)
-                return {**view, "source": address}
-        except urllib.error.HTTPError as error:
-            with error:
-                why = f"HTTP {error.code}: {error.read(500).decode(errors='replace')}"
-        except (OSError, ValueError) as error:
-            why = str(error)
-        log.print(f"{address}: {escaped(why)}", highlight=False, markup=False)
-    return None
+def _print_refusal(address: str, reason: str) -> None:
+    log.print(f"{address}: {escaped(reason)}", highlight=False, markup=False)
 
 
 def _from_here(settings: Settings, session_id: str) -> dict[str, Any] | None:
@@ -85,7 +69,11 @@ def _from_here(settings: Settings, session_id: str) -> dict[str, Any] | None:
     number = partition_of(session_id, settings.partitions)
     live = ModelSlot(settings)
     serving = live.prepare()
-    found, source = _in_store(settings, session_id, number), "store"
+    found, source = None, "store"
+    try:
+        found = session_in_store(settings, session_id, number)
+    except NextclickError as error:
+        log.print(f"{error.what}", highlight=False, markup=False)
     if found is None:
         log.print(f"no store here has it; reading the log of partition {number}", highlight=False)
         state, watermark_ms = session_in_log(settings, serving.rule, serving.columns, session_id, number)
@@ -97,20 +85,6 @@ def _view(
     session_id: str, number: int, state: SessionState, watermark_ms: int, serving: ServingModel, source: str
 ) -> dict[str, Any]:
     return {**view_of(session_id, number, state, watermark_ms, serving), "source": source}
-
-
-def _in_store(settings: Settings, session_id: str, number: int) -> tuple[SessionState, int] | None:
-    """State and watermark from the partition's store, None where there is none that has it."""
-    path = store_path(settings.state_dir, settings.events_topic, number)
-    if not (path / "CURRENT").exists():
-        return None
-    try:
-        with open_snapshot(path) as look:
-            state, fence = look.state(session_id), look.fence
-    except NextclickError as error:
-        log.print(f"{error.what}", highlight=False, markup=False)
-        return None
-    return None if state is None else (state, fence.watermark.ms if fence else 0)
 
 
 def _show(view: dict[str, Any]) -> None:

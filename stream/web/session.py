@@ -6,6 +6,11 @@ Read from a copy of the state, in a thread of its own, so that no wave waits for
 from __future__ import annotations
 
 import asyncio
+import json
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import faust
@@ -20,6 +25,7 @@ from stream.wave.step import row_of
 from stream.worker.pipeline import Pipeline
 
 NEAREST_ITEMS = 10
+WORKER_TIMEOUT_S = 10.0
 
 
 def view_of(
@@ -102,3 +108,25 @@ def _look(pipeline: Pipeline, session_id: str) -> dict[str, Any]:
     if state is None or not state.recent_items:
         return {"error": f"no session of this id is open in partition {number}"}
     return view_of(session_id, number, state, watermark_ms, pipeline.live.current)
+
+
+def view_from_workers(
+    addresses: Sequence[str], session_id: str, *, on_refusal: Callable[[str, str], None]
+) -> dict[str, Any] | None:
+    """The session as the first of these workers that has it shows it, with its address as `source`.
+
+    Returns None when none has it. `on_refusal(address, reason)` is called for each worker without it.
+    """
+    for address in addresses:
+        url = f"{address.rstrip('/')}/api/sessions/{urllib.parse.quote(session_id, safe='')}"
+        try:
+            with urllib.request.urlopen(url, timeout=WORKER_TIMEOUT_S) as answer:
+                view: dict[str, Any] = json.load(answer)
+                return {**view, "source": address}
+        except urllib.error.HTTPError as error:
+            with error:
+                reason = f"HTTP {error.code}: {error.read(500).decode(errors='replace')}"
+        except (OSError, ValueError) as error:
+            reason = str(error)
+        on_refusal(address, reason)
+    return None

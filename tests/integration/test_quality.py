@@ -14,10 +14,10 @@ import pytest
 from model.errors import NextclickError
 from model.networks.model_version import ModelVersion
 from model.registry.registry import Registry
-from replay.commands.quality import collect
 from replay.end_to_end.worker_process import WorkerProcess
 from replay.sending.replay import replay_frames
 from stream.quality.cells import POSITIONS
+from stream.quality.collect import collect
 from stream.quality.sums import WINDOWS
 from stream.quality.windows import BUCKET_MS
 from tests.conftest import train_small
