@@ -10,7 +10,7 @@ from __future__ import annotations
 from model.data.sessions import SessionRule
 from stream.events import Event
 from stream.sessions.partition import OpenPartition
-from stream.sessions.session_state import NO_VERSION, SessionState, new_state
+from stream.sessions.session_state import NO_VERSION, SessionState, continued
 
 SESSIONS_PER_WRITE = 250_000
 
@@ -59,11 +59,10 @@ class Histories:
         self, state: SessionState | None, event: Event, offset: int, watermark_ms: int
     ) -> SessionState | None:
         """A session's history after one more event."""
-        if event.kind == "session_end":
+        state = continued(state, event, watermark_ms, self._rule)
+        if state is None:
             return None
-        if state is None or self._rule.ends(state.last_event_time_ms, event.event_time_ms, watermark_ms):
-            state = new_state()
-        elif state.hidden or state.list_items:
+        if state.hidden or state.list_items:
             state.model_version, state.hidden = NO_VERSION, b""
             state.list_items, state.list_scores = [], b""
         state.remember(event, offset, self._columns, self._recent_items)

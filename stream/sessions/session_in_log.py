@@ -9,7 +9,7 @@ from stream.events import RejectedEvent, decode_event
 from stream.kafka.connection import ANSWER_TIMEOUT_S
 from stream.kafka.dead_letter_reader import bounds, records, unreadable
 from stream.sessions.offsets import decode_metadata
-from stream.sessions.session_state import SessionState, new_state
+from stream.sessions.session_state import SessionState, continued
 from stream.sessions.watermark import NO_WATERMARK
 from stream.settings import Settings
 
@@ -48,12 +48,8 @@ def session_in_log(
                 except RejectedEvent:
                     continue
                 if event.session_id == session_id:
-                    time_ms = event.event_time_ms
-                    if event.kind == "session_end":
-                        state = None
-                    else:
-                        if state is None or rule.ends(state.last_event_time_ms, time_ms, watermark.ms):
-                            state = new_state()
+                    state = continued(state, event, watermark.ms, rule)
+                    if state is not None:
                         state.remember(event, message.offset() or 0, columns, settings.recent_items)
                 watermark = watermark.after(event.session_id, event.event_time_ms)
             if state is not None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import msgspec
 
+from model.data.sessions import SessionRule
 from stream.events import Event
 
 NO_VERSION = ""
@@ -58,6 +59,28 @@ class SessionState(msgspec.Struct, array_like=True, gc=False):
 def new_state() -> SessionState:
     """The state of a session that has no event yet."""
     return SessionState(NO_VERSION, 0, 0, [], [], {}, b"", [], b"")
+
+
+def continued(
+    state: SessionState | None, event: Event, watermark_ms: int, rule: SessionRule
+) -> SessionState | None:
+    """The state to which the event belongs: `state`, or a new one where its session was over.
+
+    None when the event ends the session. Silence is that of the session's own events or of the
+    partition's watermark before the event. Adds nothing to the history: see `remember`.
+
+    >>> begun = continued(None, Event("s", 1_000, "i"), 0, SessionRule(gap_s=1800))
+    >>> begun.remember(Event("s", 1_000, "i"), 0, (), 50)
+    >>> continued(begun, Event("s", 2_000, "j"), 1_000, SessionRule(gap_s=1800)) is begun
+    True
+    >>> continued(begun, Event("s", 9_000_000, "j"), 1_000, SessionRule(gap_s=1800)).position
+    0
+    """
+    if event.kind == "session_end":
+        return None
+    if state is None or rule.ends(state.last_event_time_ms, event.event_time_ms, watermark_ms):
+        return new_state()
+    return state
 
 
 _encoder = msgspec.msgpack.Encoder()

@@ -21,7 +21,7 @@ from stream.failpoints import reach
 from stream.quality.observed_event import ObservedEvent
 from stream.sessions.offsets import AppliedOffsets
 from stream.sessions.partition import OpenPartition
-from stream.sessions.session_state import new_state
+from stream.sessions.session_state import SessionState, continued
 from stream.sessions.store import Batch
 from stream.wave import step as model_part
 from stream.wave.freshness import FreshnessFeed
@@ -113,9 +113,9 @@ class Processor:
                 self.partitions[number].forget_written(self.written)
                 out.outcomes[number] = dict.fromkeys(OUTCOMES, 0)
             fresh = self._fence(wave, out)
-            visits, ended = self._load(fresh, out, serving)
+            stored = self._load(fresh)
             reach("3-loaded")
-            self._apply_rule(visits, serving, out)
+            visits, ended = self._apply_rule(fresh, stored, serving, out)
         reach("4-ruled")
         watched = self._shadow.choose(visits, serving, behind=out.level > FULL)
         shown = [(visit.state.list_items, visit.state.model_version) for visit in visits]
@@ -165,13 +165,8 @@ class Processor:
                 fresh.append((arrival, arrival.event))
         return fresh
 
-    def _load(
-        self, fresh: list[tuple[Arrival, Event]], out: SteppedWave, serving: ServingModel
-    ) -> tuple[list[SessionEvent], list[tuple[int, str, int | None]]]:
-        """Each event with its session's state, new where there is none.
-
-        → these, and of the sessions that end partition, id and oldest kept offset.
-        """
+    def _load(self, fresh: list[tuple[Arrival, Event]]) -> list[SessionState | None]:
+        """The stored state of each event's session, None where there is none."""
         by_partition: dict[int, list[str]] = {}
         for arrival, event in fresh:
             by_partition.setdefault(arrival.partition, []).append(event.session_id)
@@ -179,19 +174,38 @@ class Processor:
             number: iter(self.partitions[number].take(session_ids))
             for number, session_ids in by_partition.items()
         }
-        index = serving.vocabulary.index
+        return [next(loaded[arrival.partition]) for arrival, _ in fresh]
+
+    def _apply_rule(
+        self,
+        fresh: list[tuple[Arrival, Event]],
+        stored: list[SessionState | None],
+        serving: ServingModel,
+        out: SteppedWave,
+    ) -> tuple[list[SessionEvent], list[tuple[int, str, int | None]]]:
+        """Give each event the state it continues, new after silence; count resets and late events.
+
+        Returns these events, and partition, id and oldest kept offset of each session that ends.
+        """
+        index, rule = serving.vocabulary.index, serving.rule
+        lateness_ms = rule.allowed_lateness_s * 1000
         visits: list[SessionEvent] = []
         ended: list[tuple[int, str, int | None]] = []
-        for arrival, event in fresh:
-            state = next(loaded[arrival.partition])
-            oldest = None if state is None else state.recent_offsets[0]
-            if event.kind == "session_end":
+        for (arrival, event), before in zip(fresh, stored, strict=True):
+            oldest = None if before is None else before.recent_offsets[0]
+            state = continued(before, event, arrival.watermark.ms, rule)
+            if state is None:
                 out.outcomes[arrival.partition]["ended"] += 1
                 ended.append((arrival.partition, event.session_id, oldest))
                 continue
+            if before is not None:
+                if state is not before:
+                    out.resets += 1
+                elif event.event_time_ms < before.last_event_time_ms - lateness_ms:
+                    out.late += 1
             quiet = out.level >= POPULAR or (out.level > FULL and arrival.superseded)
             item = index.get(event.item_id, -1)
-            visits.append(SessionEvent(arrival, event, state or new_state(), oldest, item, not quiet))
+            visits.append(SessionEvent(arrival, event, state, oldest, item, not quiet))
         return visits, ended
 
     def _score(
@@ -226,19 +240,6 @@ class Processor:
                     tuple(state.recent_items) if masks else (),
                 )
             )
-
-    def _apply_rule(self, visits: list[SessionEvent], serving: ServingModel, out: SteppedWave) -> None:
-        """Start a session anew after silence, by its own events or by the watermark; count late events."""
-        lateness_ms = serving.rule.allowed_lateness_s * 1000
-        for visit in visits:
-            state, time_ms = visit.state, visit.event.event_time_ms
-            if not state.position:
-                continue
-            if serving.rule.ends(state.last_event_time_ms, time_ms, visit.arrival.watermark.ms):
-                visit.state = new_state()
-                out.resets += 1
-            elif time_ms < state.last_event_time_ms - lateness_ms:
-                out.late += 1
 
     def _list(self, visits: list[SessionEvent], serving: ServingModel, out: SteppedWave) -> None:
         """Remember each event and hand out its list: the step's, the last one, or POP's."""
