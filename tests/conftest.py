@@ -23,16 +23,27 @@ from replay.end_to_end.worker_process import free_port
 from stream.kafka.topics import ensure_topics, plans
 from stream.settings import Settings
 from tests.harness.markov_shoppers import SyntheticLog, markov_shoppers
+from tests.harness.needs import KAFKA_VARIABLE, CannotStart, start_what_is_needed
 
 ROOT = Path(__file__).parent.parent
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Start what the chosen tests need."""
+    if session.config.option.collectonly:
+        return
+    try:
+        start_what_is_needed(mark.name for item in session.items for mark in item.iter_markers())
+    except CannotStart as error:
+        pytest.exit(str(error), returncode=2)
 
 
 @pytest.fixture(scope="session")
 def kafka() -> str:
     """The address of the real broker."""
-    address = os.environ.get("NEXTCLICK_TEST_KAFKA")
+    address = os.environ.get(KAFKA_VARIABLE)
     if not address:
-        pytest.fail("no real Kafka: run the tests with ./tests/run, or set NEXTCLICK_TEST_KAFKA=host:port")
+        pytest.fail(f"no real Kafka: mark the test kafka and use ./tests/run, or set {KAFKA_VARIABLE}")
     return address
 
 

@@ -19,7 +19,7 @@ from tests.conftest import kafka_sh, settings_of_its_own, train_small
 from tests.harness.markov_shoppers import SyntheticLog
 from tests.harness.serving import worker
 
-pytestmark = pytest.mark.kafka
+pytestmark = [pytest.mark.kafka, pytest.mark.chromium]
 AWAY_MS = 60_000
 
 

@@ -27,7 +27,7 @@ from tests.conftest import settings_of_its_own, train_small
 from tests.harness.markov_shoppers import SyntheticLog, markov_shoppers
 from tests.harness.serving import worker
 
-pytestmark = pytest.mark.kafka
+pytestmark = [pytest.mark.kafka, pytest.mark.chromium]
 HOSTILE = {
     "i0": "<script>document.title='owned'</script><img src=x onerror=\"document.title='owned'\">",
     "i1": "\u202e\u202etfel ot thgir \u2066\u200f",

@@ -44,11 +44,13 @@ def cases() -> Iterator[tuple[str, bool, list[str]]]:
                 yield case["alertname"], bool(case["exp_alerts"]), series
 
 
+@pytest.mark.prometheus
 def test_the_configuration_and_all_rules_are_valid() -> None:
     ended = promtool("check", "config", "--lint=all", "--lint-fatal", str(FOLDER / "prometheus.yml"))
     assert ended.returncode == 0, ended.stdout + ended.stderr
 
 
+@pytest.mark.prometheus
 def test_every_alert_fires_when_it_should_and_keeps_quiet_when_it_should_not() -> None:
     ended = promtool("test", "rules", *map(str, sorted((FOLDER / "tests").glob("*.yml"))))
     assert ended.returncode == 0, ended.stdout + ended.stderr

@@ -22,7 +22,7 @@ from tests.harness.composed import Composition
 from tests.harness.serving import all_lists, by_event, events_by_id
 
 # A whole installation starts, trains and retrains on what machine there is.
-pytestmark = pytest.mark.timeout(600)
+pytestmark = [pytest.mark.prometheus, pytest.mark.wget, pytest.mark.timeout(600)]
 WORKERS = ("worker-1", "worker-2")
 ITEMS_OF_A_BASKET = 4
 

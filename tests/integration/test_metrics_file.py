@@ -21,6 +21,7 @@ def samples(path: Path) -> dict[str, float]:
 
 
 @pytest.mark.kafka
+@pytest.mark.prometheus
 def test_a_run_by_cron_leaves_its_outcome_in_a_file_whether_it_decided_or_failed(
     make_settings: MakeSettings, tmp_path: Path
 ) -> None:

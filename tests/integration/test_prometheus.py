@@ -32,7 +32,7 @@ from tests.harness.prometheus import Prometheus, prometheus
 from tests.harness.retraining import first_champion, two_parts
 from tests.harness.serving import all_committed, stop, worker
 
-pytestmark = pytest.mark.kafka
+pytestmark = [pytest.mark.kafka, pytest.mark.prometheus]
 BROKEN = 25
 BOARDS = {name: json.loads(content) for name, content in files().items()}
 
