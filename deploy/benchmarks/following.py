@@ -12,7 +12,7 @@ import argparse
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,7 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 from deploy.benchmarks.measure.process import machine
 from model.config_files import build_config, read_params
 from model.data.sessions import SessionRule
-from model.freshness.refresher import TableRefresher
+from model.freshness.recent_events import RecentEvents, Row
 from model.registry.registry import Registry
 from replay import datasets
 from replay.cadence.live_baselines import HOUR_MS, LastHourPop
@@ -37,13 +37,23 @@ from stream.sessions.partition import OpenPartition
 from stream.sessions.store import SessionStore
 from stream.sessions.watermark import NO_WATERMARK
 from stream.settings import Settings
-from stream.wave.freshness import FreshnessFeed
 from stream.wave.processor import Processor, SteppedWave
 from stream.wave.serving_model import ModelSlot
-from stream.wave.step import SessionEvent
 from stream.wave.waves import Arrival, WaveCutter
 
 WAVE = 64
+
+
+class TimedRecentEvents(RecentEvents):
+    """Adds up the processor time that adding events takes."""
+
+    cpu_s = 0.0
+
+    def add(self, rows: Iterable[Row]) -> None:
+        """Add events, and count the time."""
+        started_s = time.thread_time()
+        super().add(rows)
+        self.cpu_s += time.thread_time() - started_s
 
 
 class Worker:
@@ -51,6 +61,8 @@ class Worker:
 
     def __init__(self, settings: Settings, first: str, folder: Path) -> None:
         self._live = ModelSlot(settings)
+        if self._live.recent is not None:
+            self._live.recent = TimedRecentEvents(settings.follow_events)
         self._live.offer(self._live.prepare(first))
         self._processor = Processor(self._live, settings.recent_items)
         self._partition = OpenPartition(0, SessionStore(folder))
@@ -61,10 +73,20 @@ class Worker:
         self.ranks: list[int] = []
         self.times_ms: list[int] = []
         self.most_listed = 0
+        self.refreshes_s: list[float] = []
+        self._refreshes, self._refresh_cpu_s = 0, 0.0
+
+    @property
+    def adding_s(self) -> float:
+        """Processor time of adding events to those that versions follow."""
+        recent = self._live.recent
+        return recent.cpu_s if isinstance(recent, TimedRecentEvents) else 0.0
 
     def swap(self, version: str) -> None:
         """Serve another version from now on."""
         self._live.offer(self._live.prepare(version))
+        # A version's refreshes count from its preparation on.
+        self._refreshes, self._refresh_cpu_s = 0, 0.0
 
     def serve(self, events: list[Event]) -> None:
         """Step events, in waves that are full."""
@@ -94,7 +116,10 @@ class Worker:
                 self.times_ms.append(observed.time_ms)
         follower = self._live.current.follower
         if follower is not None:
-            self.most_listed = max(self.most_listed, follower.vocabulary.named)
+            self.most_listed = max(self.most_listed, follower.vocabulary.added_items)
+            if follower.refreshes > self._refreshes:
+                self.refreshes_s.append(follower.refresh_cpu_s - self._refresh_cpu_s)
+                self._refreshes, self._refresh_cpu_s = follower.refreshes, follower.refresh_cpu_s
 
 
 def last_hour_pop(events: list[Event], begin_ms: int) -> float:
@@ -176,28 +201,12 @@ def run(
     settings: Settings, versions: list[tuple[int, str]], events: list[Event], folder: Path, begin_ms: int
 ) -> None:
     """Serve the events once, and print what came of it."""
-    refreshes: list[float] = []
-    seen: list[float] = []
-    take_up, see = TableRefresher._take_up, FreshnessFeed.see  # noqa: SLF001
-
-    def timed_take_up(self: TableRefresher, now_ms: int) -> None:
-        started_s = time.thread_time()
-        take_up(self, now_ms)
-        refreshes.append(time.thread_time() - started_s)
-
-    def timed_see(self: FreshnessFeed, visits: Sequence[SessionEvent]) -> None:
-        started_s = time.thread_time()
-        see(self, visits)
-        seen.append(time.thread_time() - started_s)
-
-    TableRefresher._take_up = timed_take_up  # type: ignore[method-assign]  # noqa: SLF001
-    FreshnessFeed.see = timed_see  # type: ignore[method-assign]
     worker = Worker(settings, versions[0][1], folder)
     worker.serve([event for event in events if event.event_time_ms < begin_ms])
     worker.ranks.clear()
     worker.times_ms.clear()
-    refreshes.clear()
-    seen.clear()
+    worker.refreshes_s.clear()
+    adding_before_s = worker.adding_s
     served, cpu_s = 0, 0.0
     ends = [*(tick_ms for tick_ms, _ in versions), sys.maxsize]
     for (begin, end), (_, version) in zip(pairwise(ends), versions, strict=True):
@@ -208,8 +217,6 @@ def run(
         worker.serve(chosen)
         cpu_s += time.process_time() - started_s
         served += len(chosen)
-    TableRefresher._take_up = take_up  # type: ignore[method-assign]  # noqa: SLF001
-    FreshnessFeed.see = see  # type: ignore[method-assign]
     hours = (np.array(worker.times_ms) - begin_ms) // HOUR_MS
     ranks = np.array(worker.ranks)
     by_hour = " ".join(f"{recall(ranks[hours == hour].tolist()):.3f}" for hour in np.unique(hours))
@@ -218,11 +225,11 @@ def run(
         f"{1e6 * cpu_s / served:.1f} µs per event, {worker.most_listed:,} items listed at most\n"
         f"  by hour: {by_hour}"
     )
-    if refreshes:
+    if refreshes_s := worker.refreshes_s:
         print(
-            f"  {len(refreshes):,} refreshes, {1e3 * np.median(refreshes):.2f} ms each (median), "
-            f"{1e6 * sum(refreshes) / served:.1f} µs per event; taking events in "
-            f"{1e6 * (sum(seen) - sum(refreshes)) / served:.2f} µs per event",
+            f"  {len(refreshes_s):,} refreshes, {1e3 * np.median(refreshes_s):.2f} ms each (median), "
+            f"{1e6 * sum(refreshes_s) / served:.1f} µs per event; adding events "
+            f"{1e6 * (worker.adding_s - adding_before_s) / served:.2f} µs per event",
             flush=True,
         )
 

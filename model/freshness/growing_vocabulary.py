@@ -1,4 +1,8 @@
-"""A version's vocabulary and, behind it, items born since: each index is given to one item for good."""
+"""A version's vocabulary with room for items that appear after its training.
+
+An index that was given to an item stays that item's.
+Tested by tests/unit/model/freshness/test_refresher.py.
+"""
 
 from __future__ import annotations
 
@@ -12,29 +16,35 @@ from model.data.vocabulary import Vocabulary
 
 
 class GrowingVocabulary(Vocabulary):
-    """`trained` with room for `room` more items; its length and its counts are those of the training.
+    """The vocabulary `trained` with room for `room` more items.
 
-    One thread names items while others look them up.
+    Its length and its counts stay those of the training. One thread adds items while others look
+    them up.
+
+    >>> vocabulary = GrowingVocabulary(Vocabulary(["a", "b"], np.array([2, 1])), room=1)
+    >>> vocabulary.add_item(2, "new")
+    >>> vocabulary.encode(["new", "a", "other"]).tolist()
+    [2, 0, -1]
     """
 
     def __init__(self, trained: Vocabulary, room: int) -> None:
         super().__init__(trained.item_ids.tolist(), trained.counts, trained.titles, trained.features)
         self.item_ids = np.concatenate([self.item_ids, np.full(room, None, object)])
-        self.named = 0
+        self.added_items = 0
 
     def __len__(self) -> int:
         return len(self.counts)
 
-    def name(self, index: int, item_id: str) -> None:
-        """Let a free index behind the trained ones be this item's from now on."""
+    def add_item(self, index: int, item_id: str) -> None:
+        """Give the free `index` to an item. Raises ValueError when the index or the item has a partner."""
         if self.item_ids[index] is not None or item_id in self.index:
             raise ValueError(f"{item_id} at {index}: one of them is taken")
-        # In this order: who finds the index finds the id behind it.
+        # In this order: a thread that finds the index also finds the id.
         self.item_ids[index] = item_id
         self.index[item_id] = index
-        self.named += 1
+        self.added_items += 1
 
     def encode(self, ids: Sequence[str] | pd.Series[str]) -> npt.NDArray[np.int64]:
-        """Item ids → indices, -1 for unknown ones."""
+        """Indices of item ids; -1 for unknown ones."""
         index = self.index
         return np.fromiter((index.get(item, -1) for item in ids), np.int64, len(ids))

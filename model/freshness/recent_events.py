@@ -1,8 +1,8 @@
-"""The newest events of a stream, each with what its session had before it: what a version can follow.
+"""The newest events of a stream, each with the items that its session had before it.
 
-Bounded: the oldest leave first. Adding is cheap and safe from many threads; who follows asks for
-what has come since it last asked, in the order of coming. Knows no model: items are numbered as
-they come, and a follower finds out for itself which are its own.
+Bounded: the oldest events leave first. Adding is cheap and safe from many threads. Every refresher
+asks for the events since its own position, in the order in which they came. Items are numbered by
+their first event here; each refresher maps the numbers to its own rows.
 
 Shapes: N events, C earlier items of the session, newest first.
 """
@@ -25,7 +25,7 @@ Row = tuple[int, str, Sequence[str]]
 
 @dataclass(frozen=True)
 class EventRows:
-    """Events by number of their item, and of the items that their session clicked before (-1 none)."""
+    """Events: time, the number of the item, and the numbers of the session's items before it (-1 none)."""
 
     times_ms_N: npt.NDArray[np.int64]
     items_N: npt.NDArray[np.int32]
@@ -33,6 +33,12 @@ class EventRows:
 
     def __len__(self) -> int:
         return len(self.items_N)
+
+    def where(self, chosen_N: npt.NDArray[np.bool_]) -> EventRows:
+        """The rows that are chosen."""
+        if chosen_N.all():
+            return self
+        return EventRows(self.times_ms_N[chosen_N], self.items_N[chosen_N], self.near_NC[chosen_N])
 
     @classmethod
     def joined(cls, parts: Sequence[EventRows]) -> EventRows:
@@ -47,10 +53,10 @@ class EventRows:
 
 
 @dataclass(frozen=True)
-class Fresh:
-    """What has come since a place, and the place behind it.
+class NewEvents:
+    """The events since a position; `end` is the position to ask from next.
 
-    `ids` are those behind the numbers, which are others when `numbering` is another.
+    Number n of `rows` is the item `ids[n]`. The numbers of another `numbering` mean other items.
     """
 
     rows: EventRows
@@ -60,13 +66,19 @@ class Fresh:
 
 
 class RecentEvents:
-    """The newest events, some more than `most` of them at times, and the ids behind their numbers.
+    """The newest `capacity` events, at times some more, and the ids of their items.
 
-    Numbers are given anew now and then, so that ids that nobody has any more do not add up.
+    Items are renumbered now and then, so that ids without an event do not add up.
+
+    >>> recent = RecentEvents(capacity=1_000)
+    >>> recent.add([(1_000, "a", []), (2_000, "b", ["a"])])
+    >>> new = recent.since(1)
+    >>> [new.ids[item] for item in new.rows.items_N], new.end
+    (['b'], 2)
     """
 
-    def __init__(self, most: int) -> None:
-        self.most = most
+    def __init__(self, capacity: int) -> None:
+        self.capacity = capacity
         self._ids: list[str] = []
         self._numbering = 0
         self._number: dict[str, int] = {}
@@ -76,13 +88,13 @@ class RecentEvents:
         self._lock = threading.Lock()
 
     def add(self, rows: Iterable[Row]) -> None:
-        """Take in events: time, item, and the session's items before it, the oldest first."""
-        taken = [(time_ms, item_id, tuple(before)) for time_ms, item_id, before in rows]
+        """Add events: time, item, and the session's items before it, the oldest first."""
+        added = [(time_ms, item_id, tuple(before)) for time_ms, item_id, before in rows]
         with self._lock:
-            self._waiting += taken
+            self._waiting += added
 
     def add_sessions(self, sessions: Sessions, ids: Sequence[str]) -> None:
-        """Take in the events of whole sessions, in event-time order; `ids` are those of their items."""
+        """Add the events of whole sessions, in event-time order; `ids` names their items."""
         begins = np.repeat(sessions.offsets[:-1], sessions.lengths)
         self.add(
             (
@@ -93,45 +105,44 @@ class RecentEvents:
             for row in np.argsort(sessions.times_ms, kind="stable").tolist()
         )
 
-    def since(self, place: int) -> Fresh:
-        """What has come from `place` on, as far as it is still there."""
+    def since(self, position: int) -> NewEvents:
+        """The events from `position` on that are still here."""
         with self._lock:
-            self._settle()
+            self._number_waiting()
             parts: list[EventRows] = []
             for end, part in reversed(self._parts):
-                if end <= place:
+                if end <= position:
                     break
-                new = min(end - place, len(part))
-                begin = len(part) - new
+                begin = len(part) - min(end - position, len(part))
                 parts.append(EventRows(part.times_ms_N[begin:], part.items_N[begin:], part.near_NC[begin:]))
-            return Fresh(EventRows.joined(parts[::-1]), self._end, self._ids, self._numbering)
+            return NewEvents(EventRows.joined(parts[::-1]), self._end, self._ids, self._numbering)
 
-    def _settle(self) -> None:
-        """Turn what waits into numbers, and let go what is too old."""
+    def _number_waiting(self) -> None:
+        """Turn the waiting events into numbers, and drop events beyond the capacity."""
         waiting, self._waiting = self._waiting, []
         if waiting:
-            numbers = [self._of(item_id) for _, item_id, _ in waiting]
+            numbers = [self._number_of(item_id) for _, item_id, _ in waiting]
             near_NC = np.full((len(waiting), NEAR), -1, np.int32)
             for row, (_, _, before) in enumerate(waiting):
                 if before:
-                    newest = [self._of(item_id) for item_id in before[: -NEAR - 1 : -1]]
+                    newest = [self._number_of(item_id) for item_id in before[: -NEAR - 1 : -1]]
                     near_NC[row, : len(newest)] = newest
             self._end += len(waiting)
             times_ms_N = np.fromiter((time_ms for time_ms, _, _ in waiting), np.int64, len(waiting))
             self._parts.append((self._end, EventRows(times_ms_N, np.array(numbers, np.int32), near_NC)))
-        while self._parts and self._end - self._parts[0][0] >= self.most:
+        while self._parts and self._end - self._parts[0][0] >= self.capacity:
             self._parts.popleft()
-        if len(self._ids) > max(2 * self.most, 1_000):
-            self._number_anew()
+        if len(self._ids) > max(2 * self.capacity, 1_000):
+            self._renumber()
 
-    def _of(self, item_id: str) -> int:
+    def _number_of(self, item_id: str) -> int:
         number = self._number.get(item_id)
         if number is None:
             number = self._number[item_id] = len(self._ids)
             self._ids.append(item_id)
         return number
 
-    def _number_anew(self) -> None:
+    def _renumber(self) -> None:
         """Forget the ids that no event has any more."""
         rows = EventRows.joined([part for _, part in self._parts])
         kept = np.unique(np.r_[rows.items_N, rows.near_NC.ravel()])

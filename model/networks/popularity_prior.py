@@ -75,10 +75,15 @@ class PopularityPrior(nn.Module):
         self.moves += 1
 
 
-class StandingBias:
-    """b_v + prior_v of a network whose weights stand still: summed anew only when its prior has moved.
+class CurrentBias:
+    """b_v + prior_v of a network whose weights stand still; summed again only when its prior has moved.
 
-    Once another bias has been `put` in its place, it is that, and the prior is not asked any more.
+    Once `set_bias` has given another bias, the prior is not read any more.
+
+    >>> bias = CurrentBias(torch.tensor([1.0, 2.0]), prior=None)
+    >>> bias.set_bias(torch.tensor([3.0, 4.0, 5.0]))
+    >>> bias.now()
+    tensor([3., 4., 5.])
     """
 
     def __init__(self, bias_V: Tensor, prior: PopularityPrior | None) -> None:
@@ -94,8 +99,8 @@ class StandingBias:
             self._moves = self._prior.moves
         return self._sum_V
 
-    def put(self, bias_V: Tensor) -> None:
-        """Let this be the bias, maybe of more items."""
+    def set_bias(self, bias_V: Tensor) -> None:
+        """Use this bias from now on, which may have more items."""
         self._prior, self._sum_V = None, bias_V
 
 

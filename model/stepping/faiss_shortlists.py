@@ -101,9 +101,9 @@ class ApproximateShortlist(SearchedShortlist):
         for begin in range(0, items, ROWS):
             self._index.add(self._vectors(torch.arange(begin, min(begin + ROWS, items))).numpy())
 
-    def take_table(self, table_VH: Tensor, bias_V: Tensor, moved_R: Tensor) -> None:
+    def set_table(self, table_VH: Tensor, bias_V: Tensor, moved_R: Tensor) -> None:
         """Leave the index as it is; choose which items are scored beside it."""
-        super().take_table(table_VH, bias_V, moved_R)
+        super().set_table(table_VH, bias_V, moved_R)
         indexed = len(self._indexed_V)
         risen = (bias_V[:indexed] - self._indexed_V).topk(min(RISEN, indexed)).indices
         further = indexed + torch.nonzero(bias_V[indexed:] > -torch.inf)[:, 0]

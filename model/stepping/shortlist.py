@@ -20,7 +20,7 @@ from torch.nn.functional import pad
 
 from model.networks.item_scores import item_scores
 from model.networks.network import GradientNetwork
-from model.networks.popularity_prior import StandingBias
+from model.networks.popularity_prior import CurrentBias
 from model.stepping.compiled_top_k import select
 from model.stepping.top_k import BLOCK, top_k
 
@@ -43,16 +43,16 @@ class Shortlist(ABC):
 
     def __init__(self, network: GradientNetwork) -> None:
         self.table_VH = network.get_parameter(network.output_table).detach()
-        self.bias = StandingBias(network.get_parameter(network.bias_table), network.prior)
+        self.bias = CurrentBias(network.get_parameter(network.bias_table), network.prior)
         self.scored_whole = 0
 
-    def take_table(self, table_VH: Tensor, bias_V: Tensor, moved_R: Tensor) -> None:
+    def set_table(self, table_VH: Tensor, bias_V: Tensor, moved_R: Tensor) -> None:
         """Go on with this table, maybe of more rows, where the rows `moved_R` are new or others.
 
         Not while it scores. An item of bias -inf is not listed.
         """
         self.table_VH = table_VH
-        self.bias.put(bias_V)
+        self.bias.set_bias(bias_V)
 
     @abstractmethod
     def best(self, output_BH: Tensor, k: int, exclude_BM: Tensor | None = None) -> tuple[Tensor, Tensor]:
@@ -102,15 +102,15 @@ class Bfloat16Shortlist(Shortlist):
         self._bias_V: Tensor | None = None
         self._bias_error = 0.0
 
-    def take_table(self, table_VH: Tensor, bias_V: Tensor, moved_R: Tensor) -> None:
+    def set_table(self, table_VH: Tensor, bias_V: Tensor, moved_R: Tensor) -> None:
         """Copy the rows that moved; the bounds on the errors never fall."""
-        super().take_table(table_VH, bias_V, moved_R)
+        super().set_table(table_VH, bias_V, moved_R)
         if len(table_VH) > self._items:
             self._grow(len(table_VH))
         if len(moved_R):
             self._copy(moved_R)
         # Now, and not by whichever of several threads scores first.
-        self._take_bias()
+        self._copy_bias()
 
     def _copy(self, places: slice | Tensor) -> None:
         """Copy rows of the table in bfloat16, and let the bounds on the errors hold for them, too."""
@@ -132,7 +132,7 @@ class Bfloat16Shortlist(Shortlist):
 
     def best(self, output_BH: Tensor, k: int, exclude_BM: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """The lists of all scores."""
-        self._take_bias()
+        self._copy_bias()
         rounded_BH = output_BH.bfloat16()
         # Two ones multiply the two columns of the bias.
         scores_RB = self._table @ pad(rounded_BH, (0, 2), value=1).t()
@@ -159,7 +159,7 @@ class Bfloat16Shortlist(Shortlist):
         error_B: Tensor = table_B + self._bias_error
         return error_B
 
-    def _take_bias(self) -> None:
+    def _copy_bias(self) -> None:
         """Put the bias into the table, when the network has another one than before."""
         bias_V = self.bias.now()
         if bias_V is self._bias_V:

@@ -20,7 +20,7 @@ from model.config import Scoring
 from model.errors import NextclickError
 from model.networks.model_version import ModelVersion
 from model.networks.network import GradientNetwork, Network, State
-from model.networks.popularity_prior import StandingBias
+from model.networks.popularity_prior import CurrentBias
 from model.stepping.faiss_shortlists import ApproximateShortlist, NearestShortlist
 from model.stepping.read_write_lock import ReadWriteLock
 from model.stepping.shortlist import Bfloat16Shortlist, Shortlist
@@ -144,7 +144,7 @@ class Stepper:
         self._bias = None
         if isinstance(self.network, GradientNetwork):
             bias_V = self.network.get_parameter(self.network.bias_table)
-            self._bias = StandingBias(bias_V, self.network.prior)
+            self._bias = CurrentBias(bias_V, self.network.prior)
 
     def initial_rows(self, sessions: int) -> Rows:
         """Packed states of sessions without events."""
@@ -260,7 +260,7 @@ class Stepper:
                 packed = self.layout.pack(state, len(padded))
                 after[part[ending]] = packed[ending]
 
-    def take_tables(self, input_VE: Tensor, output_VH: Tensor, bias_V: Tensor, moved_R: Tensor) -> None:
+    def set_tables(self, input_VE: Tensor, output_VH: Tensor, bias_V: Tensor, moved_R: Tensor) -> None:
         """Go on with these item tables of a `GradientNetwork`, where the rows `moved_R` are new or others.
 
         They may have more rows than before, and the bias says which items are listed (-inf: not).
@@ -271,9 +271,9 @@ class Stepper:
             raise TypeError(f"a {type(network).__name__} has no item tables")
         network.get_parameter(network.input_table).data = input_VE
         network.get_parameter(network.output_table).data = output_VH
-        self._bias.put(bias_V)
+        self._bias.set_bias(bias_V)
         if self.shortlist is not None:
-            self.shortlist.take_table(output_VH, bias_V, moved_R)
+            self.shortlist.set_table(output_VH, bias_V, moved_R)
 
     def warm_up(self) -> None:
         """Run waves of the sizes to come, so that the first real one does not pay for set-up."""

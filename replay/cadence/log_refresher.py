@@ -51,23 +51,23 @@ class LogRefresher(MovingTables):
     ) -> None:
         super().__init__(network, known, items, trained_ms, between)
         self._log, self._follows_new = log, between.new_items
-        if not between.stands_still:
+        if not between.is_frozen:
             items_N, times_ms_N = self._events(log.between(trained_ms - between.remembered_ms, trained_ms)[0])
-            self.count(items_N, times_ms_N)
-            self.add_trained(items_N, times_ms_N)
+            self.add_events(items_N, times_ms_N)
+            self.add_trained_events(items_N, times_ms_N)
 
     @torch.inference_mode()
     def to(self, now_ms: int) -> None:
         """Take up the events before `now_ms`, which is not earlier than before."""
         events, clicks = self._log.between(self.now_ms, now_ms)
-        self.decay(now_ms)
+        self.decay_counts(now_ms)
         items_N, times_ms_N = self._events(events)
-        self.count(items_N, times_ms_N)
-        self.notice(items_N)
+        self.add_events(items_N, times_ms_N)
+        self.add_events_since_training(items_N)
         if self._follows_new:
             co_clicks = self._log.co_clicks
-            self.place(co_clicks.items[clicks], co_clicks.neighbours[clicks])
-        self.move()
+            self.place_new_items(co_clicks.items[clicks], co_clicks.neighbours[clicks])
+        self.recompute_bias()
 
     def _events(self, events: slice) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
         """The events' items and times, as far as there is room for them."""

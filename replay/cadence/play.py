@@ -225,7 +225,7 @@ def play(
                 log.sessions,
                 log.inputs_N[now],
                 begin_ms=begin_ms,
-                every_ms=None if between.stands_still else follow_every_ms,
+                every_ms=None if between.is_frozen else follow_every_ms,
                 exclude_session_items=config.exclude_session_items,
             )
         progress(min(end_ms, log.end_ms) - log.from_ms, log.end_ms - log.from_ms)

@@ -55,10 +55,9 @@ def parse_between(text: str, after_sessions: int, half_life_s: float) -> list[Fr
     """ "none,popularity,new-items,both" as what is followed. Raises typer.BadParameter on anything else."""
     found: dict[str, FreshnessConfig] = {}
     for part in filter(None, (part.strip() for part in text.split(","))):
-        if part != "none" and part not in FRESHNESS_MODES:
-            raise typer.BadParameter(f"{part!r} is not one of none, {', '.join(FRESHNESS_MODES)}")
-        popularity, new_items = FRESHNESS_MODES.get(part, (False, False))
-        found[part] = FreshnessConfig(popularity, new_items, after_sessions, half_life_s)
+        if part not in FRESHNESS_MODES:
+            raise typer.BadParameter(f"{part!r} is not one of {', '.join(FRESHNESS_MODES)}")
+        found[part] = FreshnessConfig.of(part, after_sessions=after_sessions, half_life_s=half_life_s)
     if not found:
         raise typer.BadParameter("--between names nothing")
     return list(found.values())

@@ -45,7 +45,7 @@ class FreshnessFeed:
     def begin(self, wave: Wave, serving: ServingModel) -> None:
         """Have the version know what was seen, or read again, before it steps its first wave."""
         if serving.follower is not None and wave.arrivals:
-            serving.follower.begin(_now_ms(wave.arrivals))
+            serving.follower.refresh_first(_now_ms(wave.arrivals))
 
     def see(self, visits: Sequence[SessionEvent]) -> None:
         """Take in a wave's visits, whose states remember their events, and take up what is due."""
@@ -118,7 +118,7 @@ class FreshnessMetrics(Collector):
         yield GaugeMetricFamily(
             "nextclick_provisional_items",
             "listed though born after the training",
-            value=follower.vocabulary.named,
+            value=follower.vocabulary.added_items,
         )
         yield GaugeMetricFamily(
             "nextclick_follow_age_seconds",

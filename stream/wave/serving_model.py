@@ -18,7 +18,7 @@ import torch
 
 from model.data.sessions import SessionRule
 from model.data.vocabulary import Vocabulary
-from model.freshness.moving_tables import FRESHNESS_MODES, FreshnessConfig
+from model.freshness.moving_tables import FreshnessConfig
 from model.freshness.recent_events import RecentEvents
 from model.freshness.refresher import TableRefresher
 from model.networks.model_version import ModelVersion
@@ -102,9 +102,8 @@ class ModelSlot:
         self._settings = settings
         self._registry = Registry(Path(settings.registry_dir))
         self._current: ServingModel | None = None
-        popularity, new_items = FRESHNESS_MODES.get(settings.follow, (False, False))
-        self._between = FreshnessConfig(popularity, new_items)
-        self.recent = None if self._between.stands_still else RecentEvents(settings.follow_events)
+        self._freshness = FreshnessConfig.of(settings.follow)
+        self.recent = None if self._freshness.is_frozen else RecentEvents(settings.follow_events)
         self.share = 1.0
         self.swaps = 0
         self.serving_since_s = 0.0
@@ -164,7 +163,7 @@ class ModelSlot:
         follower = TableRefresher(
             model,
             stepper,
-            self._between,
+            self._freshness,
             self.recent,
             room=self._settings.follow_items,
             every_ms=int(self._settings.follow_every_s * 1000),

@@ -5,14 +5,14 @@ import numpy as np
 
 from model.data.co_clicks import NEAR, CoClicks
 from model.data.sessions import Sessions
-from model.freshness.recent_events import Fresh, RecentEvents
+from model.freshness.recent_events import NewEvents, RecentEvents
 
 
-def told(fresh: Fresh) -> list[tuple[int, str, list[str]]]:
+def as_added(new: NewEvents) -> list[tuple[int, str, list[str]]]:
     """Events with their session's items before them, the oldest first."""
-    rows = fresh.rows
+    rows = new.rows
     return [
-        (int(time_ms), fresh.ids[item], [fresh.ids[n] for n in near[::-1] if n >= 0])
+        (int(time_ms), new.ids[item], [new.ids[n] for n in near[::-1] if n >= 0])
         for time_ms, item, near in zip(rows.times_ms_N, rows.items_N, rows.near_NC, strict=True)
     ]
 
@@ -23,11 +23,11 @@ def test_what_came_since_is_told_once_and_to_everybody() -> None:
     recent.add([(1, "a", []), (2, "b", ["a"])])
     first = recent.since(0)
     recent.add([(3, "c", before)])
-    assert told(first) == [(1, "a", []), (2, "b", ["a"])]
-    assert told(recent.since(first.end)) == [(3, "c", before[3:])]
-    assert told(recent.since(0)) == [(1, "a", []), (2, "b", ["a"]), (3, "c", before[3:])]
-    assert told(recent.since(1)) == [(2, "b", ["a"]), (3, "c", before[3:])]
-    assert told(recent.since(3)) == []
+    assert as_added(first) == [(1, "a", []), (2, "b", ["a"])]
+    assert as_added(recent.since(first.end)) == [(3, "c", before[3:])]
+    assert as_added(recent.since(0)) == [(1, "a", []), (2, "b", ["a"]), (3, "c", before[3:])]
+    assert as_added(recent.since(1)) == [(2, "b", ["a"]), (3, "c", before[3:])]
+    assert as_added(recent.since(3)) == []
 
 
 def test_the_oldest_leave_and_their_ids_with_them() -> None:
@@ -35,13 +35,13 @@ def test_the_oldest_leave_and_their_ids_with_them() -> None:
     numberings = set()
     for n in range(50):
         recent.add([(1_000 * n + m, f"junk-{n}-{m}", ["i1"]) for m in range(100)])
-        fresh = recent.since(0)
-        assert len(fresh.rows) <= 1_100
-        assert len(fresh.ids) <= 2_101
-        assert told(fresh)[-1] == (1_000 * n + 99, f"junk-{n}-99", ["i1"])
-        numberings.add(fresh.numbering)
+        new = recent.since(0)
+        assert len(new.rows) <= 1_100
+        assert len(new.ids) <= 2_101
+        assert as_added(new)[-1] == (1_000 * n + 99, f"junk-{n}-99", ["i1"])
+        numberings.add(new.numbering)
     assert len(numberings) > 1
-    assert len(fresh.rows) >= 1_000
+    assert len(new.rows) >= 1_000
 
 
 def test_threads_lose_nothing() -> None:
@@ -57,9 +57,9 @@ def test_threads_lose_nothing() -> None:
     found: list[str] = []
     place = 0
     while any(thread.is_alive() for thread in threads) or len(found) < 3_000:
-        fresh = recent.since(place)
-        place = fresh.end
-        found += [item for _, item, _ in told(fresh)]
+        new = recent.since(place)
+        place = new.end
+        found += [item for _, item, _ in as_added(new)]
     assert sorted(found) == sorted(f"{thread}-{n}" for thread in range(3) for n in range(1_000))
 
 
@@ -76,7 +76,7 @@ def test_whole_sessions_give_the_same_neighbours_as_co_clicks() -> None:
     recent.add_sessions(sessions, [f"i{n}" for n in range(30)])
     pairs = sorted(
         pair
-        for _, item, before in told(recent.since(0))
+        for _, item, before in as_added(recent.since(0))
         for other in before
         if other != item
         for pair in ((item, other), (other, item))

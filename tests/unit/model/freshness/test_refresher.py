@@ -52,7 +52,7 @@ class Served:
 
     def __init__(
         self,
-        between: FreshnessConfig = BOTH,
+        freshness: FreshnessConfig = BOTH,
         room: int = 5,
         scoring: Scoring = "exact",
         model: ModelVersion | None = None,
@@ -61,10 +61,10 @@ class Served:
         self.model = model or model_of()
         self.recent = recent or RecentEvents(10_000)
         self.stepper = Stepper(self.model, device="cpu", wave_size=8, scoring=scoring)
-        self.follower = TableRefresher(self.model, self.stepper, between, self.recent, room=room)
+        self.refresher = TableRefresher(self.model, self.stepper, freshness, self.recent, room=room)
 
     def lists(self, items: list[str], exclude: list[str] | None = None) -> list[list[str | None]]:
-        vocabulary = self.follower.vocabulary
+        vocabulary = self.refresher.vocabulary
         indices = vocabulary.encode(items)
         assert (indices >= 0).all()
         masked = None if exclude is None else np.tile(vocabulary.encode(exclude), (len(items), 1))
@@ -97,9 +97,9 @@ def test_an_item_born_since_is_listed_and_stepped_on_from_the_refresh_on(
 ) -> None:
     served = Served(scoring=scoring, model=model_of(embedding))
     served.recent.add(clicks("new", 30_000))
-    assert "new" not in served.follower.vocabulary.index
-    assert served.follower.refresh(TRAINED_MS + MINUTE_MS)
-    row = served.follower.vocabulary.index["new"]
+    assert "new" not in served.refresher.vocabulary.index
+    assert served.refresher.refresh(TRAINED_MS + MINUTE_MS)
+    row = served.refresher.vocabulary.index["new"]
     network = served.stepper.network
     assert isinstance(network, GradientNetwork)
     for name in (network.input_table, network.output_table):
@@ -127,7 +127,7 @@ def test_the_lists_are_those_of_the_scores_of_the_moved_tables(
             for new, near in zip(rng.integers(0, 80 * minute, 300), rng.integers(0, ITEMS, 300), strict=True)
         ]
         served.recent.add(rows)
-        assert served.follower.refresh(TRAINED_MS + (minute + 1) * MINUTE_MS)
+        assert served.refresher.refresh(TRAINED_MS + (minute + 1) * MINUTE_MS)
     network, stepper = served.stepper.network, served.stepper
     assert isinstance(network, GradientNetwork)
     assert len(network.get_parameter("item_VH")) > ITEMS + 200
@@ -141,27 +141,27 @@ def test_the_lists_are_those_of_the_scores_of_the_moved_tables(
     np.testing.assert_allclose(scores, expected.values, rtol=1e-4)
     assert (ids == expected.indices.numpy()).mean() > 0.99
     assert (ids >= ITEMS).any()
-    assert None not in served.follower.vocabulary.item_ids[ids].ravel().tolist()
+    assert None not in served.refresher.vocabulary.item_ids[ids].ravel().tolist()
 
 
 def test_one_session_does_not_list_an_item(scoring: Scoring) -> None:
     served = Served(scoring=scoring)
     served.recent.add(clicks("once", 1))
-    assert served.follower.refresh(TRAINED_MS + MINUTE_MS)
-    assert "once" not in served.follower.vocabulary.index
+    assert served.refresher.refresh(TRAINED_MS + MINUTE_MS)
+    assert "once" not in served.refresher.vocabulary.index
     assert all("once" not in shown for shown in served.lists(["i7"]))
 
 
 def test_known_items_move_with_their_popularity_and_only_if_that_is_followed() -> None:
-    for between, moves in ((BOTH, True), (FreshnessConfig(new_items=True), False)):
-        served = Served(between)
+    for freshness, moves in ((BOTH, True), (FreshnessConfig(new_items=True), False)):
+        served = Served(freshness)
         network = served.stepper.network
         assert isinstance(network, GradientNetwork)
         assert network.prior is not None
         rising = f"i{int(network.prior.counts_KV[0].argmin())}"
         assert rising not in served.lists(["i3"])[0]
         served.recent.add(clicks(rising, 30_000))
-        served.follower.refresh(TRAINED_MS + MINUTE_MS)
+        served.refresher.refresh(TRAINED_MS + MINUTE_MS)
         assert (rising in served.lists(["i3"])[0]) == moves
 
 
@@ -173,7 +173,7 @@ def test_the_bias_moves_by_the_logarithm_of_the_counts_since_the_prior() -> None
     trained = float((network.get_parameter("bias_V") + network.prior.bias()).detach()[4])
     then = float(network.prior.counts_KV[0, 4]) * 900 / 600
     served.recent.add(clicks("i4", 10, at_ms=TRAINED_MS))
-    served.follower.refresh(TRAINED_MS + MINUTE_MS)
+    served.refresher.refresh(TRAINED_MS + MINUTE_MS)
     left = 2 ** (-60 / 900)
     assert served.stepper._bias is not None
     assert float(served.stepper._bias.now()[4]) == pytest.approx(
@@ -191,12 +191,12 @@ def test_the_counts_at_the_training_are_those_seen_before_it_or_the_priors(prior
         trained_V = trained_V + network.prior.bias().detach()
     served.recent.add(clicks("i4", 200, at_ms=TRAINED_MS - seen_s * 1000))
     served.recent.add(clicks("i4", 1, at_ms=TRAINED_MS - 90_000_000))
-    served.follower.refresh(TRAINED_MS)
+    served.refresher.refresh(TRAINED_MS)
     # No time has passed since: popularity is what it was, and the bias the trained one.
     assert served.stepper._bias is not None
     torch.testing.assert_close(served.stepper._bias.now(), trained_V, rtol=1e-4, atol=1e-4)
     served.recent.add(clicks("i3", 100, at_ms=TRAINED_MS))
-    served.follower.refresh(TRAINED_MS + MINUTE_MS)
+    served.refresher.refresh(TRAINED_MS + MINUTE_MS)
     then = 0.0
     if seen_s == 3_500:
         assert network.prior is not None
@@ -211,55 +211,55 @@ def test_a_row_that_went_to_another_item_is_not_the_first_ones_any_more() -> Non
     for minute, names in ((1, "abc"), (2, "xyz"), (3, "aa")):
         at_ms = TRAINED_MS + minute * MINUTE_MS
         served.recent.add([row for name in names for row in clicks(name, 1, at_ms=at_ms)])
-        assert served.follower.refresh(at_ms + MINUTE_MS)
-    assert [name for name in "abcxyz" if name in served.follower.vocabulary.index] == ["a"]
+        assert served.refresher.refresh(at_ms + MINUTE_MS)
+    assert [name for name in "abcxyz" if name in served.refresher.vocabulary.index] == ["a"]
 
 
 def test_no_more_items_are_listed_than_there_is_room_for_and_junk_takes_none() -> None:
     served = Served(room=5)
     served.recent.add([row for n in range(40) for row in clicks(f"junk{n}", 1)])
-    served.follower.refresh(TRAINED_MS + MINUTE_MS)
-    assert served.follower.vocabulary.named == 0
+    served.refresher.refresh(TRAINED_MS + MINUTE_MS)
+    assert served.refresher.vocabulary.added_items == 0
     for minute in range(2, 12):
         served.recent.add(clicks(f"new{minute}", 3, at_ms=TRAINED_MS + minute * MINUTE_MS))
-        assert served.follower.refresh(TRAINED_MS + (minute + 1) * MINUTE_MS)
-    index = served.follower.vocabulary.index
-    assert served.follower.vocabulary.named == 5
+        assert served.refresher.refresh(TRAINED_MS + (minute + 1) * MINUTE_MS)
+    index = served.refresher.vocabulary.index
+    assert served.refresher.vocabulary.added_items == 5
     assert [f"new{minute}" in index for minute in range(2, 12)] == [True] * 5 + [False] * 5
     network = served.stepper.network
     assert isinstance(network, GradientNetwork)
     assert len(network.get_parameter("item_VH")) == ITEMS + 5
     for minute in range(2, 7):
-        assert served.follower.vocabulary.item_ids[index[f"new{minute}"]] == f"new{minute}"
+        assert served.refresher.vocabulary.item_ids[index[f"new{minute}"]] == f"new{minute}"
 
 
 def test_a_new_version_begins_with_what_was_seen_since_its_training() -> None:
     served = Served()
     served.recent.add(clicks("early", 5, at_ms=TRAINED_MS + 1_000))
     served.recent.add(clicks("late", 5, at_ms=TRAINED_MS + 200_000))
-    served.follower.refresh(TRAINED_MS + 300_000)
-    assert {"early", "late"} <= served.follower.vocabulary.index.keys()
+    served.refresher.refresh(TRAINED_MS + 300_000)
+    assert {"early", "late"} <= served.refresher.vocabulary.index.keys()
     newer = model_of(seed=2)
     assert isinstance(newer.network, GradientNetwork)
     assert newer.network.prior is not None
     newer.network.prior.now_ms.fill_(TRAINED_MS + 100_000)
     after = Served(model=newer, recent=served.recent)
-    assert after.follower.refresh(TRAINED_MS + 300_000)
+    assert after.refresher.refresh(TRAINED_MS + 300_000)
     # It was not trained on `early`, which then was too old for it to know.
-    assert "late" in after.follower.vocabulary.index
-    assert "early" not in after.follower.vocabulary.index
+    assert "late" in after.refresher.vocabulary.index
+    assert "early" not in after.refresher.vocabulary.index
 
 
 def test_it_is_refreshed_once_so_often_in_event_time() -> None:
     served = Served()
     moments = [TRAINED_MS + s * 1_000 for s in (0, 30, 59, 60, 61, 150, 140, 211)]
-    assert [served.follower.refresh(at) for at in moments] == [True] + [False] * 2 + [True] + [False] + [
+    assert [served.refresher.refresh(at) for at in moments] == [True] + [False] * 2 + [True] + [False] + [
         True,
         False,
         True,
     ]
-    served.follower.refresh(TRAINED_MS + 240_000)
-    assert served.follower.age_ms == 29_000
+    served.refresher.refresh(TRAINED_MS + 240_000)
+    assert served.refresher.age_ms == 29_000
 
 
 @pytest.fixture
@@ -276,7 +276,7 @@ def test_steps_of_two_threads_beside_refreshes_are_each_of_one_state_of_the_tabl
     stepper, items = served.stepper, np.arange(8)
     rows = stepper.initial_rows(8)
     expected: set[bytes] = set()
-    take_tables = Stepper.take_tables
+    set_tables = Stepper.set_tables
 
     def content(stepped: tuple[np.ndarray, np.ndarray, np.ndarray]) -> bytes:
         return b"".join(part.tobytes() for part in stepped)
@@ -289,13 +289,13 @@ def test_steps_of_two_threads_beside_refreshes_are_each_of_one_state_of_the_tabl
             ids_Bk, scores_Bk = stepper._list(output_BH, None)
         return content((ids_Bk.numpy(), scores_Bk.numpy(), stepper.layout.pack(state, 8)))
 
-    def take_and_note(self: Stepper, *tables: torch.Tensor) -> None:
-        take_tables(self, *tables)
+    def set_and_note(self: Stepper, *tables: torch.Tensor) -> None:
+        set_tables(self, *tables)
         # Nobody else may step here: what a step of this state gives.
         expected.add(step_unguarded())
 
     expected.add(step_unguarded())
-    monkeypatch.setattr(Stepper, "take_tables", take_and_note)
+    monkeypatch.setattr(Stepper, "set_tables", set_and_note)
 
     def step_on() -> list[bytes]:
         seen = []
@@ -311,7 +311,7 @@ def test_steps_of_two_threads_beside_refreshes_are_each_of_one_state_of_the_tabl
                 (TRAINED_MS + minute * MINUTE_MS, f"n{new}", [f"i{near}"])
                 for new, near in zip(rng.integers(0, 200, 40), rng.integers(0, ITEMS, 40), strict=True)
             )
-            assert served.follower.refresh(TRAINED_MS + (minute + 1) * MINUTE_MS)
+            assert served.refresher.refresh(TRAINED_MS + (minute + 1) * MINUTE_MS)
         stop.set()
         seen = [lists for thread in threads for lists in thread.result()]
     assert len(expected) == 80
@@ -346,13 +346,13 @@ def test_rows_that_were_forgotten_hold_nothing() -> None:
     assert isinstance(network, GradientNetwork)
     tables = MovingTables(network, ITEMS, ITEMS + 2, TRAINED_MS, BOTH)
     new = np.array([ITEMS, ITEMS])
-    tables.count(new, np.full(2, TRAINED_MS))
-    tables.notice(new)
-    assert tables.place(new, np.array([3, 4])).tolist() == [ITEMS]
+    tables.add_events(new, np.full(2, TRAINED_MS))
+    tables.add_events_since_training(new)
+    assert tables.place_new_items(new, np.array([3, 4])).tolist() == [ITEMS]
     assert tables.can_step_V[ITEMS]
-    tables.forget(np.array([ITEMS]))
-    tables.place(np.zeros(0, np.int64), np.zeros(0, np.int64))
-    tables.move()
+    tables.free_rows(np.array([ITEMS]))
+    tables.place_new_items(np.zeros(0, np.int64), np.zeros(0, np.int64))
+    tables.recompute_bias()
     assert not tables.can_step_V[ITEMS]
     assert not tables.output_VH[ITEMS].any()
     assert tables.bias_V[ITEMS] == -math.inf

@@ -70,7 +70,7 @@ def serve(
 
 def followed(serving: ServingModel) -> int:
     assert serving.follower is not None
-    return serving.follower.vocabulary.named
+    return serving.follower.vocabulary.added_items
 
 
 @pytest.mark.parametrize("threads", [1, 3])
