@@ -23,19 +23,25 @@ import faust
 import torch
 from faust.worker import Worker as FaustWorker
 from mode.utils.queues import FlowControlEvent, ThrowableQueue
+from prometheus_client import CollectorRegistry, ProcessCollector
 
 from model.errors import NextclickError
 from stream.kafka.announcements import SHADOW_KEY
 from stream.kafka.topics import ensure_topics
 from stream.logs import escaped, happening, log_failure, tells_json
+from stream.quality.metrics import QualityCollector
+from stream.quality.prequential import Prequential
 from stream.settings import Settings
+from stream.wave.metrics import FreshnessMetrics, ShadowMetrics
 from stream.wave.serving_model import ModelSlot
 from stream.wave.waves import Wave
 from stream.web.guard import WebGuard
 from stream.web.page import add_page
+from stream.web.recent_lists import RecentLists
 from stream.web.server import GuardedWeb
 from stream.web.status import add_views
-from stream.worker.counters import Telemetry
+from stream.worker.counters import WorkerCounters
+from stream.worker.gauges import WorkerGauges
 from stream.worker.model_switch import ModelSwitch
 from stream.worker.pipeline import Pipeline
 
@@ -97,6 +103,22 @@ class WaveChannel(faust.Channel):
         return self._queue
 
 
+def registry_of(pipeline: Pipeline) -> CollectorRegistry:
+    """Every Prometheus series of a worker, one collector for each file that has some."""
+    registry = CollectorRegistry()
+    # RSS, file handles, CPU time and start of the process.
+    ProcessCollector(registry=registry)
+    for collector in (
+        pipeline.counters,
+        QualityCollector(pipeline.counters.prequential),
+        WorkerGauges(pipeline),
+        FreshnessMetrics(pipeline.live),
+        ShadowMetrics(pipeline.shadow),
+    ):
+        registry.register(collector)
+    return registry
+
+
 class WorkerApp:
     """One worker: the Faust app and the pipeline behind it."""
 
@@ -104,7 +126,6 @@ class WorkerApp:
         self.settings = settings
         self.live = live
         settings.state_dir.mkdir(parents=True, exist_ok=True)
-        self.telemetry = Telemetry(settings.quality_window, settings.quality_fading)
         self.faust = faust.App(
             # Its consumer group: every worker hears every announcement, and a restart need not
             # wait until the group has given up the process that was killed.
@@ -131,11 +152,20 @@ class WorkerApp:
         self._steps = [ThreadPoolExecutor(1, thread_name_prefix=f"step-{lane}") for lane in lanes]
         self._models = ThreadPoolExecutor(1, thread_name_prefix="models")
         self._channel = WaveChannel(self.faust, maxsize=CHANNEL_WAVES * len(lanes))
-        self.pipeline = Pipeline(settings, live, self.telemetry, emit=self._emit, on_failure=crash)
-        self.succession = ModelSwitch(settings, live, self.pipeline.shadow, self.telemetry.registry)
+        counters = WorkerCounters(Prequential(settings.quality_window, settings.quality_fading))
+        recent_lists = RecentLists()
+        self.pipeline = Pipeline(
+            settings,
+            live,
+            counters,
+            emit=self._emit,
+            on_durable=[counters.add, recent_lists.add],
+            on_failure=crash,
+        )
+        self.model_switch = ModelSwitch(settings, live, self.pipeline.shadow, counters)
         self._add_topology()
-        add_views(self.faust, self.pipeline)
-        add_page(self.faust, settings, self.pipeline)
+        add_views(self.faust, self.pipeline, registry_of(self.pipeline))
+        add_page(self.faust, settings, self.pipeline, recent_lists)
 
     @property
     def can_finish(self) -> bool:
@@ -171,13 +201,13 @@ class WorkerApp:
                 # while Faust started is not to be missed.
                 if event.key == SHADOW_KEY or event.message.timestamp >= self._prepared_s - CLOCK_SLACK_S:
                     await loop.run_in_executor(
-                        self._models, or_crash, self.succession.hear, event.key, event.value
+                        self._models, or_crash, self.model_switch.hear, event.key, event.value
                     )
 
         @self.faust.timer(interval=1.0)
         async def review() -> None:
             loop = asyncio.get_running_loop()
-            await loop.run_in_executor(self._models, or_crash, self.succession.review)
+            await loop.run_in_executor(self._models, or_crash, self.model_switch.review)
 
         @self.faust.task
         async def open_channel() -> None:

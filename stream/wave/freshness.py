@@ -10,13 +10,11 @@ of an event that is stepped again after a crash, the list may be another one.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from contextlib import closing
 
 import pyarrow as pa
 import pyarrow.compute as pc
-from prometheus_client.core import GaugeMetricFamily
-from prometheus_client.registry import Collector
 
 from model.data.co_clicks import NEAR
 from model.data.sessions import SessionRule, Sessions
@@ -102,26 +100,3 @@ def reload_recent_events(
 
 def _events(table: pa.Table) -> pa.Table:
     return table.filter(pc.is_null(table["reason"]))
-
-
-class FreshnessMetrics(Collector):
-    """Gauges of what the version in service follows, made when somebody looks."""
-
-    def __init__(self, live: ModelSlot) -> None:
-        self._live = live
-
-    def collect(self) -> Iterable[GaugeMetricFamily]:
-        """None where versions stand still, or none is in service."""
-        follower = self._live.current.follower if self._live.ready else None
-        if follower is None:
-            return
-        yield GaugeMetricFamily(
-            "nextclick_provisional_items",
-            "listed though born after the training",
-            value=follower.vocabulary.added_items,
-        )
-        yield GaugeMetricFamily(
-            "nextclick_follow_age_seconds",
-            "event time since the version took up what has come",
-            value=follower.age_ms / 1000,
-        )

@@ -14,12 +14,9 @@ from __future__ import annotations
 import threading
 import zlib
 from collections import Counter, OrderedDict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
-
-from prometheus_client.core import GaugeMetricFamily
-from prometheus_client.registry import Collector
 
 from model.evaluation.confidence_sequence import PairedDifference, SessionTally
 from stream.sessions.session_state import NO_VERSION, SessionState
@@ -220,41 +217,3 @@ def _rank(visit: SessionEvent, serving: ServingModel) -> int | None:
         return None
     items = state.list_items or serving.popular_list(state.recent_items)[0]
     return model_part.rank_in(items, visit.event.item_id)
-
-
-class ShadowMetrics(Collector):
-    """The report as gauges, made when somebody looks."""
-
-    def __init__(self, shadow: Shadow) -> None:
-        self._shadow = shadow
-
-    def collect(self) -> Iterable[GaugeMetricFamily]:
-        """The gauges of the trial under way; none without one."""
-        report = self._shadow.report()
-        if report is None:
-            return
-        info = GaugeMetricFamily(
-            "nextclick_shadow_info", "1 for the version in the shadow", labels=["version", "role"]
-        )
-        info.add_metric([report["version"], report["role"]], 1)
-        yield info
-        for name in ("sessions", "events"):
-            help_text = f"scored {name} of champion and shadow"
-            yield GaugeMetricFamily(f"nextclick_shadow_{name}", help_text, value=report[name])
-        for measure in ("recall", "mrr"):
-            both = GaugeMetricFamily(
-                f"nextclick_shadow_{measure}_at_20", "on the same events", labels=["system"]
-            )
-            for system, value in report[f"{measure}_at_20"].items():
-                both.add_metric([system], value)
-            yield both
-            if report[f"{measure}_difference"] is None:
-                continue
-            difference = GaugeMetricFamily(
-                f"nextclick_shadow_{measure}_difference",
-                "shadow less champion, and its 95 % confidence sequence",
-                labels=["bound"],
-            )
-            for bound, value in zip(("mean", "low", "high"), report[f"{measure}_difference"], strict=True):
-                difference.add_metric([bound], value)
-            yield difference

@@ -19,6 +19,7 @@ from stream.web.api import add_api
 from stream.web.broker_probe import BrokerProbe
 from stream.web.list_waiter import ListWaiter
 from stream.web.posted_events import PostedEvents
+from stream.web.recent_lists import RecentLists
 from stream.web.snapshot import Snapshot
 from stream.web.static_files import page_files
 from stream.worker.pipeline import Pipeline
@@ -80,11 +81,11 @@ class LiveStreams:
         return response
 
 
-def add_page(app: faust.App, settings: Settings, pipeline: Pipeline) -> None:
+def add_page(app: faust.App, settings: Settings, pipeline: Pipeline, recent_lists: RecentLists) -> None:
     """Add the page, its data and its API to a Faust app."""
     files = page_files()
     clicks = PostedEvents(settings, ListWaiter(settings))
-    snapshot = Snapshot(settings, pipeline, BrokerProbe(settings), lambda: clicks.posted)
+    snapshot = Snapshot(settings, pipeline, recent_lists, BrokerProbe(settings), lambda: clicks.posted)
     streams = LiveStreams(snapshot)
     # Something true to say from the first request on.
     snapshot.look()

@@ -23,7 +23,7 @@ from stream.web.chart_points import (
     shadow_now,
 )
 from stream.web.items import title_of
-from stream.web.recent_lists import ShownList
+from stream.web.recent_lists import RecentLists, ShownList
 from stream.worker.pipeline import Pipeline
 
 SHOWN_ITEMS = 5
@@ -34,10 +34,16 @@ class Snapshot:
     """What is true now, as JSON; `look` is called by one thread, once a second."""
 
     def __init__(
-        self, settings: Settings, pipeline: Pipeline, broker: BrokerProbe, posted: Callable[[], int]
+        self,
+        settings: Settings,
+        pipeline: Pipeline,
+        recent_lists: RecentLists,
+        broker: BrokerProbe,
+        posted: Callable[[], int],
     ) -> None:
         self._settings = settings
         self._pipeline = pipeline
+        self._recent_lists = recent_lists
         self._broker = broker
         self._posted = posted
         self._history = LiveHistory()
@@ -73,9 +79,9 @@ class Snapshot:
 
     def _now(self) -> dict[str, Any]:
         pipeline = self._pipeline
-        telemetry, source = pipeline.telemetry, pipeline.source
+        counters, source = pipeline.counters, pipeline.source
         serving = pipeline.live.current if pipeline.live.ready else None
-        accounting = telemetry.accounting(pipeline.in_flight)
+        accounting = counters.accounting(pipeline.in_flight)
         # Its client asks Kafka every so often: not when nobody looks.
         broker = self._broker.state() if time.monotonic() < self._watched_until_s else None
         done = sum(int(str(accounting[name])) for name in OUTCOMES)
@@ -99,16 +105,16 @@ class Snapshot:
             "posted": self._posted(),
             "event_time_ms": pipeline.event_time_ms,
             "sessions": pipeline.sessions,
-            "lists": telemetry.lists,
+            "lists": counters.lists,
             "lag": source.lag,
             "level": source.level,
             "accounting": {name: value for name, value in accounting.items() if name != "partitions"},
             "events_per_s": self._rate(done),
-            "delay_ms": delay_quantiles(pipeline.newest.take_delays_ms()),
+            "delay_ms": delay_quantiles(self._recent_lists.take_delays_ms()),
             "quality_window": self._settings.quality_window,
-            "quality": quality_now(measured(telemetry.prequential.overall()["newest"])),
+            "quality": quality_now(measured(counters.prequential.overall()["newest"])),
             "shadow": shadow_now(pipeline.shadow.report()),
-            "newest": [self._list(shown) for shown in reversed(list(pipeline.newest.lists))],
+            "newest": [self._list(shown) for shown in reversed(list(self._recent_lists.lists))],
         }
 
     def _rate(self, done: int) -> float | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import faust
-from prometheus_client import generate_latest
+from prometheus_client import CollectorRegistry, generate_latest
 
 from stream.quality.cells import SYSTEMS
 from stream.quality.sums import Measured, measured
@@ -13,14 +13,14 @@ from stream.web.session import add_session_views
 from stream.worker.pipeline import Pipeline
 
 
-def add_views(app: faust.App, pipeline: Pipeline) -> None:
+def add_views(app: faust.App, pipeline: Pipeline, registry: CollectorRegistry) -> None:
     """Add the views to a Faust app; each answers from memory."""
-    telemetry = pipeline.telemetry
+    counters = pipeline.counters
     add_session_views(app, pipeline)
 
     @app.page("/metrics")
     async def metrics(web: Any, request: Any) -> Any:
-        return web.bytes(generate_latest(telemetry.registry), content_type="text/plain")
+        return web.bytes(generate_latest(registry), content_type="text/plain")
 
     @app.page("/health")
     async def health(web: Any, request: Any) -> Any:
@@ -39,7 +39,7 @@ def add_views(app: faust.App, pipeline: Pipeline) -> None:
 
     @app.page("/api/status")
     async def status(web: Any, request: Any) -> Any:
-        overall = telemetry.prequential.overall()
+        overall = counters.prequential.overall()
         rolling, total = measured(overall["newest"]), measured(overall["total"])
         quality = {
             system: {"rolling": _quality(rolling.get(system)), "total": _quality(total.get(system))}
@@ -49,12 +49,12 @@ def add_views(app: faust.App, pipeline: Pipeline) -> None:
             {
                 "model": pipeline.live.current.version if pipeline.live.ready else None,
                 "ready": pipeline.ready,
-                "lists": telemetry.lists,
+                "lists": counters.lists,
                 "lag": pipeline.source.lag,
                 "level": pipeline.source.level,
                 "partitions": sorted(pipeline.source.partitions),
                 "sessions": pipeline.sessions,
-                "accounting": telemetry.accounting(pipeline.in_flight),
+                "accounting": counters.accounting(pipeline.in_flight),
                 "quality": quality,
                 "shadow": pipeline.shadow.report(),
             }
@@ -66,7 +66,7 @@ def add_views(app: faust.App, pipeline: Pipeline) -> None:
         until_ms = request.query.get("until_ms")
         if until_ms is not None and not (until_ms.isascii() and until_ms.isdigit() and len(until_ms) < 16):
             return web.json({"error": f"until_ms is epoch milliseconds, not {until_ms!r}"}, status=400)
-        sums = telemetry.prequential.sums(None if until_ms is None else int(until_ms))
+        sums = counters.prequential.sums(None if until_ms is None else int(until_ms))
         return web.bytes(sums.to_json(), content_type="application/json")
 
 

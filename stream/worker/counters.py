@@ -1,48 +1,42 @@
-"""What the worker counts for Prometheus, and the accounting identity.
+"""Counters and histograms of one worker, and the accounting identity.
 
 Per partition, at rest: read = stepped + duplicate + unknown + ended + dead-lettered;
-while waves are under way, the difference is what is in flight. Counts are added once a
-wave is durable; what is a state, and not a count, is read when somebody scrapes (see
-`worker_metrics`). No label takes its values from the data.
+while waves are under way, the difference is in flight. A wave is counted once it is durable.
+Gauges are read at each scrape: see `gauges`. No label takes its values from the data.
+Tested by tests/integration/test_prometheus.py and tests/integration/test_worker.py.
 """
 
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 
-from prometheus_client import (
-    CollectorRegistry,
-    Counter,
-    Histogram,
-    ProcessCollector,
-    disable_created_metrics,
-)
+from prometheus_client import CollectorRegistry, Counter, Histogram, Metric, disable_created_metrics
+from prometheus_client.registry import Collector
 
+from model.registry.registry import REFUSALS
 from stream.events import REASONS
-from stream.quality.metrics import QualityCollector
 from stream.quality.prequential import Prequential
 from stream.wave.processor import FALLBACKS, OUTCOMES, SteppedWave
 
+# Reasons for which an announced version is not served, beside the registry's own.
+ANNOUNCEMENT, UNSERVABLE = "announcement", "unservable"
 SECONDS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 60)
 # From a click to its list by the wall: no finer than clocks of two machines, up to what a day's outage makes.
 AGE_SECONDS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 60, 300, 1_800, 3_600, 14_400, 86_400)
 
 
-class Telemetry:
-    """Counters of one worker process."""
+class WorkerCounters(Collector):
+    """Counts of one worker process; `prequential` scores the durable events."""
 
-    def __init__(self, newest: int, fading: float) -> None:
-        # A second series beside each counter, of no use to anybody here.
+    def __init__(self, prequential: Prequential) -> None:
+        # Else each counter has a second series, its time of creation, which nothing reads.
         disable_created_metrics()  # type: ignore[no-untyped-call]
-        self.registry = CollectorRegistry()
-        self.prequential = Prequential(newest, fading)
-        self.registry.register(QualityCollector(self.prequential))
+        self.prequential = prequential
         self.read: dict[int, int] = {}
         self.outcomes: dict[int, dict[str, int]] = {}
         self.lists = 0
-        r = self.registry
-        # RSS, file handles, CPU time and start of the process.
-        ProcessCollector(registry=r)
+        self._series = r = CollectorRegistry()
         self._read = Counter("nextclick_events_read", "events read", ["partition"], registry=r)
         self._outcome = Counter(
             "nextclick_events", "events by outcome, durable", ["partition", "outcome"], registry=r
@@ -91,10 +85,20 @@ class Telemetry:
             buckets=AGE_SECONDS,
             registry=r,
         )
+        self._refused = Counter(
+            "nextclick_refused_versions", "announcements not followed", ["reason"], registry=r
+        )
+        self._rollbacks = Counter("nextclick_rollbacks", "this worker's own", registry=r)
         for reason in REASONS:
             self._rejected.labels(reason)
         for reason in FALLBACKS:
             self._fallback.labels(reason)
+        for reason in (ANNOUNCEMENT, UNSERVABLE, *REFUSALS):
+            self._refused.labels(reason)
+
+    def collect(self) -> Iterable[Metric]:
+        """Every counter and histogram."""
+        return self._series.collect()
 
     def open_partition(self, number: int) -> None:
         """Start the counts of a partition, at zero."""
@@ -141,6 +145,14 @@ class Telemetry:
             newest_ms = max(shown.event_time_ms for shown in stepped.lists)
             self._age.observe(max(0.0, time.time() - newest_ms / 1000))
         self.prequential.add(stepped.observed)
+
+    def add_refused_version(self, reason: str) -> None:
+        """Count an announced version that is not served."""
+        self._refused.labels(reason).inc()
+
+    def add_rollback(self) -> None:
+        """Count a rollback that this worker made."""
+        self._rollbacks.inc()
 
     def difference(self, in_flight: int) -> int:
         """Records read that no outcome and not `in_flight` accounts for; 0 but while a wave moves."""

@@ -8,17 +8,13 @@ partition that went elsewhere, or of a version that was replaced, end.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
 from prometheus_client import Metric
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from model.memory import peak_memory_bytes
-
-if TYPE_CHECKING:
-    from stream.worker.pipeline import Pipeline
-
+from stream.worker.pipeline import Pipeline
 
 # Series behind nextclick_store_: what it is, and the RocksDB figures that are added.
 STORE_FIGURES = {
@@ -31,7 +27,7 @@ STORE_FIGURES = {
 }
 
 
-class WorkerMetrics(Collector):
+class WorkerGauges(Collector):
     """The gauges of one pipeline."""
 
     def __init__(self, pipeline: Pipeline) -> None:
@@ -97,7 +93,7 @@ class WorkerMetrics(Collector):
         yield GaugeMetricFamily(
             "nextclick_identity_difference_events",
             "read, less all outcomes, less in flight; other than 0 only while a wave moves",
-            value=pipeline.telemetry.difference(in_flight),
+            value=pipeline.counters.difference(in_flight),
         )
         yield GaugeMetricFamily(
             "nextclick_ladder_level", "0 full, 1 newest only, 2 popular", value=source.level

@@ -13,38 +13,29 @@ import logging
 from pathlib import Path
 
 import msgspec
-from prometheus_client import CollectorRegistry, Counter
 
 from model.errors import NextclickError
-from model.registry.registry import REFUSALS, RefusedVersion, Registry
+from model.registry.registry import RefusedVersion, Registry
 from stream.kafka.announcements import SHADOW_KEY, announce, decode_announcement, decode_shadow
 from stream.logs import happening
 from stream.settings import Settings
 from stream.wave.serving_model import ModelSlot, ServingModel
-from stream.wave.shadow import CHALLENGER, FORMER, Shadow, ShadowMetrics, ShadowTrial
+from stream.wave.shadow import CHALLENGER, FORMER, Shadow, ShadowTrial
+from stream.worker.counters import ANNOUNCEMENT, UNSERVABLE, WorkerCounters
 
-ANNOUNCEMENT, UNSERVABLE = "announcement", "unservable"
 logger = logging.getLogger(__name__)
 
 
 class ModelSwitch:
     """The announcements of one worker, heard one at a time, and the guard over a promotion."""
 
-    def __init__(
-        self, settings: Settings, live: ModelSlot, shadow: Shadow, metrics: CollectorRegistry
-    ) -> None:
+    def __init__(self, settings: Settings, live: ModelSlot, shadow: Shadow, counters: WorkerCounters) -> None:
         self._settings = settings
         self._live = live
         self._shadow = shadow
         self._registry = Registry(Path(settings.registry_dir))
         self._told: ShadowTrial | None = None
-        self._refused = Counter(
-            "nextclick_refused_versions", "announcements not followed", ["reason"], registry=metrics
-        )
-        self._rollbacks = Counter("nextclick_rollbacks", "this worker's own", registry=metrics)
-        for reason in (ANNOUNCEMENT, UNSERVABLE, *REFUSALS):
-            self._refused.labels(reason)
-        metrics.register(ShadowMetrics(shadow))
+        self._counters = counters
 
     def hear(self, key: bytes | None, value: bytes | None) -> None:
         """Follow an announcement, or refuse it."""
@@ -84,7 +75,7 @@ class ModelSwitch:
         former = trial.serving.version
         try:
             if self._registry.go_back(former, instead_of=trial.champion):
-                self._rollbacks.inc()
+                self._counters.add_rollback()
                 logger.warning(
                     "%s is worse than %s, rolled back: %s",
                     trial.champion,
@@ -166,7 +157,7 @@ class ModelSwitch:
         )
 
     def _refuse(self, reason: str, what: str) -> None:
-        self._refused.labels(reason).inc()
+        self._counters.add_refused_version(reason)
         logger.error(
             "%s; %s goes on",
             what,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from operator import sub
@@ -21,14 +21,12 @@ from stream.sessions.recovery import Recovery
 from stream.sessions.session_state import SessionState
 from stream.sessions.store import make_block_cache
 from stream.settings import Settings
-from stream.wave.freshness import FreshnessMetrics, reload_recent_events
+from stream.wave.freshness import reload_recent_events
 from stream.wave.processor import Processor, SteppedWave
 from stream.wave.serving_model import ModelSlot
 from stream.wave.shadow import Shadow
 from stream.wave.waves import Wave
-from stream.web.recent_lists import RecentLists
-from stream.worker.counters import Telemetry
-from stream.worker.gauges import WorkerMetrics
+from stream.worker.counters import WorkerCounters
 from stream.worker.sink import Sink
 from stream.worker.source import Source
 
@@ -47,20 +45,23 @@ class Pipeline:
     """Source, processor and sink of one worker.
 
     `emit` hands waves of one lane to whoever calls `step` with them, each lane's in order and from
-    one thread; who does sets `stepping` when it begins.
+    one thread; who does sets `stepping` when it begins. Each of `on_durable` is called with every
+    wave that is written, in the sink's thread.
     """
 
     def __init__(
         self,
         settings: Settings,
         live: ModelSlot,
-        telemetry: Telemetry,
+        counters: WorkerCounters,
         *,
         emit: Callable[[list[Wave]], None],
+        on_durable: Iterable[Callable[[SteppedWave], None]],
         on_failure: Callable[[BaseException], None],
     ) -> None:
         self.live = live
-        self.telemetry = telemetry
+        self.counters = counters
+        self._on_durable = tuple(on_durable)
         self.recovering: dict[int, tuple[int, int]] = {}
         self.openings: dict[int, Opening] = {}
         self.stepping = threading.Event()
@@ -69,12 +70,9 @@ class Pipeline:
         self.block_cache = make_block_cache(settings.block_cache_bytes)
         # Held while a partition leaves the table, so that nobody asks a store that is being closed.
         self._leaving = threading.Lock()
-        self.newest = RecentLists()
         self.shadow = Shadow(settings.shadow_sessions)
         self._processor = Processor(live, settings.recent_items, shadow=self.shadow)
         self._followed_until: dict[int, int] = {}
-        telemetry.registry.register(FreshnessMetrics(live))
-        telemetry.registry.register(WorkerMetrics(self))
         self._started = False
         self._emitted = [0] * settings.step_threads
         self._next = [0] * settings.step_threads
@@ -89,7 +87,7 @@ class Pipeline:
             wait_for_lane=self._wait_for_lane,
             open_partition=self._open_partition,
             close_partition=self._close_partition,
-            on_read=telemetry.add_read,
+            on_read=counters.add_read,
             on_failure=on_failure,
         )
         self._sink = Sink(
@@ -192,8 +190,8 @@ class Pipeline:
 
     def _written(self, stepped: SteppedWave) -> None:
         self._processor.written = stepped.number
-        self.telemetry.add(stepped)
-        self.newest.add(stepped)
+        for report in self._on_durable:
+            report(stepped)
         with self._changed:
             self._under_way -= 1
             self._events_under_way -= stepped.size
@@ -220,7 +218,7 @@ class Pipeline:
         followed = self._followed_until.get(number, 0)
         reload_recent_events(self._settings, self.live, serving.rule, number, followed, partition.position)
         self.openings[number] = Opening(time.monotonic() - started_s, records)
-        self.telemetry.open_partition(number)
+        self.counters.open_partition(number)
         return partition
 
     def _close_partition(self, number: int) -> AppliedOffsets:

@@ -13,7 +13,7 @@ from stream.sessions.partition import OpenPartition
 from stream.sessions.store import SessionStore
 from stream.sessions.watermark import NO_WATERMARK
 from stream.settings import Settings, load_settings
-from stream.wave.freshness import FreshnessMetrics
+from stream.wave.metrics import FreshnessMetrics
 from stream.wave.processor import Processor, RecommendedList, SteppedWave
 from stream.wave.serving_model import ModelSlot, ServingModel
 from stream.wave.shadow import CHALLENGER, Shadow, ShadowTrial

@@ -7,10 +7,12 @@ from prometheus_client import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from model.registry.registry import Registry
+from stream.app import registry_of
+from stream.quality.prequential import Prequential
 from stream.sessions.offsets import AppliedOffsets
 from stream.settings import Settings
 from stream.wave.serving_model import ModelSlot
-from stream.worker.counters import Telemetry
+from stream.worker.counters import WorkerCounters
 from stream.worker.pipeline import Pipeline
 from tests.conftest import train_small
 from tests.harness.markov_shoppers import markov_shoppers
@@ -27,8 +29,8 @@ def pipeline(tmp_path: Path) -> Iterator[Pipeline]:
     train_small(LOG, Registry(settings.registry_dir), epochs=1)
     live = ModelSlot(settings)
     live.offer(live.prepare())
-    telemetry = Telemetry(settings.quality_window, settings.quality_fading)
-    made = Pipeline(settings, live, telemetry, emit=lambda waves: None, on_failure=failed)
+    counters = WorkerCounters(Prequential(settings.quality_window, settings.quality_fading))
+    made = Pipeline(settings, live, counters, emit=lambda waves: None, on_durable=[], on_failure=failed)
     yield made
     for number in list(made._processor.partitions):
         made._close_partition(number)
@@ -40,7 +42,7 @@ def failed(error: BaseException) -> None:
 
 def scraped(pipeline: Pipeline) -> dict[str, float]:
     """Series by name and label values, without the prefix."""
-    text = generate_latest(pipeline.telemetry.registry).decode()
+    text = generate_latest(registry_of(pipeline)).decode()
     return {
         " ".join([sample.name.removeprefix("nextclick_"), *sample.labels.values()]): sample.value
         for family in text_string_to_metric_families(text)
@@ -78,11 +80,11 @@ def test_a_recovery_tells_how_far_it_is(pipeline: Pipeline) -> None:
 
 def test_events_that_nothing_accounts_for_show(pipeline: Pipeline) -> None:
     pipeline._open_partition(0, None)
-    pipeline.telemetry.add_read({0: 5})
+    pipeline.counters.add_read({0: 5})
     assert scraped(pipeline)["identity_difference_events"] == 5
     pipeline._events_under_way = 5
     assert scraped(pipeline)["identity_difference_events"] == 0
-    pipeline.telemetry.outcomes[0]["stepped"] += 6
+    pipeline.counters.outcomes[0]["stepped"] += 6
     assert scraped(pipeline)["identity_difference_events"] == -6
 
 

@@ -8,12 +8,13 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
-from prometheus_client import CollectorRegistry
 
 from model.registry.registry import Registry
+from stream.quality.prequential import Prequential
 from stream.settings import Settings
 from stream.wave.serving_model import ModelSlot
 from stream.wave.shadow import FORMER, Shadow, ShadowTrial
+from stream.worker.counters import WorkerCounters
 from stream.worker.model_switch import ModelSwitch
 
 WORSE = {"sessions": 10**9, "recall_difference": [0.1, 0.05, 0.2]}
@@ -34,13 +35,13 @@ def test_a_worker_that_may_not_roll_back_says_so_and_serves_on(
     monkeypatch.setattr(Registry, "go_back", refuse)
     trial = SimpleNamespace(serving=SimpleNamespace(version="a"), champion="b", role=FORMER)
     shadow = SimpleNamespace(trial=trial, report=lambda: WORSE, step_waiting=lambda: None)
-    succession = ModelSwitch(
+    switch = ModelSwitch(
         Settings(registry_dir=tmp_path),
         cast(ModelSlot, SimpleNamespace()),
         cast(Shadow, shadow),
-        CollectorRegistry(),
+        WorkerCounters(Prequential(1_000, 0.99)),
     )
     with caplog.at_level(logging.ERROR):
-        succession.review()
+        switch.review()
     assert cast("ShadowTrial | None", shadow.trial) is None
     assert f"b is worse than a, and the registry cannot be changed: {error}" in caplog.text
