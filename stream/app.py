@@ -36,10 +36,9 @@ from stream.wave.metrics import FreshnessMetrics, ShadowMetrics
 from stream.wave.serving_model import ModelSlot
 from stream.wave.waves import Wave
 from stream.web.guard import WebGuard
-from stream.web.page import add_page
 from stream.web.recent_lists import RecentLists
+from stream.web.routes import add_routes
 from stream.web.server import GuardedWeb
-from stream.web.status import add_views
 from stream.worker.counters import WorkerCounters
 from stream.worker.gauges import WorkerGauges
 from stream.worker.model_switch import ModelSwitch
@@ -164,8 +163,7 @@ class WorkerApp:
         )
         self.model_switch = ModelSwitch(settings, live, self.pipeline.shadow, counters)
         self._add_topology()
-        add_views(self.faust, self.pipeline, registry_of(self.pipeline))
-        add_page(self.faust, settings, self.pipeline, recent_lists)
+        add_routes(self.faust, settings, self.pipeline, recent_lists, registry_of(self.pipeline))
 
     @property
     def can_finish(self) -> bool:

@@ -13,7 +13,6 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
-import faust
 import msgspec
 from faust.web import View
 
@@ -63,58 +62,55 @@ class BoundedWorker:
             self._waiting -= 1
 
 
-def add_api(app: faust.App, settings: Settings, pipeline: Pipeline, clicks: PostedEvents) -> None:
-    """Add the views to a Faust app."""
-    live, catalogue = pipeline.live, PageItems(pipeline.live)
-    ask, ask_registry = BoundedWorker("catalogue"), BoundedWorker("registry")
-    cards = CachedCards(Registry(settings.registry_dir))
+class ApiViews:
+    """Items, lists, why and models; and the view that takes events, if the guard lets them in."""
 
-    def answer(web: Any, body: Any) -> Any:
-        if body is None:
-            return web.json({"error": "too many ask at once; try again"}, status=503)
-        return web.json(body)
+    def __init__(self, settings: Settings, pipeline: Pipeline, posted: PostedEvents) -> None:
+        self._settings = settings
+        self._pipeline = pipeline
+        self._posted = posted
+        self._items = PageItems(pipeline.live)
+        self._cards = CachedCards(Registry(settings.registry_dir))
+        # One thread each: a search never waits for the registry's files.
+        self._compute, self._read_registry = BoundedWorker("catalogue"), BoundedWorker("registry")
 
-    @app.page("/api/items")
-    async def items(web: Any, request: Any) -> Any:
+    async def items(self, web: View, request: Any) -> Any:
         """Items by title or id; the most popular ones without a query."""
         query, limit = request.query.get("q", ""), request.query.get("limit", "20")
         if len(query) > MAX_QUERY_CHARACTERS:
             return web.json({"error": f"q has at most {MAX_QUERY_CHARACTERS} characters"}, status=400)
         if not (limit.isascii() and limit.isdigit() and len(limit) < 4 and 1 <= int(limit) <= MOST_FOUND):
             return web.json({"error": f"limit is a number from 1 to {MOST_FOUND}"}, status=400)
-        return answer(web, await ask(catalogue.find, query, int(limit)))
+        return _answer(web, await self._compute(self._items.find, query, int(limit)))
 
-    @app.page("/api/why")
-    async def why(web: Any, request: Any) -> Any:
+    async def why(self, web: View, request: Any) -> Any:
         """Which of the items, in order, caused each place of the list after them."""
         asked = request.query.getall("item", [])
         if not 1 <= len(asked) <= MAX_SESSION_ITEMS or any(len(one) > MAX_ID_CHARACTERS for one in asked):
             return web.json({"error": f"item is given 1 to {MAX_SESSION_ITEMS} times, in order"}, status=400)
-        return answer(web, await ask(catalogue.why, asked))
+        return _answer(web, await self._compute(self._items.why, asked))
 
-    @app.page("/api/models")
-    async def models(web: Any, request: Any) -> Any:
+    async def models(self, web: View, request: Any) -> Any:
         """Versions and decisions."""
-        trial = pipeline.shadow.trial
+        live, trial = self._pipeline.live, self._pipeline.shadow.trial
         serving = live.current.version if live.ready else None
         shadow = None if trial is None else trial.serving.version
-        return answer(web, await ask_registry(cards.get, serving, shadow))
+        return _answer(web, await self._read_registry(self._cards.get, serving, shadow))
 
-    @app.page("/api/recommendations/{session_id}")
-    async def recommendations(web: Any, request: Any, session_id: str) -> Any:
+    async def recommendations(self, web: View, request: Any, session_id: str) -> Any:
         """The list that the session was shown last, if its partition is this worker's."""
         if len(session_id) > MAX_ID_CHARACTERS:
             return web.json({"error": "a session id has at most 256 characters"}, status=400)
-        if settings.web_events and "await" in request.query:
+        if self._settings.web_events and "await" in request.query:
             try:
                 # So that the session's first event finds everything ready.
-                await clicks.open(session_id)
+                await self._posted.open(session_id)
             except NextclickError as problem:
                 return web.json({"error": problem.what}, status=503)
-        number = partition_of(session_id, settings.partitions)
-        found = await ask(lambda: (pipeline.look(number, session_id),))
+        number = partition_of(session_id, self._settings.partitions)
+        found = await self._compute(lambda: (self._pipeline.look(number, session_id),))
         if found is None:
-            return answer(web, None)
+            return _answer(web, None)
         if found[0] is None:
             error = f"its partition, {number}, is not open on this worker"
             return web.json({"error": error, "partition": number}, status=404)
@@ -132,37 +128,33 @@ def add_api(app: faust.App, settings: Settings, pipeline: Pipeline, clicks: Post
                 "position": state.position,
                 "model_version": state.model_version,
                 "last_event_time_ms": state.last_event_time_ms,
-                "items": catalogue.titled(state.list_items, scores),
+                "items": self._items.titled(state.list_items, scores),
             }
         )
 
-    @app.page("/api/events")
-    class Events(View):
-        """Events by HTTP, if the guard lets them in: acknowledged by Kafka, and answered with the list."""
+    async def events(self, web: View, request: Any) -> Any:
+        """Take one event by POST, its time now unless it has one: into Kafka, and answered with its list."""
+        if self._posted.is_full:
+            return web.json({"error": "too many events are under way; try again"}, status=503)
+        try:
+            event = decode_event(stamped(await request.read()))
+            ahead_ms = int(self._settings.max_future_s * 1000)
+            if event.event_time_ms > max(_now_ms(), self._pipeline.event_time_ms or 0) + ahead_ms:
+                raise RejectedEvent("future")
+        except RejectedEvent as rejected:
+            body = {"error": REFUSALS[rejected.reason], "reason": rejected.reason}
+            return web.json(body, status=413 if rejected.reason == "too_large" else 400)
+        try:
+            return web.json(self._listed(await self._posted.post(event)))
+        except NextclickError as error:
+            logger.warning(
+                "an event by HTTP failed: %s",
+                error.what,
+                extra=happening("http_event_failed", error=error.what),
+            )
+            return web.json({"error": f"{error.what}. {error.meaning} {error.remedy}"}, status=503)
 
-        async def post(self, request: Any) -> Any:
-            """One event; its time is now where it has none."""
-            if clicks.is_full:
-                return self.json({"error": "too many events are under way; try again"}, status=503)
-            try:
-                event = decode_event(stamped(await request.read()))
-                ahead_ms = int(settings.max_future_s * 1000)
-                if event.event_time_ms > max(_now_ms(), pipeline.event_time_ms or 0) + ahead_ms:
-                    raise RejectedEvent("future")
-            except RejectedEvent as rejected:
-                body = {"error": REFUSALS[rejected.reason], "reason": rejected.reason}
-                return self.json(body, status=413 if rejected.reason == "too_large" else 400)
-            try:
-                return self.json(listed(await clicks.post(event)))
-            except NextclickError as error:
-                logger.warning(
-                    "an event by HTTP failed: %s",
-                    error.what,
-                    extra=happening("http_event_failed", error=error.what),
-                )
-                return self.json({"error": f"{error.what}. {error.meaning} {error.remedy}"}, status=503)
-
-    def listed(answered: Answered) -> dict[str, Any]:
+    def _listed(self, answered: Answered) -> dict[str, Any]:
         body: dict[str, Any] = {
             "event_id": answered.event_id,
             "acknowledged_ms": answered.acknowledged_ms,
@@ -180,9 +172,16 @@ def add_api(app: faust.App, settings: Settings, pipeline: Pipeline, clicks: Post
                 "fallback": headers.get("fallback"),
                 "queued_us": int(headers.get("queued_us", 0)),
                 "stepped_us": int(headers.get("stepped_us", 0)),
-                "items": catalogue.titled(shown.items, shown.scores),
+                "items": self._items.titled(shown.items, shown.scores),
             }
         return body
+
+
+def _answer(web: View, body: Any) -> Any:
+    """The result of a BoundedWorker, or that too much waits for it."""
+    if body is None:
+        return web.json({"error": "too many ask at once; try again"}, status=503)
+    return web.json(body)
 
 
 class CachedCards:

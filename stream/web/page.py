@@ -13,18 +13,12 @@ from typing import Any
 
 import faust
 from aiohttp import web as aiohttp_web
+from faust.web import View
 
-from stream.settings import Settings
-from stream.web.api import add_api
-from stream.web.broker_probe import BrokerProbe
-from stream.web.list_waiter import ListWaiter
-from stream.web.posted_events import PostedEvents
-from stream.web.recent_lists import RecentLists
 from stream.web.snapshot import Snapshot
 from stream.web.static_files import page_files
-from stream.worker.pipeline import Pipeline
 
-LOOK_EVERY_S = 1.0
+SNAPSHOT_EVERY_S = 1.0
 # A page whose network takes nothing is let go; it comes again by itself.
 WRITE_TIMEOUT_S = 10.0
 MOST_STREAMS = 200
@@ -81,60 +75,58 @@ class LiveStreams:
         return response
 
 
-def add_page(app: faust.App, settings: Settings, pipeline: Pipeline, recent_lists: RecentLists) -> None:
-    """Add the page, its data and its API to a Faust app."""
-    files = page_files()
-    clicks = PostedEvents(settings, ListWaiter(settings))
-    snapshot = Snapshot(settings, pipeline, recent_lists, BrokerProbe(settings), lambda: clicks.posted)
-    streams = LiveStreams(snapshot)
-    # Something true to say from the first request on.
-    snapshot.look()
-    looks = ThreadPoolExecutor(1, thread_name_prefix="looks")
-    server: Any = app.web
-    server.web_app.on_shutdown.append(streams.close)
-    if settings.web_events:
-        server.guard.open_for_writing("/api/events")
-    add_api(app, settings, pipeline, clicks)
+class PageViews:
+    """The page, its files, and the newest snapshot in three forms: once, as history, as a stream."""
 
-    @app.timer(interval=LOOK_EVERY_S)
-    async def look() -> None:
-        await asyncio.get_running_loop().run_in_executor(looks, snapshot.look)
-        await streams.tell()
+    def __init__(self, snapshot: Snapshot) -> None:
+        self._files = page_files()
+        self._snapshot = snapshot
+        self._streams = LiveStreams(snapshot)
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="looks")
 
-    @app.page("/")
-    async def index(web: Any, request: Any) -> Any:
-        return files["index.html"].answer(request)
+    def start(self, app: faust.App) -> None:
+        """Take a snapshot now and every second; end the streams when the web server shuts down."""
+        # So that the first request is answered with something true.
+        self._snapshot.look()
+        server: Any = app.web
+        server.web_app.on_shutdown.append(self._streams.close)
 
-    @app.page("/page/{name}")
-    async def page_file(web: Any, request: Any, name: str) -> Any:
-        if name not in files:
+        @app.timer(interval=SNAPSHOT_EVERY_S)
+        async def look() -> None:
+            await asyncio.get_running_loop().run_in_executor(self._thread, self._snapshot.look)
+            await self._streams.tell()
+
+    async def index(self, web: View, request: Any) -> Any:
+        """The page itself."""
+        return self._files["index.html"].answer(request)
+
+    async def page_file(self, web: View, request: Any, name: str) -> Any:
+        """A file that the page loads."""
+        if name not in self._files:
             return web.json({"error": "there is no such file"}, status=404)
-        return files[name].answer(request)
+        return self._files[name].answer(request)
 
-    @app.page("/openapi.json")
-    async def openapi(web: Any, request: Any) -> Any:
-        return files["openapi.json"].answer(request)
+    async def openapi(self, web: View, request: Any) -> Any:
+        """The OpenAPI document of these routes."""
+        return self._files["openapi.json"].answer(request)
 
-    @app.page("/api/live")
-    async def live(web: Any, request: Any) -> Any:
+    async def live(self, web: View, request: Any) -> Any:
         """What is true now, as of the last second."""
-        snapshot.watch()
-        return web.bytes(snapshot.json, content_type="application/json")
+        self._snapshot.watch()
+        return web.bytes(self._snapshot.json, content_type="application/json")
 
-    @app.page("/api/live/history")
-    async def history(web: Any, request: Any) -> Any:
+    async def history(self, web: View, request: Any) -> Any:
         """One point a second, as columns."""
         loop = asyncio.get_running_loop()
-        body = await loop.run_in_executor(looks, snapshot.history)
+        body = await loop.run_in_executor(self._thread, self._snapshot.history)
         if "gzip" not in request.headers.get("Accept-Encoding", ""):
             return web.bytes(body, content_type="application/json")
         return aiohttp_web.Response(
-            body=await loop.run_in_executor(looks, gzip.compress, body, 1),
+            body=await loop.run_in_executor(self._thread, gzip.compress, body, 1),
             content_type="application/json",
             headers={"Content-Encoding": "gzip", "Vary": "Accept-Encoding"},
         )
 
-    @app.page("/api/stream")
-    async def stream(web: Any, request: Any) -> Any:
+    async def stream(self, web: View, request: Any) -> Any:
         """The same as server-sent events, one a second."""
-        return await streams.serve(request)
+        return await self._streams.serve(request)

@@ -13,8 +13,8 @@ import urllib.request
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import faust
 import numpy as np
+from faust.web import View
 
 from model.inspection.similar_items import similar_items
 from model.networks.network import GradientNetwork
@@ -85,29 +85,32 @@ def _nearest(state: SessionState, serving: ServingModel) -> list[dict[str, Any]]
     ]
 
 
-def add_session_views(app: faust.App, pipeline: Pipeline) -> None:
-    """Add the view of one session to a Faust app."""
+class SessionViews:
+    """The view of one session."""
 
-    @app.page("/api/sessions/{session_id}")
-    async def session(web: Any, request: Any, session_id: str) -> Any:
+    def __init__(self, pipeline: Pipeline) -> None:
+        self._pipeline = pipeline
+
+    async def session(self, web: View, request: Any, session_id: str) -> Any:
+        """What the worker knows of the session; 404 with the reason when it knows nothing."""
         loop = asyncio.get_running_loop()
-        body = await loop.run_in_executor(None, _look, pipeline, session_id)
+        body = await loop.run_in_executor(None, self._read, session_id)
         return web.json(body, status=404 if "error" in body else 200)
 
-
-def _look(pipeline: Pipeline, session_id: str) -> dict[str, Any]:
-    """The session's view, or `error` with the reason why there is none."""
-    number = partition_of(session_id, pipeline.partitions)
-    if not pipeline.live.ready:
-        return {"error": "no model is in service yet"}
-    found = pipeline.look(number, session_id)
-    if found is None:
-        why = "is being recovered" if number in pipeline.recovering else "is not this worker's"
-        return {"error": f"its partition, {number}, {why}"}
-    state, watermark_ms = found
-    if state is None or not state.recent_items:
-        return {"error": f"no session of this id is open in partition {number}"}
-    return view_of(session_id, number, state, watermark_ms, pipeline.live.current)
+    def _read(self, session_id: str) -> dict[str, Any]:
+        """The session as `view_of` shows it, or `error` with the reason why there is none."""
+        pipeline = self._pipeline
+        number = partition_of(session_id, pipeline.partitions)
+        if not pipeline.live.ready:
+            return {"error": "no model is in service yet"}
+        found = pipeline.look(number, session_id)
+        if found is None:
+            why = "is being recovered" if number in pipeline.recovering else "is not this worker's"
+            return {"error": f"its partition, {number}, {why}"}
+        state, watermark_ms = found
+        if state is None or not state.recent_items:
+            return {"error": f"no session of this id is open in partition {number}"}
+        return view_of(session_id, number, state, watermark_ms, pipeline.live.current)
 
 
 def view_from_workers(

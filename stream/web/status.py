@@ -4,42 +4,42 @@ from __future__ import annotations
 
 from typing import Any
 
-import faust
+from faust.web import View
 from prometheus_client import CollectorRegistry, generate_latest
 
 from stream.quality.cells import SYSTEMS
 from stream.quality.sums import Measured, measured
-from stream.web.session import add_session_views
 from stream.worker.pipeline import Pipeline
 
 
-def add_views(app: faust.App, pipeline: Pipeline, registry: CollectorRegistry) -> None:
-    """Add the views to a Faust app; each answers from memory."""
-    counters = pipeline.counters
-    add_session_views(app, pipeline)
+class StatusViews:
+    """Metrics, health, readiness, accounting and quality of one worker; each view answers from memory."""
 
-    @app.page("/metrics")
-    async def metrics(web: Any, request: Any) -> Any:
-        return web.bytes(generate_latest(registry), content_type="text/plain")
+    def __init__(self, pipeline: Pipeline, registry: CollectorRegistry) -> None:
+        self._pipeline = pipeline
+        self._counters = pipeline.counters
+        self._registry = registry
 
-    @app.page("/health")
-    async def health(web: Any, request: Any) -> Any:
+    async def metrics(self, web: View, request: Any) -> Any:
+        """Every Prometheus series, as text."""
+        return web.bytes(generate_latest(self._registry), content_type="text/plain")
+
+    async def health(self, web: View, request: Any) -> Any:
         """Alive: the process answers. A thread that fails ends the process."""
         return web.json({"alive": True})
 
-    @app.page("/ready")
-    async def ready(web: Any, request: Any) -> Any:
+    async def ready(self, web: View, request: Any) -> Any:
         """Ready: a warm model, and every assigned partition recovered."""
-        recovering = list(pipeline.recovering.items())
+        recovering = list(self._pipeline.recovering.items())
         body = {
-            "ready": pipeline.ready,
+            "ready": self._pipeline.ready,
             "recovering": {str(n): {"done": done, "total": total} for n, (done, total) in recovering},
         }
-        return web.json(body, status=200 if pipeline.ready else 503)
+        return web.json(body, status=200 if self._pipeline.ready else 503)
 
-    @app.page("/api/status")
-    async def status(web: Any, request: Any) -> Any:
-        overall = counters.prequential.overall()
+    async def status(self, web: View, request: Any) -> Any:
+        """Model, lag, partitions, accounting, quality and shadow, now."""
+        overall = self._counters.prequential.overall()
         rolling, total = measured(overall["newest"]), measured(overall["total"])
         quality = {
             system: {"rolling": _quality(rolling.get(system)), "total": _quality(total.get(system))}
@@ -47,26 +47,25 @@ def add_views(app: faust.App, pipeline: Pipeline, registry: CollectorRegistry) -
         }
         return web.json(
             {
-                "model": pipeline.live.current.version if pipeline.live.ready else None,
-                "ready": pipeline.ready,
-                "lists": counters.lists,
-                "lag": pipeline.source.lag,
-                "level": pipeline.source.level,
-                "partitions": sorted(pipeline.source.partitions),
-                "sessions": pipeline.sessions,
-                "accounting": counters.accounting(pipeline.in_flight),
+                "model": self._pipeline.live.current.version if self._pipeline.live.ready else None,
+                "ready": self._pipeline.ready,
+                "lists": self._counters.lists,
+                "lag": self._pipeline.source.lag,
+                "level": self._pipeline.source.level,
+                "partitions": sorted(self._pipeline.source.partitions),
+                "sessions": self._pipeline.sessions,
+                "accounting": self._counters.accounting(self._pipeline.in_flight),
                 "quality": quality,
-                "shadow": pipeline.shadow.report(),
+                "shadow": self._pipeline.shadow.report(),
             }
         )
 
-    @app.page("/api/quality")
-    async def quality(web: Any, request: Any) -> Any:
+    async def quality(self, web: View, request: Any) -> Any:
         """Sums to be added to those of other workers; their windows end at `until_ms`, if it is given."""
         until_ms = request.query.get("until_ms")
         if until_ms is not None and not (until_ms.isascii() and until_ms.isdigit() and len(until_ms) < 16):
             return web.json({"error": f"until_ms is epoch milliseconds, not {until_ms!r}"}, status=400)
-        sums = counters.prequential.sums(None if until_ms is None else int(until_ms))
+        sums = self._counters.prequential.sums(None if until_ms is None else int(until_ms))
         return web.bytes(sums.to_json(), content_type="application/json")
 
 
