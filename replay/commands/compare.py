@@ -1,4 +1,4 @@
-"""The commands compare and tune: several models on one log, and the best settings of one."""
+"""`nextclick compare`: several models on one log, in one table."""
 
 from __future__ import annotations
 
@@ -9,14 +9,11 @@ from typing import Annotated
 import typer
 
 from model.config_files import (
-    build_config,
     distinct,
     parse_models,
     parse_settings,
     read_variants,
-    write_params,
 )
-from model.evaluation.rank_targets import rank_targets
 from model.networks.by_name import columns_of
 from model.training import train as training
 from replay.commands.options import (
@@ -36,8 +33,7 @@ from replay.commands.options import (
     event_filter,
 )
 from replay.commands.read_split import Split, check_split, read_split
-from replay.commands.training_output import training_bar
-from replay.console import out, progress_bar
+from replay.console import progress_bar
 
 EVERY_KIND = "gru4rec pop s-pop window-pop transitions item-knn decayed-item-knn v-sknn bpr-mf sequential-mf"
 
@@ -121,74 +117,3 @@ def compare(
         output.with_name(f"{output.name}.json").write_text(data + "\n")
         output.with_name(f"{output.name}.png").write_bytes(comparison_plot(compared))
     print(data if as_json else text)
-
-
-def tune(
-    files: Files,
-    output: Annotated[Path, typer.Option(help="the TOML file of what was found, for train --params")],
-    network: Annotated[str, typer.Option(help="the network's name")] = "gru4rec",
-    trials: Annotated[int, typer.Option(min=1)] = 30,
-    measure: Annotated[str, typer.Option(help="recall or mrr, at 20")] = "recall",
-    validation_fraction: Annotated[
-        float, typer.Option(min=0.01, max=0.5, help="newest share of the training sessions that decides")
-    ] = 0.1,
-    test: Test = None,
-    test_fraction: TestFraction = 0.1,
-    test_from: TestFrom = None,
-    session_gap_s: GapS = None,
-    set_: SetOptions = None,
-    kind: Kind = None,
-    category: Category = None,
-    format: Format = None,
-    on_error: OnError = "stop",
-    as_json: Json = False,
-) -> None:
-    """Search a network's settings on the newest part of the training data; the test part only confirms."""
-    # Imported here: optuna takes a second that no other command should wait for.
-    from model.comparison.tune import tune as search
-
-    if measure not in ("recall", "mrr"):
-        raise typer.BadParameter(f"--measure is recall or mrr, not {measure!r}")
-    given = {"network": network, **parse_settings(set_ or [])}
-    if session_gap_s is not None:
-        given["session_gap_s"] = session_gap_s
-    base = build_config(given)
-    earlier, later, vocabulary = read_split(
-        "temporal", files, test, base.session_gap_s, test_fraction=test_fraction, test_from=test_from,
-        format=format, on_error=on_error, wanted=event_filter(kind, category),
-        columns=columns_of(base),
-    )  # fmt: skip
-    with progress_bar("searching") as bar:
-        found = search(
-            earlier,
-            vocabulary,
-            base,
-            trials=trials,
-            measure=measure,  # type: ignore[arg-type]
-            validation_fraction=validation_fraction,
-            progress=lambda done, total, best: bar(done, total, f"best {measure}@20 {best:.4f}"),
-        )
-    with training_bar("training") as report:
-        result = training.train(earlier, vocabulary, found.config, progress=report)
-    scored = rank_targets(
-        result.network, later, exclude_session_items=found.config.exclude_session_items
-    ).evaluation()
-    write_params(
-        output,
-        found.config,
-        [
-            f"Found by `nextclick tune` in {trials} trials ({found.given_up} given up early) on "
-            f"{', '.join(path.name for path in files)},",
-            f"by {measure}@20 of the newest {validation_fraction:.0%} of the training sessions: "
-            f"Recall@20 {found.evaluation.recall:.4f}, MRR@20 {found.evaluation.mrr:.4f}.",
-            f"Trained on all of them, on the test part: Recall@20 {scored.recall:.4f}, "
-            f"MRR@20 {scored.mrr:.4f} of {scored.targets:,} next events.",
-        ],
-    )
-    if as_json:
-        config = found.config.model_dump(exclude_defaults=True)
-        print(
-            json.dumps({"config": config, "validation": found.evaluation.as_dict(), "test": scored.as_dict()})
-        )
-        return
-    out.print(output.read_text(), highlight=False, markup=False, end="")

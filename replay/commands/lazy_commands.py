@@ -1,70 +1,63 @@
-"""Commands that are imported when they are asked for: a replay has no use for torch, nor memory for it."""
+"""Commands imported on first use: `nextclick replay` starts without torch.
+
+`nextclick --help` imports every command, since it prints their summaries.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from importlib import import_module
-from typing import Any, NamedTuple
+from typing import Any
 
 import typer
 import typer.core
 import typer.main
 
-# `replay verify` is `verify`, not a file of that name; a file `verify` is replayed as `./verify`.
-SPELLINGS = {"replay verify": "verify"}
-
-
-class Entry(NamedTuple):
-    """Where a command is: a function or a group of commands, as `module:name`; and an example."""
-
-    place: str
-    example: str
-
 
 class LazyCommands(Mapping[str, Any]):
-    """Commands by name, each made by its first use."""
+    """Commands by name; the first look-up of a name imports its module."""
 
-    def __init__(self, table: Mapping[str, Entry], rest: Mapping[str, Any]) -> None:
-        self._table = table
-        self._made = dict(rest)
+    def __init__(self, examples: Mapping[str, str]) -> None:
+        self._examples = examples
+        self._loaded: dict[str, Any] = {}
 
     def __getitem__(self, name: str) -> Any:
-        if name not in self._made:
-            self._made[name] = _make(name, self._table[name])
-        return self._made[name]
+        if name not in self._loaded:
+            self._loaded[name] = load_command(name, self._examples[name])
+        return self._loaded[name]
 
     def __iter__(self) -> Iterator[str]:
-        return iter(dict.fromkeys((*self._table, *self._made)))
+        return iter(self._examples)
 
     def __len__(self) -> int:
-        return len({*self._table, *self._made})
+        return len(self._examples)
 
 
-def _make(name: str, entry: Entry) -> Any:
-    module, _, attribute = entry.place.partition(":")
-    found = getattr(import_module(module), attribute)
+def load_command(name: str, example: str) -> Any:
+    """The function `name` of replay/commands/NAME.py, or the group of that name, as a click command.
+
+    >>> load_command("settings", "nextclick settings").epilog
+    'Example: nextclick settings'
+    """
+    found = getattr(import_module(f"replay.commands.{name}"), name)
     if isinstance(found, typer.Typer):
         group = typer.main.get_group(found)
         group.name = name
         return group
     single = typer.Typer(pretty_exceptions_enable=False, add_completion=False)
-    single.command(name, epilog=f"Example: {entry.example}")(found)
+    single.command(name, epilog=f"Example: {example}")(found)
     return typer.main.get_command(single)
 
 
-def commands_of(table: Mapping[str, Entry]) -> type[typer.core.TyperGroup]:
-    """The group whose commands are the table's, beside those that are registered with it."""
+def lazy_group(examples: Mapping[str, str]) -> type[typer.core.TyperGroup]:
+    """A group class whose commands are the names of `examples`, in that order."""
 
-    class Commands(typer.core.TyperGroup):
+    class LazyGroup(typer.core.TyperGroup):
         def __init__(self, **attributes: Any) -> None:
             super().__init__(**attributes)
-            self.commands: Any = LazyCommands(table, self.commands)
+            self.commands: Any = LazyCommands(examples)
 
         def list_commands(self, ctx: Any) -> list[str]:
             return list(self.commands)
 
-        def resolve_command(self, ctx: Any, args: list[str]) -> Any:
-            name = SPELLINGS.get(" ".join(args[:2]))
-            return super().resolve_command(ctx, args if name is None else [name, *args[2:]])
-
-    return Commands
+    return LazyGroup

@@ -37,7 +37,7 @@ def replay(
         Path | None, typer.Option(help="file by which an interrupted replay goes on, none lost or repeated")
     ] = None,
     certificate: Annotated[
-        Path | None, typer.Option(help="write counts and hashes of what was sent, for `replay verify`")
+        Path | None, typer.Option(help="write counts and hashes of what was sent, for `nextclick verify`")
     ] = None,
     memory: Annotated[str, typer.Option(help="what sorting may take before it goes to the disk")] = "32MB",
     lag_limit: Annotated[

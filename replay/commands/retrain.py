@@ -25,7 +25,8 @@ from stream.metrics_server import serve_metrics, write_metrics
 from stream.retraining.metrics import RetrainMetrics
 from stream.retraining.options import Options, Window
 from stream.retraining.report import RunReport, headline
-from stream.retraining.retrain import disk_error, retrain
+from stream.retraining.retrain import disk_error
+from stream.retraining.retrain import retrain as run_once
 from stream.retraining.schedule import Cron, Every, LogClock, WallClock, ticks
 from stream.settings import Settings, load_settings
 
@@ -50,7 +51,7 @@ def parse_offsets(texts: list[str] | None) -> dict[int, tuple[int, int]] | None:
     return ranges
 
 
-def retrain_command(
+def retrain(
     newest_events: Annotated[
         int | None, typer.Option(min=2, help="at most so many (default: 500000 since the champion)")
     ] = None,
@@ -202,7 +203,7 @@ def _run(settings: Settings, options: Options, as_json: bool) -> RunReport:
         log.print(text, highlight=False, markup=False)
 
     try:
-        report = retrain(settings, options, bar=progress_bar, tell=tell)
+        report = run_once(settings, options, bar=progress_bar, tell=tell)
     except OSError as error:
         # The lock, or the report itself.
         raise disk_error(settings.registry_dir, error) from None

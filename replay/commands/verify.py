@@ -1,4 +1,4 @@
-"""`nextclick replay verify`: does the topic hold what a replay's certificate says?"""
+"""`nextclick verify`: does the topic hold what a replay's certificate says?"""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def verify(
 ) -> None:
     """Hold a replay's certificate against its topic: equal, or where the first difference lies.
 
-    Also `nextclick replay verify`. Ends with 1 when the topic holds something else.
+    Ends with 1 when the topic holds something else.
     """
     settings = load_settings(bootstrap_servers=bootstrap_servers, events_topic=topic)
     certified = read_certificate(certificate, EVENTS, topic)

@@ -11,8 +11,10 @@ from typing import Annotated
 
 import msgspec
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
+from confluent_kafka.admin import AdminClient
 
 from model.errors import NextclickError
+from stream.kafka.topics import partition_counts
 from stream.settings import Settings
 
 KEY, SHADOW_KEY = b"champion", b"shadow"
@@ -59,6 +61,30 @@ def announce(settings: Settings, version: str, *, deadline_s: float = DEADLINE_S
             "CHAMPION is where it was put, but workers that run go on with the version they have.",
             "Look at the brokers, then announce it again: promoting the same version does no harm.",
         )
+
+
+def check_models_topic(settings: Settings) -> None:
+    """Raises NextclickError when no broker answers or there is no topic to announce on."""
+    topics = partition_counts(AdminClient({**settings.kafka_config(), "log_level": 0}), settings)
+    if not topics.get(settings.models_topic):
+        raise NextclickError(
+            f"there is no topic {settings.models_topic} at {settings.bootstrap_servers}",
+            "No worker would hear of it. Nothing was changed.",
+            "Make the topics with `nextclick topics`, or name the right brokers.",
+        )
+
+
+def announce_champion(settings: Settings, version: str, before: str | None) -> None:
+    """Announce a champion that replaced `before`; an error says that CHAMPION has moved already."""
+    try:
+        announce(settings, version)
+    except NextclickError as error:
+        raise NextclickError(
+            error.what,
+            f"CHAMPION is {version} now (before: {before}), so a worker that starts serves it; "
+            "those that run go on with what they have.",
+            f"Look at the brokers, then `nextclick promote {version}`: it tells the workers again.",
+        ) from error
 
 
 def announce_shadow(

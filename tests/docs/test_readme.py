@@ -11,7 +11,7 @@ from typer.main import get_command
 from typer.testing import CliRunner
 
 import nextclick
-from nextclick import BENCHMARKS
+from replay.commands.bench import BENCHMARKS
 
 ROOT = Path(__file__).parent.parent.parent
 README = (ROOT / "README.md").read_text()
