@@ -29,7 +29,8 @@ from model.freshness.recent_events import RecentEvents, Row
 from model.registry.registry import Registry
 from replay import datasets
 from replay.cadence.live_baselines import HOUR_MS, LastHourPop
-from replay.cadence.play import StudyLog, Trainer
+from replay.cadence.study_log import StudyLog
+from replay.cadence.trainer import Trainer
 from replay.console import parse_moment
 from replay.sending.encoding import events_of
 from stream.events import Event
@@ -127,7 +128,7 @@ def last_hour_pop(events: list[Event], begin_ms: int) -> float:
     numbers: dict[str, int] = {}
     for event in events:
         numbers.setdefault(event.item_id, len(numbers))
-    baseline, seen = LastHourPop(len(numbers)), dict[str, set[int]]()
+    baseline, seen = LastHourPop(), dict[str, set[int]]()
     ranks = []
     for event in events:
         item, hidden = numbers[event.item_id], seen.setdefault(event.session_id, set())

@@ -1,4 +1,8 @@
-"""Hits over event time, by the hour: what a rolling Recall is read from."""
+"""Hits and targets by hour of event time, and the rolling Recall that they give.
+
+Shapes: T hours.
+Tested by tests/learning/test_cadence_command.py.
+"""
 
 from __future__ import annotations
 
@@ -12,8 +16,11 @@ import numpy.typing as npt
 class HourlyHits:
     """Hits and targets of each hour from `first_hour_ms` on.
 
-    `cadence` is None for a baseline that learns live; `follows` tells whether a version follows
-    the events between its trainings.
+    `cadence` is None for a baseline that learns from every event; `follows` tells whether versions
+    are refreshed between their trainings.
+
+    >>> HourlyHits("POP", None, False, 0, hits=[1, 3], targets=[4, 4]).rolling(hours=2).tolist()
+    [0.25, 0.5]
     """
 
     name: str
@@ -25,13 +32,13 @@ class HourlyHits:
 
     @property
     def recall(self) -> float:
-        """Of all hours; 0 without targets."""
+        """Recall of all hours; 0 without targets."""
         return sum(self.hits) / max(1, sum(self.targets))
 
     def rolling(self, hours: int, at_least: int = 1) -> npt.NDArray[np.float64]:
-        """Recall of each hour and those before it, `hours` in all, fewer at the start.
+        """Recall over each hour and the `hours` - 1 before it, T; fewer at the start.
 
-        nan where they have fewer than `at_least` targets.
+        nan where these hours have fewer than `at_least` targets.
         """
         hits, targets = (
             np.convolve(np.asarray(counts, float), np.ones(hours))[: len(counts)]

@@ -1,7 +1,7 @@
-"""Baselines that learn from every event the moment it has come: what a retrained model has to beat.
+"""Baselines that learn from every event as it comes: a retrained model has to beat them.
 
-They are asked before the next event is learned, so each event is predicted from all that
-came before it, by other sessions too: more than any list knows that is made a click earlier.
+Each event is ranked before it is learned, from all events before it, those of other sessions
+included. A list that is made one click earlier knows less.
 
 Shapes: N events, V items.
 """
@@ -16,9 +16,10 @@ import numpy as np
 import numpy.typing as npt
 
 from model.data.sessions import Sessions
+from model.networks.baselines.item_counts import ItemCounts
 
 HOUR_MS = 3_600_000
-BETWEEN_REPORTS = 50_000
+BETWEEN_REPORTS = 50_000  # events
 
 
 class LiveBaseline(ABC):
@@ -26,43 +27,47 @@ class LiveBaseline(ABC):
 
     @abstractmethod
     def rank(self, last: int, target: int, time_ms: int, hidden: set[int]) -> int:
-        """Pessimistic rank of `target`, from 1, after the session's item `last`; 0: not ranked."""
+        """Pessimistic rank of `target`, from 1, after the session's item `last`; 0 when it is not ranked."""
 
     @abstractmethod
     def learn(self, last: int | None, item: int, time_ms: int) -> None:
-        """Take in an event of `item`, which follows its session's item `last`, None for the first."""
+        """Learn an event of `item`; `last` is the session's item before it, None for the first."""
 
 
 class LastHourPop(LiveBaseline):
-    """Items by how often they came in the last hour."""
+    """Ranks items by how often they came in the last hour.
 
-    def __init__(self, items: int) -> None:
-        self._counts = np.zeros(items, np.int64)
+    >>> baseline = LastHourPop()
+    >>> for item in (1, 1, 2):
+    ...     baseline.learn(None, item, time_ms=0)
+    >>> baseline.rank(1, 2, HOUR_MS, set()), baseline.rank(1, 2, HOUR_MS + 1, set())
+    (2, 0)
+    """
+
+    def __init__(self) -> None:
+        self._counts = ItemCounts[int]()
         self._window: deque[tuple[int, int]] = deque()
 
     def rank(self, last: int, target: int, time_ms: int, hidden: set[int]) -> int:
-        """By count; an item without any is not ranked."""
+        """Rank by count; an item without a count is not ranked."""
         while self._window and self._window[0][0] < time_ms - HOUR_MS:
-            self._counts[self._window.popleft()[1]] -= 1
-        count = self._counts[target]
-        if not count or target in hidden:
-            return 0
-        return int((self._counts >= count).sum()) - sum(int(self._counts[item] >= count) for item in hidden)
+            self._counts.remove(self._window.popleft()[1])
+        return sum(self._counts.place(target, hidden))
 
     def learn(self, last: int | None, item: int, time_ms: int) -> None:
         """Count the event."""
-        self._counts[item] += 1
+        self._counts.add(item)
         self._window.append((time_ms, item))
 
 
 class LiveTransitions(LiveBaseline):
-    """Items by how often they followed the session's last, and of equal ones the latest first."""
+    """Ranks items by how often they followed the session's last item; of equal ones the latest first."""
 
     def __init__(self, items: int) -> None:
         self._next: list[dict[int, tuple[int, int]]] = [{} for _ in range(items)]
 
     def rank(self, last: int, target: int, time_ms: int, hidden: set[int]) -> int:
-        """By count, then by recency; what never followed is not ranked."""
+        """Rank by count, then by recency; an item that never followed is not ranked."""
         following = self._next[last]
         score = following.get(target)
         if not score or target in hidden:
@@ -70,7 +75,7 @@ class LiveTransitions(LiveBaseline):
         return sum(other >= score for item, other in following.items() if item not in hidden)
 
     def learn(self, last: int | None, item: int, time_ms: int) -> None:
-        """Count the pair."""
+        """Count the pair of items."""
         if last is not None:
             count, _ = self._next[last].get(item, (0, 0))
             self._next[last][item] = (count + 1, time_ms)
@@ -83,7 +88,7 @@ def live_ranks(
     exclude_session_items: bool = False,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> dict[str, npt.NDArray[np.int64]]:
-    """Rank, then learn, event by event in event time: → by name the ranks of the events in `targets_N`.
+    """Rank and then learn each event, in event time. Returns, by name, the ranks of `targets_N`.
 
     Events are rows of `sessions`, all of known items; each target follows another event of its session.
     `exclude_session_items` leaves a session's own items out of its lists.
@@ -98,13 +103,13 @@ def live_ranks(
     for done, row in enumerate(order.tolist()):
         item, time_ms = int(sessions.items[row]), int(sessions.times_ms[row])
         last = None if is_first_N[row] else int(sessions.items[row - 1])
-        of_session = seen.setdefault(int(session_of_N[row]), set())
+        session_items = seen.setdefault(int(session_of_N[row]), set())
         for name, baseline in baselines.items():
             if last is not None and targets_N[row]:
-                ranks[name][place_N[row]] = baseline.rank(last, item, time_ms, of_session)
+                ranks[name][place_N[row]] = baseline.rank(last, item, time_ms, session_items)
             baseline.learn(last, item, time_ms)
         if exclude_session_items:
-            of_session.add(item)
+            session_items.add(item)
         if not done % BETWEEN_REPORTS:
             progress(done, len(order))
     return ranks

@@ -1,7 +1,7 @@
-"""Tables of a served network, moved along a log between two trainings: what the replay asks.
+"""The item tables of a version, refreshed along a log between two trainings.
 
-A `LogRefresher` knows at each moment only the events before it. What it does to the tables is
-that of model/freshness/moving_tables.py, as in the worker.
+A `LogRefresher` knows at each moment only the events before it. It changes the tables as
+model/freshness/moving_tables.py says, as a worker does.
 
 Shapes: V items (the known, then the new), N events.
 """
@@ -27,8 +27,8 @@ class LoggedEvents:
     times_ms: npt.NDArray[np.int64]
     co_clicks: CoClicks
 
-    def between(self, begin_ms: int, end_ms: int) -> tuple[slice, slice]:
-        """Events, and co-clicks, from `begin_ms` on and before `end_ms`."""
+    def slices_between(self, begin_ms: int, end_ms: int) -> tuple[slice, slice]:
+        """The slices of events and of co-clicks from `begin_ms` on and before `end_ms`."""
         events = np.searchsorted(self.times_ms, [begin_ms, end_ms])
         clicks = np.searchsorted(self.co_clicks.times_ms, [begin_ms, end_ms])
         return slice(*events), slice(*clicks)
@@ -37,7 +37,7 @@ class LoggedEvents:
 class LogRefresher(MovingTables):
     """The tables of a network that was trained on the events before `trained_ms`, moved along a log.
 
-    `known` items were trained; `items` bounds the numbers of those that may come.
+    `known` items were trained; `items` bounds the numbers of new items.
     """
 
     def __init__(
@@ -47,30 +47,31 @@ class LogRefresher(MovingTables):
         items: int,
         log: LoggedEvents,
         trained_ms: int,
-        between: FreshnessConfig,
+        freshness: FreshnessConfig,
     ) -> None:
-        super().__init__(network, known, items, trained_ms, between)
-        self._log, self._follows_new = log, between.new_items
-        if not between.is_frozen:
-            items_N, times_ms_N = self._events(log.between(trained_ms - between.remembered_ms, trained_ms)[0])
+        super().__init__(network, known, items, trained_ms, freshness)
+        self._log, self._lists_new_items = log, freshness.new_items
+        if not freshness.is_frozen:
+            before = log.slices_between(trained_ms - freshness.remembered_ms, trained_ms)[0]
+            items_N, times_ms_N = self._events(before)
             self.add_events(items_N, times_ms_N)
             self.add_trained_events(items_N, times_ms_N)
 
     @torch.inference_mode()
-    def to(self, now_ms: int) -> None:
-        """Take up the events before `now_ms`, which is not earlier than before."""
-        events, clicks = self._log.between(self.now_ms, now_ms)
+    def refresh(self, now_ms: int) -> None:
+        """Apply the events since the last refresh and before `now_ms`, which does not run back."""
+        events, clicks = self._log.slices_between(self.now_ms, now_ms)
         self.decay_counts(now_ms)
         items_N, times_ms_N = self._events(events)
         self.add_events(items_N, times_ms_N)
         self.add_events_since_training(items_N)
-        if self._follows_new:
+        if self._lists_new_items:
             co_clicks = self._log.co_clicks
             self.place_new_items(co_clicks.items[clicks], co_clicks.neighbours[clicks])
         self.recompute_bias()
 
     def _events(self, events: slice) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-        """The events' items and times, as far as there is room for them."""
+        """Items and times of the events whose item has a place in the tables."""
         items_N, times_ms_N = self._log.items[events], self._log.times_ms[events]
         fits_N = items_N < len(self)
         return items_N[fits_N], times_ms_N[fits_N]

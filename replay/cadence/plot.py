@@ -1,4 +1,7 @@
-"""The picture of a cadence study: Recall@20 of each contender over event time."""
+"""The plot of a cadence study: Recall@20 of each contender over event time.
+
+Tested by tests/learning/test_cadence_command.py.
+"""
 
 from __future__ import annotations
 
@@ -8,8 +11,8 @@ import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 
-from model.comparison.compare import K
 from model.comparison.plots import GREY, ORANGE, png_of
+from model.stepping.top_k import LIST_LENGTH
 from replay.cadence.hourly_hits import HourlyHits
 from replay.cadence.live_baselines import HOUR_MS
 
@@ -17,10 +20,10 @@ DRAWN_FROM_TARGETS = 100
 
 
 def rolling_plot(series: Sequence[HourlyHits], hours: int) -> bytes:
-    """Recall@20 over event time, each point that of the `hours` before it, one colour for each cadence.
+    """Recall@20 over event time as a PNG: a point covers the `hours` before it, a colour is a cadence.
 
-    Baselines that learn live are dashed; versions that stand still between trainings are dotted
-    where others follow. Hours of few targets, as stragglers at a log's end, are left out.
+    Baselines are dashed. Versions that stay frozen between trainings are dotted if others are refreshed.
+    Hours of few targets, such as late events at a log's end, are left out.
     """
     figure = Figure(figsize=(12, 5.2), layout="constrained")
     axis = figure.subplots()
@@ -43,9 +46,11 @@ def rolling_plot(series: Sequence[HourlyHits], hours: int) -> bytes:
             linestyle=still if one.cadence else "dashed",
             linewidth=1.4,
         )
-    axis.set(ylim=(0, 1), ylabel=f"Recall@{K} of the last {hours} h", xlabel="event time, UTC")
+    axis.set(ylim=(0, 1), ylabel=f"Recall@{LIST_LENGTH} of the last {hours} h", xlabel="event time, UTC")
     axis.grid(axis="y", alpha=0.3)
     axis.spines[["top", "right"]].set_visible(False)
     axis.tick_params(axis="x", labelrotation=30)
-    axis.legend(frameon=False, loc="upper left", bbox_to_anchor=(1, 1), title=f"Recall@{K} of all, system")
+    axis.legend(
+        frameon=False, loc="upper left", bbox_to_anchor=(1, 1), title=f"Recall@{LIST_LENGTH} of all, system"
+    )
     return png_of(figure)

@@ -1,8 +1,8 @@
-"""What a replay at several cadences says: a row and a series for each system, on the same targets.
+"""The report of a cadence study: a row and a series for each contender, on the same targets.
 
-Intervals and differences come from whole sessions drawn anew, the same draws for all.
+Intervals and differences come from resampled whole sessions, the same samples for all contenders.
 
-Shapes: M systems, N targets, S sessions, T hours.
+Shapes: M contenders, N targets, S sessions, T hours, R resamples.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ import numpy as np
 
 from model.evaluation.intervals import Interval, resampled_means
 from model.evaluation.metrics import is_hit, reciprocal_ranks
+from model.stepping.top_k import LIST_LENGTH
 from replay.cadence.hourly_hits import HourlyHits
 from replay.cadence.live_baselines import HOUR_MS
-from replay.cadence.play import Contender, StudyLog
-
-K = 20
+from replay.cadence.run_cadence import Contender
+from replay.cadence.study_log import StudyLog
 
 
 @dataclass(frozen=True)
 class Row:
-    """One system: quality with intervals, and its differences in Recall@20 to the systems before it."""
+    """One contender: quality with intervals, and its differences in Recall@20 to the ones before it."""
 
     name: str
     recall: Interval
@@ -36,8 +36,8 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Replayed:
-    """Rows in the order of the systems, their series, and what they were measured on."""
+class StudyReport:
+    """Rows in the order of the contenders, their series, and the targets they were measured on."""
 
     rows: list[Row]
     series: list[HourlyHits]
@@ -46,38 +46,37 @@ class Replayed:
     rolling_h: int
 
     def as_dict(self) -> dict[str, Any]:
-        """As plain values."""
+        """The report as plain values."""
         return asdict(self)
 
 
-def replayed(log: StudyLog, systems: Sequence[Contender], rolling_h: int) -> Replayed:
-    """Measure the systems, which all ranked the targets of `log`."""
-    ranks_MN = np.stack([system.ranks_N for system in systems])
+def study_report(log: StudyLog, contenders: Sequence[Contender], rolling_h: int) -> StudyReport:
+    """Measure the contenders, which all ranked the targets of `log`."""
+    ranks_MN = np.stack([contender.ranks_N for contender in contenders])
     session_N = np.unique(log.session_N, return_inverse=True)[1]
     counts_S = np.bincount(session_N).astype(float)
-    hits_MN = is_hit(ranks_MN, K)
+    hits_MN = is_hit(ranks_MN, LIST_LENGTH)
     recall_MS = np.stack([np.bincount(session_N, hits_N, len(counts_S)) for hits_N in hits_MN])
-    mrr_MS = np.stack(
-        [np.bincount(session_N, reciprocal_ranks(ranks_N, K), len(counts_S)) for ranks_N in ranks_MN]
-    )
+    reciprocal_MN = [reciprocal_ranks(ranks_N, LIST_LENGTH) for ranks_N in ranks_MN]
+    mrr_MS = np.stack([np.bincount(session_N, of_N, len(counts_S)) for of_N in reciprocal_MN])
     means = {"recall": recall_MS.sum(1) / len(session_N), "mrr": mrr_MS.sum(1) / len(session_N)}
     drawn_MR = resampled_means(np.concatenate([recall_MS, mrr_MS]), counts_S)
-    recall_MR, mrr_MR = drawn_MR[: len(systems)], drawn_MR[len(systems) :]
+    recall_MR, mrr_MR = drawn_MR[: len(contenders)], drawn_MR[len(contenders) :]
     rows = []
-    for m, system in enumerate(systems):
+    for m, contender in enumerate(contenders):
         differences = {
             other.name: Interval.of(means["recall"][m] - means["recall"][n], recall_MR[m] - recall_MR[n])
-            for n, other in enumerate(systems[:m])
+            for n, other in enumerate(contenders[:m])
         }
         rows.append(
             Row(
-                system.name,
+                contender.name,
                 Interval.of(means["recall"][m], recall_MR[m]),
                 Interval.of(means["mrr"][m], mrr_MR[m]),
                 differences,
-                system.versions,
-                system.training_events,
-                system.training_seconds,
+                contender.versions,
+                contender.training_events,
+                contender.training_seconds,
             )
         )
     first_hour = log.from_ms // HOUR_MS
@@ -86,20 +85,20 @@ def replayed(log: StudyLog, systems: Sequence[Contender], rolling_h: int) -> Rep
     targets = np.bincount(hour_N, minlength=hours).tolist()
     series = [
         HourlyHits(
-            system.name,
-            system.cadence,
-            bool(system.followed),
+            contender.name,
+            contender.cadence,
+            bool(contender.variant),
             first_hour * HOUR_MS,
             np.bincount(hour_N[hits_N], minlength=hours).tolist(),
             targets,
         )
-        for system, hits_N in zip(systems, hits_MN, strict=True)
+        for contender, hits_N in zip(contenders, hits_MN, strict=True)
     ]
-    return Replayed(rows, series, len(session_N), len(counts_S), rolling_h)
+    return StudyReport(rows, series, len(session_N), len(counts_S), rolling_h)
 
 
-def markdown(result: Replayed) -> str:
-    """The table, and each difference that concerns a retrained model, in hundredths."""
+def markdown(result: StudyReport) -> str:
+    """The table of all contenders, and the differences of each retrained one, in hundredths."""
     lines = [
         "| system | Recall@20 | MRR@20 | versions | training events | training s |",
         "|---|---|---|---|---|---|",

@@ -15,8 +15,10 @@ from model.data.sessions import SessionRule
 from model.errors import NextclickError
 from model.freshness.moving_tables import FRESHNESS_MODES, FreshnessConfig
 from replay.cadence.live_baselines import HOUR_MS
-from replay.cadence.play import Cadence, StudyLog, Trainer, baselines, play
-from replay.cadence.report import markdown, replayed
+from replay.cadence.report import markdown, study_report
+from replay.cadence.run_cadence import Cadence, rank_baselines, run_cadence
+from replay.cadence.study_log import StudyLog
+from replay.cadence.trainer import Trainer
 from replay.commands.options import (
     Category,
     Files,
@@ -108,7 +110,7 @@ def cadence(
     from replay.cadence.plot import rolling_plot
 
     cadences = parse_cadences(every)
-    betweens = parse_between(between, after_sessions, half_life_s)
+    freshness = parse_between(between, after_sessions, half_life_s)
     given = {**DEFAULTS, **(read_params(params) if params else {}), **parse_settings(set_ or [])}
     if session_gap_s is not None:
         given["session_gap_s"] = session_gap_s
@@ -125,7 +127,7 @@ def cadence(
     if begin_ms is None:
         # On a full hour, so that ticks are moments that people plan by.
         begin_ms = -(-(first_ms + (last_ms - first_ms) // 8) // HOUR_MS) * HOUR_MS
-    played = StudyLog(frame, SessionRule(config.session_gap_s), begin_ms, share)
+    study_log = StudyLog(frame, SessionRule(config.session_gap_s), begin_ms, share)
     span_ms = last_ms - begin_ms
     for wanted in cadences:
         if wanted.every_ms is not None and wanted.every_ms > span_ms:
@@ -136,32 +138,34 @@ def cadence(
                 "Leave that cadence out, begin with an earlier --from, or replay a longer log.",
             )
     log.print(
-        f"{len(played.inputs_N):,} next events of {len(np.unique(played.session_N)):,} sessions from "
+        f"{len(study_log.inputs_N):,} next events of {len(np.unique(study_log.session_N)):,} sessions from "
         f"{moment(begin_ms)} on",
         highlight=False,
     )
-    systems = []
+    contenders = []
     with progress_bar("live baselines") as bar:
-        systems += baselines(
-            played,
+        contenders += rank_baselines(
+            study_log,
             exclude_session_items=config.exclude_session_items,
             progress=lambda done, total: bar(done, total, "events"),
         )
     with progress_bar("first training") as bar:
-        trainer = Trainer(played, config, lambda p: bar(p.events, p.total, f"loss {p.loss:.3f}"))
+        trainer = Trainer(study_log, config, lambda p: bar(p.events, p.total, f"loss {p.loss:.3f}"))
     for wanted in cadences:
         with progress_bar(wanted.name) as bar:
 
             def report(done_ms: int, total_ms: int) -> None:
                 bar(done_ms / HOUR_MS, total_ms / HOUR_MS, "hours of the log")
 
-            systems += play(played, trainer, config, wanted, betweens, 1000 * follow_every_s, report)
-    result = replayed(played, systems, rolling_h)
+            contenders += run_cadence(trainer, wanted, freshness, 1000 * follow_every_s, report)
+    result = study_report(study_log, contenders, rolling_h)
     if plot:
         # More ways of following than two would hide each other.
-        drawn = {systems[i].followed for i in range(2, 2 + len(betweens), max(1, len(betweens) - 1))}
+        drawn = {contenders[i].variant for i in range(2, 2 + len(freshness), max(1, len(freshness) - 1))}
         shown = [
-            one for one, s in zip(result.series, systems, strict=True) if not s.cadence or s.followed in drawn
+            series
+            for series, contender in zip(result.series, contenders, strict=True)
+            if not contender.cadence or contender.variant in drawn
         ]
         plot.parent.mkdir(parents=True, exist_ok=True)
         plot.write_bytes(rolling_plot(shown, rolling_h))

@@ -2,14 +2,15 @@
 
 Items of equal count could stand in any order, so an item counts with the hits and the 1/rank
 that it has on average over all orders: McSherry, Najork, Computing information retrieval
-performance measures efficiently in the presence of tied scores, ECIR 2008. Knows counts only;
-who predicts and who learns, and in which order, is the caller's.
+performance measures efficiently in the presence of tied scores, ECIR 2008. The caller decides who
+predicts and who learns, and in which order.
 """
 
 from __future__ import annotations
 
 from itertools import accumulate
 
+from model.networks.baselines.item_counts import ItemCounts
 from model.stepping.top_k import LIST_LENGTH
 from stream.quality.cells import UNIT
 
@@ -19,36 +20,22 @@ _HARMONIC = (0, *accumulate(UNIT // rank for rank in range(1, LIST_LENGTH + 1)))
 
 
 class WindowPopularity:
-    """Counts of items in buckets of event time: the current one and those before it, an hour in all."""
+    """Counts of items in buckets of event time: the current bucket and those before it, an hour in all."""
 
     def __init__(self, window_ms: int = WINDOW_MS, buckets: int = BUCKETS) -> None:
         self._bucket_ms = window_ms // buckets
         self._kept = buckets
         self._newest = 0
         self._buckets: dict[int, dict[str, int]] = {}
-        self._counts: dict[str, int] = {}
-        # How many items have been seen at least so often; the place 0 only makes the others count from 1.
-        self._at_least = [0]
+        self.counts = ItemCounts[str]()
 
     def expected(self, item_id: str, masked: tuple[str, ...] = ()) -> tuple[int, int]:
         """Hit and 1/rank of the item in the top-20, in units of 1/UNIT, over all orders of equals.
 
         `masked` items are left out of the list.
         """
-        count = self._counts.get(item_id)
-        if count is None:
-            return 0, 0
-        at_least = self._at_least
-        above = at_least[count + 1] if count + 1 < len(at_least) else 0
-        tied = at_least[count] - above
-        if masked:
-            if item_id in masked:
-                return 0, 0
-            for other in set(masked):
-                others = self._counts.get(other, 0)
-                above -= others > count
-                tied -= others == count
-        if above >= LIST_LENGTH:
+        above, tied = self.counts.place(item_id, masked)
+        if not tied or above >= LIST_LENGTH:
             return 0, 0
         last = min(LIST_LENGTH, above + tied)
         return UNIT * (last - above) // tied, (_HARMONIC[last] - _HARMONIC[above]) // tied
@@ -62,23 +49,11 @@ class WindowPopularity:
         if bucket is None:
             bucket = self._buckets[number] = {}
         bucket[item_id] = bucket.get(item_id, 0) + 1
-        count = self._counts[item_id] = self._counts.get(item_id, 0) + 1
-        if count == len(self._at_least):
-            self._at_least.append(1)
-        else:
-            self._at_least[count] += 1
+        self.counts.add(item_id)
 
     def advance(self, now_ms: int) -> None:
         """Let the window end with the bucket of `now_ms`; what lies before it is forgotten."""
         self._newest = max(self._newest, now_ms // self._bucket_ms)
         for number in [number for number in self._buckets if number <= self._newest - self._kept]:
             for item_id, gone in self._buckets.pop(number).items():
-                before = self._counts[item_id]
-                for count in range(before - gone + 1, before + 1):
-                    self._at_least[count] -= 1
-                if before == gone:
-                    del self._counts[item_id]
-                else:
-                    self._counts[item_id] = before - gone
-        while len(self._at_least) > 1 and not self._at_least[-1]:
-            self._at_least.pop()
+                self.counts.remove(item_id, gone)

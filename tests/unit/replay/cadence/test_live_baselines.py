@@ -42,7 +42,7 @@ def naive_rank(
 
 @pytest.mark.parametrize("exclude", [False, True])
 def test_live_ranks_are_those_counted_anew_before_every_event(sessions: Sessions, exclude: bool) -> None:
-    models: dict[str, LiveBaseline] = {"pop": LastHourPop(ITEMS), "transitions": LiveTransitions(ITEMS)}
+    models: dict[str, LiveBaseline] = {"pop": LastHourPop(), "transitions": LiveTransitions(ITEMS)}
     targets = np.ones(len(sessions.items), bool)
     targets[sessions.offsets[:-1]] = False
     ranks = live_ranks(models, sessions, targets, exclude)
@@ -62,6 +62,6 @@ def test_live_ranks_are_those_counted_anew_before_every_event(sessions: Sessions
 
 def test_an_event_is_ranked_before_it_is_learned() -> None:
     once = Sessions(np.array([0, 2]), np.array([0, 1]), np.array([0, 1000]), np.array(["s"]))
-    models: dict[str, LiveBaseline] = {"pop": LastHourPop(2), "transitions": LiveTransitions(2)}
+    models: dict[str, LiveBaseline] = {"pop": LastHourPop(), "transitions": LiveTransitions(2)}
     ranks = live_ranks(models, once, np.array([False, True]))
     assert ranks["pop"].tolist() == ranks["transitions"].tolist() == [0]

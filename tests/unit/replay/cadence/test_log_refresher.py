@@ -45,10 +45,10 @@ def network(request: pytest.FixtureRequest) -> GradientNetwork:
     return made
 
 
-def follower(
-    network: GradientNetwork, between: FreshnessConfig, sessions: Sessions = SESSIONS
+def refresher(
+    network: GradientNetwork, freshness: FreshnessConfig, sessions: Sessions = SESSIONS
 ) -> LogRefresher:
-    return LogRefresher(network, KNOWN, 5, logged(sessions), TRAINED_MS, between)
+    return LogRefresher(network, KNOWN, 5, logged(sessions), TRAINED_MS, freshness)
 
 
 def counts_at(now_s: int) -> list[float]:
@@ -62,28 +62,28 @@ def counts_at(now_s: int) -> list[float]:
 def test_scores_move_with_the_logarithm_of_what_popularity_became(network: GradientNetwork) -> None:
     assert network.prior is not None
     trained = (network.get_parameter("bias_V") + network.prior.bias()).tolist()
-    moved = follower(network, replace(BOTH, new_items=False))
+    moved = refresher(network, replace(BOTH, new_items=False))
     assert moved.bias_V.tolist() == pytest.approx(trained, abs=1e-5)
-    moved.to(150_000)
+    moved.refresh(150_000)
     before, after = counts_at(100), counts_at(150)
     expected = [
         b + math.log(now + 0.5) - math.log(then + 0.5)
         for b, then, now in zip(trained, before, after, strict=False)
     ]
     assert moved.bias_V.tolist() == pytest.approx(expected, abs=1e-4)
-    in_steps = follower(network, replace(BOTH, new_items=False))
+    in_steps = refresher(network, replace(BOTH, new_items=False))
     for now_ms in (110_000, 111_000, 150_000):
-        in_steps.to(now_ms)
+        in_steps.refresh(now_ms)
     assert in_steps.bias_V.tolist() == pytest.approx(expected, abs=1e-4)
 
 
 def test_a_new_item_stands_at_the_mean_of_its_known_neighbours(network: GradientNetwork) -> None:
-    moved = follower(network, BOTH)
-    moved.to(120_000)
+    moved = refresher(network, BOTH)
+    moved.refresh(120_000)
     assert not moved.can_step_V[3], "one session has clicked it, two are asked for"
     assert moved.bias_V[3] == -math.inf
     for now_ms in (131_000, 180_000):
-        moved.to(now_ms)
+        moved.refresh(now_ms)
     assert moved.can_step_V.tolist() == [True, True, True, True, False]
     for rows, name in ((moved.input_VE, network.input_table), (moved.output_VH, network.output_table)):
         table = network.get_parameter(name)
@@ -97,9 +97,9 @@ def test_a_new_item_stands_at_the_mean_of_its_known_neighbours(network: Gradient
 
 
 def test_an_item_beside_one_that_is_placed_is_placed_by_it(network: GradientNetwork) -> None:
-    moved = follower(network, replace(BOTH, after_sessions=1))
+    moved = refresher(network, replace(BOTH, after_sessions=1))
     for now_ms in (131_000, 170_500):
-        moved.to(now_ms)
+        moved.refresh(now_ms)
     # 4 was clicked after 2 and 3, and 3 has a row by then.
     table = network.get_parameter(network.output_table)
     placed = (table[1] + table[2]) / 2
@@ -107,24 +107,24 @@ def test_an_item_beside_one_that_is_placed_is_placed_by_it(network: GradientNetw
 
 
 def test_without_popularity_only_the_new_items_move(network: GradientNetwork) -> None:
-    moved = follower(network, replace(BOTH, popularity=False))
+    moved = refresher(network, replace(BOTH, popularity=False))
     before = moved.bias_V.clone()
-    moved.to(180_000)
+    moved.refresh(180_000)
     assert torch.equal(moved.bias_V[:3], before[:3])
     assert moved.bias_V[3] > -math.inf
 
 
 def test_nothing_is_followed_before_it_has_come(network: GradientNetwork) -> None:
-    whole, cut = follower(network, BOTH), None
+    whole, cut = refresher(network, BOTH), None
     kept = SESSIONS.times_ms < 171_000
     lengths = np.add.reduceat(kept.astype(int), SESSIONS.offsets[:-1])
     earlier = Sessions(
         np.r_[0, np.cumsum(lengths)], SESSIONS.items[kept], SESSIONS.times_ms[kept], SESSIONS.session_ids
     )
-    cut = follower(network, BOTH, earlier)
-    whole.to(171_000 - 1)
-    cut.to(171_000 - 1)
+    cut = refresher(network, BOTH, earlier)
+    whole.refresh(171_000 - 1)
+    cut.refresh(171_000 - 1)
     assert torch.equal(whole.bias_V, cut.bias_V)
     assert torch.equal(whole.input_VE, cut.input_VE)
-    whole.to(201_000)
+    whole.refresh(201_000)
     assert not torch.equal(whole.bias_V, cut.bias_V)

@@ -64,8 +64,7 @@ def test_nothing_is_kept_of_what_the_hour_has_left() -> None:
         for n in range(3):
             popularity.count(f"i{minute}-{n}", minute * 60_000)
             popularity.count("always", minute * 60_000)
-    assert len(popularity._counts) == 60 * 3 + 1
-    assert len(popularity._at_least) == 60 * 3 + 1
+    assert len(popularity.counts) == 60 * 3 + 1
+    assert popularity.counts.largest == 60 * 3
     popularity.advance(10_000 * 60_000)
-    assert popularity._counts == {}
-    assert popularity._at_least == [0]
+    assert len(popularity.counts) == popularity.counts.largest == 0

@@ -11,11 +11,13 @@ from model.evaluation.intervals import Interval
 from model.evaluation.rank_targets import rank_targets
 from model.freshness.moving_tables import FreshnessConfig
 from model.training.train import train
-from replay.cadence import play as cadence
 from replay.cadence import ranks
+from replay.cadence import trainer as trainer_module
 from replay.cadence.log_refresher import LogRefresher
-from replay.cadence.play import Cadence, Contender, StudyLog, Trainer, baselines, play
-from replay.cadence.report import markdown, replayed
+from replay.cadence.report import markdown, study_report
+from replay.cadence.run_cadence import Cadence, Contender, rank_baselines, run_cadence
+from replay.cadence.study_log import StudyLog
+from replay.cadence.trainer import Trainer
 from tests.harness.markov_shoppers import markov_shoppers
 
 HOUR_MS = 3_600_000
@@ -35,14 +37,14 @@ def frame() -> pd.DataFrame:
     return frame
 
 
-def played(frame: pd.DataFrame, share: float = 1.0, from_h: float = 3) -> StudyLog:
+def study_log(frame: pd.DataFrame, share: float = 1.0, from_h: float = 3) -> StudyLog:
     from_ms = int(frame["event_time_ms"].iloc[0] + from_h * HOUR_MS)
     return StudyLog(frame, SessionRule(None), from_ms, share)
 
 
 @pytest.fixture(scope="module")
 def log(frame: pd.DataFrame) -> StudyLog:
-    return played(frame)
+    return study_log(frame)
 
 
 def test_items_are_numbered_by_first_appearance(frame: pd.DataFrame, log: StudyLog) -> None:
@@ -72,7 +74,7 @@ def parts(sessions: Sessions) -> list[tuple[str, int, int]]:
 
 def test_a_frozen_version_ranks_as_the_offline_evaluation_does(log: StudyLog) -> None:
     trainer = Trainer(log, CONFIG)
-    [never] = play(log, trainer, CONFIG, Cadence("never", None), [NONE])
+    [never] = run_cadence(trainer, Cadence("never", None), [NONE])
     asked = log.sessions.select(np.unique(log.session_N))
     vocabulary = trainer.first.start.vocabulary
     unknown = Sessions(
@@ -98,8 +100,8 @@ def test_a_version_is_trained_on_nothing_from_its_own_tick_on(
         windows.append((int(times_ms.min()), int(times_ms.max()), len(vocabulary)))
         return train(sessions, vocabulary, config, **options)
 
-    monkeypatch.setattr(cadence, "train", spied)
-    [hourly] = play(log, Trainer(log, CONFIG), CONFIG, Cadence("1h", HOUR_MS), [NONE])
+    monkeypatch.setattr(trainer_module, "train", spied)
+    [hourly] = run_cadence(Trainer(log, CONFIG), Cadence("1h", HOUR_MS), [NONE])
     assert hourly.versions == len(windows) == 1 + (log.end_ms - 1 - log.from_ms) // HOUR_MS
     assert windows[0][1] < log.from_ms
     for number, (first_ms, last_ms, known) in enumerate(windows[1:], 1):
@@ -108,14 +110,14 @@ def test_a_version_is_trained_on_nothing_from_its_own_tick_on(
         assert known == log.known_at(tick_ms)
 
 
-@pytest.mark.parametrize("between", [NONE, BOTH])
-def test_lists_do_not_depend_on_what_comes_later(frame: pd.DataFrame, between: FreshnessConfig) -> None:
-    whole = played(frame)
+@pytest.mark.parametrize("freshness", [NONE, BOTH])
+def test_lists_do_not_depend_on_what_comes_later(frame: pd.DataFrame, freshness: FreshnessConfig) -> None:
+    whole = study_log(frame)
     cut_ms = whole.from_ms + int(2.5 * HOUR_MS)
-    cut = played(frame[frame["event_time_ms"] < cut_ms].reset_index(drop=True))
+    cut = study_log(frame[frame["event_time_ms"] < cut_ms].reset_index(drop=True))
     cadence = Cadence("1h", HOUR_MS)
-    [of_whole] = play(whole, Trainer(whole, CONFIG), CONFIG, cadence, [between])
-    [of_cut] = play(cut, Trainer(cut, CONFIG), CONFIG, cadence, [between])
+    [of_whole] = run_cadence(Trainer(whole, CONFIG), cadence, [freshness])
+    [of_cut] = run_cadence(Trainer(cut, CONFIG), cadence, [freshness])
     before = dict(zip(keys(whole), of_whole.ranks_N.tolist(), strict=True))
     same = np.array(
         [before[key] == rank for key, rank in zip(keys(cut), of_cut.ranks_N.tolist(), strict=True)]
@@ -126,22 +128,22 @@ def test_lists_do_not_depend_on_what_comes_later(frame: pd.DataFrame, between: F
 
 
 def test_no_list_knows_of_an_event_after_its_own(log: StudyLog, monkeypatch: pytest.MonkeyPatch) -> None:
-    taken_up: list[int] = []
+    refreshed_ms: list[int] = []
     ages_ms: list[int] = []
-    real_to, real_step = LogRefresher.to, ranks._Walk.step
+    real_refresh, real_step = LogRefresher.refresh, ranks._Walk.step
 
-    def to(self: LogRefresher, now_ms: int) -> None:
-        taken_up.append(now_ms)
-        real_to(self, now_ms)
+    def refresh(self: LogRefresher, now_ms: int) -> None:
+        refreshed_ms.append(now_ms)
+        real_refresh(self, now_ms)
 
     def step(self: ranks._Walk, wave: Any) -> None:
-        ages_ms.extend((log.sessions.times_ms[wave] - taken_up[-1]).tolist())
+        ages_ms.extend((log.sessions.times_ms[wave] - refreshed_ms[-1]).tolist())
         real_step(self, wave)
 
-    monkeypatch.setattr(LogRefresher, "to", to)
+    monkeypatch.setattr(LogRefresher, "refresh", refresh)
     monkeypatch.setattr(ranks._Walk, "step", step)
-    play(log, Trainer(log, CONFIG), CONFIG, Cadence("never", None), [BOTH], follow_every_ms=120_000)
-    assert len(taken_up) > 100
+    run_cadence(Trainer(log, CONFIG), Cadence("never", None), [BOTH], refresh_every_ms=120_000)
+    assert len(refreshed_ms) > 100
     assert min(ages_ms) >= 0
     assert max(ages_ms) < 120_000
 
@@ -154,8 +156,8 @@ def keys(log: StudyLog) -> list[tuple[str, int]]:
 
 def test_following_makes_items_known_that_are_born_between_trainings(log: StudyLog) -> None:
     trainer = Trainer(log, CONFIG)
-    never, followed = play(log, trainer, CONFIG, Cadence("never", None), [NONE, BOTH])
-    [hourly] = play(log, trainer, CONFIG, Cadence("1h", HOUR_MS), [NONE])
+    never, followed = run_cadence(trainer, Cadence("never", None), [NONE, BOTH])
+    [hourly] = run_cadence(trainer, Cadence("1h", HOUR_MS), [NONE])
     is_born = log.sessions.items[log.inputs_N + 1] >= log.known_at(log.from_ms)
     assert is_born.mean() > 0.5
     assert (never.ranks_N[is_born] == 0).all()
@@ -169,12 +171,12 @@ def hits(system: Contender) -> float:
 
 
 def test_every_system_is_measured_on_the_same_events_paired(frame: pd.DataFrame) -> None:
-    log = played(frame, share=0.3)
-    assert 0.2 < len(log.inputs_N) / len(played(frame).inputs_N) < 0.4
-    systems = baselines(log, exclude_session_items=True)
-    systems += play(log, Trainer(log, CONFIG), CONFIG, Cadence("2h", 2 * HOUR_MS), [NONE, NONE])
+    log = study_log(frame, share=0.3)
+    assert 0.2 < len(log.inputs_N) / len(study_log(frame).inputs_N) < 0.4
+    systems = rank_baselines(log, exclude_session_items=True)
+    systems += run_cadence(Trainer(log, CONFIG), Cadence("2h", 2 * HOUR_MS), [NONE, NONE])
     assert {len(system.ranks_N) for system in systems} == {len(log.inputs_N)}
-    result = replayed(log, systems, rolling_h=2)
+    result = study_report(log, systems, rolling_h=2)
     assert [row.recall.mean for row in result.rows] == pytest.approx([hits(s) for s in systems])
     assert result.targets == len(log.inputs_N)
     assert {tuple(one.targets) for one in result.series} == {tuple(result.series[0].targets)}
@@ -191,7 +193,7 @@ def test_every_system_is_measured_on_the_same_events_paired(frame: pd.DataFrame)
 @pytest.mark.parametrize(("from_h", "words"), [(-1, "learn from before"), (100, "to evaluate")])
 def test_a_log_without_a_side_is_refused(frame: pd.DataFrame, from_h: float, words: str) -> None:
     with pytest.raises(NextclickError, match=words):
-        played(frame, from_h=from_h)
+        study_log(frame, from_h=from_h)
 
 
 def test_a_network_that_only_counts_has_no_cadence(log: StudyLog) -> None:

@@ -1,0 +1,81 @@
+"""The versions of a study: the first is trained on the beginning of the log, the others go on from it.
+
+Tested by tests/unit/replay/cadence/test_run_cadence.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from model.config import ModelConfig
+from model.data.sessions import Sessions
+from model.data.vocabulary import Vocabulary
+from model.errors import NextclickError
+from model.networks.network import GradientNetwork
+from model.training.train import Progress, TrainingResult, train
+from model.training.warm_start import WarmStart
+from replay.cadence.study_log import StudyLog
+
+
+@dataclass(frozen=True)
+class Version:
+    """A network trained on the events before `trained_ms`, with the `known` items of that time."""
+
+    network: GradientNetwork
+    start: WarmStart
+    trained_ms: int
+    known: int
+
+    @property
+    def counts_V(self) -> npt.NDArray[np.int64]:
+        """How often each known item came in the events of the last training."""
+        return self.start.vocabulary.counts
+
+
+class Trainer:
+    """Trains the versions of a log: the first on all events before `from_ms`, each other on those since.
+
+    `events` and `seconds` add up what all trainings took.
+    """
+
+    def __init__(
+        self, log: StudyLog, config: ModelConfig, progress: Callable[[Progress], None] = lambda p: None
+    ) -> None:
+        self.log, self.config = log, config
+        self.events, self.seconds = 0, 0.0
+        self.first = self._train(log.window(0, log.from_ms), None, log.from_ms, progress)
+        self.first_cost = (self.events, self.seconds)
+
+    def next(self, before: Version, tick_ms: int) -> Version | None:
+        """The version of `tick_ms`, which goes on from `before`; None when there is nothing to learn."""
+        window = self.log.window(before.trained_ms, tick_ms)
+        return self._train(window, before.start, tick_ms) if window.pairs else None
+
+    def _train(
+        self,
+        window: Sessions,
+        start: WarmStart | None,
+        tick_ms: int,
+        progress: Callable[[Progress], None] = lambda p: None,
+    ) -> Version:
+        known = self.log.known_at(tick_ms)
+        counts = np.bincount(window.items, minlength=known)
+        vocabulary = Vocabulary(self.log.vocabulary.decode(np.arange(known)), counts)
+        result = train(window, vocabulary, self.config, start=start, progress=progress)
+        self.events, self.seconds = self.events + result.events, self.seconds + result.seconds
+        return _version(result, vocabulary, tick_ms)
+
+
+def _version(result: TrainingResult, vocabulary: Vocabulary, trained_ms: int) -> Version:
+    if not isinstance(result.network, GradientNetwork):
+        raise NextclickError(
+            f"a {type(result.network).__name__} counts, it is not trained further",
+            "A cadence goes on from the version before.",
+            "Name a network that learns by gradients, such as gru4rec.",
+        )
+    start = WarmStart(result.network.state_dict(), result.optimizer_state, vocabulary)
+    return Version(result.network, start, trained_ms, len(vocabulary))
