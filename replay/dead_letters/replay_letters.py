@@ -19,7 +19,9 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Produ
 from model.errors import NextclickError
 from replay.dead_letters.replayed import LetterMemory, Sending
 from stream.events import RejectedEvent, decode_event, message_time_ms
-from stream.kafka.dead_letter_reader import Letter, bounds, letters, records, unreadable
+from stream.kafka.consumers import groupless_consumer
+from stream.kafka.dead_letter_reader import Letter, letters
+from stream.kafka.partition_reader import read_range, topic_bounds, unreadable
 from stream.logs import escaped
 from stream.settings import Settings
 
@@ -185,21 +187,14 @@ def _name(settings: Settings, partition: int, offset: int) -> bytes:
 
 
 def _reader(settings: Settings) -> Consumer:
-    return Consumer(
-        {
-            **settings.kafka_config(),
-            "group.id": f"{settings.group_id}-dlq-replay-read",
-            "enable.auto.commit": False,
-            "enable.partition.eof": True,
-            "auto.offset.reset": "earliest",
-        }
-    )
+    config = {"enable.partition.eof": True, "auto.offset.reset": "earliest"}
+    return groupless_consumer(settings, "dlq-replay-read", config)
 
 
 def _ends(settings: Settings) -> dict[int, int]:
     consumer = _reader(settings)
     try:
-        return {number: high for number, (_, high) in bounds(consumer, settings.events_topic).items()}
+        return {number: high for number, (_, high) in topic_bounds(consumer, settings.events_topic).items()}
     except KafkaException as error:
         raise unreadable(settings.events_topic, error.args[0].str()) from None
     finally:
@@ -218,10 +213,10 @@ def _resume(settings: Settings, memory: LetterMemory) -> None:
     arrived: set[bytes] = set()
     consumer = _reader(settings)
     try:
-        for number, (low, high) in bounds(consumer, topic).items():
+        for number, (low, high) in topic_bounds(consumer, topic).items():
             first = max(low, ends.get(number, 0))
             if first < high:
-                for message in records(consumer, topic, number, first, high):
+                for message in read_range(consumer, topic, number, first, high):
                     headers = dict(message.headers() or [])
                     name = headers.get(LETTER_HEADER)
                     if isinstance(name, bytes):

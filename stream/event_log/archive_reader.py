@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 from model.errors import NextclickError
 from stream.event_log.archive_folder import ArchiveFolder, Part
 from stream.event_log.columns import COLUMNS, RECORD_COLUMNS, Record, record_of
-from stream.event_log.kafka_reader import Ranges
+from stream.kafka.partition_reader import Ranges
 
 BATCH_ROWS = 65_536
 

@@ -30,7 +30,7 @@ from stream.event_log.archive_part import OpenPart, unwritable
 from stream.event_log.columns import Record
 from stream.event_log.kafka_reader import KafkaEvents
 from stream.failpoints import reach
-from stream.kafka.consumers import log_assigned, log_offsets, log_refused_commit, pass_or_raise
+from stream.kafka.consumers import log_assigned, log_refused_commit, offset_bounds, raise_unless_transient
 from stream.logs import happening
 from stream.settings import Settings
 
@@ -160,10 +160,10 @@ class Archiver:
         number, offset = message.partition() or 0, message.offset() or 0
         error = message.error()
         if error is not None and error.code() == KafkaError._AUTO_OFFSET_RESET:  # noqa: SLF001
-            low, _ = log_offsets(self._consumer, TopicPartition(self._topic, number))
+            low, _ = offset_bounds(self._consumer, TopicPartition(self._topic, number))
             raise self._gap(number, self._positions[number], low)
         if error is not None and error.code() != KafkaError._PARTITION_EOF:  # noqa: SLF001
-            pass_or_raise(error, self._settings)
+            raise_unless_transient(error, self._settings)
             return
         if number not in self._positions or (error is not None and offset <= self._positions[number]):
             # Revoked in the very call that returned it; or nothing lies behind what was read.
@@ -241,7 +241,7 @@ class Archiver:
                 end = self._folder.open_partition(number)
             except OSError as error:
                 raise unwritable(self._folder.root, error) from None
-            bounds = log_offsets(consumer, TopicPartition(self._topic, number))
+            bounds = offset_bounds(consumer, TopicPartition(self._topic, number))
             start = self._start(number, end, *bounds)
             self._positions[number] = self._archived[number] = start
             starts.append(TopicPartition(self._topic, number, start))

@@ -6,25 +6,19 @@ and the records between two offsets, decoded in columns. Commits nothing.
 
 from __future__ import annotations
 
-import logging
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 
 import pyarrow as pa
-from confluent_kafka import Consumer, KafkaError, KafkaException, TopicCollection, TopicPartition
+from confluent_kafka import KafkaException, TopicCollection, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from model.errors import NextclickError
 from stream.event_log.columns import Record, event_columns
 from stream.kafka.connection import ANSWER_TIMEOUT_S, RESULT_TIMEOUT_S, metadata, remedy_for
-from stream.kafka.consumers import log_offsets
-from stream.kafka.retries import PASSING, PATIENCE_S, retry_while_away
-from stream.logs import happening
+from stream.kafka.consumers import groupless_consumer, offset_bounds
+from stream.kafka.partition_reader import PartitionReader, Ranges
+from stream.kafka.retries import log_transient, retry_while_away
 from stream.settings import Settings
-
-BATCH_RECORDS = 10_000
-Ranges = Mapping[int, tuple[int, int]]
-logger = logging.getLogger(__name__)
 
 
 class KafkaEvents:
@@ -33,20 +27,17 @@ class KafkaEvents:
     def __init__(self, settings: Settings) -> None:
         self._topic = settings.events_topic
         self._settings = settings
-        self._consumer = Consumer(
+        self._consumer = groupless_consumer(
+            settings,
+            "window",
             {
-                **settings.kafka_config(),
-                # Never joined and never committed to; librdkafka wants a name.
-                "group.id": f"{settings.group_id}-window",
                 # What goes wrong is raised.
                 "log_level": 0,
-                "enable.auto.commit": False,
-                "enable.auto.offset.store": False,
                 "auto.offset.reset": "error",
                 "enable.partition.eof": True,
                 "queued.min.messages": 100_000,
                 "queued.max.messages.kbytes": 65_536,
-            }
+            },
         )
 
     def close(self) -> None:
@@ -69,7 +60,7 @@ class KafkaEvents:
                 ),
             )
         return {
-            number: log_offsets(self._consumer, TopicPartition(self._topic, number))
+            number: offset_bounds(self._consumer, TopicPartition(self._topic, number))
             for number in sorted(topic.partitions)
         }
 
@@ -118,58 +109,25 @@ class KafkaEvents:
 
         Raises NextclickError when they cannot be read, or nothing comes for two minutes.
         """
-        left = {number: end for number, (first, end) in ranges.items() if first < end}
-        if not left:
-            return
-        places = [TopicPartition(self._topic, number, ranges[number][0]) for number in left]
-        self._consumer.assign(places)
-        latest_s = time.monotonic()
-        while left:
-            messages = self._consumer.consume(BATCH_RECORDS, timeout=0.5)
-            records: dict[int, list[Record]] = {}
-            for message in messages:
-                error, number, offset = message.error(), message.partition() or 0, message.offset() or 0
-                if error is not None:
-                    self._look_at(error, number, offset, left)
-                    continue
-                end = left.get(number)
-                if end is None:
-                    continue
-                if offset < end:
-                    records.setdefault(number, []).append(Record(offset, message.key(), message.value()))
-                if offset + 1 >= end:
-                    self._finish(number, left)
-            for number, rows in records.items():
-                latest_s = time.monotonic()
-                yield keep(event_columns(number, rows))
-            if time.monotonic() - latest_s > PATIENCE_S:
-                raise self._unread(f"nothing came for {PATIENCE_S:.0f} s", left)
-        # A pause would outlast the assignment.
-        self._consumer.resume(places)
-        self._consumer.unassign()
-
-    def _finish(self, number: int, left: dict[int, int]) -> None:
-        del left[number]
-        self._consumer.pause([TopicPartition(self._topic, number)])
-
-    def _look_at(self, error: KafkaError, number: int, offset: int, left: dict[int, int]) -> None:
-        """Pass over what passes; a partition whose last offsets hold no records is read to its end, too."""
-        if error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001
-            # Before the end, it is a new leader that does not know yet how far its log is sure.
-            if offset >= left.get(number, offset + 1):
-                self._finish(number, left)
-            return
-        if error.fatal() or error.code() not in PASSING:
-            raise self._unread(error.str(), left)
-        logger.warning(
-            "Kafka is away: %s; reading goes on when it is back",
-            error.str(),
-            extra=happening("kafka_away", doing="reading the log", error=error.name()),
+        reader = PartitionReader(
+            self._consumer,
+            self._topic,
+            self._unread,
+            passes=lambda error: log_transient(error, "reading the log"),
         )
+        for batch in reader.read(ranges):
+            records: dict[int, list[Record]] = {}
+            for message in batch:
+                records.setdefault(message.partition() or 0, []).append(
+                    Record(message.offset() or 0, message.key(), message.value())
+                )
+            for number, rows in records.items():
+                yield keep(event_columns(number, rows))
 
-    def _unread(self, why: str, left: dict[int, int]) -> NextclickError:
+    def _unread(self, why: str, left: Ranges) -> NextclickError:
+        ends = {number: end for number, (_, end) in left.items()}
         return NextclickError(
-            f"{self._topic} could not be read to the offsets {left} (by partition): {why}",
+            f"{self._topic} could not be read to the offsets {ends} (by partition): {why}",
             "The window is incomplete, so nothing was made of it.",
             "Look at the brokers and at the retention of the events topic, then try again.",
         )

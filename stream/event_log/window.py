@@ -24,7 +24,8 @@ import pyarrow.compute as pc
 from model.errors import NextclickError
 from stream.event_log.archive_reader import ArchivedEvents
 from stream.event_log.columns import COLUMNS, EVENT, OPTIONAL
-from stream.event_log.kafka_reader import KafkaEvents, Ranges
+from stream.event_log.kafka_reader import KafkaEvents
+from stream.kafka.partition_reader import Ranges
 from stream.settings import Settings
 
 # As the end of a range of offsets: wherever the log ends at the time of the call.

@@ -1,22 +1,40 @@
-"""What every consumer of this package shares: how it tells offsets, and which errors pass."""
+"""What the consumers of this package share: their settings, the log's offsets, what they log and raise."""
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
+from typing import Any
 
 from confluent_kafka import Consumer, KafkaError, TopicPartition
 
 from model.errors import NextclickError
 from stream.kafka.connection import ANSWER_TIMEOUT_S, remedy_for
-from stream.kafka.retries import PASSING, retry_while_away
+from stream.kafka.retries import log_transient, retry_while_away
 from stream.logs import happening
 from stream.settings import Settings
 
 logger = logging.getLogger(__name__)
 
 
-def log_offsets(consumer: Consumer, place: TopicPartition) -> tuple[int, int]:
-    """The first offset of a partition's log, and the one behind its last; asked of its leader, patiently."""
+def groupless_consumer(settings: Settings, purpose: str, config: Mapping[str, Any]) -> Consumer:
+    """A consumer that is assigned its partitions by hand and commits nothing, with `config` on top.
+
+    librdkafka wants the name of a group all the same, for which the cluster may have rules.
+    """
+    return Consumer(
+        {
+            **settings.kafka_config(),
+            "group.id": f"{settings.group_id}-{purpose}",
+            "enable.auto.commit": False,
+            "enable.auto.offset.store": False,
+            **config,
+        }
+    )
+
+
+def offset_bounds(consumer: Consumer, place: TopicPartition) -> tuple[int, int]:
+    """The first offset of a partition's log, and the one after its last; asked of its leader."""
     return retry_while_away(
         lambda: consumer.get_watermark_offsets(place, timeout=ANSWER_TIMEOUT_S, cached=False),
         f"asking for the offsets of partition {place.partition} of {place.topic}",
@@ -43,14 +61,9 @@ def log_refused_commit(error: KafkaError, meaning: str) -> None:
     )
 
 
-def pass_or_raise(error: KafkaError, settings: Settings) -> None:
-    """Go on while the brokers are away; raises NextclickError for whatever else is wrong."""
-    if not error.fatal() and error.code() in PASSING:
-        logger.warning(
-            "Kafka is away: %s; reading goes on when it is back",
-            error.str(),
-            extra=happening("kafka_away", doing="reading events", error=error.name()),
-        )
+def raise_unless_transient(error: KafkaError, settings: Settings) -> None:
+    """Log an error that passes by itself; raise NextclickError for every other one."""
+    if log_transient(error, "reading events"):
         return
     if "fenced" in error.str():
         raise NextclickError(

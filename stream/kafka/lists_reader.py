@@ -6,11 +6,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import msgspec
-from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
+from confluent_kafka import KafkaError, Message, TopicPartition
 
 from model.errors import NextclickError
 from stream.events import Recommendation, decode_recommendation
 from stream.kafka.connection import metadata, remedy_for
+from stream.kafka.consumers import groupless_consumer
 from stream.settings import Settings
 
 
@@ -36,14 +37,8 @@ def recommendations(
     Reads without a group, so that every subscriber sees every list. Ends after `idle_s`
     seconds without one (None: never), or when `until` says so. Raises NextclickError when no broker answers.
     """
-    consumer = Consumer(
-        {
-            **settings.kafka_config(),
-            "group.id": f"{settings.group_id}-watch",
-            "enable.auto.commit": False,
-            "auto.offset.reset": "earliest" if from_start else "latest",
-        }
-    )
+    config = {"auto.offset.reset": "earliest" if from_start else "latest"}
+    consumer = groupless_consumer(settings, "watch", config)
     try:
         topic = settings.recommendations_topic
         found = metadata(consumer, settings, topic).topics[topic]

@@ -1,4 +1,4 @@
-"""Asking Kafka again and again while its brokers are away or busy; but not when they refuse."""
+"""Which errors of Kafka pass by themselves, and asking again while its brokers are away or busy."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from model.errors import NextclickError
 from stream.kafka.connection import remedy_for
 from stream.logs import happening
 
-PATIENCE_S = 120.0
-AGAIN_AFTER_S = 0.2
+RETRY_FOR_S = 120.0
+RETRY_INTERVAL_S = 0.2
 T = TypeVar("T")
 logger = logging.getLogger(__name__)
 
-# What says that the brokers are away or busy, and passes.
-PASSING = frozenset(
+# The brokers are away or busy; the same request succeeds later.
+TRANSIENT_ERRORS = frozenset(
     {
         KafkaError._ALL_BROKERS_DOWN,  # noqa: SLF001
         KafkaError._TRANSPORT,  # noqa: SLF001
@@ -38,6 +38,30 @@ PASSING = frozenset(
 )
 
 
+def is_transient(error: KafkaError) -> bool:
+    """Whether the brokers are only away or busy, so that the client may go on.
+
+    >>> is_transient(KafkaError(KafkaError.NOT_COORDINATOR))
+    True
+    >>> is_transient(KafkaError(KafkaError.TOPIC_AUTHORIZATION_FAILED))
+    False
+    """
+    return not error.fatal() and error.code() in TRANSIENT_ERRORS
+
+
+def log_transient(error: KafkaError, doing: str) -> bool:
+    """Whether an error is transient; logs that what the client is `doing` goes on later."""
+    if not is_transient(error):
+        return False
+    logger.warning(
+        "Kafka is away: %s; %s goes on when it is back",
+        error.str(),
+        "recovery" if doing == "recovering" else "reading",
+        extra=happening("kafka_away", doing=doing, error=error.name()),
+    )
+    return True
+
+
 def retry_while_away(
     ask: Callable[[], T],
     what: str,
@@ -46,14 +70,17 @@ def retry_while_away(
     remedy: str = "Look at the brokers, then start the worker again.",
     sleep: Callable[[float], None] = time.sleep,
 ) -> T:
-    """The answer of `ask`, asked again while Kafka is away, for PATIENCE_S at most; then NextclickError."""
-    deadline_s = time.monotonic() + PATIENCE_S
+    """The answer of `ask`, asked again while Kafka is away.
+
+    Raises NextclickError when the brokers refuse, or are away for longer than RETRY_FOR_S.
+    """
+    deadline_s = time.monotonic() + RETRY_FOR_S
     while True:
         try:
             return ask()
         except KafkaException as error:
             problem: KafkaError = error.args[0]
-            if problem.code() not in PASSING or time.monotonic() > deadline_s:
+            if not is_transient(problem) or time.monotonic() > deadline_s:
                 raise NextclickError(
                     f"{what} failed: {problem.str()}", meaning, remedy_for(problem, remedy)
                 ) from None
@@ -63,4 +90,4 @@ def retry_while_away(
                 problem.str(),
                 extra=happening("kafka_away", doing=what, error=problem.name()),
             )
-            sleep(AGAIN_AFTER_S)
+            sleep(RETRY_INTERVAL_S)

@@ -5,19 +5,16 @@ Knows records as Kafka gives them; decodes nothing and commits nothing.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from types import TracebackType
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka import KafkaException, Message, TopicPartition
 
 from model.errors import NextclickError
 from stream.kafka.connection import ANSWER_TIMEOUT_S
-from stream.kafka.consumers import log_offsets
-from stream.kafka.retries import PASSING, PATIENCE_S
+from stream.kafka.consumers import groupless_consumer, offset_bounds
+from stream.kafka.partition_reader import PartitionReader, Ranges
 from stream.settings import Settings
-
-BATCH_RECORDS = 10_000
 
 
 class TopicReader:
@@ -26,20 +23,17 @@ class TopicReader:
     def __init__(self, settings: Settings, topic: str) -> None:
         self.topic = topic
         self._address = settings.bootstrap_servers
-        self._consumer = Consumer(
+        self._consumer = groupless_consumer(
+            settings,
+            "read",
             {
-                **settings.kafka_config(),
-                # Never joined and never committed to; librdkafka wants a name.
-                "group.id": f"{settings.group_id}-read",
                 # What goes wrong is raised.
                 "log_level": 0,
-                "enable.auto.commit": False,
-                "enable.auto.offset.store": False,
                 "auto.offset.reset": "error",
                 "enable.partition.eof": True,
                 "queued.min.messages": 50_000,
                 "queued.max.messages.kbytes": 32_768,
-            }
+            },
         )
 
     def __enter__(self) -> TopicReader:
@@ -71,7 +65,7 @@ class TopicReader:
                 "Check its name, and that this is the broker that has it.",
             )
         return [
-            log_offsets(self._consumer, TopicPartition(self.topic, number))
+            offset_bounds(self._consumer, TopicPartition(self.topic, number))
             for number in range(len(found.partitions))
         ]
 
@@ -80,34 +74,11 @@ class TopicReader:
 
         Raises NextclickError when they cannot be read, or nothing comes for two minutes.
         """
-        if first >= end:
-            return
-        self._consumer.assign([TopicPartition(self.topic, partition, first)])
-        latest_s, position = time.monotonic(), first
-        while position < end:
-            # No more than there is to come: librdkafka waits for a batch to fill.
-            batch = self._consumer.consume(min(BATCH_RECORDS, end - position), timeout=0.5)
-            taken: list[Message] = []
-            ended = False
-            for message in batch:
-                error = message.error()
-                if error is None:
-                    taken.append(message)
-                elif error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001
-                    # Offsets behind the last record may hold none.
-                    ended = (message.offset() or 0) >= end
-                elif error.fatal() or error.code() not in PASSING:
-                    raise self._unread(partition, position, error.str())
-            if taken:
-                latest_s, position = time.monotonic(), (taken[-1].offset() or 0) + 1
-                yield [message for message in taken if (message.offset() or 0) < end]
-            if ended:
-                break
-            if time.monotonic() - latest_s > PATIENCE_S:
-                raise self._unread(partition, position, f"nothing came for {PATIENCE_S:.0f} s")
-        self._consumer.unassign()
+        reader = PartitionReader(self._consumer, self.topic, self._unread)
+        return reader.read({partition: (first, end)})
 
-    def _unread(self, partition: int, offset: int, why: str) -> NextclickError:
+    def _unread(self, why: str, left: Ranges) -> NextclickError:
+        ((partition, (offset, _)),) = left.items()
         return NextclickError(
             f"{self.topic}, partition {partition} could not be read from offset {offset} on: {why}",
             "What stands there is not known.",

@@ -8,19 +8,21 @@ when their sessions return. Decides where reading goes on; publishes nothing.
 from __future__ import annotations
 
 import logging
+import math
 import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
+from confluent_kafka import KafkaException, Message, TopicPartition
 from rocksdict import Cache
 
 from model.data.sessions import SessionRule
 from model.errors import NextclickError
 from stream.events import Event, RejectedEvent, decode_event
-from stream.kafka.consumers import log_offsets
-from stream.kafka.retries import PASSING
+from stream.kafka.consumers import groupless_consumer, offset_bounds
+from stream.kafka.partition_reader import PartitionReader
+from stream.kafka.retries import log_transient
 from stream.logs import happening
 from stream.sessions.history_replay import Histories
 from stream.sessions.offsets import decode_metadata
@@ -29,7 +31,6 @@ from stream.sessions.store import CorruptStoreError, SessionStore, move_aside
 from stream.sessions.watermark import NO_WATERMARK
 from stream.settings import Settings
 
-BATCH_RECORDS = 10_000
 logger = logging.getLogger(__name__)
 
 
@@ -113,18 +114,14 @@ class Recovery:
         """Apply the events in [first, end) to the histories, and write them."""
         number, topic = partition.number, self._settings.events_topic
         place = TopicPartition(topic, number)
-        consumer = Consumer(
-            {
-                **self._settings.kafka_config(),
-                "group.id": f"{self._settings.group_id}-recovery",
-                "enable.auto.commit": False,
-                "auto.offset.reset": "error",
-                "enable.partition.eof": True,
-                "queued.min.messages": 100_000,
-            }
-        )
+        config = {
+            "auto.offset.reset": "error",
+            "enable.partition.eof": True,
+            "queued.min.messages": 100_000,
+        }
+        consumer = groupless_consumer(self._settings, "recovery", config)
         try:
-            low, high = log_offsets(consumer, place)
+            low, high = offset_bounds(consumer, place)
             if high < end:
                 raise NextclickError(
                     f"{end} is committed for partition {number} of {topic}, its log ends at {high}",
@@ -147,55 +144,49 @@ class Recovery:
                 end,
                 extra=happening("recovering", partition=number, first=start, end=end),
             )
-            consumer.assign([TopicPartition(topic, number, start)])
             histories = Histories(partition, self._rule, self._columns, self._settings.recent_items)
+            reader = PartitionReader(
+                consumer,
+                topic,
+                lambda why, left: _unrecovered(number, why),
+                passes=lambda error: log_transient(error, "recovering"),
+                silence_s=math.inf,
+            )
             position = start
-            while position < end:
-                events, position = self._read(partition, consumer, place, position, end)
-                histories.add(events, position)
+            for batch in reader.read({number: (start, end)}):
+                position = (batch[-1].offset() or 0) + 1
+                histories.add(self._events(partition, batch), position)
                 self._progress(number, position - start, end - start)
+            if position < end:
+                # The last offsets hold no records.
+                position = end
+                self._progress(number, end - start, end - start)
             histories.write(position)
         except KafkaException as error:
-            raise NextclickError(
-                f"partition {number} could not be recovered: {error.args[0].str()}",
-                "Its sessions are incomplete, so nothing of it was stepped.",
-                "Look at the brokers and at the retention of the events topic, then start again.",
-            ) from None
+            raise _unrecovered(number, error.args[0].str()) from None
         finally:
             consumer.close()
 
-    def _read(
-        self, partition: OpenPartition, consumer: Consumer, place: TopicPartition, position: int, end: int
-    ) -> tuple[list[tuple[int, Event]], int]:
-        """One batch of events with their offsets, and the next position."""
+    def _events(self, partition: OpenPartition, batch: list[Message]) -> list[tuple[int, Event]]:
+        """The events of a batch with their offsets, without those that the source rejects."""
         # As the source does it: a clock that is behind must not make the past look like the future.
         newest_ms = max(int(time.time() * 1000), self._newest_ms, partition.watermark.ms)
         latest_ms = newest_ms + int(self._settings.max_future_s * 1000)
         events: list[tuple[int, Event]] = []
-        for message in consumer.consume(min(BATCH_RECORDS, end - position), timeout=0.5):
-            error = message.error()
-            if error is not None and error.code() in PASSING:
-                logger.warning(
-                    "Kafka is away: %s; recovery goes on when it is back",
-                    error.str(),
-                    extra=happening("kafka_away", doing="recovering", error=error.name()),
-                )
-                continue
-            if error is not None and error.code() != KafkaError._PARTITION_EOF:  # noqa: SLF001
-                raise KafkaException(error)
-            offset = message.offset()
-            if error is not None and log_offsets(consumer, place)[1] < end:
-                # A new leader does not know yet how far its log is sure.
-                continue
-            # The end of the log before `end`: the offsets between hold no records (aborted or compacted).
-            if offset is None or offset >= end or error is not None:
-                return events, end
-            position = offset + 1
+        for message in batch:
             try:
                 event = decode_event(message.value(), message.key())
             except RejectedEvent:
                 continue
             # Rejected then as from the future; the wall may have come to it since, which nobody can tell.
             if event.event_time_ms <= latest_ms:
-                events.append((offset, event))
-        return events, position
+                events.append((message.offset() or 0, event))
+        return events
+
+
+def _unrecovered(number: int, why: str) -> NextclickError:
+    return NextclickError(
+        f"partition {number} could not be recovered: {why}",
+        "Its sessions are incomplete, so nothing of it was stepped.",
+        "Look at the brokers and at the retention of the events topic, then start again.",
+    )

@@ -7,7 +7,7 @@ from confluent_kafka import Consumer, KafkaException, TopicPartition
 from model.data.sessions import SessionRule
 from stream.events import RejectedEvent, decode_event
 from stream.kafka.connection import ANSWER_TIMEOUT_S
-from stream.kafka.dead_letter_reader import bounds, records, unreadable
+from stream.kafka.partition_reader import read_range, topic_bounds, unreadable
 from stream.sessions.offsets import decode_metadata
 from stream.sessions.session_state import SessionState, continued
 from stream.sessions.watermark import NO_WATERMARK
@@ -33,7 +33,7 @@ def session_in_log(
         }
     )
     try:
-        low, high = bounds(consumer, topic)[partition]
+        low, high = topic_bounds(consumer, topic)[partition]
         (committed,) = consumer.committed([TopicPartition(topic, partition)], timeout=ANSWER_TIMEOUT_S)
         metadata = decode_metadata(committed.metadata)
         state, watermark = None, NO_WATERMARK
@@ -42,7 +42,7 @@ def session_in_log(
             (low, NO_WATERMARK),
         ):
             first, watermark = max(low, first), before
-            for message in records(consumer, topic, partition, first, high) if first < high else ():
+            for message in read_range(consumer, topic, partition, first, high):
                 try:
                     event = decode_event(message.value(), message.key())
                 except RejectedEvent:

@@ -15,7 +15,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from model.errors import NextclickError
 from stream.kafka.connection import ANSWER_TIMEOUT_S
-from stream.kafka.consumers import log_offsets
+from stream.kafka.consumers import offset_bounds
 from stream.kafka.retries import retry_while_away
 from stream.logs import happening
 from stream.sessions.offsets import PendingOffsets
@@ -89,7 +89,7 @@ class Assignment:
     def add(self, partition: OpenPartition) -> TopicPartition:
         """Take a recovered partition in; → where to read on. Raises NextclickError on a shorter log."""
         number = partition.number
-        low, high = log_offsets(self._consumer, TopicPartition(self._topic, number))
+        low, high = offset_bounds(self._consumer, TopicPartition(self._topic, number))
         if partition.position > high:
             raise NextclickError(
                 f"the store of partition {number} is at offset {partition.position}, the log ends at {high}",

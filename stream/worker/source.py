@@ -18,7 +18,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 from model.errors import NextclickError
 from stream.events import RejectedEvent, decode_event
 from stream.failpoints import reach
-from stream.kafka.consumers import log_assigned, log_refused_commit, pass_or_raise
+from stream.kafka.consumers import log_assigned, log_refused_commit, raise_unless_transient
 from stream.logs import happening
 from stream.sessions.offsets import AppliedOffsets
 from stream.sessions.partition import OpenPartition
@@ -210,7 +210,7 @@ class Source:
         for message in messages:
             error = message.error()
             if error is not None:
-                pass_or_raise(error, self._settings)
+                raise_unless_transient(error, self._settings)
                 continue
             number, offset = message.partition() or 0, message.offset() or 0
             reading = readings.get(number)
@@ -260,7 +260,7 @@ class Source:
         if error is None:
             return
         if error.fatal():
-            pass_or_raise(error, self._settings)
+            raise_unless_transient(error, self._settings)
         log_refused_commit(error, "it is repeated")
         self._commits.refused(partitions)
 

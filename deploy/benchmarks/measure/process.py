@@ -27,7 +27,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from model.errors import NextclickError
 from replay.end_to_end.worker_process import WorkerProcess
-from stream.kafka.consumers import log_offsets
+from stream.kafka.consumers import offset_bounds
 from stream.settings import Settings
 
 ROOT = Path(__file__).parents[3]
@@ -169,7 +169,7 @@ class TopicEnd:
 
     def records(self) -> int:
         """Records now, of all partitions."""
-        return sum(log_offsets(self._consumer, place)[1] for place in self._partitions)
+        return sum(offset_bounds(self._consumer, place)[1] for place in self._partitions)
 
     def close(self) -> None:
         """Leave the broker."""
