@@ -17,7 +17,7 @@ from rich.console import Console, ConsoleOptions, RenderableType
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.segment import Segment
 
-from stream.logs import LogLines, escaped, start_logging
+from stream.logs import LogLines, escaped, start_logging, utc_text
 from stream.settings import Settings
 
 
@@ -71,7 +71,7 @@ def progress_bar(title: str) -> Iterator[Callable[[float, float, str], None]]:
 
 def moment(time_ms: float | None) -> str:
     """Epoch milliseconds as UTC text."""
-    return "-" if time_ms is None else f"{datetime.fromtimestamp(time_ms / 1000, UTC):%Y-%m-%d %H:%M:%S}Z"
+    return "-" if time_ms is None else utc_text(time_ms)
 
 
 def parse_moment(text: str | None) -> int | None:

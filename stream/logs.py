@@ -35,6 +35,15 @@ def happening(name: str, **fields: Any) -> dict[str, Any]:
     return {"event": name, "fields": fields}
 
 
+def utc_text(time_ms: float) -> str:
+    """Epoch milliseconds for people.
+
+    >>> utc_text(1_700_000_000_000)
+    '2023-11-14 22:13:20Z'
+    """
+    return f"{datetime.fromtimestamp(time_ms / 1000, UTC):%Y-%m-%d %H:%M:%S}Z"
+
+
 def escaped(text: str, *, keep: str = "") -> str:
     r"""The text with its control characters as escapes, but for those in `keep`.
 
@@ -52,7 +61,7 @@ class HumanFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         """One line, and those of a traceback."""
         name = getattr(record, "event", record.name)
-        line = f"{_moment(record)} {record.levelname} {name} {escaped(record.getMessage())}"
+        line = f"{_record_time(record)} {record.levelname} {name} {escaped(record.getMessage())}"
         if not record.exc_info:
             return line
         lines = self.formatException(record.exc_info).split("\n")
@@ -67,7 +76,7 @@ class EventFormatter(JsonFormatter):
     ) -> None:
         """The fields of a record in the order in which they are read."""
         log_data.update(
-            time=_moment(record),
+            time=_record_time(record),
             level=record.levelname,
             event=getattr(record, "event", "log"),
             message=record.getMessage(),
@@ -180,6 +189,6 @@ def _uncaught(kind: type[BaseException], error: BaseException, trace: TracebackT
     log_failure(error)
 
 
-def _moment(record: logging.LogRecord) -> str:
+def _record_time(record: logging.LogRecord) -> str:
     at = datetime.fromtimestamp(record.created, UTC)
     return f"{at:%Y-%m-%dT%H:%M:%S}.{at.microsecond // 1000:03d}Z"

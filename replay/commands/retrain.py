@@ -23,7 +23,7 @@ from replay.console import log, moment, out, parse_moment, progress_bar, start_l
 from stream.logs import happening, tells_json
 from stream.metrics_server import serve_metrics, write_metrics
 from stream.retraining.metrics import RetrainMetrics
-from stream.retraining.options import Options, Window
+from stream.retraining.options import RetrainOptions, WindowOptions
 from stream.retraining.report import RunReport, headline
 from stream.retraining.retrain import disk_error
 from stream.retraining.retrain import retrain as run_once
@@ -125,8 +125,10 @@ def retrain(
         gate_min_sessions=min_sessions,
     )
     start_logs(settings)
-    options = Options(
-        Window(parse_moment(from_), parse_moment(until), newest_events, parse_offsets(offsets), archive),
+    options = RetrainOptions(
+        WindowOptions(
+            parse_moment(from_), parse_moment(until), newest_events, parse_offsets(offsets), archive
+        ),
         {**(read_params(params) if params else {}), **parse_settings(set_ or [])},
         finish=finish,
         promote=promote,
@@ -188,22 +190,22 @@ def _ticks(settings: Settings, every: str | None, cron: str | None, clock: str) 
         if registry.champion():
             since_ms = registry.load().manifest["data"].get("last_event_time_ms")
 
-    def tell(text: str) -> None:
+    def notify(text: str) -> None:
         log.print(text, highlight=False)
 
     return ticks(
-        schedule, LogClock(settings) if clock == "event" else WallClock(), since_ms=since_ms, tell=tell
+        schedule, LogClock(settings) if clock == "event" else WallClock(), since_ms=since_ms, notify=notify
     )
 
 
-def _run(settings: Settings, options: Options, as_json: bool) -> RunReport:
+def _run(settings: Settings, options: RetrainOptions, as_json: bool) -> RunReport:
     """One run, and what came of it."""
 
-    def tell(text: str) -> None:
+    def notify(text: str) -> None:
         log.print(text, highlight=False, markup=False)
 
     try:
-        report = run_once(settings, options, bar=progress_bar, tell=tell)
+        report = run_once(settings, options, bar=progress_bar, notify=notify)
     except OSError as error:
         # The lock, or the report itself.
         raise disk_error(settings.registry_dir, error) from None

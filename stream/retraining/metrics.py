@@ -1,8 +1,8 @@
-"""What retraining tells Prometheus, from the reports that lie in the registry's folder.
+"""The Prometheus series of retraining, made from the reports in the registry's folder.
 
-So the series of a process that runs by a schedule and of one that cron starts anew are the
-same, and a restart forgets nothing. A report is read once. What ends before it is a run (a wrong
-setting, another retraining under way) has no report and counts for nothing.
+A scheduled process and one that cron starts therefore export the same series, and a restart loses
+nothing. Each report is read once. A run that ends before it begins (a wrong setting, another retraining
+under way) has no report and is not counted.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from stream.logs import happening
 
 OUTCOMES = ("accepted", "refused", "failed")
 STEPS = ("read", "split", "train", "evaluate", "gate", "finish", "save", "promote", "announce")
-# Labels of what a challenger is measured beside: by the names in a report's standings.
+# Labels by the names in a report's standings.
 SYSTEMS = {"challenger": "challenger", "champion": "champion", "POP": "pop", "transitions": "transitions"}
 logger = logging.getLogger(__name__)
 
@@ -44,7 +44,7 @@ class _Decision(msgspec.Struct):
 
 
 class _Report(msgspec.Struct):
-    """What is told of a RunReport."""
+    """The fields of a RunReport that have a series."""
 
     outcome: Literal["accepted", "refused", "failed"]
     seconds: dict[str, float]
@@ -61,7 +61,7 @@ class _Report(msgspec.Struct):
 class RetrainMetrics(Collector):
     """Series of all runs of a registry, and of the newest one.
 
-    `running` is set by the process that runs one; may be collected from any thread.
+    The process that retrains sets `running`. `collect` may be called from any thread.
     """
 
     def __init__(self, root: Path) -> None:
@@ -70,16 +70,16 @@ class RetrainMetrics(Collector):
         self._runs = dict.fromkeys(OUTCOMES, 0)
         self._newest_s = dict.fromkeys(OUTCOMES, 0.0)
         self._newest: _Report | None = None
-        self._judged: list[_Standing] = []
+        self._newest_standings: list[_Standing] = []
         self._lock = threading.Lock()
         self.running = False
 
     def describe(self) -> list[Metric]:
-        """Nothing before the first scrape."""
+        """No series before the first scrape."""
         return []
 
     def collect(self) -> Iterator[Metric]:
-        """Read the reports that are new, and tell."""
+        """Read the new reports, and yield the series."""
         with self._lock:
             self._read_new()
         runs = CounterMetricFamily("nextclick_retrain_runs", "runs by outcome", labels=["outcome"])
@@ -105,8 +105,8 @@ class RetrainMetrics(Collector):
             )
         yield GaugeMetricFamily("nextclick_retrain_running", "1 while one is under way", value=self.running)
         if self._newest is not None:
-            yield from _of_run(self._newest)
-            yield from _of_gate(self._judged)
+            yield from _run_metrics(self._newest)
+            yield from _gate_metrics(self._newest_standings)
 
     def _read_new(self) -> None:
         for path in sorted((self._root / REPORTS).glob("[!.]*/report.json")):
@@ -128,13 +128,13 @@ class RetrainMetrics(Collector):
             self._runs[report.outcome] += 1
             self._newest_s[report.outcome] = begin.timestamp()
             self._newest = report
-            # What is refused for want of events has none; what was found last stays worth knowing.
+            # A run refused for too few events has no standings: those of the run before stay.
             if report.decision is not None and report.decision.standings:
-                self._judged = report.decision.standings
+                self._newest_standings = report.decision.standings
 
 
-def _of_run(report: _Report) -> Iterator[Metric]:
-    """The newest run: its steps, what it read and learned."""
+def _run_metrics(report: _Report) -> Iterator[Metric]:
+    """The newest run: seconds by step, events read and learned."""
     seconds = GaugeMetricFamily(
         "nextclick_retrain_duration_seconds", "of the newest run, wall, by step", labels=["step"]
     )
@@ -159,8 +159,8 @@ def _of_run(report: _Report) -> Iterator[Metric]:
     )
 
 
-def _of_gate(standings: list[_Standing]) -> Iterator[Metric]:
-    """The held-out quality that the gate decided on, of the newest run that came so far."""
+def _gate_metrics(standings: list[_Standing]) -> Iterator[Metric]:
+    """The held-out quality that the gate decided on, of the newest run that was evaluated."""
     for measure in ("recall", "mrr"):
         family = GaugeMetricFamily(
             f"nextclick_retrain_{measure}_at_20",

@@ -1,4 +1,9 @@
-"""What a retraining reads, and how it goes. Knows no default of the settings, and opens nothing."""
+"""The options of one retraining: the events it reads, and which of its steps run.
+
+Knows no default of the settings, and opens nothing.
+
+Tested by tests/integration/test_retrain.py.
+"""
 
 from __future__ import annotations
 
@@ -9,11 +14,11 @@ from typing import Any
 
 
 @dataclass(frozen=True)
-class Window:
-    """What is read: see `read_window`.
+class WindowOptions:
+    """The events to read, as `read_window` takes them.
 
-    Without a bound at its begin, from behind the last event that the champion has learned from;
-    and at most the setting's number of newest events.
+    Without `from_ms` and `offsets` the window begins after the last event that the champion learned
+    from, and holds at most the setting's number of newest events.
     """
 
     from_ms: int | None = None
@@ -24,10 +29,14 @@ class Window:
 
 
 @dataclass(frozen=True)
-class Options:
-    """How a run goes. `changes` are settings of the model in place of the champion's, or of the defaults."""
+class RetrainOptions:
+    """How a run goes. `changes` replace settings of the champion's model, or of the default one.
 
-    window: Window = field(default_factory=Window)
+    >>> RetrainOptions(changes={"epochs": 2}, promote=False).window
+    WindowOptions(from_ms=None, until_ms=None, newest_events=None, offsets=None, archive=None)
+    """
+
+    window: WindowOptions = field(default_factory=WindowOptions)
     changes: Mapping[str, Any] = field(default_factory=dict)
     finish: bool = True
     promote: bool = True

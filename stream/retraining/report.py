@@ -1,6 +1,8 @@
-"""What a retraining tells: a report for people (Markdown, plot) and for programs (JSON).
+"""The report of a retraining: for people (Markdown, plot) and for programs (JSON).
 
 Reports lie in the registry's folder `reports`, one folder for each run, written whole.
+
+Tested by tests/integration/test_retrain.py and tests/unit/stream/retraining/test_metrics.py.
 """
 
 from __future__ import annotations
@@ -8,7 +10,6 @@ from __future__ import annotations
 import json
 import shutil
 from dataclasses import asdict, dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from model.comparison.gate import Decision
 from model.durable import write_durably
 from model.evaluation.intervals import Interval
 from model.registry.registry import REPORTS
+from stream.logs import utc_text
 
 UNFINISHED_PREFIX = ".unfinished-"
 MEBIBYTE = 1 << 20
@@ -24,10 +26,13 @@ MEBIBYTE = 1 << 20
 
 @dataclass
 class RunReport:
-    """One run, filled in as it goes. `outcome` is accepted, refused or failed; times are event times.
+    """One run, filled in step by step. `outcome` is accepted, refused or failed; times are event times.
 
-    `seconds` are wall seconds by step, `cpu_seconds` those that the process itself computed;
-    `held_out_recall` is the Recall@20 on the held-out events after these were learned too.
+    `seconds` are wall seconds by step, `cpu_seconds` CPU seconds of this process; `held_out_recall`
+    is the Recall@20 on the held-out events after the model learned them too.
+
+    >>> headline(RunReport("20260101T000000000Z", "accepted", version="v2", promoted=True))
+    'v2 is the champion'
     """
 
     run: str
@@ -54,22 +59,22 @@ class RunReport:
     peak_memory_bytes: int = 0
     folder: Path | None = None
 
-    def trained(self, challenger: Challenger, known_before: int) -> None:
-        """Enter what the training did."""
+    def add_training(self, challenger: Challenger, known_before: int) -> None:
+        """Enter the training; the champion knew `known_before` items."""
         self.items = len(challenger.vocabulary)
         self.new_items = self.items - known_before
         self.training_events = challenger.events
         self.training_events_per_s = round(challenger.events / max(challenger.seconds, 1e-9), 1)
 
-    def finished(self, challenger: Challenger, held_out_recall: float) -> None:
-        """Enter what learning the held-out events too did."""
+    def add_held_out_training(self, challenger: Challenger, held_out_recall: float) -> None:
+        """Enter the training on the held-out events, and the Recall@20 on them afterwards."""
         self.new_items += len(challenger.vocabulary) - self.items
         self.items = len(challenger.vocabulary)
         self.training_events += challenger.events
         self.held_out_recall = round(held_out_recall, 4)
 
     def scores(self, decision: Decision) -> dict[str, Any]:
-        """What is saved beside the weights: its quality on the held-out events, and what it was held to."""
+        """What is saved beside the weights: held-out quality, POP's, and the gate's decision."""
         own, *others = decision.standings
         return {
             "evaluation": {
@@ -90,15 +95,15 @@ class RunReport:
 
 
 def write_report(root: Path, report: RunReport, margin: float) -> Path:
-    """Write report.md, report.json and the plot under `root`/reports; → their folder.
+    """Write report.md, report.json and the plot under `root`/reports. Returns their folder.
 
-    Must be called by the holder of the registry's lock: what a killed run left of its own is removed.
+    The caller holds the registry's lock: the unfinished report of a killed run is removed.
     """
-    # Imported here: matplotlib takes half a second that no other command should wait for.
+    # Imported here: matplotlib takes half a second to import.
     from model.comparison.plots import gate_plot
 
-    for left in (root / REPORTS).glob(f"{UNFINISHED_PREFIX}*"):
-        shutil.rmtree(left)
+    for unfinished in (root / REPORTS).glob(f"{UNFINISHED_PREFIX}*"):
+        shutil.rmtree(unfinished)
     folder = root / REPORTS / f"{UNFINISHED_PREFIX}{report.run}"
     folder.mkdir(parents=True)
     report.folder = root / REPORTS / report.run
@@ -112,7 +117,7 @@ def write_report(root: Path, report: RunReport, margin: float) -> Path:
 
 
 def headline(report: RunReport) -> str:
-    """What came of the run, in a line."""
+    """The result of the run, in a line."""
     if report.outcome == "failed":
         return f"failed: {report.error[0]}"
     if report.outcome == "refused":
@@ -130,8 +135,11 @@ def markdown(report: RunReport) -> str:
         ("champion before", report.champion or "none"),
         ("version", report.version or "none"),
         ("events", f"{report.events:,} of {report.source}"),
-        ("event time", f"{_moment(report.first_event_time_ms)} to {_moment(report.last_event_time_ms)}"),
-        ("held out from", _moment(report.split_ms)),
+        (
+            "event time",
+            f"{_utc_text(report.first_event_time_ms)} to {_utc_text(report.last_event_time_ms)}",
+        ),
+        ("held out from", _utc_text(report.split_ms)),
         ("items", f"{report.items:,}, of them {report.new_items:,} new"),
         (
             "learned from",
@@ -187,5 +195,5 @@ def _lead(lead: Interval | None) -> str:
     return "–" if lead is None else f"{lead:+.4f}"
 
 
-def _moment(time_ms: int | None) -> str:
-    return "–" if time_ms is None else f"{datetime.fromtimestamp(time_ms / 1000, UTC):%Y-%m-%d %H:%M:%S}Z"
+def _utc_text(time_ms: int | None) -> str:
+    return "–" if time_ms is None else utc_text(time_ms)

@@ -1,9 +1,11 @@
 """One retraining: read, split, train, evaluate, gate, finish, save, promote, announce, report.
 
-Goes on from the champion with the events since. Every step leaves either nothing or something
-whole, so that the process may be killed at any moment: the next run removes what is half-made,
-carries out what the gate had already decided, and then begins its own. Whether a run ends with
-a new champion or with a refusal, it says why, in a report of its own.
+Trains the champion on with the events since its last one. Each step leaves nothing or something
+whole, so the process may be killed at any moment: the next run completes what the gate had already
+accepted (see `unfinished_run`) before it begins. Every run writes a report that says why its version
+was accepted or refused.
+
+Tested by tests/integration/test_retrain.py and tests/faults/test_retrain.py.
 """
 
 from __future__ import annotations
@@ -16,7 +18,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import torch
-from confluent_kafka.admin import AdminClient
 
 from model.comparison.challenger import (
     Challenger,
@@ -38,48 +39,55 @@ from model.registry.registry import Registry
 from stream.event_log.window import EventWindow, read_window
 from stream.failpoints import reach
 from stream.kafka.announcements import announce
-from stream.kafka.topics import ensure_topics, partition_counts
-from stream.retraining.lock import Accepted, RetrainLock, saved_by
-from stream.retraining.options import Options
+from stream.retraining.lock import RetrainLock
+from stream.retraining.options import RetrainOptions
 from stream.retraining.report import RunReport, write_report
+from stream.retraining.unfinished_run import (
+    AcceptedRun,
+    complete_unfinished_run,
+    remove_note,
+    write_note,
+)
 from stream.settings import Settings
 
-Bar = Callable[[str], AbstractContextManager[Callable[[float, float, str], None]]]
+# Called with what is done, what there is to do, and a text.
+Progress = Callable[[float, float, str], None]
+ProgressBar = Callable[[str], AbstractContextManager[Progress]]
 
 
 @contextmanager
-def no_bar(title: str) -> Iterator[Callable[[float, float, str], None]]:
+def no_bar(title: str) -> Iterator[Progress]:
     """Shows nothing."""
     yield lambda done, total, text: None
 
 
 def retrain(
     settings: Settings,
-    options: Options,
+    options: RetrainOptions,
     *,
-    bar: Bar = no_bar,
-    tell: Callable[[str], None] = lambda text: None,
+    bar: ProgressBar = no_bar,
+    notify: Callable[[str], None] = lambda text: None,
 ) -> RunReport:
-    """Run once; → its report, which lies beside the versions too.
+    """Retrain once. Returns the report, which is also written to the registry's folder.
 
-    A refusal by the gate is a result. Raises NextclickError, after a report of it, when the run
-    could not be made: the log or the champion cannot be read, the training diverged, the brokers
-    do not take the announcement; and when another retraining of the registry is under way.
+    A refusal by the gate is a result, no error. Raises NextclickError, after it is reported, when the
+    log or the champion cannot be read, the training diverges, or the brokers refuse the announcement;
+    and, without a report, when another retraining of the registry is under way.
     """
     registry = Registry(settings.registry_dir)
-    with RetrainLock(registry.root) as lock:
+    with RetrainLock(registry.root):
         reach("retrain-locked")
         now = datetime.now(UTC)
         report = RunReport(f"{now:%Y%m%dT%H%M%S}{now.microsecond // 1000:03d}Z")
-        run = _Run(settings, options, registry, lock, report, bar, tell)
+        run = _Run(settings, options, registry, report, bar, notify)
         try:
-            run.prepare()
-            run.carry_out()
+            complete_unfinished_run(settings, registry, announcing=options.announce, notify=notify)
+            run.execute()
         except (NextclickError, OSError) as error:
             report.outcome = "failed"
-            told = error if isinstance(error, NextclickError) else disk_error(registry.root, error)
-            report.error = [told.what, told.meaning, told.remedy]
-            raise told from None
+            explained = error if isinstance(error, NextclickError) else disk_error(registry.root, error)
+            report.error = [explained.what, explained.meaning, explained.remedy]
+            raise explained from None
         finally:
             report.peak_memory_bytes = peak_memory_bytes()
             if report.outcome:
@@ -89,7 +97,7 @@ def retrain(
 
 
 def disk_error(folder: Path, error: OSError) -> NextclickError:
-    """The error of a retraining of the registry in `folder` that a disk or its rights ended."""
+    """The error of a retraining that ended because a file of the registry could not be read or written."""
     return NextclickError(
         f"a retraining in {folder} could not read or write a file: {error}",
         "The champion serves on.",
@@ -100,51 +108,24 @@ def disk_error(folder: Path, error: OSError) -> NextclickError:
 @dataclass
 class _Run:
     settings: Settings
-    options: Options
+    options: RetrainOptions
     registry: Registry
-    lock: RetrainLock
     report: RunReport
-    bar: Bar
-    tell: Callable[[str], None]
+    bar: ProgressBar
+    notify: Callable[[str], None]
 
     @contextmanager
-    def _step(self, name: str) -> Iterator[Callable[[float, float, str], None]]:
-        """A named part of the run, with its bar and its times."""
+    def _step(self, name: str) -> Iterator[Progress]:
+        """A named part of the run: shows a progress bar, and enters its wall and CPU seconds."""
         started, started_cpu = time.perf_counter(), time.process_time()
-        with self.bar(name) as tell:
-            yield tell
+        with self.bar(name) as progress:
+            yield progress
         self.report.seconds[name] = round(time.perf_counter() - started, 2)
         self.report.cpu_seconds[name] = round(time.process_time() - started_cpu, 2)
 
-    def prepare(self) -> None:
-        """Remove what a killed run left, carry out what it had decided, and look for the brokers."""
-        if self.options.announce:
-            admin = AdminClient({**self.settings.kafka_config(), "log_level": 0})
-            if self.settings.models_topic not in partition_counts(admin, self.settings):
-                ensure_topics(self.settings)
-        for name in self.registry.remove_unfinished():
-            self.tell(f"removed {name}, which a killed process left")
-        before = self.lock.noted()
-        if before is None:
-            return
-        version, champion = saved_by(self.registry, before.run), self.registry.champion()
-        if version is None:
-            self.tell(f"run {before.run} was interrupted before its version was saved; it is made anew")
-        elif champion == version or (before.promote and champion == before.champion):
-            self.tell(f"run {before.run} was interrupted; its accepted version {version} is taken up")
-            if champion != version:
-                self.registry.promote(version)
-            if self.options.announce:
-                announce(self.settings, version)
-        else:
-            self.tell(
-                f"run {before.run} was interrupted; its version {version} is not promoted, {champion} serves"
-            )
-        self.lock.clear()
-
-    def carry_out(self) -> None:
-        """All steps, in order; the first refusal ends the run."""
-        # Of the evaluation too: beside other busy processes torch's threads wait for each other.
+    def execute(self) -> None:
+        """Run all steps, in order; the first refusal ends the run."""
+        # The evaluation's threads too: beside other busy processes torch's threads wait for each other.
         torch.set_num_threads(self.options.threads)
         report = self.report
         champion = self.registry.load() if self.registry.champion() else None
@@ -153,9 +134,9 @@ class _Run:
         with self._step("read"):
             window = self._read(champion)
         reach("retrain-read")
-        decision = self._too_little(window, champion)
+        decision = self._refuse_little_data(window, champion)
         if decision is not None:
-            self._end(decision)
+            self._enter(decision)
             return
         last_ms = champion.manifest["data"].get("last_event_time_ms") if champion else None
         with self._step("split"):
@@ -164,12 +145,10 @@ class _Run:
         reach("retrain-split")
         challenger, decision = self._challenge(champion, config, split)
         if decision.accepted and self.options.finish:
-            challenger, decision = self._finish(challenger, split, decision)
-        if not decision.accepted:
-            self._end(decision)
-            return
-        self._take_up(challenger, champion, window, split, decision)
-        self._end(decision)
+            challenger, decision = self._learn_held_out(challenger, split, decision)
+        if decision.accepted:
+            self._save_and_promote(challenger, report.champion, window, split, decision)
+        self._enter(decision)
 
     def _read(self, champion: ModelVersion | None) -> EventWindow:
         window, report = self.options.window, self.report
@@ -181,7 +160,7 @@ class _Run:
         if newest is None and window.offsets is None and window.from_ms is None:
             newest = self.settings.retrain_newest_events
         if from_ms is not None and window.until_ms is not None and from_ms >= window.until_ms:
-            # The champion is of that time already: there is nothing to read.
+            # The champion has learned all events before `until_ms` already: there is nothing to read.
             from_ms, newest = window.until_ms - 1, 1
         read = read_window(
             self.settings,
@@ -196,11 +175,11 @@ class _Run:
         report.events, report.offsets, report.rejected = len(times_ms), read.offsets, dict(read.rejected)
         if len(times_ms):
             report.first_event_time_ms, report.last_event_time_ms = int(times_ms.min()), int(times_ms.max())
-        self.tell(f"read {report.events:,} events of {report.source}")
+        self.notify(f"read {report.events:,} events of {report.source}")
         return read
 
-    def _too_little(self, window: EventWindow, champion: ModelVersion | None) -> Decision | None:
-        """A refusal before any training, where there is nothing to learn or nothing to judge by."""
+    def _refuse_little_data(self, window: EventWindow, champion: ModelVersion | None) -> Decision | None:
+        """A refusal before any training when the events are too few to learn from or to evaluate with."""
         frame, least = window.frame, self.settings.gate_min_sessions
         since = "since the champion's last" if champion else "in the window"
         if len(frame) < 2 or frame["item_id"].nunique() < 2:
@@ -214,7 +193,7 @@ class _Run:
         return None
 
     def _config(self, champion: ModelVersion | None) -> ModelConfig:
-        """The champion's, with the changes; raises NextclickError when they do not make one."""
+        """The champion's configuration with the changes. Raises NextclickError when it is invalid."""
         inherited = {}
         if champion is not None:
             inherited = {**champion.config.model_dump(), "epochs": self.settings.retrain_epochs}
@@ -227,32 +206,32 @@ class _Run:
         start = None
         if champion is not None and isinstance(champion.network, GradientNetwork):
             start = self.registry.warm_start(champion)
-        with self._step("train") as tell:
+        with self._step("train") as progress:
             challenger = challenge(
                 split,
                 config,
                 champion=champion.vocabulary if champion else None,
                 start=start,
                 threads=options.threads,
-                tell=tell,
+                tell=progress,
             )
-        self.report.trained(challenger, len(champion.vocabulary) if champion else 0)
+        self.report.add_training(challenger, len(champion.vocabulary) if champion else 0)
         reach("retrain-trained")
-        with self._step("evaluate") as tell:
-            own, reference, baselines = contenders(challenger, champion, split, tell=tell)
+        with self._step("evaluate") as progress:
+            own, reference, baselines = contenders(challenger, champion, split, tell=progress)
         reach("retrain-evaluated")
         rule = GateRule(settings.gate_margin, settings.gate_step_factor, settings.gate_min_sessions)
         with self._step("gate"):
             return challenger, decide(own, reference, baselines, rule)
 
-    def _finish(
+    def _learn_held_out(
         self, challenger: Challenger, split: Split, decision: Decision
     ) -> tuple[Challenger, Decision]:
-        """Learn the held-out events as well, and see that it did no harm on them."""
-        with self._step("finish") as tell:
-            whole = finished(challenger, split, threads=self.options.threads, tell=tell)
+        """Train on the held-out events too; refuse if their Recall@20 falls by more than the margin."""
+        with self._step("finish") as progress:
+            whole = finished(challenger, split, threads=self.options.threads, tell=progress)
             before, after = recalls_of([challenger, whole], split)
-        self.report.finished(whole, after)
+        self.report.add_held_out_training(whole, after)
         reach("retrain-finished")
         reasons = []
         if whole.not_finite:
@@ -268,19 +247,18 @@ class _Run:
             )
         return whole, decision
 
-    def _take_up(
+    def _save_and_promote(
         self,
         challenger: Challenger,
-        champion: ModelVersion | None,
+        before: str | None,
         window: EventWindow,
         split: Split,
         decision: Decision,
     ) -> None:
         """Save the version, make it the champion, announce it."""
         report, options = self.report, self.options
-        before = champion.version if champion else None
         with self._step("save"):
-            self.lock.note(Accepted(report.run, before, options.promote))
+            write_note(self.registry.root, AcceptedRun(report.run, before, options.promote))
             reach("retrain-accepted")
             learned = split.frame if options.finish else split.earlier
             saved = self.registry.save(
@@ -295,7 +273,7 @@ class _Run:
                     "offsets": {str(n): [first, end] for n, (first, end) in window.offsets.items()},
                     "events": len(learned),
                     "first_event_time_ms": int(learned["event_time_ms"].min()),
-                    # No stamp that is ahead of the wall: the next run begins behind this one.
+                    # No time ahead of the wall clock: the next run begins after this event.
                     "last_event_time_ms": min(int(learned["event_time_ms"].max()), int(time.time() * 1000)),
                 },
                 optimizer_state=challenger.optimizer_state or None,
@@ -307,7 +285,7 @@ class _Run:
                 report.promoted = self.registry.succeed(saved.version, before)
             reach("retrain-promoted")
             if not report.promoted:
-                self.tell(
+                self.notify(
                     f"{saved.version} is saved and not promoted: {self.registry.champion()} serves now, "
                     f"and it was held to {before}"
                 )
@@ -315,8 +293,8 @@ class _Run:
                 with self._step("announce"):
                     announce(self.settings, saved.version)
                 reach("retrain-announced")
-        self.lock.clear()
+        remove_note(self.registry.root)
 
-    def _end(self, decision: Decision) -> None:
+    def _enter(self, decision: Decision) -> None:
         self.report.decision = decision
         self.report.outcome = "accepted" if decision.accepted else "refused"

@@ -78,15 +78,15 @@ class Cron:
 
     def next_after(self, time_ms: int) -> int:
         """The first moment later than this."""
-        return int(croniter(self._expression, _moment(time_ms)).get_next(float) * 1000)
+        return int(croniter(self._expression, _utc(time_ms)).get_next(float) * 1000)
 
     def newest_until(self, time_ms: int) -> int:
         """The last moment that is not later than this."""
         # What croniter calls previous is strictly before; moments are whole minutes.
-        return int(croniter(self._expression, _moment(time_ms + 1)).get_prev(float) * 1000)
+        return int(croniter(self._expression, _utc(time_ms + 1)).get_prev(float) * 1000)
 
 
-def _moment(time_ms: int) -> datetime:
+def _utc(time_ms: int) -> datetime:
     return datetime.fromtimestamp(time_ms / 1000, UTC)
 
 
@@ -160,12 +160,12 @@ def ticks(
     *,
     since_ms: int | None = None,
     sleep: Callable[[float], None] = time.sleep,
-    tell: Callable[[str], None] = lambda text: None,
+    notify: Callable[[str], None] = lambda text: None,
 ) -> Iterator[int]:
     """Each moment of the schedule when the clock has reached it; of several that have passed, the newest.
 
-    The first is the one after `since_ms`, else after the clock's begin. `tell` hears when the
-    clock does not answer: that ends nothing, it is asked again.
+    The first is the one after `since_ms`, else after the clock's begin. `notify` gets a
+    text when the clock does not answer; it is asked again.
     """
 
     def answer(question: Callable[[], int | None]) -> int:
@@ -175,7 +175,7 @@ def ticks(
                 if time_ms is not None:
                     return time_ms
             except NextclickError as error:
-                tell(f"{error.what}; asked again")
+                notify(f"{error.what}; asked again")
             sleep(POLL_S)
 
     tick = schedule.next_after(answer(clock.begin_ms) if since_ms is None else since_ms)

@@ -11,7 +11,7 @@ from model.registry.registry import Registry
 from replay.sending.replay import replay_frames
 from stream.failpoints import RETRAIN_POINTS
 from stream.retraining.lock import LOCK
-from stream.retraining.options import Options
+from stream.retraining.options import RetrainOptions
 from stream.retraining.retrain import retrain
 from tests.harness.announced import announced
 from tests.harness.retraining import (
@@ -52,7 +52,7 @@ def test_a_kill_at_each_step_leaves_nothing_half_made_and_the_next_run_goes_on(
         half = settings.registry_dir / ".unfinished-half"
         half.mkdir()
         (half / "weights.safetensors").write_bytes(b"\0" * 100)
-        report = retrain(settings, Options())
+        report = retrain(settings, RetrainOptions())
         champion = Registry(settings.registry_dir).champion()
         assert champion not in (first, None), point
         assert [row["version"] for row in versions(settings)] == [first, champion], point
@@ -123,7 +123,7 @@ def test_a_version_that_was_rolled_back_in_the_meantime_is_not_promoted_anew(
     registry = Registry(settings.registry_dir)
     assert len(registry.versions()) == 2
     # It was not to be promoted, and is not now.
-    retrain(settings, Options(promote=False))
+    retrain(settings, RetrainOptions(promote=False))
     assert registry.champion() == first
     # To be promoted in the place of another champion than the one that serves now: neither.
     shutil.rmtree(settings.registry_dir / registry.versions()[-1]["version"])
@@ -131,7 +131,7 @@ def test_a_version_that_was_rolled_back_in_the_meantime_is_not_promoted_anew(
     other = registry.versions()[1]["version"]
     registry.promote(other)
     told: list[str] = []
-    retrain(settings, Options(promote=False), tell=told.append)
+    retrain(settings, RetrainOptions(promote=False), notify=told.append)
     assert registry.champion() == other
     assert any("is not promoted" in text for text in told)
 
@@ -139,5 +139,5 @@ def test_a_version_that_was_rolled_back_in_the_meantime_is_not_promoted_anew(
 def test_without_brokers_a_run_ends_before_it_trains(make_settings: MakeSettings) -> None:
     settings = make_settings().model_copy(update={"bootstrap_servers": "127.0.0.1:1"})
     with pytest.raises(NextclickError, match="no Kafka broker answered"):
-        retrain(settings, Options())
+        retrain(settings, RetrainOptions())
     assert reports(settings)[-1]["outcome"] == "failed"

@@ -14,7 +14,7 @@ import pandas as pd
 from model.registry.registry import Registry
 from replay.sending.replay import replay_frames
 from stream.failpoints import VARIABLE
-from stream.retraining.options import Options
+from stream.retraining.options import RetrainOptions
 from stream.retraining.retrain import retrain
 from stream.settings import Settings
 from tests.conftest import ROOT
@@ -44,7 +44,7 @@ def shuffled(frame: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
 def first_champion(settings: Settings, frame: pd.DataFrame) -> str:
     """Put the frame into the log, and train a champion on it; → its version."""
     replay_frames(settings, [frame])
-    report = retrain(settings, Options(changes=SMALL))
+    report = retrain(settings, RetrainOptions(changes=SMALL))
     assert report.version is not None, report
     return report.version
 

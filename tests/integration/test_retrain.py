@@ -12,7 +12,7 @@ from model.registry.registry import Registry
 from replay.sending.replay import replay_frames
 from stream.event_log.archive_folder import ArchiveFolder
 from stream.event_log.archiver import Archiver
-from stream.retraining.options import Options, Window
+from stream.retraining.options import RetrainOptions, WindowOptions
 from stream.retraining.retrain import retrain
 from tests.harness.announced import announced
 from tests.harness.retraining import (
@@ -98,7 +98,7 @@ def test_the_gate_refuses_a_model_trained_on_shuffled_sessions_and_takes_a_bette
     assert status == 3
     assert "where POP has" in out
     forced = settings.model_copy(update={"gate_margin": 1.0})
-    spoiled_first = retrain(forced, Options(changes=SMALL)).version
+    spoiled_first = retrain(forced, RetrainOptions(changes=SMALL)).version
     replay_frames(settings, [later])
     report = json.loads(ended(start(settings, "--json"))[1])
     assert report["outcome"] == "accepted"
@@ -118,11 +118,11 @@ def test_a_window_may_be_named_by_time_offsets_or_from_an_archive(
         threading.Event(), until_end=True
     )
     windows = [
-        Window(until_ms=cut_ms),
-        Window(offsets={0: (0, len(earlier))}),
-        Window(until_ms=cut_ms, archive=archive),
+        WindowOptions(until_ms=cut_ms),
+        WindowOptions(offsets={0: (0, len(earlier))}),
+        WindowOptions(until_ms=cut_ms, archive=archive),
     ]
-    first, *others = [retrain(settings, Options(window, SMALL, promote=False)) for window in windows]
+    first, *others = [retrain(settings, RetrainOptions(window, SMALL, promote=False)) for window in windows]
     assert first.events == len(earlier)
     assert first.outcome == "accepted"
     assert not first.promoted
@@ -132,7 +132,7 @@ def test_a_window_may_be_named_by_time_offsets_or_from_an_archive(
         # Equal but for the time that a step took.
         assert report.decision.standings[0].recall == first.decision.standings[0].recall
         assert report.offsets == {0: (0, len(earlier))} or report.events == len(earlier)
-    newest = retrain(settings, Options(Window(newest_events=3_000), SMALL, promote=False))
+    newest = retrain(settings, RetrainOptions(WindowOptions(newest_events=3_000), SMALL, promote=False))
     assert newest.events == 3_000
     assert newest.last_event_time_ms == int(later["event_time_ms"].max())
     assert announced(settings) == []
@@ -158,7 +158,7 @@ def test_a_champion_of_meanwhile_stays_and_a_stamp_ahead_of_the_wall_is_not_beli
             registry.promote(other)
         yield lambda done, total, text: None
 
-    report = retrain(settings, Options(), bar=rolled_back_meanwhile, tell=told.append)
+    report = retrain(settings, RetrainOptions(), bar=rolled_back_meanwhile, notify=told.append)
     assert report.version is not None
     assert not report.promoted
     assert registry.champion() == other

@@ -34,7 +34,7 @@ from stream.kafka.announcements import announce
 from stream.kafka.connection import NOT_ALLOWED, RefusedConnection
 from stream.kafka.lists_reader import recommendations
 from stream.kafka.topics import ensure_topics, plans
-from stream.retraining.options import Options
+from stream.retraining.options import RetrainOptions
 from stream.retraining.retrain import retrain
 from stream.settings import Settings
 from tests.conftest import kafka_sh, settings_of_its_own, train_small
@@ -87,7 +87,7 @@ def test_every_role_does_its_whole_job_with_its_rights_alone(
     later = later.head(2_000)
     ensure_topics(role["operator"])
     replay_frames(role["replay"], [earlier])
-    report = retrain(role["retrain"], Options(changes=SMALL))
+    report = retrain(role["retrain"], RetrainOptions(changes=SMALL))
     assert report.version is not None, report
     model = Registry(admin.registry_dir).load()
     with worker(role["worker"], tmp_path) as process:

@@ -90,7 +90,7 @@ def test_a_clock_without_a_time_or_an_answer_is_asked_again() -> None:
 
     clock = Failing(None, [-1, MIDNIGHT_MS - 1, -1, MIDNIGHT_MS])
     told: list[str] = []
-    assert next(ticks(Every("6h"), clock, sleep=clock.sleep, tell=told.append)) == MIDNIGHT_MS
+    assert next(ticks(Every("6h"), clock, sleep=clock.sleep, notify=told.append)) == MIDNIGHT_MS
     assert told == ["no broker; asked again"] * 2
 
 
