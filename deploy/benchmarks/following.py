@@ -94,7 +94,7 @@ class Worker:
         for event in events:
             arrival = Arrival(0, self._offset, event, self._watermark, 0)
             self._watermark = self._watermark.after(event.session_id, event.event_time_ms)
-            self._partition.frontier.add(self._offset, arrival.watermark, self._watermark)
+            self._partition.pending.add(self._offset, arrival.watermark, self._watermark)
             self._cutter.add(arrival)
             self._offset += 1
             if len(self._cutter) >= 2 * WAVE:
@@ -108,8 +108,8 @@ class Worker:
         self._processor.process(wave, self._write)
 
     def _write(self, stepped: SteppedWave) -> None:
-        for partition, batch, fence in stepped.writes.values():
-            partition.write(batch, fence)
+        for partition, batch, applied in stepped.writes.values():
+            partition.write(batch, applied)
         self._processor.written = stepped.number
         for observed in stepped.observed:
             if observed.position:

@@ -148,7 +148,7 @@ def stored(settings: Settings) -> dict[str, int]:
     sessions = 0
     for path in paths:
         store = SessionStore(path)
-        sessions += store.fence.sessions if store.fence is not None else 0
+        sessions += store.applied.sessions if store.applied is not None else 0
         store.close()
     return {"sessions_in_store": sessions, "store_bytes_on_disk": size}
 

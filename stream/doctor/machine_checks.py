@@ -92,10 +92,10 @@ def _stores(settings: Settings) -> Iterator[CheckResult]:
     broken = False
     for _, path in present:
         try:
-            with open_snapshot(path) as look:
-                fence = look.fence
+            with open_snapshot(path) as snapshot:
+                applied = snapshot.applied
             total += store_bytes(path)
-            sessions += fence.sessions if fence else 0
+            sessions += applied.sessions if applied else 0
         except NextclickError as error:
             broken = True
             yield failed("stores", error)

@@ -1,7 +1,7 @@
-"""Histories of a partition's sessions, rebuilt from events without the model.
+"""Rebuilds the histories of a partition's sessions from events, without the model.
 
 Applies events in offset order at decode speed and keeps the sessions in memory until they
-are written. Hidden states and lists are left out: they follow from the histories, when a
+are written. Hidden states and lists are left out: they are rebuilt from the histories when a
 session returns.
 """
 
@@ -15,8 +15,8 @@ from stream.sessions.session_state import NO_VERSION, SessionState, continued
 SESSIONS_PER_WRITE = 250_000
 
 
-class Histories:
-    """What re-reading `events` makes of the sessions of `partition`."""
+class HistoryReplay:
+    """The sessions of `partition` as its events, read again, leave them."""
 
     def __init__(
         self, partition: OpenPartition, rule: SessionRule, columns: tuple[str, ...], recent_items: int
@@ -27,22 +27,22 @@ class Histories:
         self._recent_items = recent_items
         self._watermark = partition.watermark
         self._states: dict[str, SessionState | None] = {}
-        # Of each session in `_states`, as the store has it: None where it has none.
+        # Oldest kept offset in the store of each session in `_states`, None for a new one.
         self._oldest_stored: dict[str, int | None] = {}
 
     def add(self, events: list[tuple[int, Event]], position: int) -> None:
-        """Apply events with their offsets; every record below `position` is applied then.
+        """Apply events with their offsets; afterwards every record below `position` is applied.
 
-        Those that the store has already move the watermark only.
+        Events that the store has already only advance the watermark.
         """
         self._load({event.session_id for _, event in events} - self._states.keys())
         states, partition = self._states, self._partition
         watermark = self._watermark
         for offset, event in events:
             if not partition.is_duplicate(offset):
-                partition.note(offset, watermark)
+                partition.ensure_bucket(offset, watermark)
                 state = states[event.session_id]
-                states[event.session_id] = self._remember(state, event, offset, watermark.ms)
+                states[event.session_id] = self._extended(state, event, offset, watermark.ms)
             watermark = watermark.after(event.session_id, event.event_time_ms)
         self._watermark = watermark
         if len(states) >= SESSIONS_PER_WRITE:
@@ -55,10 +55,10 @@ class Histories:
             self._states[session_id] = state
             self._oldest_stored[session_id] = None if state is None else state.recent_offsets[0]
 
-    def _remember(
+    def _extended(
         self, state: SessionState | None, event: Event, offset: int, watermark_ms: int
     ) -> SessionState | None:
-        """A session's history after one more event."""
+        """A session's history after one more event, None when the event ends the session."""
         state = continued(state, event, watermark_ms, self._rule)
         if state is None:
             return None
@@ -69,7 +69,7 @@ class Histories:
         return state
 
     def write(self, position: int) -> None:
-        """Make what was applied durable, up to `position`."""
+        """Write what was applied, up to `position`."""
         partition = self._partition
         for session_id, state in self._states.items():
             oldest = self._oldest_stored[session_id]
@@ -77,8 +77,8 @@ class Histories:
                 partition.put(0, session_id, state, oldest)
             elif oldest is not None:
                 partition.delete(0, session_id, oldest)
-        partition.frontier.move(position, self._watermark)
+        partition.pending.advance(position, self._watermark)
         partition.write(*partition.seal(0, []))
-        partition.forget_written(0)
+        partition.drop_written(0)
         self._states.clear()
         self._oldest_stored.clear()

@@ -1,9 +1,9 @@
-"""Which offsets are in the states: pending in memory while waves are stepped, durable with the states.
+"""Which offsets are in the states: pending in memory while waves are stepped, applied in the store.
 
-The source's thread adds records in offset order; the step threads finish them in whatever order
-their waves have. The frontier is the offset below which all are finished. The fence is what is
-written with the states in one batch: how far they are, and what recovery needs. The commit's metadata
-carries the same to Kafka. Knows its bytes and its checksum.
+The source's thread adds records in offset order; the step threads finish them in the order of their
+waves. A partition's position is the offset below which all are finished. The applied offsets are
+written with the states in one batch: how far the states are, and where recovery begins. The metadata
+of a commit carries the same to Kafka. Knows their bytes and the checksum.
 """
 
 from __future__ import annotations
@@ -22,53 +22,66 @@ _encoder = msgspec.msgpack.Encoder()
 
 
 class PendingOffsets:
-    """The records of a partition that are read and not taken, each with the watermark before it."""
+    """The records of a partition that are read and not stepped, each with the watermark before it.
+
+    >>> pending = PendingOffsets()
+    >>> for offset in range(3):
+    ...     pending.add(offset, NO_WATERMARK, NO_WATERMARK)
+    >>> pending.finish([0, 2])[0], pending.pending_below(3)
+    (1, [1])
+    """
 
     def __init__(self) -> None:
-        self._untaken: OrderedDict[int, Watermark] = OrderedDict()
+        self._pending: OrderedDict[int, Watermark] = OrderedDict()
         self._read = (0, NO_WATERMARK)
         self._lock = threading.Lock()
 
     def add(self, offset: int, before: Watermark, after: Watermark) -> None:
-        """Notice a record that was read, with the watermarks before and after it; in offset order."""
+        """Add a record that was read, with the watermarks before and after it; in offset order."""
         with self._lock:
-            self._untaken[offset] = before
+            self._pending[offset] = before
             self._read = (offset + 1, after)
 
-    def move(self, position: int, watermark: Watermark) -> None:
-        """Move the watermark behind the last record without another one."""
+    def advance(self, position: int, watermark: Watermark) -> None:
+        """Set the position and the watermark after the last record, without a new record."""
         with self._lock:
             self._read = (position, watermark)
 
-    def take(self, offsets: Iterable[int]) -> tuple[int, Watermark]:
-        """Take records in → (position, watermark): all below it are taken, the watermark is theirs."""
+    def finish(self, offsets: Iterable[int]) -> tuple[int, Watermark]:
+        """Finish records. Returns the position, below which all are finished, and the watermark there."""
         with self._lock:
             for offset in offsets:
-                del self._untaken[offset]
-            return next(iter(self._untaken.items()), self._read)
+                del self._pending[offset]
+            return next(iter(self._pending.items()), self._read)
 
-    def untaken_below(self, top: int) -> list[int]:
-        """The offsets below `top` that are not taken, in order."""
+    def pending_below(self, top: int) -> list[int]:
+        """The offsets below `top` that are not finished, in order."""
         with self._lock:
-            return list(takewhile(lambda offset: offset < top, self._untaken))
+            return list(takewhile(lambda offset: offset < top, self._pending))
 
 
 class CommitMetadata(msgspec.Struct, array_like=True):
-    """What travels beside a committed offset: its watermark, recovery's first offset, and that one's."""
+    """Beside a committed offset: its watermark, and the offset and watermark at which recovery begins."""
 
     watermark: Watermark
     recover_from: int
     recover_watermark: Watermark
 
 
-def encode_metadata(fence: AppliedOffsets) -> str:
-    """Fence → commit metadata."""
-    metadata = CommitMetadata(fence.watermark, fence.recover_from, fence.recover_watermark)
+def encode_metadata(applied: AppliedOffsets) -> str:
+    """Returns the commit metadata of applied offsets."""
+    metadata = CommitMetadata(applied.watermark, applied.recover_from, applied.recover_watermark)
     return msgspec.json.encode(metadata).decode()
 
 
 def decode_metadata(text: str | None) -> CommitMetadata | None:
-    """Commit metadata, None where it is absent or another program's."""
+    """Returns the commit metadata, None when it is absent or another program's.
+
+    >>> decode_metadata(encode_metadata(AppliedOffsets(position=7, recover_from=3))).recover_from
+    3
+    >>> decode_metadata("another program's") is None
+    True
+    """
     if not text:
         return None
     try:
@@ -78,28 +91,28 @@ def decode_metadata(text: str | None) -> CommitMetadata | None:
 
 
 class AppliedOffsets(msgspec.Struct, array_like=True):
-    """How far the partition's events are in the states, and where recovery would begin.
+    """Which of the partition's events are in the states, and where recovery would begin.
 
-    Every event below `position` is in, and of those between it and `top` every one whose offset
-    is not in `untaken` (a wave may take an event past one that waits for its session's turn).
-    `watermark` is that of the records below `position`. To re-read `events` from
-    `recover_from`, where the watermark was `recover_watermark`, gives every kept recent
-    item of the `sessions` that are open.
+    All events below `position` are in the states, and those from `position` to `top` whose offset is
+    not in `pending` (a wave may step an event before an earlier one that waits for its session's turn).
+    `watermark` follows from the records below `position`. Reading `events` again from
+    `recover_from`, where the watermark was `recover_watermark`, restores every recent item of
+    the `sessions` that are open.
     """
 
     position: int = 0
     watermark: Watermark = NO_WATERMARK
     top: int = 0
-    untaken: list[int] = []
+    pending: list[int] = []
     sessions: int = 0
     recover_from: int = 0
     recover_watermark: Watermark = NO_WATERMARK
 
 
 class Bucket(msgspec.Struct, array_like=True):
-    """A range of offsets: `sessions` open ones have their oldest kept item in it.
+    """A range of offsets, which holds the oldest kept item of `sessions` open sessions.
 
-    `watermark` is that before its record at `first`, the first one known.
+    `watermark` is the watermark before the record at `first`, the first known one of the range.
     """
 
     sessions: int
@@ -111,14 +124,18 @@ _applied_decoder = msgspec.msgpack.Decoder(AppliedOffsets)
 _bucket_decoder = msgspec.msgpack.Decoder(Bucket)
 
 
-def pack_applied(fence: AppliedOffsets) -> bytes:
-    """Fence → checksum and MessagePack."""
-    body = _encoder.encode(fence)
+def pack_applied(applied: AppliedOffsets) -> bytes:
+    """Returns checksum and MessagePack."""
+    body = _encoder.encode(applied)
     return zlib.crc32(body).to_bytes(4, "big") + body
 
 
 def unpack_applied(value: bytes) -> AppliedOffsets:
-    """Checksum and MessagePack → Fence. Raises msgspec.DecodeError when they do not match."""
+    """The inverse of `pack_applied`. Raises msgspec.DecodeError when the checksum does not match.
+
+    >>> unpack_applied(pack_applied(AppliedOffsets(position=7))).position
+    7
+    """
     body = value[4:]
     if zlib.crc32(body).to_bytes(4, "big") != value[:4]:
         raise msgspec.DecodeError("the fence does not match its checksum")
@@ -126,10 +143,10 @@ def unpack_applied(value: bytes) -> AppliedOffsets:
 
 
 def pack_bucket(bucket: Bucket) -> bytes:
-    """Bucket → MessagePack."""
+    """Returns the bucket as MessagePack."""
     return _encoder.encode(bucket)
 
 
 def unpack_bucket(value: bytes) -> Bucket:
-    """MessagePack → Bucket. Raises msgspec.DecodeError on bytes that are none."""
+    """The inverse of `pack_bucket`. Raises msgspec.DecodeError on other bytes."""
     return _bucket_decoder.decode(value)

@@ -1,9 +1,9 @@
-"""One assigned partition: its store, its fence, and the states of waves in flight.
+"""One assigned partition: its store, its offsets, and the states of waves in flight.
 
-Used by step threads, one at a time, but for `write`, which the publishing thread calls, and for
-the frontier. States that are stepped and not yet written are read from the overlay, so that wave
-n+1 need not wait for the write of wave n. Where recovery would begin is kept as counts of open sessions
-per bucket of offsets.
+Step threads use it, one at a time; the publishing thread calls `write`, and `pending` is thread-safe.
+States that are stepped and not yet written are read from the overlay, so that wave n+1 need not wait
+for the write of wave n. The offset at which recovery would begin follows from counts of open
+sessions per bucket of offsets.
 """
 
 from __future__ import annotations
@@ -24,19 +24,22 @@ EXPIRIES_PER_PASS = 1_024
 
 
 class OpenPartition:
-    """The states of one partition, as of the last wave stepped."""
+    """The states of one partition, as of the last wave stepped.
+
+    `pending` are the records that are read and not stepped; `durable` the applied offsets on disk.
+    """
 
     def __init__(self, number: int, store: SessionStore) -> None:
         self.number = number
         self.store = store
-        self.frontier = PendingOffsets()
-        fence = store.fence or AppliedOffsets()
-        self.durable = fence
-        self.position = fence.position
-        self.watermark = fence.watermark
-        self.sessions = fence.sessions
-        self._top = self._opened_top = fence.top
-        self._opened_untaken = set(fence.untaken)
+        self.pending = PendingOffsets()
+        applied = store.applied or AppliedOffsets()
+        self.durable = applied
+        self.position = applied.position
+        self.watermark = applied.watermark
+        self.sessions = applied.sessions
+        self._top = self._top_when_opened = applied.top
+        self._pending_when_opened = set(applied.pending)
         self._buckets = store.buckets()
         self._changed_buckets: set[int] = set()
         self._oldest_bucket = 0
@@ -48,7 +51,7 @@ class OpenPartition:
         self._batch = Batch()
         self._next_expiry_wave = 0
         self._events_since_expiry = 0
-        # Behind what expiry has gone through: from the prefix on, it would wade through deleted keys.
+        # After the keys that expiry has deleted: reading from the prefix on would step over all of them.
         self._expiry_start = EXPIRY_PREFIX
         self._first_indexed: bytes | None = None
 
@@ -56,10 +59,10 @@ class OpenPartition:
         """Whether the event at `offset` is in the states already."""
         if offset < self.position:
             return True
-        return offset < self._opened_top and offset not in self._opened_untaken
+        return offset < self._top_when_opened and offset not in self._pending_when_opened
 
-    def note(self, offset: int, before: Watermark) -> None:
-        """Take notice of a record that is no duplicate, and of the watermark before it."""
+    def ensure_bucket(self, offset: int, before: Watermark) -> None:
+        """Make the bucket of a new record, with the watermark before the record, unless it has one."""
         number = offset // BUCKET_OFFSETS
         bucket = self._buckets.get(number)
         if bucket is None:
@@ -70,13 +73,13 @@ class OpenPartition:
             return
         self._changed_buckets.add(number)
 
-    def take(self, session_ids: list[str]) -> list[SessionState | None]:
-        """The states of sessions that are to be stepped; each is `put` or deleted afterwards."""
+    def load_for_step(self, session_ids: list[str]) -> list[SessionState | None]:
+        """The states of sessions to step, None for a new one; each is `put` or deleted afterwards."""
         self._in_step.update(session_ids)
         return self.load(session_ids)
 
     def load(self, session_ids: list[str]) -> list[SessionState | None]:
-        """The states of the sessions, None where there is none."""
+        """The states of the sessions, None for a session without one."""
         overlay = self._overlay
         absent = [session_id for session_id in session_ids if session_id not in overlay]
         stored = dict(zip(absent, self.store.load(absent), strict=True))
@@ -91,11 +94,11 @@ class OpenPartition:
         return states
 
     def is_in_step(self, session_id: str) -> bool:
-        """Whether the session's state is being stepped, and therefore neither old nor new."""
+        """Whether the session is being stepped, so that its state in memory is neither old nor new."""
         return session_id in self._in_step
 
-    def copy_of(self, session_id: str) -> SessionState | None:
-        """A session's state to look at: as of the last wave, or as of the last write while it is in step."""
+    def read_state(self, session_id: str) -> SessionState | None:
+        """A copy of a session's state as of the last wave, or of the last write while it is stepped."""
         kept = self._overlay.get(session_id)
         if kept is not None and session_id not in self._in_step:
             return None if kept[1] is None else unpack_state(pack_state(kept[1]))
@@ -109,7 +112,7 @@ class OpenPartition:
             raise self.store.failed(error) from error
 
     def put(self, wave: int, session_id: str, state: SessionState, oldest_before: int | None) -> None:
-        """Keep a stepped state; `oldest_before` is the oldest kept offset it had, None when it is new."""
+        """Store a stepped state; `oldest_before` was its oldest kept offset, None if it is new."""
         bucket = state.recent_offsets[0] // BUCKET_OFFSETS
         if oldest_before is None:
             self.sessions += 1
@@ -124,7 +127,7 @@ class OpenPartition:
         self._batch.put_state(session_id, pack_state(state))
 
     def delete(self, wave: int, session_id: str, oldest_before: int | None) -> None:
-        """Drop an ended or expired session, whose oldest kept offset is `oldest_before`, None without one."""
+        """Delete an ended or expired session with its oldest kept offset, None for one that is not stored."""
         self._in_step.discard(session_id)
         if oldest_before is None:
             return
@@ -147,10 +150,10 @@ class OpenPartition:
         self._first_indexed = key if self._first_indexed is None else min(key, self._first_indexed)
 
     def expire(self, wave: int, silence_ms: int, events: int) -> int:
-        """Drop sessions silent for more than `silence_ms` before the watermark; returns how many.
+        """Delete sessions silent for more than `silence_ms` before the watermark. Returns their number.
 
-        `events` more have been stepped. Some at a time, more than these can have opened, so that no
-        wave waits long for it.
+        Deletes a bounded number at a time, so that no wave waits long: at least twice the `events`
+        stepped since, which bounds the sessions that opened.
         """
         self._events_since_expiry += events
         before_ms = self.watermark.ms - silence_ms
@@ -162,8 +165,8 @@ class OpenPartition:
         return self._expire_until(wave, before_ms, most)[0]
 
     def expire_idle(self, wave: int, silence_ms: int) -> int:
-        """Follow the watermark that moved without an event, and drop all that it leaves behind."""
-        self.watermark = max(self.watermark, self.frontier.take(())[1], key=lambda w: w.ms)
+        """Apply a watermark that advanced without an event, and delete all sessions that it ends."""
+        self.watermark = max(self.watermark, self.pending.finish(())[1], key=lambda w: w.ms)
         expired = 0
         while True:
             dropped, entries = self._expire_until(wave, self.watermark.ms - silence_ms, EXPIRIES_PER_PASS)
@@ -172,7 +175,7 @@ class OpenPartition:
                 return expired
 
     def _expire_until(self, wave: int, before_ms: int, most: int) -> tuple[int, int]:
-        """Drop sessions silent since before `before_ms`, of `most` index entries; → how many, of how many."""
+        """Delete the silent sessions among `most` index entries. Returns how many, and of how many."""
         entries, self._expiry_start = self.store.due(before_ms, most, self._expiry_start)
         states = self.load([session_id for _, _, session_id in entries])
         gone: set[str] = set()
@@ -180,7 +183,7 @@ class OpenPartition:
             self._batch.delete_key(key)
             if state is None or session_id in gone:
                 continue
-            # What is in a step now begins anew there, and comes back as another session's state.
+            # A session that is being stepped is reset there, and put back as a new session's state.
             if state.last_event_time_ms >= before_ms or session_id in self._in_step:
                 self._index(state.last_event_time_ms, session_id)
                 continue
@@ -188,23 +191,23 @@ class OpenPartition:
             self.delete(wave, session_id, state.recent_offsets[0])
         return len(gone), len(entries)
 
-    def seal(self, wave: int, taken: Sequence[int]) -> tuple[Batch, AppliedOffsets]:
-        """Close the wave here: take its offsets in, move the fence, hand out the batch to be written."""
-        position, watermark = self.frontier.take(taken)
+    def seal(self, wave: int, finished: Sequence[int]) -> tuple[Batch, AppliedOffsets]:
+        """End the wave in this partition. Returns the batch to write, and the offsets applied by it."""
+        position, watermark = self.pending.finish(finished)
         self.position = max(self.position, position)
-        self._top = max(self._top, self.position, max(taken, default=-1) + 1)
-        self._opened_untaken.difference_update(taken)
+        self._top = max(self._top, self.position, max(finished, default=-1) + 1)
+        self._pending_when_opened.difference_update(finished)
         if watermark.ms >= self.watermark.ms:
             self.watermark = watermark
         batch = self._batch
-        fence = self._fence(batch)
+        applied = self._applied_now(batch)
         self._batch = Batch()
         self._unwritten.append((wave, self._changed, self._first_indexed))
         self._changed, self._first_indexed = [], None
-        return batch, fence
+        return batch, applied
 
-    def _fence(self, batch: Batch) -> AppliedOffsets:
-        """The fence as of now; writes the buckets that changed, and drops those nobody needs."""
+    def _applied_now(self, batch: Batch) -> AppliedOffsets:
+        """The applied offsets as of now; puts them and the changed buckets into the batch."""
         if not self._oldest_is_known:
             self._find_oldest_bucket(batch)
         oldest = self._oldest_bucket
@@ -214,29 +217,29 @@ class OpenPartition:
         recover_from, recover_watermark = self.position, self.watermark
         if self._oldest_is_known and oldest * BUCKET_OFFSETS < self.position:
             recover_from, recover_watermark = oldest * BUCKET_OFFSETS, self._buckets[oldest].watermark
-        fence = AppliedOffsets(
+        applied = AppliedOffsets(
             self.position,
             self.watermark,
             self._top,
-            self._untaken(),
+            self._pending_now(),
             self.sessions,
             recover_from,
             recover_watermark,
         )
-        batch.put_fence(fence)
-        return fence
+        batch.put_applied(applied)
+        return applied
 
-    def _untaken(self) -> list[int]:
-        """The offsets between position and top that are in no sealed wave."""
-        untaken = self.frontier.untaken_below(self._top)
-        if self.position >= self._opened_top:
-            return untaken
-        # What the store had when it was opened comes again, and is in; what it lacked may not be read yet.
-        missing = {offset for offset in untaken if not self.is_duplicate(offset)}
-        return sorted(missing | {offset for offset in self._opened_untaken if offset >= self.position})
+    def _pending_now(self) -> list[int]:
+        """The offsets from the position to the top that are in no sealed wave."""
+        pending = self.pending.pending_below(self._top)
+        if self.position >= self._top_when_opened:
+            return pending
+        # Records that the store had when it was opened come again; those that it lacked may not be read yet.
+        missing = {offset for offset in pending if not self.is_duplicate(offset)}
+        return sorted(missing | {offset for offset in self._pending_when_opened if offset >= self.position})
 
     def _find_oldest_bucket(self, batch: Batch) -> None:
-        """The first bucket with sessions, and where there is none the one that is being read."""
+        """Find the first bucket with sessions, or else the bucket at the position."""
         current = self.position // BUCKET_OFFSETS
         occupied = [number for number, bucket in self._buckets.items() if bucket.sessions]
         self._oldest_bucket = min(occupied, default=current)
@@ -246,16 +249,16 @@ class OpenPartition:
             self._changed_buckets.discard(number)
             batch.delete_bucket(number)
 
-    def write(self, batch: Batch, fence: AppliedOffsets) -> None:
-        """Make a sealed wave durable; `durable` is the fence that the disk has."""
+    def write(self, batch: Batch, applied: AppliedOffsets) -> None:
+        """Write a sealed wave to disk; `applied` are durable then."""
         self.store.write(batch)
-        self.durable = fence
+        self.durable = applied
 
-    def forget_written(self, wave: int) -> None:
-        """Leave to the store what waves up to `wave` have written."""
+    def drop_written(self, wave: int) -> None:
+        """Drop from the overlay the states that waves up to `wave` have written."""
         while self._unwritten and self._unwritten[0][0] <= wave:
             number, session_ids, first_indexed = self._unwritten.popleft()
-            # Not before: what is not written yet, expiry would not find, and leave behind.
+            # Not earlier: expiry reads the store, and would pass entries that are not written yet.
             if first_indexed is not None:
                 self._expiry_start = min(self._expiry_start, first_indexed)
             for session_id in session_ids:

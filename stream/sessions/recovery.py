@@ -1,8 +1,10 @@
-"""Recovery of a partition: local store, catch-up, or histories re-read from `events`.
+"""Recovery of a partition: its local store, brought up to the committed offset from `events`.
 
-One mechanism for a lost disk, a corrupt store and a partition that was elsewhere: read
-events again and rebuild the *histories* (no model, decode speed); hidden states follow
+One mechanism for a lost disk, a corrupt store and a partition that another worker had: read
+events again and rebuild the *histories* (no model, decode speed); hidden states are rebuilt
 when their sessions return. Decides where reading goes on; publishes nothing.
+
+Tested by tests/faults/test_stores.py and tests/faults/test_sessions.py.
 """
 
 from __future__ import annotations
@@ -24,7 +26,7 @@ from stream.kafka.consumers import groupless_consumer, offset_bounds
 from stream.kafka.partition_reader import PartitionReader
 from stream.kafka.retries import log_transient
 from stream.logs import happening
-from stream.sessions.history_replay import Histories
+from stream.sessions.history_replay import HistoryReplay
 from stream.sessions.offsets import decode_metadata
 from stream.sessions.partition import OpenPartition
 from stream.sessions.store import CorruptStoreError, SessionStore, move_aside
@@ -53,7 +55,12 @@ class Recovery:
         self._newest_ms = 0
 
     def open(self, number: int, committed: TopicPartition | None) -> OpenPartition:
-        """Open partition `number`; its `position` is where reading goes on.
+        """Open partition `number` in four steps; reading goes on at its `position`.
+
+        1. open the local store, or an empty one in the place of a corrupt one
+        2. keep it if it is at the committed offset or after it
+        3. discard it if it is older than every open session, which then begin at `recover_from`
+        4. rebuild the histories from there to the committed offset
 
         `committed` is the group's committed offset with its metadata, if there is one.
         """
@@ -76,7 +83,7 @@ class Recovery:
             return partition
         metadata = decode_metadata(committed.metadata)
         self._newest_ms = metadata.watermark.ms if metadata else 0
-        if partition.store.fence is not None and metadata and partition.position < metadata.recover_from:
+        if partition.store.applied is not None and metadata and partition.position < metadata.recover_from:
             logger.info(
                 "partition %d: the local store, at offset %d, is older than every open session",
                 number,
@@ -87,8 +94,8 @@ class Recovery:
             shutil.rmtree(path)
             partition = OpenPartition(number, self._open_store(path))
         first = partition.position
-        if partition.store.fence is None:
-            # Without metadata (another program committed), an open session may reach back to the start.
+        if partition.store.applied is None:
+            # Without metadata (another program committed), an open session may begin at the start of the log.
             first = metadata.recover_from if metadata else 0
             partition.watermark = metadata.recover_watermark if metadata else NO_WATERMARK
         self._replay_histories(partition, first, offset)
@@ -111,7 +118,7 @@ class Recovery:
             return SessionStore(path, block_cache=cache, write_buffer_bytes=buffer_bytes)
 
     def _replay_histories(self, partition: OpenPartition, first: int, end: int) -> None:
-        """Apply the events in [first, end) to the histories, and write them."""
+        """Apply the events in [first, end) to the histories, and write these."""
         number, topic = partition.number, self._settings.events_topic
         place = TopicPartition(topic, number)
         config = {
@@ -144,7 +151,7 @@ class Recovery:
                 end,
                 extra=happening("recovering", partition=number, first=start, end=end),
             )
-            histories = Histories(partition, self._rule, self._columns, self._settings.recent_items)
+            replay = HistoryReplay(partition, self._rule, self._columns, self._settings.recent_items)
             reader = PartitionReader(
                 consumer,
                 topic,
@@ -155,13 +162,13 @@ class Recovery:
             position = start
             for batch in reader.read({number: (start, end)}):
                 position = (batch[-1].offset() or 0) + 1
-                histories.add(self._events(partition, batch), position)
+                replay.add(self._events(partition, batch), position)
                 self._progress(number, position - start, end - start)
             if position < end:
                 # The last offsets hold no records.
                 position = end
                 self._progress(number, end - start, end - start)
-            histories.write(position)
+            replay.write(position)
         except KafkaException as error:
             raise _unrecovered(number, error.args[0].str()) from None
         finally:
@@ -169,7 +176,7 @@ class Recovery:
 
     def _events(self, partition: OpenPartition, batch: list[Message]) -> list[tuple[int, Event]]:
         """The events of a batch with their offsets, without those that the source rejects."""
-        # As the source does it: a clock that is behind must not make the past look like the future.
+        # As in the source: with a slow clock, past events must not look like future ones.
         newest_ms = max(int(time.time() * 1000), self._newest_ms, partition.watermark.ms)
         latest_ms = newest_ms + int(self._settings.max_future_s * 1000)
         events: list[tuple[int, Event]] = []
@@ -178,7 +185,7 @@ class Recovery:
                 event = decode_event(message.value(), message.key())
             except RejectedEvent:
                 continue
-            # Rejected then as from the future; the wall may have come to it since, which nobody can tell.
+            # The source rejected it as future; if the wall clock has reached its time since, it is applied.
             if event.event_time_ms <= latest_ms:
                 events.append((message.offset() or 0, event))
         return events

@@ -1,4 +1,7 @@
-"""One session's history, read from `events` itself: for when no worker and no store has it."""
+"""One session's history, read from `events`, when neither a worker nor a store has it.
+
+Tested by tests/integration/test_session_view.py.
+"""
 
 from __future__ import annotations
 
@@ -19,8 +22,8 @@ def session_in_log(
 ) -> tuple[SessionState | None, int]:
     """The session's state as recovery would make it, without hidden state and list, and the watermark in ms.
 
-    Reads from where the group's commit says that open sessions begin; where that finds none, the
-    whole log of the partition. Raises NextclickError when it cannot be read.
+    Reads from the offset at which recovery would begin; if the session is not found there, the
+    whole log of the partition. Raises NextclickError when the log cannot be read.
     """
     topic = settings.events_topic
     consumer = Consumer(

@@ -20,5 +20,5 @@ def session_in_store(settings: Settings, session_id: str, partition: int) -> tup
     if not (path / "CURRENT").exists():
         return None
     with open_snapshot(path) as snapshot:
-        state, applied = snapshot.state(session_id), snapshot.fence
+        state, applied = snapshot.state(session_id), snapshot.applied
     return None if state is None else (state, applied.watermark.ms if applied else 0)

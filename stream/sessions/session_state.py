@@ -1,8 +1,8 @@
-"""One session's state, as it lies in the store.
+"""One session's state, as it is stored.
 
-The hidden state is a function of the recent events, so it may be missing or stale while
-the recent items may not: `model_version` says which version computed it, and "" means
-that nobody did yet. Ids are the log's own, so that a new vocabulary can read an old state.
+The hidden state is a function of the recent events, so it may be missing or stale, while
+the recent items may not: `model_version` is the version that computed it, "" when none
+has yet. Ids are the log's own, so that a new vocabulary can read an old state.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ NO_VERSION = ""
 
 
 class SessionState(msgspec.Struct, array_like=True, gc=False):
-    """What the worker keeps of one open session.
+    """The worker's state of one open session.
 
     `position` counts its events; `recent_*` are its newest ones, oldest first, in parallel
     lists; `hidden` is the packed row of the network's state; `list_items` is the list that
@@ -57,7 +57,7 @@ class SessionState(msgspec.Struct, array_like=True, gc=False):
 
 
 def new_state() -> SessionState:
-    """The state of a session that has no event yet."""
+    """The state of a session without an event."""
     return SessionState(NO_VERSION, 0, 0, [], [], {}, b"", [], b"")
 
 
@@ -88,10 +88,14 @@ _decoder = msgspec.msgpack.Decoder(SessionState)
 
 
 def pack_state(state: SessionState) -> bytes:
-    """SessionState → MessagePack."""
+    """Returns the state as MessagePack.
+
+    >>> unpack_state(pack_state(new_state())) == new_state()
+    True
+    """
     return _encoder.encode(state)
 
 
 def unpack_state(value: bytes) -> SessionState:
-    """MessagePack → SessionState. Raises msgspec.DecodeError on bytes that are none."""
+    """The inverse of `pack_state`. Raises msgspec.DecodeError on other bytes."""
     return _decoder.decode(value)

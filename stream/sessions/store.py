@@ -1,12 +1,12 @@
-"""The session store of one partition: session states, expiry index and source fence.
+"""The session store of one partition: session states, expiry index and applied offsets.
 
 One RocksDB per partition. Everything that a wave changes in a partition is one
-WriteBatch, so that states and source offset never disagree. Knows keys and bytes; when a
-session ends, and what a state means, is not its business.
+WriteBatch, so that states and offsets never disagree. Knows keys and bytes, but neither when a
+session ends nor what a state means.
 
-Keys: `m` the fence · `b<number, 8 bytes big-endian>` a bucket · `s<session>` a state ·
-`x<time, 8 bytes big-endian><session>` the expiry index, whose time is a lower bound of the
-session's last event time: it is moved when expiry finds it too early, so that an event
+Keys: `m` the applied offsets · `b<number, 8 bytes big-endian>` a bucket · `s<session>` a state ·
+`x<time, 8 bytes big-endian><session>` the expiry index. Its time is a lower bound of the
+session's last event time: expiry moves an entry that it finds too early, so that an event
 costs no second index write.
 """
 
@@ -38,19 +38,19 @@ from stream.sessions.offsets import (
     unpack_bucket,
 )
 
-FENCE_KEY = b"m"
+APPLIED_KEY = b"m"
 BUCKET_PREFIX = b"b"
 STATE_PREFIX = b"s"
 EXPIRY_PREFIX = b"x"
 DEFAULT_CACHE_BYTES = 64 << 20
-# What RocksDB says of damaged or missing files; of a full disk it says something else.
+# In RocksDB's messages about damaged or missing files, and in no message about a full disk.
 DAMAGE = ("Corruption", "No such file", "does not exist")
-# A store that has it failed while it was open, and is not to be trusted at the next opening.
+# A file in the store's folder: the store was found corrupt while it was open.
 CORRUPT_MARK = "CORRUPT"
 
 
 class CorruptStoreError(NextclickError):
-    """The store cannot be opened or read, or its fence does not match its checksum."""
+    """The store cannot be opened or read, or its applied offsets do not match their checksum."""
 
     def __init__(self, path: Path, problem: object) -> None:
         super().__init__(
@@ -61,7 +61,7 @@ class CorruptStoreError(NextclickError):
 
 
 def expiry_key(last_event_time_ms: int, session_id: str) -> bytes:
-    """The index key: event-time order first."""
+    """The index key: sorts by event time."""
     return EXPIRY_PREFIX + last_event_time_ms.to_bytes(8, "big") + session_id.encode()
 
 
@@ -71,12 +71,12 @@ def state_key(session_id: str) -> bytes:
 
 
 def bucket_key(number: int) -> bytes:
-    """The key of a bucket: in their order."""
+    """The key of a bucket: sorts by number."""
     return BUCKET_PREFIX + number.to_bytes(8, "big")
 
 
 def make_block_cache(size_bytes: int) -> Cache:
-    """A cache of blocks of at most so many bytes, for all stores that it is given to."""
+    """A block cache of at most `size_bytes`, shared by all stores that are opened with it."""
     return Cache(size_bytes)
 
 
@@ -91,7 +91,7 @@ class Batch:
         self._batch.put(state_key(session_id), value)
 
     def delete_state(self, session_id: str) -> None:
-        """Drop a session; its index entry goes when expiry reaches it."""
+        """Delete a session; expiry deletes its index entry when it reaches it."""
         self._batch.delete(state_key(session_id))
 
     def put_expiry(self, last_event_time_ms: int, session_id: str) -> None:
@@ -99,20 +99,20 @@ class Batch:
         self._batch.put(expiry_key(last_event_time_ms, session_id), b"")
 
     def delete_key(self, key: bytes) -> None:
-        """Drop an index entry by its key."""
+        """Delete an index entry by its key."""
         self._batch.delete(key)
 
     def put_bucket(self, number: int, bucket: Bucket) -> None:
-        """Store how many open sessions recovery would find from this bucket on."""
+        """Store how many open sessions have their oldest kept item in this bucket."""
         self._batch.put(bucket_key(number), pack_bucket(bucket))
 
     def delete_bucket(self, number: int) -> None:
-        """Drop a bucket that nobody needs any more."""
+        """Delete a bucket that recovery does not need any more."""
         self._batch.delete(bucket_key(number))
 
-    def put_fence(self, fence: AppliedOffsets) -> None:
-        """Store the fence with its checksum."""
-        self._batch.put(FENCE_KEY, pack_applied(fence))
+    def put_applied(self, applied: AppliedOffsets) -> None:
+        """Store the applied offsets with their checksum."""
+        self._batch.put(APPLIED_KEY, pack_applied(applied))
 
     def release(self) -> WriteBatch:
         """The RocksDB batch; the store consumes it."""
@@ -125,7 +125,17 @@ class SessionStore:
     Opening raises CorruptStoreError when its files are damaged, NextclickError when they
     cannot be used now (another process has them, the disk is full, no rights). Reading and
     writing raise the same; a store found corrupt while open is marked, so that the next
-    opening finds it. Stores of one process share a `block_cache`, so that together they are bounded.
+    opening raises CorruptStoreError too. The stores of a process share a `block_cache`, which
+    bounds their memory. `applied` are the applied offsets as of the opening, None without a wave.
+
+    >>> from tempfile import TemporaryDirectory
+    >>> with TemporaryDirectory() as folder:
+    ...     store, batch = SessionStore(Path(folder, "events-0")), Batch()
+    ...     batch.put_state("s", b"packed")
+    ...     store.write(batch)
+    ...     store.load(["s", "unknown"])
+    ...     store.close()
+    [b'packed', None]
     """
 
     def __init__(
@@ -149,13 +159,13 @@ class SessionStore:
         except Exception as error:  # rocksdict raises bare Exception for every RocksDB status
             raise _explained(path, error) from error
         try:
-            self.fence = self._read_fence()
+            self.applied = self._read_applied()
         except BaseException:
             self._db.close()
             raise
 
-    def _read_fence(self) -> AppliedOffsets | None:
-        value = self._get(FENCE_KEY)
+    def _read_applied(self) -> AppliedOffsets | None:
+        value = self._get(APPLIED_KEY)
         if value is None:
             return None
         try:
@@ -180,27 +190,27 @@ class SessionStore:
             raise self.failed(error) from error
 
     def failed(self, error: Exception) -> Exception:
-        """What to raise for an error of the open store, which is marked when it is corrupt."""
+        """The exception for an error of the open store; marks the store when it is corrupt."""
         explained = _explained(self.path, error)
         if isinstance(explained, CorruptStoreError) and self.path.is_dir():
             (self.path / CORRUPT_MARK).write_text(str(error))
         return explained
 
     def load(self, session_ids: list[str]) -> list[bytes | None]:
-        """The packed states, None where there is no session; one multi-get."""
+        """The packed states, None for a session without one; one multi-get."""
         if not session_ids:
             return []
         return cast("list[bytes | None]", self._get([state_key(session_id) for session_id in session_ids]))
 
     def write(self, batch: Batch) -> None:
-        """Apply a wave's changes at once: all of them or none."""
+        """Apply a wave's changes atomically."""
         try:
             self._db.write(batch.release())
         except Exception as error:
             raise self.failed(error) from error
 
     def _entries(self, start: bytes, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
-        """The entries from `start` on whose key begins with `prefix`."""
+        """The entries from the key `start` on whose keys begin with `prefix`."""
         try:
             iterator = self._db.iter()
             iterator.seek(start)
@@ -219,7 +229,7 @@ class SessionStore:
     ) -> tuple[list[tuple[bytes, int, str]], bytes]:
         """At most `limit` index entries with a time below `before_ms`, from key `start` on.
 
-        → (key, time, session id) of each, and the key at which to go on.
+        Returns (key, time, session id) of each, and the key at which to go on.
         """
         entries: list[tuple[bytes, int, str]] = []
         for key, _ in self._entries(start, EXPIRY_PREFIX):
@@ -227,24 +237,24 @@ class SessionStore:
             if len(entries) == limit or time_ms >= before_ms:
                 return entries, key
             entries.append((key, time_ms, key[9:].decode()))
-        # Behind the last one: whatever is indexed earlier than this moves the start back.
+        # After the last one: an entry that is added before this key moves the start back.
         return entries, entries[-1][0] + b"\0" if entries else start
 
-    def figure(self, name: str) -> int:
-        """A number that RocksDB keeps of itself, by the name behind `rocksdb.`; 0 where it keeps none."""
+    def rocksdb_number(self, name: str) -> int:
+        """RocksDB's property `rocksdb.NAME` as a number, 0 when it has none of that name."""
         return self._db.property_int_value(f"rocksdb.{name}") or 0
 
     def level0_files(self) -> int:
-        """Tables that no compaction has taken in yet; RocksDB slows writes down when they become many."""
+        """Tables that are not compacted yet; RocksDB slows writes down when there are many."""
         return int(self._db.property_value("rocksdb.num-files-at-level0") or 0)
 
     def close(self) -> None:
-        """Flush and close; the object is of no use afterwards."""
+        """Flush and close; the object cannot be used afterwards."""
         self._db.close()
 
 
 def _explained(path: Path, error: Exception) -> Exception:
-    """CorruptStoreError where RocksDB speaks of damaged or missing files, else NextclickError."""
+    """CorruptStoreError when RocksDB reports damaged or missing files, else NextclickError."""
     text = str(error)
     if isinstance(error, msgspec.DecodeError) or any(word in text for word in DAMAGE):
         return CorruptStoreError(path, text)
@@ -266,7 +276,7 @@ def _unusable(path: Path, error: Exception) -> NextclickError:
 
 
 def move_aside(path: Path) -> Path:
-    """Rename a store that cannot be used, so that it is kept for a look; returns its new place."""
+    """Rename a damaged store, so that it is kept for an inspection. Returns its new path."""
     aside = path.with_name(f"{path.name}.corrupt-{time.time_ns()}")
     shutil.move(str(path), str(aside))
     return aside

@@ -1,8 +1,9 @@
-"""A look into a session store from another process, which changes nothing and locks nothing.
+"""A read-only snapshot of a session store for another process; changes nothing and locks nothing.
 
 Opens RocksDB as a secondary over links to the store's files, since opening the folder itself would
-write into it. The worker may have the store open: what is seen is what it had written when the
-look began.
+write into it. The worker may have the store open: the snapshot shows what it had written before.
+
+Tested by tests/integration/test_doctor.py and tests/integration/test_session_view.py.
 """
 
 from __future__ import annotations
@@ -19,9 +20,9 @@ from rocksdict import AccessType, Options, Rdict
 from model.errors import NextclickError
 from stream.sessions.offsets import AppliedOffsets, unpack_applied
 from stream.sessions.session_state import SessionState, unpack_state
-from stream.sessions.store import CORRUPT_MARK, FENCE_KEY, CorruptStoreError, state_key
+from stream.sessions.store import APPLIED_KEY, CORRUPT_MARK, CorruptStoreError, state_key
 
-# Compaction may take files away between listing and opening.
+# Compaction may delete files between listing and opening.
 ATTEMPTS = 5
 CONFIG_FILE = "rocksdict-config.json"
 
@@ -33,16 +34,16 @@ class StoreSnapshot:
         self._path, self._database = path, database
 
     @property
-    def fence(self) -> AppliedOffsets | None:
-        """How far the store is; None for one without a wave. Raises CorruptStoreError."""
-        value = self._get(FENCE_KEY)
+    def applied(self) -> AppliedOffsets | None:
+        """The applied offsets, None for a store without a wave. Raises CorruptStoreError."""
+        value = self._get(APPLIED_KEY)
         try:
             return None if value is None else unpack_applied(value)
         except msgspec.DecodeError as error:
             raise CorruptStoreError(self._path, error) from error
 
     def state(self, session_id: str) -> SessionState | None:
-        """A session's state, None where there is none. Raises CorruptStoreError."""
+        """A session's state, None when it has none. Raises CorruptStoreError."""
         value = self._get(state_key(session_id))
         try:
             return None if value is None else unpack_state(value)
@@ -58,7 +59,7 @@ class StoreSnapshot:
 
 @contextmanager
 def open_snapshot(path: Path) -> Iterator[StoreSnapshot]:
-    """The store at `path`, as long as the context lasts.
+    """A snapshot of the store at `path`, for as long as the context lasts.
 
     Raises CorruptStoreError when it is marked as damaged or its files do not open, NextclickError
     when they may not be read.
@@ -83,7 +84,7 @@ def open_snapshot(path: Path) -> Iterator[StoreSnapshot]:
 def _open(path: Path, folder: Path) -> Rdict:
     options = Options(raw_mode=True)
     options.create_if_missing(False)
-    # Asked for by RocksDB, so that no file vanishes while it is read.
+    # RocksDB's secondaries need it, so that no file vanishes while it is read.
     options.set_max_open_files(-1)
     for attempt in range(ATTEMPTS):
         mirror, own = folder / f"store-{attempt}", folder / f"own-{attempt}"
@@ -107,7 +108,7 @@ def store_path(state_dir: Path, topic: str, partition: int) -> Path:
 
 
 def store_bytes(path: Path) -> int:
-    """Bytes on disk of a store; files that vanish meanwhile do not count."""
+    """Bytes of a store on disk; files that are deleted meanwhile are not counted."""
     total = 0
     for file in path.iterdir():
         try:

@@ -1,9 +1,9 @@
-"""Event-time watermark of a partition: how far its event time has surely come.
+"""Event-time watermark of a partition: the event time that it has reached.
 
-The largest event time so far, but for leaps: a time far ahead of it counts only when the
-very next event, of another session, leaps too. One wrong stamp (a clock that is years
-ahead) therefore ends nobody's session. A function of the records below an offset, so that
-reading them again gives the same watermark (but where it was moved by the wall, for want of records).
+The largest event time so far, except for leaps: a time far ahead of it counts only when the
+next event, of another session, leaps too. One wrong timestamp (a clock that is years
+ahead) therefore ends no session. The watermark is a function of the records below an offset, so that
+reading them again gives the same watermark, unless the wall clock advanced it when no records came.
 """
 
 from __future__ import annotations
@@ -14,7 +14,14 @@ LEAP_MS = 600_000
 
 
 class Watermark(msgspec.Struct, array_like=True, frozen=True, gc=False):
-    """Milliseconds since the epoch, 0 before any; `leap_*` is the event that waits to be confirmed."""
+    """Milliseconds since the epoch, 0 before the first event; `leap_*` is a leap not confirmed yet.
+
+    >>> Watermark(1_000).after("s", 2_000).ms
+    2000
+    >>> leap = Watermark(1_000).after("s", 9_000_000)
+    >>> leap.ms, leap.after("t", 9_000_000).ms
+    (1000, 9000000)
+    """
 
     ms: int = 0
     leap_ms: int = 0

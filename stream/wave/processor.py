@@ -110,7 +110,7 @@ class Processor:
             out = SteppedWave(-1, self._now_ns(), len(wave.arrivals), wave.level)
             self._stepping += 1
             for number in wave.partitions:
-                self.partitions[number].forget_written(self.written)
+                self.partitions[number].drop_written(self.written)
                 out.outcomes[number] = dict.fromkeys(OUTCOMES, 0)
             fresh = self._fence(wave, out)
             stored = self._load(fresh)
@@ -157,7 +157,7 @@ class Processor:
             if partition.is_duplicate(arrival.offset):
                 out.outcomes[arrival.partition]["duplicate"] += 1
                 continue
-            partition.note(arrival.offset, arrival.watermark)
+            partition.ensure_bucket(arrival.offset, arrival.watermark)
             if arrival.event is None:
                 out.outcomes[arrival.partition]["dead_lettered"] += 1
                 out.dead.append(arrival)
@@ -171,7 +171,7 @@ class Processor:
         for arrival, event in fresh:
             by_partition.setdefault(arrival.partition, []).append(event.session_id)
         loaded = {
-            number: iter(self.partitions[number].take(session_ids))
+            number: iter(self.partitions[number].load_for_step(session_ids))
             for number, session_ids in by_partition.items()
         }
         return [next(loaded[arrival.partition]) for arrival, _ in fresh]
@@ -291,5 +291,5 @@ class Processor:
                 out.expired += partition.expire(out.number, silence_ms, len(taken[number]))
             elif silence_ms is not None:
                 out.expired += partition.expire_idle(out.number, silence_ms)
-            batch, fence = partition.seal(out.number, taken[number])
-            out.writes[number] = (partition, batch, fence)
+            batch, applied = partition.seal(out.number, taken[number])
+            out.writes[number] = (partition, batch, applied)

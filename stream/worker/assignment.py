@@ -30,7 +30,7 @@ logger = logging.getLogger(__name__)
 class PartitionProgress:
     """One partition on its way: `position` is the next offset to be read, `end` the log's end as known."""
 
-    frontier: PendingOffsets
+    pending: PendingOffsets
     position: int
     watermark: Watermark
     end: int
@@ -106,7 +106,7 @@ class Assignment:
             )
         start = max(low, partition.position)
         self.readings[number] = PartitionProgress(
-            partition.frontier, start, partition.watermark, high, time.monotonic()
+            partition.pending, start, partition.watermark, high, time.monotonic()
         )
         return TopicPartition(self._topic, number, start)
 
@@ -132,6 +132,6 @@ class Assignment:
             if silent_s >= idle_s and reading.watermark.ms and not reading.lag:
                 reading.watermark = Watermark(reading.watermark.ms + int(silent_s * 1000))
                 reading.newest_s = now_s
-                reading.frontier.move(reading.position, reading.watermark)
+                reading.pending.advance(reading.position, reading.watermark)
                 moved.add(number)
         return moved

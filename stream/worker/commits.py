@@ -25,10 +25,10 @@ class Commits:
         self._asked: dict[int, AppliedOffsets] = {}
         self._unanswered = False
 
-    def add(self, fences: dict[int, AppliedOffsets]) -> None:
+    def add(self, all_applied: dict[int, AppliedOffsets]) -> None:
         """Have written fences committed; from any thread."""
         with self._lock:
-            self._waiting.update(fences)
+            self._waiting.update(all_applied)
 
     def take(self, owned: Container[int]) -> list[TopicPartition]:
         """What is to be committed now, of the partitions that are `owned`; `answered` allows the next."""
@@ -36,7 +36,7 @@ class Commits:
             return []
         with self._lock:
             waiting, self._waiting = self._waiting, {}
-        asked = {number: fence for number, fence in waiting.items() if number in owned}
+        asked = {number: applied for number, applied in waiting.items() if number in owned}
         self._asked.update(asked)
         self._unanswered = bool(asked)
         return self.offsets(asked)
@@ -59,9 +59,9 @@ class Commits:
                 if tp.partition in self._asked:
                     self._waiting.setdefault(tp.partition, self._asked[tp.partition])
 
-    def offsets(self, fences: dict[int, AppliedOffsets]) -> list[TopicPartition]:
+    def offsets(self, all_applied: dict[int, AppliedOffsets]) -> list[TopicPartition]:
         """Fences as offsets, with watermark and `recover_from` as metadata."""
         return [
-            TopicPartition(self._topic, number, fence.position, encode_metadata(fence))
-            for number, fence in fences.items()
+            TopicPartition(self._topic, number, applied.position, encode_metadata(applied))
+            for number, applied in all_applied.items()
         ]

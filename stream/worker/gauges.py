@@ -118,7 +118,7 @@ class WorkerGauges(Collector):
                 watermark.add_metric(labels, partition.durable.watermark.ms / 1000)
                 level0.add_metric(labels, store.level0_files())
                 for name, family in stores.items():
-                    family.add_metric(labels, sum(store.figure(of) for of in STORE_FIGURES[name][1]))
+                    family.add_metric(labels, sum(store.rocksdb_number(of) for of in STORE_FIGURES[name][1]))
         yield GaugeMetricFamily("nextclick_partitions", "open here", value=len(sessions.samples))
         yield from (sessions, watermark, level0, *stores.values())
 

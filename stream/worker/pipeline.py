@@ -127,7 +127,7 @@ class Pipeline:
                 LOOK_PATIENCE_S,
             )
             partition = processor.partitions.get(number)
-            return None if partition is None else (partition.copy_of(session_id), partition.watermark.ms)
+            return None if partition is None else (partition.read_state(session_id), partition.watermark.ms)
 
     @contextmanager
     def open_partitions(self) -> Iterator[list[OpenPartition]]:

@@ -201,8 +201,8 @@ class Sink:
         while self._unacknowledged and not self._unacknowledged[0].waiting:
             reach("8-acknowledged")
             stepped = self._unacknowledged.popleft().stepped
-            for partition, batch, fence in stepped.writes.values():
-                partition.write(batch, fence)
+            for partition, batch, applied in stepped.writes.values():
+                partition.write(batch, applied)
                 reach("9-written")
-            self._commit({number: fence for number, (_, _, fence) in stepped.writes.items()})
+            self._commit({number: applied for number, (_, _, applied) in stepped.writes.items()})
             self._on_written(stepped)

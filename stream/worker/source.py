@@ -119,9 +119,9 @@ class Source:
         self._stopping.set()
         self._thread.join()
 
-    def commit(self, fences: dict[int, AppliedOffsets]) -> None:
+    def commit(self, all_applied: dict[int, AppliedOffsets]) -> None:
         """Have written fences committed; from any thread."""
-        self._commits.add(fences)
+        self._commits.add(all_applied)
 
     def _run(self) -> None:
         try:
@@ -230,7 +230,7 @@ class Source:
                 arrival = Arrival(number, offset, event, before, received_ns)
                 reading.watermark = before.after(event.session_id, event.event_time_ms)
             reading.position = offset + 1
-            reading.frontier.add(offset, before, reading.watermark)
+            reading.pending.add(offset, before, reading.watermark)
             lanes.add(arrival)
         now_s = time.monotonic()
         for number in read:
@@ -290,10 +290,12 @@ class Source:
         self._finish()
         numbers &= self._assignment.readings.keys()
         self._commits.forget(numbers)
-        fences = {number: self._close_partition(number) for number in numbers}
+        all_applied = {number: self._close_partition(number) for number in numbers}
         for number in numbers:
             self._assignment.remove(number)
-        offsets = self._commits.offsets({number: fence for number, fence in fences.items() if fence.position})
+        offsets = self._commits.offsets(
+            {number: applied for number, applied in all_applied.items() if applied.position}
+        )
         if not offsets:
             return
         try:

@@ -80,25 +80,25 @@ def test_recover_from_is_simulated_as_a_partition_computes_it(
     for offset, event in enumerate(order.tolist()):
         now_s, name = float(stream.times_E[event]), f"s{owner[event]}"
         now_ms = round(now_s * 1000)
-        partition.note(offset, watermark)
+        partition.ensure_bucket(offset, watermark)
         earlier, watermark = watermark, watermark.after(name, now_ms)
-        partition.frontier.add(offset, earlier, watermark)
+        partition.pending.add(offset, earlier, watermark)
         before = states.get(name)
         oldest = before.recent_offsets[0] if before else None
         state = states.setdefault(name, new_state())
         state.remember(Event(name, now_ms, "i"), offset, (), recent_items)
         partition.put(offset, name, state, oldest)
         # As the next wave finds it: the watermark of this one has been sealed.
-        batch, fence = partition.seal(offset, [offset])
-        partition.write(batch, fence)
+        batch, applied = partition.seal(offset, [offset])
+        partition.write(batch, applied)
         partition.expire(offset, silence_s * 1000, events=1)
         if offset % 97 == 0:
-            batch, fence = partition.seal(offset, [])
-            partition.write(batch, fence)
+            batch, applied = partition.seal(offset, [])
+            partition.write(batch, applied)
             expected = stream.recovery(now_s, silence_s, recent_items)
-            assert (fence.sessions, fence.position, fence.recover_from) == expected
-            ranges.add(fence.position - fence.recover_from)
-        partition.forget_written(offset)
+            assert (applied.sessions, applied.position, applied.recover_from) == expected
+            ranges.add(applied.position - applied.recover_from)
+        partition.drop_written(offset)
     partition.store.close()
     assert max(ranges) > 100
 

@@ -85,10 +85,10 @@ def test_a_look_into_an_open_store_sees_what_the_worker_has_written(
     assert status is not None
     sessions = 0
     for number in range(settings.partitions):
-        with open_snapshot(store_path(settings.state_dir, settings.events_topic, number)) as look:
-            assert look.fence is not None
-            sessions += look.fence.sessions
-            assert look.state("never-seen") is None
+        with open_snapshot(store_path(settings.state_dir, settings.events_topic, number)) as snapshot:
+            assert snapshot.applied is not None
+            sessions += snapshot.applied.sessions
+            assert snapshot.state("never-seen") is None
     assert sessions == status["sessions"] > 0
 
 

@@ -2,7 +2,7 @@ from pathlib import Path
 
 from model.data.sessions import SessionRule
 from stream.events import Event
-from stream.sessions.history_replay import Histories
+from stream.sessions.history_replay import HistoryReplay
 from stream.sessions.offsets import AppliedOffsets
 from stream.sessions.partition import OpenPartition
 from stream.sessions.store import Batch, SessionStore
@@ -15,11 +15,11 @@ START_MS = 1_700_000_000_000
 def test_what_the_store_has_already_moves_the_watermark_and_no_history(tmp_path: Path) -> None:
     store = SessionStore(tmp_path / "p0")
     batch = Batch()
-    batch.put_fence(AppliedOffsets(position=0, watermark=Watermark(START_MS), top=2, untaken=[0]))
+    batch.put_applied(AppliedOffsets(position=0, watermark=Watermark(START_MS), top=2, pending=[0]))
     store.write(batch)
     store.close()
     partition = OpenPartition(0, SessionStore(tmp_path / "p0"))
-    histories = Histories(partition, SessionRule(1_800.0), (), 50)
+    histories = HistoryReplay(partition, SessionRule(1_800.0), (), 50)
     times_ms = (START_MS, START_MS + HOUR_MS, START_MS + HOUR_MS + 5)
     histories.add([(n, Event(f"s{n}", time_ms, "i")) for n, time_ms in enumerate(times_ms)], 3)
     histories.write(3)

@@ -20,8 +20,8 @@ def partition(tmp_path: Path) -> Iterator[OpenPartition]:
 def step(partition: OpenPartition, wave: int, state: SessionState, before: int | None) -> None:
     """One event more of session s, written or not as the caller likes."""
     event = Event("s", 1000 + wave, f"i{wave}")
-    partition.frontier.add(wave, NO_WATERMARK, NO_WATERMARK)
-    partition.note(wave, NO_WATERMARK)
+    partition.pending.add(wave, NO_WATERMARK, NO_WATERMARK)
+    partition.ensure_bucket(wave, NO_WATERMARK)
     state.remember(event, wave, (), 50)
     partition.put(wave, "s", state, before)
 
@@ -29,22 +29,22 @@ def step(partition: OpenPartition, wave: int, state: SessionState, before: int |
 def test_a_session_in_step_is_seen_as_it_was_written_and_after_it_as_it_is(
     partition: OpenPartition,
 ) -> None:
-    assert partition.copy_of("s") is None
+    assert partition.read_state("s") is None
     step(partition, 0, new_state(), None)
     partition.write(*partition.seal(0, [0]))
-    (state,) = partition.take(["s"])
+    (state,) = partition.load_for_step(["s"])
     assert state is not None
     assert partition.is_in_step("s")
     # Half a step: the copy is neither this nor changed by it.
     state.recent_items.append("half")
-    seen = partition.copy_of("s")
+    seen = partition.read_state("s")
     assert seen is not None and seen.recent_items == ["i0"]
     state.recent_items.pop()
     step(partition, 1, state, 0)
     assert not partition.is_in_step("s")
-    copy = partition.copy_of("s")
+    copy = partition.read_state("s")
     assert copy is not None and copy.recent_items == ["i0", "i1"]
     copy.recent_items.append("mine")
     assert partition.load(["s"]) == [state] and state.recent_items == ["i0", "i1"]
     partition.delete(2, "s", 0)
-    assert partition.copy_of("s") is None
+    assert partition.read_state("s") is None

@@ -25,16 +25,16 @@ def state(last_ms: int, *offsets: int) -> SessionState:
 
 def test_states_and_fence_survive_closing(tmp_path: Path) -> None:
     store = SessionStore(tmp_path / "p0")
-    assert store.fence is None
+    assert store.applied is None
     batch = Batch()
     batch.put_state("s1", pack_state(state(5, 1, 2)))
-    fence = AppliedOffsets(3, Watermark(5, 9, "ahead"), 9, [3, 7], 1, 0, Watermark(2))
-    batch.put_fence(fence)
+    applied = AppliedOffsets(3, Watermark(5, 9, "ahead"), 9, [3, 7], 1, 0, Watermark(2))
+    batch.put_applied(applied)
     batch.put_bucket(300, Bucket(4, Watermark(1), 3_000_007))
     store.write(batch)
     store.close()
     again = SessionStore(tmp_path / "p0")
-    assert again.fence == fence
+    assert again.applied == applied
     assert again.buckets() == {300: Bucket(4, Watermark(1), 3_000_007)}
     first, second = again.load(["s1", "s2"])
     assert first is not None
@@ -55,7 +55,7 @@ def test_a_broken_store_is_found_at_opening_and_kept_aside(tmp_path: Path, broke
     path = tmp_path / "p0"
     store = SessionStore(path)
     batch = Batch()
-    batch.put_fence(AppliedOffsets(3))
+    batch.put_applied(AppliedOffsets(3))
     if broken == "fence":
         batch._batch.put(b"m", b"\0\0\0\0rubbish")
     store.write(batch)
@@ -72,7 +72,7 @@ def test_a_broken_store_is_found_at_opening_and_kept_aside(tmp_path: Path, broke
 
 def put(partition: OpenPartition, wave: int, session_id: str, kept: SessionState, before: int | None) -> None:
     for offset in kept.recent_offsets:
-        partition.note(offset, Watermark(offset))
+        partition.ensure_bucket(offset, Watermark(offset))
     partition.put(wave, session_id, kept, before)
 
 
@@ -80,35 +80,35 @@ def seal(
     partition: OpenPartition, wave: int, taken: list[int], position: int, watermark_ms: int
 ) -> AppliedOffsets:
     """Seal a wave with `taken`; the record at `position` waits if one behind it is taken."""
-    partition.frontier = frontier = PendingOffsets()
+    partition.pending = pending = PendingOffsets()
     watermark = Watermark(watermark_ms)
     is_waiting = any(offset > position for offset in taken)
     for offset in sorted({*taken, position} if is_waiting else taken):
-        frontier.add(offset, watermark, watermark)
+        pending.add(offset, watermark, watermark)
     if not is_waiting:
-        frontier.move(position, watermark)
-    batch, fence = partition.seal(wave, taken)
-    partition.write(batch, fence)
-    partition.forget_written(wave)
-    return fence
+        pending.advance(position, watermark)
+    batch, applied = partition.seal(wave, taken)
+    partition.write(batch, applied)
+    partition.drop_written(wave)
+    return applied
 
 
 def test_the_fence_knows_what_was_taken_past_a_waiting_event(tmp_path: Path) -> None:
     partition = OpenPartition(0, SessionStore(tmp_path / "p0"))
-    fence = seal(partition, 0, [0, 1, 3, 4], 2, 10)
-    assert (fence.top, fence.untaken) == (5, [2])
+    applied = seal(partition, 0, [0, 1, 3, 4], 2, 10)
+    assert (applied.top, applied.pending) == (5, [2])
     partition.store.close()
     again = OpenPartition(0, SessionStore(tmp_path / "p0"))
     assert [again.is_duplicate(offset) for offset in range(6)] == [True, True, False, True, True, False]
     for offset in range(2, 5):
-        again.frontier.add(offset, Watermark(10), Watermark(10))
+        again.pending.add(offset, Watermark(10), Watermark(10))
     # Offsets 3 and 4 come again, and are in the states although no wave has taken them now.
-    assert again.seal(1, [])[1].untaken == [2]
-    _, fence = again.seal(2, [2])
-    assert (fence.position, fence.top, fence.untaken) == (3, 5, [])
+    assert again.seal(1, [])[1].pending == [2]
+    _, applied = again.seal(2, [2])
+    assert (applied.position, applied.top, applied.pending) == (3, 5, [])
     assert (again.is_duplicate(2), again.is_duplicate(4), again.is_duplicate(5)) == (True, True, False)
-    _, fence = again.seal(3, [3, 4])
-    assert (fence.position, fence.top, fence.untaken) == (5, 5, [])
+    _, applied = again.seal(3, [3, 4])
+    assert (applied.position, applied.top, applied.pending) == (5, 5, [])
     again.store.close()
 
 
@@ -117,14 +117,14 @@ def test_recovery_starts_at_the_oldest_kept_item_of_any_open_session(tmp_path: P
     old, young = BUCKET_OFFSETS + 5, 7 * BUCKET_OFFSETS
     put(partition, 0, "old", state(1, old, young + 1), None)
     put(partition, 0, "young", state(1, young), None)
-    fence = seal(partition, 0, [], young + 2, 1)
-    assert fence.recover_from == BUCKET_OFFSETS
+    applied = seal(partition, 0, [], young + 2, 1)
+    assert applied.recover_from == BUCKET_OFFSETS
     put(partition, 1, "old", state(1, young + 1), old)
     assert seal(partition, 1, [], young + 2, 1).recover_from == young
     partition.delete(2, "old", young + 1)
     partition.delete(2, "young", young)
-    fence = seal(partition, 2, [], young + 2, 1)
-    assert (fence.recover_from, fence.sessions) == (young + 2, 0)
+    applied = seal(partition, 2, [], young + 2, 1)
+    assert (applied.recover_from, applied.sessions) == (young + 2, 0)
     partition.store.close()
 
 
@@ -152,12 +152,12 @@ def test_silent_sessions_expire_and_living_ones_stay(tmp_path: Path) -> None:
 def test_a_stepped_state_is_read_from_memory_until_it_is_written(tmp_path: Path) -> None:
     partition = OpenPartition(0, SessionStore(tmp_path / "p0"))
     put(partition, 0, "s", state(1, 0), None)
-    partition.frontier.add(0, NO_WATERMARK, Watermark(1))
-    batch, fence = partition.seal(0, [0])
+    partition.pending.add(0, NO_WATERMARK, Watermark(1))
+    batch, applied = partition.seal(0, [0])
     assert partition.store.load(["s"]) == [None]
     assert partition.load(["s"]) == [state(1, 0)]
-    partition.write(batch, fence)
-    partition.forget_written(0)
+    partition.write(batch, applied)
+    partition.drop_written(0)
     assert partition.load(["s"]) == [state(1, 0)]
     partition.store.close()
 
@@ -167,13 +167,13 @@ def test_recovery_begins_with_the_watermark_before_its_first_record(tmp_path: Pa
     first = 3 * BUCKET_OFFSETS
     put(partition, 0, "a", state(1, first, first + 1), None)
     put(partition, 0, "b", state(1, 5 * BUCKET_OFFSETS), None)
-    fence = seal(partition, 0, [], 5 * BUCKET_OFFSETS + 1, 10**9)
-    assert (fence.recover_from, fence.recover_watermark) == (first, Watermark(first))
+    applied = seal(partition, 0, [], 5 * BUCKET_OFFSETS + 1, 10**9)
+    assert (applied.recover_from, applied.recover_watermark) == (first, Watermark(first))
     partition.store.close()
     again = OpenPartition(0, SessionStore(tmp_path / "p0"))
     put(again, 1, "a", state(1, 5 * BUCKET_OFFSETS + 2), first)
-    fence = seal(again, 1, [], 5 * BUCKET_OFFSETS + 3, 10**9)
-    assert (fence.recover_from, fence.recover_watermark) == (
+    applied = seal(again, 1, [], 5 * BUCKET_OFFSETS + 3, 10**9)
+    assert (applied.recover_from, applied.recover_watermark) == (
         5 * BUCKET_OFFSETS,
         Watermark(5 * BUCKET_OFFSETS),
     )
@@ -207,7 +207,7 @@ def test_a_table_found_damaged_while_reading_is_refused_at_the_next_opening(tmp_
     batch = Batch()
     for number in range(100):
         batch.put_state(f"s{number}", random.Random(number).randbytes(1_000))
-    batch.put_fence(AppliedOffsets(3))
+    batch.put_applied(AppliedOffsets(3))
     store.write(batch)
     store.close()
     damage_a_table(path)
@@ -224,7 +224,7 @@ def test_a_truncated_table_is_found_at_opening(tmp_path: Path) -> None:
     path = tmp_path / "p0"
     store = SessionStore(path)
     batch = Batch()
-    batch.put_fence(AppliedOffsets(3))
+    batch.put_applied(AppliedOffsets(3))
     store.write(batch)
     store.close()
     table = next(path.glob("*.sst"))
@@ -258,7 +258,7 @@ def test_a_session_that_is_in_a_step_now_does_not_expire_under_it(tmp_path: Path
     put(partition, 0, "old", state(1_000, 0), None)
     put(partition, 0, "stepped", state(1_000, 1), None)
     seal(partition, 0, [0, 1], 2, 50_000)
-    assert partition.take(["stepped"])[0] is not None
+    assert partition.load_for_step(["stepped"])[0] is not None
     assert partition.expire(0, silence_ms=5_000, events=1) == 1
     seal(partition, 1, [], 2, 50_000)
     put(partition, 2, "stepped", state(1_000, 2), 1)
@@ -274,7 +274,7 @@ def test_without_events_everything_that_the_wall_leaves_behind_expires_at_once(t
     for number in range(3_000):
         put(partition, 0, f"s{number}", state(1_000, number), None)
     seal(partition, 0, [], 3_000, 2_000)
-    partition.frontier.move(3_000, Watermark(9_000))
+    partition.pending.advance(3_000, Watermark(9_000))
     assert partition.expire_idle(1, 5_000) == 3_000
     assert seal(partition, 1, [], 3_000, 9_000).watermark == Watermark(9_000)
     partition.store.close()
@@ -290,7 +290,7 @@ def test_entries_of_sessions_that_ended_do_not_keep_a_silent_one_open(tmp_path: 
     for number in range(ended):
         partition.delete(1, f"s{number}", number)
     seal(partition, 1, [], ended + 1, 2_000)
-    partition.frontier.move(ended + 1, Watermark(9_000))
+    partition.pending.advance(ended + 1, Watermark(9_000))
     assert partition.expire_idle(2, 5_000) == 1
     assert partition.sessions == 0
     partition.store.close()
@@ -300,9 +300,9 @@ def test_a_bucket_keeps_the_watermark_before_its_first_record_whichever_comes_fi
     partition = OpenPartition(0, SessionStore(tmp_path / "p0"))
     later, first = Watermark(50, 900, "b"), Watermark(50, 400, "a")
     for offset, before in ((7, later), (3, first), (5, later)):
-        partition.note(offset, before)
+        partition.ensure_bucket(offset, before)
     partition.put(0, "s", state(60, 3), None)
-    partition.frontier.move(8, Watermark(60))
+    partition.pending.advance(8, Watermark(60))
     assert partition.seal(0, [])[1].recover_watermark == first
     partition.store.close()
 
@@ -316,13 +316,13 @@ def test_a_session_with_much_of_the_traffic_does_not_make_the_fence_long(tmp_pat
         while len(lanes) < 8 * 2 * 64:
             session = "busy" if offset % 20 == 0 else f"s{offset}"
             lanes.add(Arrival(0, offset, Event(session, 1, "i"), NO_WATERMARK, 0))
-            partition.frontier.add(offset, NO_WATERMARK, NO_WATERMARK)
+            partition.pending.add(offset, NO_WATERMARK, NO_WATERMARK)
             offset += 1
         for cut in lanes.cut(wave % 2, 1):
-            _, fence = partition.seal(wave, [arrival.offset for arrival in cut.arrivals])
-            partition.forget_written(wave)
-            longest = max(longest, len(fence.untaken))
-    assert fence.top - fence.position > 5_000
+            _, applied = partition.seal(wave, [arrival.offset for arrival in cut.arrivals])
+            partition.drop_written(wave)
+            longest = max(longest, len(applied.pending))
+    assert applied.top - applied.position > 5_000
     assert longest <= len(lanes) + 64
     partition.store.close()
 

@@ -51,7 +51,7 @@ def serve(
     for offset, event in enumerate(events):
         arrival = Arrival(0, offset, event, watermark, 0)
         watermark = watermark.after(event.session_id, event.event_time_ms)
-        partition.frontier.add(offset, arrival.watermark, watermark)
+        partition.pending.add(offset, arrival.watermark, watermark)
         lanes.add(arrival)
     lists: list[RecommendedList] = []
 

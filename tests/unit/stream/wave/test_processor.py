@@ -56,7 +56,7 @@ def run(live: ModelSlot, tmp_path: Path) -> Iterator[MakeRun]:
                 arrival = Arrival(0, place, event, watermark, 0)
                 watermark = watermark.after(event.session_id, event.event_time_ms)
                 cutter.add(arrival)
-                partition.frontier.add(place, arrival.watermark, watermark)
+                partition.pending.add(place, arrival.watermark, watermark)
                 place += 1
             wave = cutter.cut()
             assert wave is not None
@@ -121,8 +121,8 @@ def step_wave(processor: Processor, wave: Wave) -> SteppedWave:
 def write(processor: Processor, handed: list[SteppedWave]) -> None:
     """Write waves in the order in which they were handed over."""
     for stepped in handed:
-        for written, batch, fence in stepped.writes.values():
-            written.write(batch, fence)
+        for written, batch, applied in stepped.writes.values():
+            written.write(batch, applied)
         processor.written = stepped.number
 
 
@@ -132,7 +132,7 @@ def step_all(processor: Processor, events: list[Event], first_offset: int) -> li
     for offset, event in enumerate(events, first_offset):
         arrival = Arrival(0, offset, event, NO_WATERMARK, 0)
         cutter.add(arrival)
-        processor.partitions[0].frontier.add(offset, NO_WATERMARK, NO_WATERMARK)
+        processor.partitions[0].pending.add(offset, NO_WATERMARK, NO_WATERMARK)
     waves: list[SteppedWave] = []
     while (wave := cutter.cut()) is not None:
         waves.append(step_wave(processor, wave))
@@ -190,7 +190,7 @@ def test_step_threads_side_by_side_leave_what_one_alone_leaves(live: ModelSlot, 
         for offset, event in enumerate(events + ends):
             arrival = Arrival(0, offset, event, watermark, 0)
             watermark = watermark.after(event.session_id, event.event_time_ms)
-            partition.frontier.add(offset, arrival.watermark, watermark)
+            partition.pending.add(offset, arrival.watermark, watermark)
             lanes.add(arrival)
         handed: list[SteppedWave] = []
 
@@ -208,12 +208,12 @@ def test_step_threads_side_by_side_leave_what_one_alone_leaves(live: ModelSlot, 
         processor.process(Wave([], {0}), hand_over)
         numbers = [stepped.number for stepped in handed]
         assert numbers == list(range(len(handed)))
-        fences = [stepped.writes[0][2] for stepped in handed]
-        assert [f.position for f in fences] == sorted(f.position for f in fences)
+        all_applied = [stepped.writes[0][2] for stepped in handed]
+        assert [f.position for f in all_applied] == sorted(f.position for f in all_applied)
         done: set[int] = set()
-        for stepped, fence in zip(handed, fences, strict=True):
+        for stepped, applied in zip(handed, all_applied, strict=True):
             done |= {shown.arrival.offset for shown in stepped.lists}
-            in_states = set(range(fence.top)) - set(fence.untaken)
+            in_states = set(range(applied.top)) - set(applied.pending)
             # Those that ended have no list.
             assert {o for o in in_states if o < len(events)} == done
         ids = sorted({event.session_id for event in events})
@@ -237,7 +237,7 @@ def test_a_new_version_serves_when_no_wave_of_the_old_one_is_under_way(
     lanes = Lanes(2, 4)
     for offset, event in enumerate(events_of(LOG.frame)):
         arrival = Arrival(0, offset, event, NO_WATERMARK, 0)
-        partition.frontier.add(offset, NO_WATERMARK, NO_WATERMARK)
+        partition.pending.add(offset, NO_WATERMARK, NO_WATERMARK)
         lanes.add(arrival)
     handed: list[SteppedWave] = []
 

@@ -52,7 +52,7 @@ def serve(
         arrival = Arrival(0, offset, event, watermark, 0)
         watermark = watermark.after(event.session_id, event.event_time_ms)
         cutter.add(arrival)
-        partition.frontier.add(offset, arrival.watermark, watermark)
+        partition.pending.add(offset, arrival.watermark, watermark)
         while len(cutter) >= 8 or (len(cutter) and offset == len(LOG.frame) - 1):
             wave = cutter.cut()
             assert wave is not None

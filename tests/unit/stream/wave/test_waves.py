@@ -26,7 +26,7 @@ def test_waves_hold_a_session_once_keep_its_order_and_lose_nothing(
     log: list[tuple[int, str | None]], size: int, read_at_once: int, random: Random
 ) -> None:
     cutter = WaveCutter(size)
-    frontiers = {number: PendingOffsets() for number in range(3)}
+    pending_offsets = {number: PendingOffsets() for number in range(3)}
     in_states: dict[int, set[int]] = {number: set() for number in range(3)}
     under_way: list[Wave] = []
     offsets = {0: 0, 1: 0, 2: 0}
@@ -40,7 +40,7 @@ def test_waves_hold_a_session_once_keep_its_order_and_lose_nothing(
     while left or len(cutter):
         for one in left[:read_at_once]:
             cutter.add(one)
-            frontiers[one.partition].add(one.offset, NO_WATERMARK, NO_WATERMARK)
+            pending_offsets[one.partition].add(one.offset, NO_WATERMARK, NO_WATERMARK)
         del left[:read_at_once]
         wave = cutter.cut()
         assert wave is not None
@@ -58,13 +58,13 @@ def test_waves_hold_a_session_once_keep_its_order_and_lose_nothing(
             under_way.remove(done)
             for one in done.arrivals:
                 in_states[one.partition].add(one.offset)
-                frontiers[one.partition].take([one.offset])
-        for partition, frontier in frontiers.items():
-            position, _ = frontier.take([])
+                pending_offsets[one.partition].finish([one.offset])
+        for partition, pending in pending_offsets.items():
+            position, _ = pending.finish([])
             assert in_states[partition] >= set(range(position))
             assert position not in in_states[partition]
             top = max(in_states[partition], default=-1) + 1
-            assert set(frontier.untaken_below(top)) == set(range(top)) - in_states[partition]
+            assert set(pending.pending_below(top)) == set(range(top)) - in_states[partition]
     assert len(taken) == len(arrivals)
     for session in {a.event.session_id for a in arrivals if a.event}:
         order = [a.offset for a in taken if a.event and a.event.session_id == session]
@@ -72,14 +72,14 @@ def test_waves_hold_a_session_once_keep_its_order_and_lose_nothing(
 
 
 def test_the_watermark_at_the_frontier_is_that_of_the_records_below_it() -> None:
-    frontier = PendingOffsets()
+    pending = PendingOffsets()
     for offset, (before_ms, after_ms) in enumerate([(0, 100), (100, 100), (100, 900)]):
-        frontier.add(offset, Watermark(before_ms), Watermark(after_ms))
-    assert frontier.take([]) == (0, NO_WATERMARK)
-    assert frontier.take([0, 2]) == (1, Watermark(100))
-    assert frontier.take([1]) == (3, Watermark(900))
-    frontier.move(3, Watermark(1_000))
-    assert frontier.take([]) == (3, Watermark(1_000))
+        pending.add(offset, Watermark(before_ms), Watermark(after_ms))
+    assert pending.finish([]) == (0, NO_WATERMARK)
+    assert pending.finish([0, 2]) == (1, Watermark(100))
+    assert pending.finish([1]) == (3, Watermark(900))
+    pending.advance(3, Watermark(1_000))
+    assert pending.finish([]) == (3, Watermark(1_000))
 
 
 def test_a_partition_of_a_producer_with_crc32_is_spread_over_the_lanes() -> None:

@@ -118,7 +118,7 @@ def test_without_traffic_event_time_goes_on_with_the_wall_and_not_while_records_
     }
     moved = assignment.move_idle_watermarks(60)
     assert moved == {0}
-    position, watermark = assignment.readings[0].frontier.take([])
+    position, watermark = assignment.readings[0].pending.finish([])
     assert position == 5
     assert 101_000 <= watermark.ms < 111_000
     assert assignment.move_idle_watermarks(60) == set()
