@@ -83,10 +83,3 @@ def parse_moment(text: str | None) -> int | None:
     except ValueError:
         raise typer.BadParameter(f"{text!r} is no ISO time such as 2017-10-03 or 2017-10-03T12:00") from None
     return int((parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)).timestamp() * 1000)
-
-
-def check_on_error(on_error: str) -> str:
-    """ "stop" or "skip"."""
-    if on_error not in ("stop", "skip"):
-        raise typer.BadParameter(f"--on-error is stop or skip, not {on_error!r}")
-    return on_error

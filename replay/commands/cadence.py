@@ -31,7 +31,7 @@ from replay.commands.options import (
     SetOptions,
     event_filter,
 )
-from replay.commands.read_split import load_log
+from replay.commands.read_split import LogFiles
 from replay.console import log, moment, parse_moment, progress_bar
 
 # One pass over each window: a version is to be there soon, and the next one comes.
@@ -116,7 +116,7 @@ def cadence(
         given["session_gap_s"] = session_gap_s
     config = build_config(given)
     begin_ms, until_ms = parse_moment(from_), parse_moment(until)
-    frame = load_log(files, format, on_error, event_filter(kind, category))
+    frame = LogFiles(files, format, on_error, event_filter(kind, category)).load()
     if until_ms is not None:
         frame = frame[frame["event_time_ms"] < until_ms].reset_index(drop=True)
     if frame.empty:

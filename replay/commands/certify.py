@@ -12,8 +12,18 @@ import typer
 
 from model.registry.registry import Registry
 from replay.certificates.certificate import LISTS, read_certificate
-from replay.commands.options import Category, Files, Format, Json, Kind, OnError, RegistryDir, event_filter
-from replay.console import check_on_error, log, out
+from replay.commands.options import (
+    Category,
+    Files,
+    Format,
+    Json,
+    Kind,
+    OnError,
+    RegistryDir,
+    check_on_error,
+    event_filter,
+)
+from replay.console import log, out
 from replay.datasets import EventFiles
 from replay.end_to_end.certified_lists import certify_lists, difference, first_rows
 from replay.sending.event_time_order import in_event_time_order

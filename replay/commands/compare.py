@@ -32,7 +32,7 @@ from replay.commands.options import (
     check_items,
     event_filter,
 )
-from replay.commands.read_split import Split, check_split, read_split
+from replay.commands.read_split import LogFiles, Split, SplitChoice, read_split
 from replay.console import progress_bar
 
 EVERY_KIND = "gru4rec pop s-pop window-pop transitions item-knn decayed-item-knn v-sknn bpr-mf sequential-mf"
@@ -77,8 +77,9 @@ def compare(
     from model.comparison.compare import markdown
     from model.comparison.plots import comparison_plot
 
-    users = check_split(split, gap_s=session_gap_s, elsewhere=bool(test or test_from))
-    always = {"session_gap_s": 0.0} if users else {}
+    choice = SplitChoice(split, test, test_fraction, test_from)
+    choice.check(session_gap_s)
+    always = {"session_gap_s": 0.0} if choice.by_user else {}
     if session_gap_s is not None:
         always["session_gap_s"] = session_gap_s
     if only and not variants:
@@ -93,11 +94,10 @@ def compare(
     gaps = {config.session_gap_s for config in configs.values()}
     if len(gaps) > 1:
         raise typer.BadParameter(f"the models cut sessions differently ({gaps}); give --session-gap-s")
+    log_files = LogFiles(files, format, on_error, event_filter(kind, category))
     earlier, later, vocabulary = read_split(
-        split, files, test, gaps.pop(), test_fraction=test_fraction, test_from=test_from,
-        format=format, on_error=on_error, wanted=event_filter(kind, category),
-        columns=columns_of(*configs.values()),
-    )  # fmt: skip
+        log_files, choice, gaps.pop(), columns=columns_of(*configs.values())
+    )
     done = 0
     with progress_bar("comparing") as bar:
 

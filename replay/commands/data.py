@@ -10,8 +10,8 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from replay.commands.options import Files, Format, Json, OnError
-from replay.console import check_on_error, moment, out, progress_bar
+from replay.commands.options import Files, Format, Json, OnError, check_on_error
+from replay.console import moment, out, progress_bar
 from replay.log_report.report import LogReport, report_on
 from replay.log_report.session_figures import Distribution
 from replay.log_report.warnings import warnings_of

@@ -23,7 +23,7 @@ from replay.commands.options import (
     check_items,
     event_filter,
 )
-from replay.commands.read_split import Split, check_split, load_log
+from replay.commands.read_split import LogFiles, Split, SplitChoice
 from replay.commands.training_output import show
 from replay.console import log, out, progress_bar
 from replay.datasets import EventFilter
@@ -48,7 +48,7 @@ def evaluate(
     """
     if split == "shuffled":
         raise typer.BadParameter("--split shuffled is for training: an evaluation takes all sessions")
-    all_items, users = check_items(items), check_split(split)
+    all_items, users = check_items(items), SplitChoice(split).by_user
     loaded = Registry(registry or load_settings().registry_dir).load(model)
     wanted, trained_on = event_filter(kind, category), loaded.manifest["data"].get("filter", {})
     if wanted.as_dict() != trained_on:
@@ -57,7 +57,7 @@ def evaluate(
             f"it is evaluated on events {wanted or 'of all kinds'}",
             highlight=False,
         )
-    frame = load_log(files, format, on_error, wanted)
+    frame = LogFiles(files, format, on_error, wanted).load()
     rule = SessionRule(None if users else loaded.config.session_gap_s)
     sessions = Sessions.from_frame(by_user(frame) if users else frame, loaded.vocabulary, rule)
     sessions = newest_of(sessions) if users else sessions

@@ -66,3 +66,14 @@ def event_filter(kind: list[str] | None, category: list[str] | None) -> datasets
     if not all(one.strip() for one in category or []):
         raise typer.BadParameter("--category names nothing")
     return datasets.EventFilter(tuple(kind or ()), tuple(one.strip() for one in category or ()))
+
+
+def check_on_error(on_error: str) -> str:
+    """ "stop" or "skip". Raises typer.BadParameter on anything else.
+
+    >>> check_on_error("skip")
+    'skip'
+    """
+    if on_error not in ("stop", "skip"):
+        raise typer.BadParameter(f"--on-error is stop or skip, not {on_error!r}")
+    return on_error

@@ -1,12 +1,14 @@
-"""A log in two parts for the commands that learn from files: to train on, and to evaluate on.
+"""Reads a log from files, and splits it into a part to train on and a part to evaluate on.
 
-By time, by chance, or by user; which one is named on the command line.
+The commands that learn from files share it: train, evaluate, compare, tune, cadence.
+Tested by tests/unit/replay/commands/test_filtered_commands.py and tests/learning/test_offline_commands.py.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -19,114 +21,180 @@ from model.data.splits import by_user, shuffled_split, split_sessions, split_use
 from model.data.vocabulary import Vocabulary, titles_of
 from model.errors import NextclickError
 from replay import datasets
-from replay.console import check_on_error, log, moment, parse_moment
+from replay.commands.options import check_on_error
+from replay.console import log, moment, parse_moment
 from replay.sending.event_time_order import in_event_time_order
 
-# Gathered to sort at a time, where a log is read by way of the disk.
+# Events sorted in memory at a time when sessions are written to disk.
 MAPPED_MEMORY_BYTES = 128 << 20
 SEED = 0
 SPLITS = ("temporal", "shuffled", "user")
 Split = Annotated[
     str,
     typer.Option(
-        help="temporal: evaluate on the newest sessions; shuffled: on any, which is easier; "
-        "user: sequences are users, of each the newest tenth"
+        help="temporal: evaluate on the newest sessions; shuffled: on random sessions, which is easier; "
+        "user: one sequence per user, evaluate on the newest tenth of each"
     ),
 ]
 Parts = tuple[Sessions, Sessions, Vocabulary]
 
 
-def check_split(split: str, *, gap_s: float | None = None, elsewhere: bool = False) -> bool:
-    """Whether sequences are users; `elsewhere`: what to evaluate, or where sessions lie, is given besides."""
-    if split not in SPLITS:
-        raise typer.BadParameter(f"--split is {', '.join(SPLITS[:-1])} or {SPLITS[-1]}, not {split!r}")
-    if split == "user" and gap_s:
-        raise typer.BadParameter("with --split user no --session-gap-s ends a sequence")
-    if split != "temporal" and elsewhere:
-        raise typer.BadParameter(
-            f"--split {split} chooses what to evaluate among the log's own events, in memory: leave --test, "
-            "--test-from and --memory-map out"
+@dataclass(frozen=True)
+class LogFiles:
+    """Event files, how to read them, and which of their events to keep.
+
+    >>> LogFiles([Path("clicks.csv")], on_error="skip").on_error
+    'skip'
+    """
+
+    files: Sequence[Path]
+    format: str | None = None
+    on_error: str = "stop"
+    wanted: datasets.EventFilter | None = None
+
+    def __post_init__(self) -> None:
+        """Raises typer.BadParameter unless `on_error` is stop or skip."""
+        check_on_error(self.on_error)
+
+    def event_files(self) -> datasets.EventFiles:
+        """The files as a source of event frames."""
+        return datasets.EventFiles(self.files, format=self.format, on_error=self.on_error, wanted=self.wanted)
+
+    def load(self) -> pd.DataFrame:
+        """All wanted events in event-time order; their number and what was left out go to stderr."""
+        rejects: Counter[str] = Counter()
+        frame = datasets.load(
+            self.files, format=self.format, on_error=self.on_error, wanted=self.wanted, rejects=rejects
         )
-    return split == "user"
+        times = frame["event_time_ms"]
+        log.print(
+            f"{len(frame):,} events, {moment(times.iloc[0])} to {moment(times.iloc[-1])}"
+            + "".join(f"; left out {count:,}: {reason}" for reason, count in rejects.items()),
+            highlight=False,
+        )
+        return frame
+
+
+@dataclass(frozen=True)
+class SplitChoice:
+    """Which part of a log is evaluated: --split, --test, --test-fraction and --test-from.
+
+    >>> SplitChoice("user").by_user
+    True
+    """
+
+    split: str = "temporal"
+    test_files: Sequence[Path] | None = None
+    test_fraction: float = 0.1
+    test_from: str | None = None
+
+    def __post_init__(self) -> None:
+        """Raises typer.BadParameter when the options contradict each other."""
+        if self.split not in SPLITS:
+            raise typer.BadParameter(
+                f"--split is {', '.join(SPLITS[:-1])} or {SPLITS[-1]}, not {self.split!r}"
+            )
+        self._only_temporal_with(bool(self.test_files or self.test_from))
+
+    @property
+    def by_user(self) -> bool:
+        """Whether a sequence is all events of a user."""
+        return self.split == "user"
+
+    def check(self, gap_s: float | None, *, memory_map: bool = False) -> None:
+        """Raises typer.BadParameter when --session-gap-s or --memory-map does not go with the split."""
+        if self.by_user and gap_s:
+            raise typer.BadParameter("with --split user no --session-gap-s ends a sequence")
+        self._only_temporal_with(memory_map)
+
+    def _only_temporal_with(self, given: bool) -> None:
+        if given and self.split != "temporal":
+            raise typer.BadParameter(
+                f"--split {self.split} chooses what to evaluate among the log's own events, in memory: leave "
+                "--test, --test-from and --memory-map out"
+            )
 
 
 def read_split(
-    split: str,
-    files: list[Path],
-    test: list[Path] | None,
+    log_files: LogFiles,
+    choice: SplitChoice,
     gap_s: float | None,
     *,
-    test_fraction: float,
-    test_from: str | None,
-    format: str | None,
-    on_error: str,
-    wanted: datasets.EventFilter | None = None,
-    folder: Path | None = None,
     columns: Sequence[str] = (),
-    catalogue: Mapping[str, str] | None = None,
+    titles: Mapping[str, str] | None = None,
+    folder: Path | None = None,
 ) -> Parts:
-    """Training sessions, test sessions and the vocabulary of the first; read by way of `folder` if given.
+    """Training sessions, test sessions and the training sessions' vocabulary.
 
-    `columns` are the events' fields, beside the item, that the networks read. With `catalogue`, titles
-    by item id, the vocabulary also has, without a count, all items of it and of both parts that have a
-    title. Raises NextclickError when a folder is given for a network that reads some columns, and, split
-    by user, when the log has no users, or none of them enough events.
+    `columns` are the event columns, besides the item, that the networks read. With `titles`, by item id,
+    the vocabulary also holds, with count 0, every titled item of `titles` and of both parts. With `folder`
+    the sessions are written there and memory-mapped. Raises NextclickError when a network reads
+    `columns` that sessions on disk lack, or when a split by user finds no users with enough events.
     """
-    if folder is not None and columns:
+    sessions, vocabulary = _read_sessions(log_files, choice, gap_s, columns, folder)
+    if choice.test_files:
+        # The metadata of the training files describe the items of the test files, too.
+        metadata = datasets.EventFiles(log_files.files, format=log_files.format).metadata
+        test_log = replace(log_files, files=list(dict.fromkeys([*choice.test_files, *metadata])))
+        frame = test_log.load()
+        if titles is not None:
+            vocabulary = vocabulary.with_titles({**titles_of(frame), **vocabulary.titles, **titles})
+            _print_titles(vocabulary)
+        rule = SessionRule(gap_s)
+        return sessions, Sessions.from_frame(frame, vocabulary, rule), vocabulary
+    if titles is not None:
+        vocabulary = vocabulary.with_titles(titles)
+    parts = _split(sessions, vocabulary, choice, keep_titled=titles is not None)
+    if titles is not None:
+        _print_titles(parts[2])
+    _print_parts(choice.split, parts)
+    return parts
+
+
+def _read_sessions(
+    log_files: LogFiles,
+    choice: SplitChoice,
+    gap_s: float | None,
+    columns: Sequence[str],
+    folder: Path | None,
+) -> tuple[Sessions, Vocabulary]:
+    rule = SessionRule(None if choice.by_user else gap_s)
+    if folder is None:
+        frame = log_files.load()
+        frame = by_user(frame) if choice.by_user else frame
+        vocabulary = Vocabulary.from_frame(frame, columns)
+        return Sessions.from_frame(frame, vocabulary, rule), vocabulary
+    if columns:
         raise NextclickError(
             f"the network reads {', '.join(columns)} too, and sessions on disk have items and times only",
             "A log larger than memory cannot be learned from by this network.",
             "Leave --memory-map away, or choose a network that reads items alone.",
         )
-    rule = SessionRule(None if split == "user" else gap_s)
-    if folder is None:
-        frame = load_log(files, format, on_error, wanted)
-        frame = by_user(frame) if split == "user" else frame
-        vocabulary = Vocabulary.from_frame(frame, columns)
-        sessions = Sessions.from_frame(frame, vocabulary, rule)
-    else:
-        log_files = datasets.EventFiles(
-            files, format=format, on_error=check_on_error(on_error), wanted=wanted
-        )
-        ordered = in_event_time_order(
-            log_files.read,
-            memory_bytes=MAPPED_MEMORY_BYTES,
-            folder=folder,
-        )
-        sessions, vocabulary = SessionFile(folder).write(ordered, rule)
-        log.print(f"{len(sessions.items):,} events in {len(sessions):,} sessions on disk", highlight=False)
-    if test:
-        # The metadata of the training files describe the test's items, too.
-        named = datasets.EventFiles(files, format=format).metadata
-        frame = load_log(list(dict.fromkeys([*test, *named])), format, on_error, wanted)
-        if catalogue is not None:
-            vocabulary = vocabulary.with_titles({**titles_of(frame), **vocabulary.titles, **catalogue})
-            _tell_of_titles(vocabulary)
-        return sessions, Sessions.from_frame(frame, vocabulary, rule), vocabulary
-    keep_titled = catalogue is not None
-    if catalogue is not None:
-        vocabulary = vocabulary.with_titles(catalogue)
-    if split == "user":
-        parts = split_users(sessions, vocabulary, keep_titled=keep_titled)
-    elif split == "shuffled":
-        parts = shuffled_split(
-            sessions, vocabulary, test_fraction=test_fraction, seed=SEED, keep_titled=keep_titled
-        )
-    else:
-        parts = split_sessions(
-            sessions,
-            vocabulary,
-            test_fraction=test_fraction,
-            test_from_ms=parse_moment(test_from),
-            keep_titled=keep_titled,
-        )
-    if keep_titled:
-        _tell_of_titles(parts[2])
-    _tell_of_parts(split, parts)
-    return parts
+    ordered = in_event_time_order(
+        log_files.event_files().read, memory_bytes=MAPPED_MEMORY_BYTES, folder=folder
+    )
+    sessions, vocabulary = SessionFile(folder).write(ordered, rule)
+    log.print(f"{len(sessions.items):,} events in {len(sessions):,} sessions on disk", highlight=False)
+    return sessions, vocabulary
 
 
-def _tell_of_parts(split: str, parts: Parts) -> None:
+def _split(sessions: Sessions, vocabulary: Vocabulary, choice: SplitChoice, *, keep_titled: bool) -> Parts:
+    if choice.by_user:
+        return split_users(sessions, vocabulary, keep_titled=keep_titled)
+    if choice.split == "shuffled":
+        return shuffled_split(
+            sessions, vocabulary, test_fraction=choice.test_fraction, seed=SEED, keep_titled=keep_titled
+        )
+    return split_sessions(
+        sessions,
+        vocabulary,
+        test_fraction=choice.test_fraction,
+        test_from_ms=parse_moment(choice.test_from),
+        keep_titled=keep_titled,
+    )
+
+
+def _print_parts(split: str, parts: Parts) -> None:
     earlier, later, _ = parts
     if later.is_target is not None:
         log.print(
@@ -143,27 +211,10 @@ def _tell_of_parts(split: str, parts: Parts) -> None:
     )
 
 
-def _tell_of_titles(vocabulary: Vocabulary) -> None:
+def _print_titles(vocabulary: Vocabulary) -> None:
     titled = sum(bool(vocabulary.titles.get(item)) for item in vocabulary.item_ids)
     log.print(
         f"{titled:,} of {len(vocabulary):,} items have a title; {int((vocabulary.counts == 0).sum()):,} are "
         "known by it alone, without an event to train on",
         highlight=False,
     )
-
-
-def load_log(
-    files: Sequence[Path], form: str | None, on_error: str, wanted: datasets.EventFilter | None = None
-) -> pd.DataFrame:
-    """The files' events that are `wanted`; what was left out is told on stderr."""
-    rejects: Counter[str] = Counter()
-    frame = datasets.load(
-        files, format=form, on_error=check_on_error(on_error), wanted=wanted, rejects=rejects
-    )
-    times = frame["event_time_ms"]
-    log.print(
-        f"{len(frame):,} events, {moment(times.iloc[0])} to {moment(times.iloc[-1])}"
-        + "".join(f"; left out {count:,}: {reason}" for reason, count in rejects.items()),
-        highlight=False,
-    )
-    return frame

@@ -1,6 +1,6 @@
-"""A catalogue: the titles of items, also of those that no log has an event of yet.
+"""The file of --catalogue: titles of items, including items without any event.
 
-A CSV file, packed or not, with the columns item_id and title; other columns are left alone.
+A CSV file, packed or not, with the columns item_id and title; other columns are ignored.
 """
 
 from __future__ import annotations
@@ -17,22 +17,20 @@ from model.networks.by_name import places_by_title
 from replay.reading.packed_files import CUT_OFF, open_file
 
 COLUMNS = ("item_id", "title")
-
-
-Catalogue = Annotated[
+TitlesFile = Annotated[
     Path | None,
     typer.Option(help="CSV file with item_id and title: items to list before their first event, by text-gru"),
 ]
 
 
-def catalogue_for(config: ModelConfig, path: Path | None) -> dict[str, str] | None:
-    """Titles that say which items a network is to know beside its training events' ones; None: no others.
+def titles_for(config: ModelConfig, path: Path | None) -> dict[str, str] | None:
+    """The titles that a network adds to its vocabulary beside the training events' items.
 
-    Without a file there are none but the logs' own. Raises NextclickError when a file is named for a
-    network that knows items by their events.
+    Returns None for a network that learns items from events alone, {} when it reads titles and no file
+    is given. Raises NextclickError when a file is given for a network that reads no titles.
     """
     if places_by_title(config):
-        return {} if path is None else read_catalogue(path)
+        return {} if path is None else read_titles(path)
     if path is not None:
         raise NextclickError(
             f"a {config.network} cannot list an item without events",
@@ -43,8 +41,8 @@ def catalogue_for(config: ModelConfig, path: Path | None) -> dict[str, str] | No
     return None
 
 
-def read_catalogue(path: Path) -> dict[str, str]:
-    """Item id → title, of an id that stands twice the last one; rows without a title are left out.
+def read_titles(path: Path) -> dict[str, str]:
+    """Titles by item id; a repeated id keeps its last title, and rows without a title are left out.
 
     Raises NextclickError when the file cannot be read or lacks a column.
     """

@@ -41,8 +41,8 @@ from replay.commands.options import (
     check_items,
     event_filter,
 )
-from replay.commands.read_split import Split, check_split, read_split
-from replay.commands.titles_file import Catalogue, catalogue_for
+from replay.commands.read_split import LogFiles, Split, SplitChoice, read_split
+from replay.commands.titles_file import TitlesFile, titles_for
 from replay.commands.training_output import sample, show, training_bar
 from replay.console import log, out, progress_bar
 from stream.settings import load_settings
@@ -104,7 +104,7 @@ def train(
     memory_map: Annotated[
         bool, typer.Option(help="by way of arrays on disk, for logs larger than memory")
     ] = False,
-    catalogue: Catalogue = None,
+    catalogue: TitlesFile = None,
     promote: Annotated[bool, typer.Option(help="make the version the champion")] = True,
     unless_champion: Annotated[
         bool, typer.Option("--unless-champion", help="do nothing when the registry has one")
@@ -129,7 +129,9 @@ def train(
         "seed": seed, "session_gap_s": session_gap_s, "exclude_session_items": exclude_session_items,
     }  # fmt: skip
     given = {name: value for name, value in flags.items() if value is not None}
-    users = check_split(split, gap_s=session_gap_s, elsewhere=bool(test or test_from or memory_map))
+    choice = SplitChoice(split, test, test_fraction, test_from)
+    choice.check(session_gap_s, memory_map=memory_map)
+    users = choice.by_user
     folder = Registry(registry or load_settings().registry_dir)
     if unless_champion and (champion := folder.champion()):
         log.print(f"{folder.root} has a champion, {champion}: nothing is trained", highlight=False)
@@ -158,9 +160,8 @@ def train(
             else None
         )
         earlier, later, vocabulary = read_split(
-            split, files, test, config.session_gap_s, test_fraction=test_fraction, test_from=test_from,
-            format=format, on_error=on_error, wanted=wanted, folder=mapped, columns=columns_of(config),
-            catalogue=catalogue_for(config, catalogue),
+            LogFiles(files, format, on_error, wanted), choice, config.session_gap_s,
+            columns=columns_of(config), titles=titles_for(config, catalogue), folder=mapped,
         )  # fmt: skip
         warm = None
         if earlier_model:

@@ -14,9 +14,6 @@ from model.evaluation.rank_targets import Evaluation
 from model.training import train as training
 from replay.console import out, progress_bar
 
-# Gathered to sort at a time, where a log is read by way of the disk.
-MAPPED_MEMORY_BYTES = 128 << 20
-
 
 def sample(sessions: Sessions, targets: int) -> Sessions:
     """Every n-th session, so that they have about `targets` next events."""

@@ -30,7 +30,7 @@ from replay.commands.options import (
     TestFrom,
     event_filter,
 )
-from replay.commands.read_split import read_split
+from replay.commands.read_split import LogFiles, SplitChoice, read_split
 from replay.commands.training_output import training_bar
 from replay.console import out, progress_bar
 
@@ -65,11 +65,9 @@ def tune(
     if session_gap_s is not None:
         given["session_gap_s"] = session_gap_s
     base = build_config(given)
-    earlier, later, vocabulary = read_split(
-        "temporal", files, test, base.session_gap_s, test_fraction=test_fraction, test_from=test_from,
-        format=format, on_error=on_error, wanted=event_filter(kind, category),
-        columns=columns_of(base),
-    )  # fmt: skip
+    log_files = LogFiles(files, format, on_error, event_filter(kind, category))
+    choice = SplitChoice("temporal", test, test_fraction, test_from)
+    earlier, later, vocabulary = read_split(log_files, choice, base.session_gap_s, columns=columns_of(base))
     with progress_bar("searching") as bar:
         found = search(
             earlier,

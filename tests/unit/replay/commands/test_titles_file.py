@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from model.errors import NextclickError
-from replay.commands.titles_file import read_catalogue
+from replay.commands.titles_file import read_titles
 
 TEXT = """price,item_id,title
 1.5,a1,Red cup
@@ -22,8 +22,8 @@ def test_a_catalogue_is_titles_by_id_as_they_are_written(tmp_path: Path) -> None
     plain.write_text(TEXT)
     packed.write_bytes(gzip.compress(TEXT.encode()))
     expected = {"a1": "Red cup (new)", "00042": "Cup, blue\nand tall", "NA": "null"}
-    assert read_catalogue(plain) == expected
-    assert read_catalogue(packed) == expected
+    assert read_titles(plain) == expected
+    assert read_titles(packed) == expected
 
 
 @pytest.mark.parametrize(
@@ -40,10 +40,10 @@ def test_what_is_no_catalogue_is_named_with_its_reason(tmp_path: Path, content: 
     path = tmp_path / "c.csv"
     path.write_bytes(content)
     with pytest.raises(NextclickError, match=what) as caught:
-        read_catalogue(path)
+        read_titles(path)
     assert str(path) in caught.value.what
 
 
 def test_a_catalogue_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(NextclickError, match=r"absent\.csv cannot be opened"):
-        read_catalogue(tmp_path / "absent.csv")
+        read_titles(tmp_path / "absent.csv")
