@@ -30,8 +30,9 @@ from model.networks.by_name import build
 from model.networks.model_version import ModelVersion
 from model.networks.network import GradientNetwork
 from model.registry.registry import Registry
+from model.stepping.choose_shortlist import choose_shortlist
 from model.stepping.shortlist import Shortlist
-from model.stepping.stepper import Stepper, make_shortlist
+from model.stepping.stepper import Stepper
 
 Lists = tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]
 SESSION_EVENTS = 4
@@ -177,7 +178,7 @@ def main() -> int:
             try:
                 started = time.perf_counter()
                 chooser: Scoring | Shortlist = (
-                    make_shortlist(scoring, model.network, torch.device("cpu")) or "exact"
+                    choose_shortlist(scoring, model.network, torch.device("cpu")) or "exact"
                 )
                 ready_s = time.perf_counter() - started
             except NextclickError as error:

@@ -1,1 +1,13 @@
-"""One step of a wave: state in, top-20 out."""
+"""One step of a wave: packed states and columns in, top-20 lists and packed states out.
+
+stepper           steps a wave with one model; rebuilds states from histories
+state_layout      a session's state tensors as the bytes of one row
+top_k             the lists of all scores, the rank of a target: the definition of a list
+choose_shortlist  whether all items are scored (top_k) or a shortlist of them
+shortlist         candidates by a product in bfloat16: lists equal to those of top_k
+compiled_top_k    the compiled pass behind `shortlist`: candidates, exact scores, list
+faiss_shortlists  candidates found by an index: approximate lists of exact scores
+read_write_lock   steps read the item tables, a refresh writes them
+
+May import: networks, data.
+"""

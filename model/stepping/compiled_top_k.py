@@ -1,13 +1,15 @@
-"""Selects a wave's lists from its scores in bfloat16: one compiled pass, without the interpreter.
+"""A wave's lists from its scores in bfloat16: one compiled pass without the interpreter.
 
-Compiled by numba at its first call (about two seconds; kept on disk for the next process), and run
-without the interpreter's lock: threads that step waves side by side wait for it a few times a wave,
-not at each of some thirty small tensor operations.
+The lists are those of `top_k`; `model.stepping.shortlist` says why no item is lost. numba compiles the
+pass at its first call (about two seconds; kept on disk for the next process). It runs without the
+interpreter's lock, so threads that step waves side by side wait for the lock a few times a wave
+instead of at each of some thirty small tensor operations.
 
-Bits of a bfloat16 are compared as the int16 that orders as the numbers do.
+A bfloat16's bits are compared as the int16 that has the same order as the number.
 
 Shapes: B sessions in the wave, V items, H units of the output, M masked items, k list length,
 G blocks of BLOCK items, R = G · BLOCK rows of scores.
+Tested by tests/unit/model/stepping/test_shortlist.py.
 """
 
 from __future__ import annotations
@@ -25,27 +27,25 @@ Floats = npt.NDArray[np.float32]
 Bits = npt.NDArray[np.int16]
 Ints = npt.NDArray[np.int64]
 
-# Relative error of a rounding to bfloat16.
-ROUNDING = 2**-8
+ROUNDING = 2**-8  # relative error of a rounding to bfloat16
 SIGN_BITS = 15
 MAGNITUDE = np.int16(0x7FFF)
-# As ordered bits: what no number is below, and minus infinity.
+# As ordered bits: the least value, and minus infinity.
 LEAST = np.int16(-0x8000)
 MINUS_INFINITY = np.int16(-0x7F81)
-# Ordered bits that stay in the fastest cache while all rows pass.
-CHUNK = 8192
+CHUNK = 8192  # ordered bits that stay in the fastest cache while all rows pass
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 
 def compiled(function: F) -> F:
-    """The function, compiled; sums may be taken in another order, which is the same at every call."""
+    """Compile a function. Sums may run in another order, the same at every call."""
     compile = numba.njit(nogil=True, cache=True, error_model="numpy", fastmath={"reassoc", "contract", "nsz"})
     return cast(F, compile(function))
 
 
 @compiled
-def select(
+def compiled_top_k(
     bits_RB: Bits,
     output_BH: Floats,
     table_VH: Floats,
@@ -53,13 +53,13 @@ def select(
     error_B: Floats,
     exclude_BM: Ints,
     k: int,
-    most: int,
+    most_candidates: int,
 ) -> tuple[Ints, Floats, Ints]:
-    """The k best listable items by their exact scores: → ids B×k, scores B×k, candidates of each session.
+    """The k best listable items by their exact scores, B×k, the scores, and each session's candidates.
 
-    `bits_RB` are scores a in bfloat16, row v that of item v, at -inf where a row is no item; they are
+    `bits_RB` are scores a in bfloat16; row v belongs to item v, rows without an item are -inf. They are
     overwritten where `exclude_BM` (padded with -1) masks. An exact score h · e_v + b_v lies within
-    error_B + 2⁻⁸|a| of a. A session with more than `most` candidates is not scored.
+    error_B + 2⁻⁸|a| of a. A session with more than `most_candidates` candidates is not scored.
     """
     sessions = len(output_BH)
     ids_Bk = np.full((sessions, k), -1, np.int64)
@@ -88,7 +88,7 @@ def select(
                 if ordered(bits_RB[item, session]) < floor:
                     continue
                 count_B[session] += 1
-                if count_B[session] <= most:
+                if count_B[session] <= most_candidates:
                     score = dot(output_BH[session], table_VH[item]) + bias_V[item]
                     insert(ids_Bk[session], scores_Bk[session], item, score)
     return ids_Bk, scores_Bk, count_B
@@ -96,13 +96,13 @@ def select(
 
 @compiled
 def ordered(bits: np.int16) -> np.int16:
-    """Bits of a bfloat16 ↔ the int16 that orders as the number does."""
+    """The int16 that has a bfloat16's order, from its bits; the same function turns it back."""
     return np.int16(bits ^ ((bits >> SIGN_BITS) & MAGNITUDE))
 
 
 @compiled
 def block_maxima(bits_RB: Bits) -> Bits:
-    """Ordered bits of the largest score of each block, G×B; items v, v + G, v + 2G … are one."""
+    """Ordered bits of the largest score of each block, G×B; items v, v + G, v + 2G … form a block."""
     rows, sessions = bits_RB.shape
     size = rows // BLOCK * sessions
     bits, maxima = bits_RB.reshape(-1), np.empty(size, np.int16)
@@ -110,7 +110,7 @@ def block_maxima(bits_RB: Bits) -> Bits:
         chunk = maxima[begin : begin + CHUNK]
         chunk[:] = LEAST
         for start in range(begin, len(bits), size):
-            # By slices: of an index that cannot be negative the compiler makes vector instructions.
+            # Slices, because the compiler makes vector instructions only for indices that cannot be negative.
             row = bits[start : start + len(chunk)]
             for i in range(len(chunk)):
                 chunk[i] = max(chunk[i], ordered(row[i]))
@@ -136,9 +136,9 @@ def kth_largest(maxima_GB: Bits, k: int) -> Bits:
 
 @compiled
 def floors(kth_B: Bits, error_B: Floats) -> Bits:
-    """Ordered bits that every possible item's score reaches, as a_k - 2β - 2u(|a_k| + 2β), rounded down.
+    """Ordered bits that every candidate's score reaches: a_k - 2β - 2u(|a_k| + 2β), rounded down.
 
-    They are above those of minus infinity, which is no item's score.
+    They are above the bits of minus infinity, which masked items and rows without an item have.
     """
     floor_B = np.empty(len(kth_B), np.int16)
     for session in range(len(kth_B)):
@@ -148,7 +148,7 @@ def floors(kth_B: Bits, error_B: Floats) -> Bits:
             error = error_B[session]
             floor = kth - 2 * error - 2 * ROUNDING * (1 + ROUNDING) * (abs(kth) + 2 * error)
             bits = np.array([floor], np.float32).view(np.int32)[0]
-            # What is cut off makes a number smaller in size: one below zero would become larger.
+            # Cutting bits off moves a number towards zero: a negative one would become larger.
             place = int(ordered(np.int16(bits >> 16))) - (1 if floor < 0 else 0)
             floor_B[session] = max(place, int(MINUS_INFINITY) + 1)
     return floor_B
@@ -156,13 +156,13 @@ def floors(kth_B: Bits, error_B: Floats) -> Bits:
 
 @compiled
 def float_of(bits: np.int16) -> np.float32:
-    """The number whose ordered bits these are."""
+    """The number of these ordered bits."""
     return np.float32(np.array([np.int32(ordered(bits)) << 16], np.int32).view(np.float32)[0])
 
 
 @compiled
 def dot(output_H: Floats, row_H: Floats) -> np.float32:
-    """h · e_v; it does not depend on the rows beside it, as in a product of matrices it may."""
+    """h · e_v. Unlike in a product of matrices, the sum does not depend on other rows."""
     total = np.float32(0)
     for unit in range(len(output_H)):
         total += output_H[unit] * row_H[unit]
@@ -171,11 +171,11 @@ def dot(output_H: Floats, row_H: Floats) -> np.float32:
 
 @compiled
 def insert(ids_k: Ints, scores_k: Floats, item: int, score: np.float32) -> None:
-    """Put an item into a list, best first, behind its equals, when it is one of the best."""
+    """Insert an item into a list, best first, after its equals, if its score reaches the list."""
     place = len(ids_k)
     while place > 0 and scores_k[place - 1] < score:
         place -= 1
-    for behind in range(len(ids_k) - 1, place, -1):
-        ids_k[behind], scores_k[behind] = ids_k[behind - 1], scores_k[behind - 1]
+    for after in range(len(ids_k) - 1, place, -1):
+        ids_k[after], scores_k[after] = ids_k[after - 1], scores_k[after - 1]
     if place < len(ids_k):
         ids_k[place], scores_k[place] = item, score

@@ -1,9 +1,9 @@
-"""Shortlists for vocabularies too large to be read whole: faiss finds candidates, their scores are exact.
+"""Shortlists for vocabularies too large to read whole: faiss finds candidates, their scores are exact.
 
-`ApproximateShortlist` looks into a few clusters of items; worth it above some 500,000 items, since
-below `Bfloat16Shortlist` is as fast and leaves nothing out. `NearestShortlist` walks an HNSW graph to
-the vectors nearest in direction (Malkov, Yashunin, IEEE TPAMI 2020), for vectors of length one.
-Needs faiss-cpu, which nextclick does not depend on.
+`ApproximateShortlist` searches a few clusters of items. It pays off above some 500,000 items; below,
+`Bfloat16Shortlist` is as fast and leaves nothing out. `NearestShortlist` walks an HNSW graph to the
+vectors nearest in direction (Malkov, Yashunin, IEEE TPAMI 2020), for vectors of length one. Both need
+faiss-cpu, which nextclick does not depend on.
 
 Shapes: B sessions in the wave, V items, H units of the output, D columns of a vector,
 N candidates, M masked items, I items with a vector, k list length.
@@ -24,24 +24,21 @@ from model.networks.network import GradientNetwork
 from model.stepping.shortlist import ROWS, Shortlist
 from model.stepping.top_k import top_of
 
-# Links of each item, how far is looked for them, and how many candidates a search keeps.
-LINKS = 32
-BUILD_WIDTH = 80
-SEARCH_WIDTH = 256
+LINKS = 32  # of each item in the graph
+BUILD_WIDTH = 80  # candidates kept while an item's links are searched
+SEARCH_WIDTH = 256  # candidates kept while a list is searched
 
 CANDIDATES = 100
-# Of about 4 sqrt(V) clusters of items, how many are looked into.
-PROBES = 128
+PROBES = 128  # clusters searched, of about 4 sqrt(V)
 TRAINING_ROWS_PER_CLUSTER = 40
 TRAINING_ROUNDS = 8
-RISEN = 1024
+RISEN = 1024  # items scored beside the index because their bias rose most
 
 
 class SearchedShortlist(Shortlist):
-    """The best of the candidates that a search finds; which these are is approximate, their scores are exact.
+    """The best of the candidates that a search finds: the choice is approximate, the scores are exact.
 
-    M masked items can use up M of the N = 100 + M candidates, so 100 stay.
-
+    A search asks for N = 100 + M candidates, so 100 are left when all M masked items are among them.
     Raises NextclickError when faiss is not installed.
     """
 
@@ -52,11 +49,11 @@ class SearchedShortlist(Shortlist):
 
     @abstractmethod
     def search(self, output_BH: Tensor, count: int) -> Tensor:
-        """`count` candidate item indices, B×N, no item twice in a row, padded with -1."""
+        """At least `count` candidate item indices, B×N, no item twice in a row, padded with -1."""
 
     def best(self, output_BH: Tensor, k: int, exclude_BM: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """The best of what the search finds; of sessions of which it finds fewer than k, the exact list."""
-        # It counts its threads for itself, anew in each thread that calls it.
+        """The best of the candidates; for sessions with fewer than k of them, the list of all scores."""
+        # faiss keeps its number of threads for each calling thread.
         self.faiss.omp_set_num_threads(torch.get_num_threads())
         masked = 0 if exclude_BM is None else exclude_BM.shape[1]
         ids_BN = self.search(output_BH, max(self._candidates, k) + masked)
@@ -66,19 +63,20 @@ class SearchedShortlist(Shortlist):
         rows_BNH = self.table_VH.index_select(0, places_BN.flatten()).view(
             *ids_BN.shape, self.table_VH.shape[1]
         )
-        # A row's sum does not depend on the rows beside it; that of a product of matrices may.
+        # Unlike in a product of matrices, a row's sum does not depend on other rows.
         scores_BN = (rows_BNH * output_BH[:, None]).sum(2) + self.bias.now()[places_BN]
         ids_Bk, scores_Bk = top_of((ids_BN, scores_BN.masked_fill(ids_BN < 0, -torch.inf)), k)
-        self.complete(ids_Bk, scores_Bk, (ids_Bk < 0).any(1), output_BH, exclude_BM)
+        self.replace_with_exact(ids_Bk, scores_Bk, (ids_Bk < 0).any(1), output_BH, exclude_BM)
         return ids_Bk, scores_Bk
 
 
 class ApproximateShortlist(SearchedShortlist):
     """The items with the largest inner products in the clusters nearest to the output.
 
-    An item is its row and its bias, an output itself and a one. The index holds the bias of the time
-    it was made; when a prior moves, the candidates' scores follow at once, their choice does not. When a
-    table is taken, its further items and the `RISEN` whose bias has risen most are scored beside the index.
+    The index holds an item's row with its bias as one more column; an output gets a one there. The
+    bias is that of the time the index was made: when a prior moves, the candidates' scores move at
+    once, their choice does not. After `set_table`, new items and the `RISEN` items whose bias rose
+    most are scored beside the index.
     """
 
     def __init__(
@@ -102,7 +100,7 @@ class ApproximateShortlist(SearchedShortlist):
             self._index.add(self._vectors(torch.arange(begin, min(begin + ROWS, items))).numpy())
 
     def set_table(self, table_VH: Tensor, bias_V: Tensor, moved_R: Tensor) -> None:
-        """Leave the index as it is; choose which items are scored beside it."""
+        """Keep the index; choose the items that are scored beside it."""
         super().set_table(table_VH, bias_V, moved_R)
         indexed = len(self._indexed_V)
         risen = (bias_V[:indexed] - self._indexed_V).topk(min(RISEN, indexed)).indices
@@ -112,7 +110,7 @@ class ApproximateShortlist(SearchedShortlist):
         self._is_beside_V[self._beside_E] = True
 
     def search(self, output_BH: Tensor, count: int) -> Tensor:
-        """What the index finds, and the best of what stands beside it."""
+        """The items that the index finds, and the best items beside it."""
         query_BH = pad(output_BH, (0, 1), value=1).contiguous()
         ids_BN = torch.from_numpy(self._index.search(query_BH.numpy(), count)[1])
         if not len(self._beside_E):
@@ -130,7 +128,7 @@ class ApproximateShortlist(SearchedShortlist):
 
 
 def load_faiss() -> ModuleType:
-    """The module. Raises NextclickError when it is not installed."""
+    """The module faiss. Raises NextclickError when it is not installed."""
     try:
         import faiss
     except ImportError:
@@ -144,10 +142,10 @@ def load_faiss() -> ModuleType:
 
 
 class NearestShortlist(SearchedShortlist):
-    """The items whose vectors have the largest products with the output, as a walk over the graph finds.
+    """The items with the largest products with the output that a walk over the graph finds.
 
-    Items of the vector zero are in no direction, and not in the graph. The bias does not choose among
-    candidates: it is one for all that have a vector.
+    An item with the vector zero has no direction and is not in the graph. The bias plays no part in
+    the choice: all items with a vector have the same one.
     """
 
     def __init__(
@@ -156,7 +154,7 @@ class NearestShortlist(SearchedShortlist):
         super().__init__(network, candidates)
         self._width = width
         items_I = torch.nonzero(self.table_VH.any(1))[:, 0]
-        # Place -1, which stands for nothing found, is item -1.
+        # Place -1, nothing found, maps to item -1.
         self._items = torch.cat([items_I, items_I.new_tensor([-1])])
         self._index = self.faiss.IndexHNSWFlat(self.table_VH.shape[1], LINKS, self.faiss.METRIC_INNER_PRODUCT)
         self._index.hnsw.efConstruction = BUILD_WIDTH
@@ -165,7 +163,7 @@ class NearestShortlist(SearchedShortlist):
             self._index.add(self.table_VH[items_I[begin : begin + ROWS]].numpy())
 
     def search(self, output_BH: Tensor, count: int) -> Tensor:
-        """What the walk finds."""
+        """The items that the walk finds."""
         self._index.hnsw.efSearch = max(self._width, count)
         found_BN = torch.from_numpy(self._index.search(output_BH.contiguous().numpy(), count)[1])
         return self._items[found_BN]

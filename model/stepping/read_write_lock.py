@@ -1,4 +1,7 @@
-"""A lock that many may hold to read, or one to write; who wants to write goes first."""
+"""A lock for many readers or one writer; a waiting writer goes before new readers.
+
+Tested by tests/unit/model/freshness/test_refresher.py.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,14 @@ from contextlib import contextmanager
 
 
 class ReadWriteLock:
-    """Not to be taken again by a thread that holds it."""
+    """Not reentrant: a thread that holds it must not ask for it again.
+
+    >>> lock = ReadWriteLock()
+    >>> with lock.reading(), lock.reading():
+    ...     pass
+    >>> with lock.writing():
+    ...     pass
+    """
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
@@ -17,7 +27,7 @@ class ReadWriteLock:
 
     @contextmanager
     def reading(self) -> Iterator[None]:
-        """Beside other readers, never beside a writer."""
+        """Shared access: other readers may run, no writer."""
         with self._changed:
             self._changed.wait_for(lambda: not self._writing)
             self._readers += 1
@@ -31,7 +41,7 @@ class ReadWriteLock:
 
     @contextmanager
     def writing(self) -> Iterator[None]:
-        """Alone: those who read may end, nobody begins."""
+        """Exclusive access: current readers finish, new ones wait."""
         with self._changed:
             self._changed.wait_for(lambda: not self._writing)
             self._writing = True

@@ -1,9 +1,9 @@
-"""Shortlists: a few candidates for each session of a wave, so that only they are scored in float32.
+"""Shortlists: a few candidates for each session of a wave; only they are scored in float32.
 
-A shortlist chooses candidates by a cheaper product; their scores are always those of the
-network, r_v = h · e_v + b_v (+ prior). `Bfloat16Shortlist` leaves out only items that a bound on its
-rounding errors proves to be outside the list: its lists are the exact ones. `ApproximateShortlist`
-(model/stepping/approximate.py) proves nothing, but need not read the whole table.
+A shortlist chooses candidates by a cheaper product; their scores are always the network's,
+r_v = h · e_v + b_v (+ prior). `Bfloat16Shortlist` leaves out only items that a bound on its rounding
+errors proves to be outside the list, so its lists are those of `top_k`. The shortlists of
+`faiss_shortlists` prove nothing, but do not read the whole table.
 
 Shapes: B sessions in the wave, V items, H units of the output, M masked items, k list length,
 R rows of scores.
@@ -21,24 +21,20 @@ from torch.nn.functional import pad
 from model.networks.item_scores import item_scores
 from model.networks.network import GradientNetwork
 from model.networks.popularity_prior import CurrentBias
-from model.stepping.compiled_top_k import select
+from model.stepping.compiled_top_k import compiled_top_k
 from model.stepping.top_k import BLOCK, top_k
 
-# Above as many candidates (ties, or nothing learned yet) a session is scored whole.
-MOST_CANDIDATES = 256
-# Rows converted at a time when a table is copied.
-ROWS = 65_536
-# Memory taken ahead where a table grows.
-SPARE_ROWS = 1024
-# More than the relative error of all sums in float32.
-SUMS = 2**-16
+MOST_CANDIDATES = 256  # with more (ties, or nothing learned yet) all items of a session are scored
+ROWS = 65_536  # rows converted at a time when a table is copied
+SPARE_ROWS = 1024  # rows allocated ahead when a table grows
+SUMS = 2**-16  # above the relative error of all sums in float32
 
 
 class Shortlist(ABC):
     """Chooses candidates among a network's items and scores them, on the CPU.
 
-    The weights stand still; the bias may move with the network's prior. `scored_whole` counts the
-    sessions' steps that no short list was found for.
+    The weights do not change; the bias may move with the network's prior. `scored_whole` counts the
+    sessions' steps for which all items were scored after all.
     """
 
     def __init__(self, network: GradientNetwork) -> None:
@@ -47,9 +43,9 @@ class Shortlist(ABC):
         self.scored_whole = 0
 
     def set_table(self, table_VH: Tensor, bias_V: Tensor, moved_R: Tensor) -> None:
-        """Go on with this table, maybe of more rows, where the rows `moved_R` are new or others.
+        """Use this table from now on; the rows `moved_R` are new or changed, and there may be more rows.
 
-        Not while it scores. An item of bias -inf is not listed.
+        Must not run beside `best`. An item of bias -inf is not listed.
         """
         self.table_VH = table_VH
         self.bias.set_bias(bias_V)
@@ -58,7 +54,7 @@ class Shortlist(ABC):
     def best(self, output_BH: Tensor, k: int, exclude_BM: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """The k best listable items, best first, and their float32 scores: B×k, padded with -1 / -inf."""
 
-    def complete(
+    def replace_with_exact(
         self,
         ids_Bk: Tensor,
         scores_Bk: Tensor,
@@ -66,9 +62,9 @@ class Shortlist(ABC):
         output_BH: Tensor,
         exclude_BM: Tensor | None,
     ) -> None:
-        """Put the exact lists in place of those of the sessions in `whole_B`.
+        """Replace the lists of the sessions in `whole_B` by those of all scores.
 
-        The wave is scored whole, so that a session's list does not depend on which others are.
+        All sessions of the wave are scored, so that a list does not depend on which others need it.
         """
         if whole_B.any():
             self.scored_whole += int(whole_B.sum())
@@ -77,15 +73,24 @@ class Shortlist(ABC):
 
 
 class Bfloat16Shortlist(Shortlist):
-    """Every item that can be in the list, as a product in bfloat16 with a bound on its errors tells.
+    """All items that can be in the list, by a product in bfloat16 with a bound on its errors.
 
     a_v, the product in bfloat16, differs from r_v by at most β + u|a_v|: u of the last rounding,
-    β = |h - ĥ| max|e| + |ĥ| max|e - ê| (Cauchy, Schwarz; ĥ and ê are h and e in bfloat16) and the
-    bias's own. The k best blocks hold k items of r ≥ a_k - β - u|a_k|, a_k the k-th largest of the
+    β = |h - ĥ| max|e| + |ĥ| max|e - ê| (Cauchy, Schwarz; ĥ and ê are h and e in bfloat16) plus the
+    error of the bias. The k best blocks hold k items of r ≥ a_k - β - u|a_k|, a_k the k-th largest of the
     blocks' maxima. So no item with a_v below a_k - 2β - 2u(|a_k| + 2β) is in the list: all others are
     candidates.
 
-    The table is copied in bfloat16 with the bias as two more columns, whose sum it is to 16 bits.
+    The table is copied in bfloat16; two more columns add up to the bias to 16 bits.
+
+    >>> from model.config import ModelConfig
+    >>> from model.data.vocabulary import Vocabulary
+    >>> from model.networks.gru4rec import GRU4Rec
+    >>> items = Vocabulary([f"i{n}" for n in range(100)], np.ones(100, np.int64))
+    >>> network, output_BH = GRU4Rec(ModelConfig(hidden_size=8), items), torch.ones(1, 8)
+    >>> ids_Bk, _ = Bfloat16Shortlist(network).best(output_BH, k=20)
+    >>> torch.equal(ids_Bk, top_k(network.score(output_BH).detach(), 20)[0])
+    True
     """
 
     def __init__(self, network: GradientNetwork) -> None:
@@ -109,11 +114,11 @@ class Bfloat16Shortlist(Shortlist):
             self._grow(len(table_VH))
         if len(moved_R):
             self._copy(moved_R)
-        # Now, and not by whichever of several threads scores first.
+        # Here, because later several threads would do it at once.
         self._copy_bias()
 
     def _copy(self, places: slice | Tensor) -> None:
-        """Copy rows of the table in bfloat16, and let the bounds on the errors hold for them, too."""
+        """Copy rows of the table in bfloat16, and raise the bounds on the errors to cover them."""
         rows = self.table_VH[places]
         rounded = rows.bfloat16()
         self._table[places, :-2] = rounded
@@ -121,7 +126,7 @@ class Bfloat16Shortlist(Shortlist):
         self._largest_error = max(self._largest_error, float((rows - rounded.float()).norm(dim=1).max()))
 
     def _grow(self, items: int) -> None:
-        """Lay the table out for more items, in memory that is taken for some more than these at a time."""
+        """Make room for more items, with `SPARE_ROWS` in reserve when memory is allocated."""
         rows = -(-items // BLOCK) * BLOCK
         if rows > len(self._storage):
             self._storage = self._table.new_zeros((rows + SPARE_ROWS, self._table.shape[1]))
@@ -131,12 +136,12 @@ class Bfloat16Shortlist(Shortlist):
         self._items = items
 
     def best(self, output_BH: Tensor, k: int, exclude_BM: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """The lists of all scores."""
+        """The lists that `top_k` gives of all scores."""
         self._copy_bias()
         rounded_BH = output_BH.bfloat16()
         # Two ones multiply the two columns of the bias.
         scores_RB = self._table @ pad(rounded_BH, (0, 2), value=1).t()
-        ids, scores, count = select(
+        ids, scores, count = compiled_top_k(
             scores_RB.contiguous().view(torch.int16).numpy(),
             output_BH.contiguous().numpy(),
             self.table_VH.numpy(),
@@ -148,7 +153,7 @@ class Bfloat16Shortlist(Shortlist):
         )
         ids_Bk, scores_Bk = torch.from_numpy(ids), torch.from_numpy(scores)
         whole_B = torch.from_numpy(count > MOST_CANDIDATES)
-        self.complete(ids_Bk, scores_Bk, whole_B, output_BH, exclude_BM)
+        self.replace_with_exact(ids_Bk, scores_Bk, whole_B, output_BH, exclude_BM)
         return ids_Bk, scores_Bk
 
     def _errors(self, output_BH: Tensor, rounded_BH: Tensor) -> Tensor:
@@ -160,13 +165,13 @@ class Bfloat16Shortlist(Shortlist):
         return error_B
 
     def _copy_bias(self) -> None:
-        """Put the bias into the table, when the network has another one than before."""
+        """Copy the bias into the table if it has changed."""
         bias_V = self.bias.now()
         if bias_V is self._bias_V:
             return
         self._bias_V = bias_V
         high_V = bias_V.bfloat16()
-        # Where the bias is -inf, nothing is left.
+        # For a bias of -inf the difference is nan: no second part.
         low_V = (bias_V - high_V.float()).nan_to_num(0.0).bfloat16()
         self._table[: self._items, -2] = high_V
         self._table[: self._items, -1] = low_V

@@ -1,6 +1,6 @@
-"""Takes the step of a wave: packed states and columns in, lists and packed states out.
+"""Steps a wave: packed states and columns in, lists and packed states out.
 
-The same code serves the stream and the offline evaluation, so that their lists agree.
+The stream and the offline evaluation step by this same code, so their lists agree.
 
 Shapes: B sessions in the wave, k list length, M masked items, R bytes of a packed state.
 """
@@ -8,7 +8,6 @@ Shapes: B sessions in the wave, k list length, M masked items, R bytes of a pack
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
@@ -17,101 +16,42 @@ import torch
 from torch import Tensor
 
 from model.config import Scoring
-from model.errors import NextclickError
 from model.networks.model_version import ModelVersion
-from model.networks.network import GradientNetwork, Network, State
+from model.networks.network import GradientNetwork, State
 from model.networks.popularity_prior import CurrentBias
-from model.stepping.faiss_shortlists import ApproximateShortlist, NearestShortlist
+from model.stepping.choose_shortlist import choose_shortlist
 from model.stepping.read_write_lock import ReadWriteLock
-from model.stepping.shortlist import Bfloat16Shortlist, Shortlist
-from model.stepping.top_k import top_of
+from model.stepping.shortlist import Shortlist
+from model.stepping.state_layout import Rows, StateLayout
+from model.stepping.top_k import LIST_LENGTH, top_of
 
-# Below as many items the product is too small a part of a step.
-LARGE_VOCABULARY = 20_000
-# Above as many items their nearest are looked for in a graph.
-MANY_DIRECTIONS = 100_000
 NumpyColumns = Mapping[str, npt.NDArray[Any]]
-Rows = npt.NDArray[np.uint8]
-
-
-class StateLayout:
-    """How a network's named state tensors lie in the `row_bytes` bytes of a session."""
-
-    def __init__(self, network: Network) -> None:
-        self._fields = network.state_fields()
-        self._sizes = [
-            int(np.prod(f.shape, dtype=np.int64)) * torch.empty(0, dtype=f.dtype).element_size()
-            for f in self._fields
-        ]
-        self.row_bytes = sum(self._sizes)
-
-    def pack(self, state: State, sessions: int) -> Rows:
-        """State of `sessions` sessions → uint8, B×row_bytes."""
-        if not self._fields:
-            return np.zeros((sessions, 0), np.uint8)
-        parts = [state[f.name].contiguous().cpu().flatten(1).view(torch.uint8).numpy() for f in self._fields]
-        return parts[0] if len(parts) == 1 else np.ascontiguousarray(np.concatenate(parts, axis=1))
-
-    def unpack(self, rows: Rows) -> State:
-        """uint8, B×row_bytes → state of B sessions, on the CPU."""
-        if rows.shape[1] != self.row_bytes:
-            raise ValueError(
-                f"a packed state has {rows.shape[1]} bytes, this network's have {self.row_bytes}"
-            )
-        state: State = {}
-        at = 0
-        for f, size in zip(self._fields, self._sizes, strict=True):
-            part = np.array(rows[:, at : at + size])
-            state[f.name] = torch.from_numpy(part).view(f.dtype).reshape(-1, *f.shape)
-            at += size
-        return state
 
 
 def choose_device(device: str) -> torch.device:
-    """ "auto" → CUDA if there, else the CPU; any other name as it is."""
+    """The device of a name; "auto" is CUDA if there is a GPU, else the CPU."""
     if device == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     return torch.device(device)
 
 
-def make_shortlist(scoring: Scoring, network: Network, device: torch.device) -> Shortlist | None:
-    """What chooses the items to score, None for all of them.
-
-    "bfloat16" is for a CPU and a network with an item table; without these all items are scored.
-    "auto" is "bfloat16" where the processor has instructions for it and the vocabulary is large
-    enough to gain by it; "approximate" where items are found by their direction, there are more than
-    100,000 of them, and faiss is installed. Raises NextclickError when "approximate" cannot be had.
-    """
-    by_direction = isinstance(network, GradientNetwork) and network.scores_by_direction
-    if scoring == "auto" and by_direction and network.items > MANY_DIRECTIONS and find_spec("faiss"):
-        scoring = "approximate" if device.type == "cpu" else "exact"
-    elif scoring == "auto":
-        large = network.items >= LARGE_VOCABULARY
-        scoring = "bfloat16" if large and torch.cpu._is_avx512_bf16_supported() else "exact"  # noqa: SLF001
-    if scoring == "exact":
-        return None
-    if isinstance(network, GradientNetwork) and device.type == "cpu":
-        if scoring == "bfloat16":
-            return Bfloat16Shortlist(network)
-        return NearestShortlist(network) if by_direction else ApproximateShortlist(network)
-    if scoring == "approximate":
-        raise NextclickError(
-            f"scoring is `approximate`, and the model is a {type(network).__name__} on {device.type}",
-            "Only a network that scores items by an output table can be searched, and on a CPU.",
-            "Set scoring to `exact`, or device to `cpu`, or serve another version.",
-        )
-    return None
-
-
 class Stepper:
-    """Steps waves of sessions with one model on one device; the model's weights stand still.
+    """Steps waves of sessions with one model on one device; the model's weights do not change.
 
-    Whoever moves the item tables all the same holds `lock` for writing: a step reads one state of them.
+    A thread that changes the item tables holds `lock` for writing, so every step reads one state of
+    them. `scoring` names how the items to score are chosen, or is a shortlist itself. `deterministic`
+    pads every wave to `wave_size` rows (and splits larger ones), so that a session's numbers do not
+    depend on how many others are in the wave.
 
-    `scoring` says how the items to be scored are found, or is a shortlist itself.
-
-    `deterministic` runs every wave padded to `wave_size` rows (larger ones in parts), so
-    that a session's numbers do not depend on how many others are in the wave.
+    >>> from model.config import ModelConfig
+    >>> from model.data.vocabulary import Vocabulary
+    >>> from model.networks.by_name import build
+    >>> vocabulary = Vocabulary(["a", "b", "c"], np.array([5, 3, 1]))
+    >>> config = ModelConfig(network="pop")
+    >>> stepper = Stepper(ModelVersion("v1", config, vocabulary, build(config, vocabulary)), k=2)
+    >>> ids, scores, rows = stepper.step({"item": np.array([2])}, stepper.initial_rows(1))
+    >>> ids.tolist()
+    [[0, 1]]
     """
 
     def __init__(
@@ -119,7 +59,7 @@ class Stepper:
         model: ModelVersion,
         *,
         device: str = "auto",
-        k: int = 20,
+        k: int = LIST_LENGTH,
         wave_size: int = 64,
         deterministic: bool = False,
         scoring: Scoring | Shortlist = "auto",
@@ -136,8 +76,8 @@ class Stepper:
         self.shortlist = (
             scoring
             if isinstance(scoring, Shortlist)
-            # Not by the processor that happens to be there, where every byte counts.
-            else make_shortlist(
+            # Where every byte counts, the processor must not decide.
+            else choose_shortlist(
                 "exact" if deterministic and scoring == "auto" else scoring, self.network, self.device
             )
         )
@@ -159,10 +99,10 @@ class Stepper:
         *,
         k: int | None = None,
     ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32], Rows]:
-        """One step of B sessions: → item indices B×k, best first, their scores, and the packed states after.
+        """One step of B sessions. Returns item indices B×k, best first, their scores, and new packed states.
 
-        `exclude` holds item indices not to be listed, B×M, padded with -1. Rows with fewer
-        than k listable items end in -1 / -inf. `k` is another length than the stepper's own.
+        `exclude` holds item indices to leave out of the lists, B×M, padded with -1. Rows with fewer
+        than k listable items end in -1 / -inf. `k` replaces the stepper's own list length.
         """
         sessions = len(rows)
         if self.deterministic and sessions != self.wave_size:
@@ -176,7 +116,7 @@ class Stepper:
 
     @torch.inference_mode()
     def advance(self, columns: NumpyColumns, rows: Rows) -> Rows:
-        """One step of B sessions without scoring: → the packed states after, as `step` gives them."""
+        """One step of B sessions without scoring. Returns the packed states that `step` would return."""
         if self.deterministic and len(rows) != self.wave_size:
             parts = []
             for chosen, real in self._padded_parts(len(rows)):
@@ -189,7 +129,7 @@ class Stepper:
         return self.layout.pack(state, len(rows))
 
     def _padded_parts(self, sessions: int) -> Iterator[tuple[npt.NDArray[np.int64], int]]:
-        """Parts of exactly `wave_size` rows, the padding repeating the last row, and how many are real."""
+        """Parts of exactly `wave_size` rows, padded with the last row, and how many rows are real."""
         for start in range(0, sessions, self.wave_size):
             chosen = np.minimum(np.arange(start, start + self.wave_size), sessions - 1)
             yield chosen, min(self.wave_size, sessions - start)
@@ -222,10 +162,10 @@ class Stepper:
 
     @torch.inference_mode()
     def rebuild(self, histories: Sequence[NumpyColumns]) -> Rows:
-        """Packed states after each session's recent events, from the initial state.
+        """The packed states after each session's recent events, from the initial state.
 
-        The histories may differ in length and may be empty; they run side by side, the
-        longest first, so that step t advances only those that have an event t.
+        The histories may differ in length and may be empty. They run side by side, the longest
+        first, so that step t advances only the histories that have an event t.
         """
         after = self.initial_rows(len(histories))
         lengths = np.array([len(history["item"]) for history in histories])
@@ -249,7 +189,7 @@ class Stepper:
         state = self.network.initial_state(len(padded), self.device)
         packed = self.layout.pack(state, len(padded))
         for step in range(int(lengths[part[0]])):
-            # Finished histories repeat their last event; their rows are not taken any more.
+            # Finished histories repeat their last event; their rows are not read any more.
             columns = {
                 name: np.array([histories[i][name][min(step, lengths[i] - 1)] for i in padded])
                 for name in histories[padded[0]]
@@ -261,10 +201,10 @@ class Stepper:
                 after[part[ending]] = packed[ending]
 
     def set_tables(self, input_VE: Tensor, output_VH: Tensor, bias_V: Tensor, moved_R: Tensor) -> None:
-        """Go on with these item tables of a `GradientNetwork`, where the rows `moved_R` are new or others.
+        """Use these item tables from the next step on; the rows `moved_R` are new or changed.
 
-        They may have more rows than before, and the bias says which items are listed (-inf: not).
-        The caller holds `lock` for writing.
+        The tables may have more rows than before. An item of bias -inf is not listed. The caller holds
+        `lock` for writing. Raises TypeError when the model is not a `GradientNetwork`.
         """
         network = self.network
         if not isinstance(network, GradientNetwork) or self._bias is None:
@@ -276,7 +216,7 @@ class Stepper:
             self.shortlist.set_table(output_VH, bias_V, moved_R)
 
     def warm_up(self) -> None:
-        """Run waves of the sizes to come, so that the first real one does not pay for set-up."""
+        """Step a few empty waves of usual sizes, so that the first real wave does not pay for set-up."""
         for sessions in {1, self.wave_size // 2 or 1, self.wave_size}:
             columns: dict[str, npt.NDArray[Any]] = {"item": np.zeros(sessions, np.int64)}
             for name in self.network.columns:
@@ -285,7 +225,7 @@ class Stepper:
                 self.step(columns, self.initial_rows(sessions))
 
     def inputs(self, columns: NumpyColumns) -> dict[str, Tensor]:
-        """Item indices, and the other columns as the events have them → the network's inputs."""
+        """The network's inputs from item indices and from the other columns as the events have them."""
         inputs = {"item": torch.from_numpy(columns["item"]).to(self.device)}
         for name in self._raw_columns:
             inputs[name] = torch.from_numpy(self._features.encode(name, columns[name])).to(self.device)

@@ -1,6 +1,9 @@
-"""Ranking of scored items: the top-k list and the rank of a target.
+"""The top-k list of scored items and the rank of a target: the definition that all lists follow.
 
-Shapes: B sessions, V items, G blocks of BLOCK items, k list length, M masked items.
+`top_k` reads a full row of scores. `model.stepping.shortlist` and `compiled_top_k` give the same lists
+on a CPU without scoring every item in float32; `faiss_shortlists` approximate them.
+
+Shapes: B sessions, V items, N scored neighbours, G blocks of BLOCK items, k list length, M masked items.
 """
 
 from __future__ import annotations
@@ -11,20 +14,23 @@ from torch.nn.functional import pad
 
 from model.networks.network import Scores
 
-LIST_LENGTH = 20
-
-BLOCK = 32
+LIST_LENGTH = 20  # items of a list, k
+BLOCK = 32  # items of which only the maximum is ranked at first
 
 
 def top_k(scores_BV: Tensor, k: int, exclude_BM: Tensor | None = None) -> tuple[Tensor, Tensor]:
     """The k best items of each row, best first: (ids_Bk, scores_Bk).
 
-    `exclude_BM` holds item indices that are not to be listed, padded with -1; the scores
-    are overwritten there. A row with fewer than k listable items ends in -1 / -inf.
+    `exclude_BM` holds item indices to leave out, padded with -1; their scores are overwritten. A row
+    with fewer than k listable items ends in -1 / -inf.
+
+    >>> ids_Bk, scores_Bk = top_k(torch.tensor([[0.5, 2.0, 1.0]]), 3, torch.tensor([[1, -1]]))
+    >>> ids_Bk.tolist(), scores_Bk.tolist()
+    ([[2, 0, -1]], [[1.0, 0.5, -inf]])
 
     Two stages, exact: an item of the top k lies in one of the k blocks with the largest
     maxima, so the blocks' maxima are ranked first and then only the items of those blocks.
-    Items v, v + G, v + 2G … are one of the G blocks, so that maxima are taken of whole rows.
+    Items v, v + G, v + 2G … form one of the G blocks, so that the maxima are those of whole rows.
     """
     items = scores_BV.shape[1]
     if exclude_BM is not None:
@@ -53,7 +59,7 @@ def top_k(scores_BV: Tensor, k: int, exclude_BM: Tensor | None = None) -> tuple[
 def top_of(scores: Scores, k: int, exclude_BM: Tensor | None = None) -> tuple[Tensor, Tensor]:
     """`top_k` of a full row of scores, or of scored neighbours (ids, scores), both B×N.
 
-    Neighbours of equal score stay in their order, whatever N is: theirs are often equal.
+    Neighbours of equal score keep their order, whatever N is: neighbours' scores are often equal.
     """
     if isinstance(scores, Tensor):
         return top_k(scores, k, exclude_BM)
@@ -68,7 +74,10 @@ def top_of(scores: Scores, k: int, exclude_BM: Tensor | None = None) -> tuple[Te
 def rank_of(scores: Scores, target_B: Tensor, exclude_BM: Tensor | None = None) -> Tensor:
     """The target's pessimistic rank, from 1; 0 when it is excluded or not among the neighbours.
 
-    A full row of scores is overwritten where it is excluded.
+    A full row of scores is overwritten at the excluded items.
+
+    >>> rank_of(torch.tensor([[0.5, 2.0, 2.0]]), torch.tensor([1])).tolist()
+    [2]
     """
     if isinstance(scores, Tensor):
         if exclude_BM is None:
@@ -83,7 +92,7 @@ def rank_of(scores: Scores, target_B: Tensor, exclude_BM: Tensor | None = None) 
 
 
 def _block_maxima(scores_BV: Tensor, blocks: int) -> Tensor:
-    """The maximum of each block, B×G, of scores that lie by rows or by columns."""
+    """The maximum of each block, B×G, for scores stored by rows or by columns."""
     scores_VB = scores_BV.t()
     if scores_VB.is_contiguous():
         return scores_VB[: blocks * BLOCK].reshape(BLOCK, -1).amax(0).view(blocks, -1).t()
@@ -96,7 +105,7 @@ def _exclude(scores_BV: Tensor, exclude_BM: Tensor) -> None:
 
 
 def _listable(ids_BN: Tensor, scores_BN: Tensor, exclude_BM: Tensor | None) -> tuple[Tensor, Tensor]:
-    """Neighbours with -inf for those that are excluded or mere padding."""
+    """Neighbours, with -inf as the score of excluded ones and of padding."""
     hidden_BN = ids_BN < 0
     if exclude_BM is not None:
         hidden_BN = hidden_BN | (ids_BN[:, :, None] == exclude_BM[:, None, :]).any(2)

@@ -11,7 +11,8 @@ from model.config import ModelConfig
 from model.data.vocabulary import Vocabulary
 from model.networks.text_gru import TextGRU
 from model.registry.registry import Registry
-from model.stepping.stepper import StateLayout, Stepper
+from model.stepping.state_layout import StateLayout
+from model.stepping.stepper import Stepper
 from model.training.train import train
 from tests.conftest import ROOT
 from tests.harness.titled import titled_log

@@ -1,5 +1,3 @@
-import importlib.util
-import sys
 from typing import Any
 
 import numpy as np
@@ -9,64 +7,15 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from model.config import ModelConfig, Scoring
-from model.data.vocabulary import Vocabulary
+from model.config import Scoring
 from model.errors import NextclickError
-from model.networks.by_name import build
-from model.networks.model_version import ModelVersion
 from model.networks.network import GradientNetwork
 from model.stepping import shortlist
-from model.stepping.compiled_top_k import select
-from model.stepping.faiss_shortlists import ApproximateShortlist
-from model.stepping.shortlist import Bfloat16Shortlist, Shortlist
+from model.stepping.compiled_top_k import compiled_top_k
+from model.stepping.shortlist import Bfloat16Shortlist
 from model.stepping.stepper import Stepper
 from model.stepping.top_k import top_k
-
-HAS_FAISS = importlib.util.find_spec("faiss") is not None
-needs_faiss = pytest.mark.skipif(not HAS_FAISS, reason="faiss-cpu is not installed; it is optional")
-UNITS = 24
-
-
-def model_of(items: int, seed: int = 0, bias: float = 0, **changes: object) -> ModelVersion:
-    """A network of 24 units with normal weights, and a bias around `bias`."""
-    torch.manual_seed(seed)
-    vocabulary = Vocabulary([f"i{n}" for n in range(items)], np.ones(items, np.int64))
-    config = ModelConfig.model_validate({"hidden_size": UNITS, **changes})
-    network = build(config, vocabulary)
-    if isinstance(network, GradientNetwork):
-        torch.nn.init.normal_(network.get_parameter("item_VH"))
-        torch.nn.init.normal_(network.get_parameter("bias_V"), mean=bias)
-    return ModelVersion("v", config, vocabulary, network.eval())
-
-
-def network_of(items: int, seed: int = 0, bias: float = 0, **changes: object) -> GradientNetwork:
-    network = model_of(items, seed, bias, **changes).network
-    assert isinstance(network, GradientNetwork)
-    return network
-
-
-def outputs(sessions: int, seed: int = 0) -> torch.Tensor:
-    return torch.randn(sessions, UNITS, generator=torch.Generator().manual_seed(seed)).tanh()
-
-
-@torch.inference_mode()
-def assert_exact(
-    network: GradientNetwork,
-    chooser: Shortlist,
-    output_BH: torch.Tensor,
-    k: int,
-    exclude: torch.Tensor | None,
-) -> None:
-    """The lists are those of all scores, but for swaps of nearly equal ones."""
-    ids, scores = chooser.best(output_BH, k, exclude)
-    expected_ids, expected = top_k(network.score(output_BH), k, exclude)
-    torch.testing.assert_close(scores, expected, rtol=1e-4, atol=1e-4)
-    for row in torch.nonzero((ids != expected_ids).any(1))[:, 0]:
-        all_scores = network.score(output_BH)[row]
-        torch.testing.assert_close(all_scores[ids[row]], expected[row], rtol=1e-4, atol=1e-4)
-    for row in range(len(ids)):
-        listed = ids[row][ids[row] >= 0].tolist()
-        assert len(set(listed)) == len(listed)
+from tests.harness.random_networks import UNITS, assert_exact, model_of, network_of, outputs
 
 
 @settings(max_examples=60, deadline=None)
@@ -98,11 +47,11 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> list[npt.NDArray[np.int64]]:
     counts: list[npt.NDArray[np.int64]] = []
 
     def counting(*arguments: Any) -> Any:
-        selected = select(*arguments)
+        selected = compiled_top_k(*arguments)
         counts.append(selected[2])
         return selected
 
-    monkeypatch.setattr(shortlist, "select", counting)
+    monkeypatch.setattr(shortlist, "compiled_top_k", counting)
     return counts
 
 
@@ -116,9 +65,9 @@ def test_scores_that_are_all_equal_are_scored_whole() -> None:
     network = network_of(5000)
     torch.nn.init.zeros_(network.get_parameter("item_VH"))
     torch.nn.init.zeros_(network.get_parameter("bias_V"))
-    chooser = Bfloat16Shortlist(network)
-    assert_exact(network, chooser, outputs(3), 20, None)
-    assert chooser.scored_whole == 3
+    short = Bfloat16Shortlist(network)
+    assert_exact(network, short, outputs(3), 20, None)
+    assert short.scored_whole == 3
 
 
 def test_a_session_that_is_scored_whole_leaves_the_others_as_they_are(
@@ -130,22 +79,22 @@ def test_a_session_that_is_scored_whole_leaves_the_others_as_they_are(
     output[::5] = 0
     Bfloat16Shortlist(network).best(output, 20)
     monkeypatch.setattr(shortlist, "MOST_CANDIDATES", int(np.median(counted[0])))
-    chooser = Bfloat16Shortlist(network)
-    assert_exact(network, chooser, output, 20, None)
-    assert 0 < chooser.scored_whole < 16
+    short = Bfloat16Shortlist(network)
+    assert_exact(network, short, output, 20, None)
+    assert 0 < short.scored_whole < 16
 
 
 def test_a_prior_that_moves_moves_the_candidates() -> None:
     network = network_of(4000, prior_half_lives_s=(60.0,))
     assert network.prior is not None
-    chooser = Bfloat16Shortlist(network)
-    assert_exact(network, chooser, outputs(4), 20, None)
+    short = Bfloat16Shortlist(network)
+    assert_exact(network, short, outputs(4), 20, None)
     hot = np.repeat(np.arange(100, 130), 50)
     network.prior.advance(hot, np.full(len(hot), 1000), 1000)
     with torch.no_grad():
         network.prior.weight_K.fill_(20)
-    assert_exact(network, chooser, outputs(4), 20, None)
-    assert set(chooser.best(outputs(4), 20)[0].flatten().tolist()) <= set(range(100, 130))
+    assert_exact(network, short, outputs(4), 20, None)
+    assert set(short.best(outputs(4), 20)[0].flatten().tolist()) <= set(range(100, 130))
 
 
 def test_a_stepper_that_is_exact_follows_a_prior_that_moves() -> None:
@@ -195,43 +144,3 @@ def test_a_baseline_has_no_table_to_search() -> None:
     assert Stepper(model, device="cpu", scoring="bfloat16").shortlist is None
     with pytest.raises(NextclickError, match="Pop on cpu"):
         Stepper(model, device="cpu", scoring="approximate")
-
-
-def test_without_faiss_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "faiss", None)
-    with pytest.raises(NextclickError, match="pip install faiss-cpu"):
-        Stepper(model_of(50), device="cpu", scoring="approximate")
-
-
-@needs_faiss
-def test_looking_into_every_cluster_finds_the_exact_lists() -> None:
-    network = network_of(4000, bias=2)
-    chooser = ApproximateShortlist(network, probes=4000)
-    output = outputs(20)
-    with torch.inference_mode():
-        exclude = top_k(network.score(output), 150)[0]
-        exclude[1] = -1
-    assert_exact(network, chooser, output, 20, None)
-    assert_exact(network, chooser, output, 20, exclude)
-
-
-@needs_faiss
-def test_a_list_is_full_though_its_clusters_are_masked() -> None:
-    network = network_of(4000)
-    chooser = ApproximateShortlist(network, probes=1)
-    output = outputs(2)
-    with torch.inference_mode():
-        exclude = top_k(network.score(output), 3000)[0]
-        ids, _ = chooser.best(output, 20, exclude)
-    assert (ids >= 0).all()
-    assert not (ids[:, :, None] == exclude[:, None]).any()
-
-
-@needs_faiss
-def test_an_approximate_stepper_scores_as_the_exact_one() -> None:
-    model = model_of(3000)
-    rows = np.random.default_rng(4).normal(size=(9, UNITS)).astype(np.float32).view(np.uint8)
-    items = np.arange(9)
-    exact = Stepper(model, device="cpu").step({"item": items}, rows)
-    short = Stepper(model, device="cpu", scoring="approximate").step({"item": items}, rows)
-    np.testing.assert_allclose(short[1], exact[1], rtol=1e-4, atol=1e-4)
