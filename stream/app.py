@@ -34,7 +34,6 @@ from stream.quality.prequential import Prequential
 from stream.settings import Settings
 from stream.wave.metrics import FreshnessMetrics, ShadowMetrics
 from stream.wave.serving_model import ModelSlot
-from stream.wave.waves import Wave
 from stream.web.guard import WebGuard
 from stream.web.recent_lists import RecentLists
 from stream.web.routes import add_routes
@@ -157,7 +156,7 @@ class WorkerApp:
             settings,
             live,
             counters,
-            emit=self._emit,
+            hand_to_step_thread=self._put_on_channel,
             on_durable=[counters.add, recent_lists.add],
             on_failure=crash,
         )
@@ -170,14 +169,11 @@ class WorkerApp:
         """Whether waves move and no partition is in recovery, so that a stop need not wait for either."""
         return self._is_up.is_set() and not self.pipeline.recovering
 
-    def _emit(self, waves: list[Wave]) -> None:
-        """Called in the source's thread, which bounds what a lane is given: puts waves on the channel."""
+    def _put_on_channel(self, waves: Any) -> None:
+        """Called in the source's thread, which bounds what each lane is given."""
         self._is_up.wait()
         assert self._loop is not None
-        asyncio.run_coroutine_threadsafe(self._put(waves), self._loop)
-
-    async def _put(self, waves: Any) -> None:
-        await self._channel.put(waves)
+        asyncio.run_coroutine_threadsafe(self._channel.put(waves), self._loop)
 
     def _add_topology(self) -> None:
         @self.faust.agent(self._channel, name="waves")

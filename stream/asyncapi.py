@@ -25,7 +25,7 @@ from stream.kafka.topics import TopicPlan, plans
 from stream.settings import Settings
 from stream.wave.load_shedding import LEVELS
 from stream.wave.processor import FALLBACKS
-from stream.worker.sink import MAX_LETTER_BYTES
+from stream.worker.dead_letters import MAX_LETTER_BYTES
 
 # Of the contract, not of the program: the first number grows when a reader or a writer has to change.
 VERSION = "1.0.0"

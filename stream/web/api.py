@@ -108,7 +108,7 @@ class ApiViews:
             except NextclickError as problem:
                 return web.json({"error": problem.what}, status=503)
         number = partition_of(session_id, self._settings.partitions)
-        found = await self._compute(lambda: (self._pipeline.look(number, session_id),))
+        found = await self._compute(lambda: (self._pipeline.read_state(number, session_id),))
         if found is None:
             return _answer(web, None)
         if found[0] is None:

@@ -103,7 +103,7 @@ class SessionViews:
         number = partition_of(session_id, pipeline.partitions)
         if not pipeline.live.ready:
             return {"error": "no model is in service yet"}
-        found = pipeline.look(number, session_id)
+        found = pipeline.read_state(number, session_id)
         if found is None:
             why = "is being recovered" if number in pipeline.recovering else "is not this worker's"
             return {"error": f"its partition, {number}, {why}"}

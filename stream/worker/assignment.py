@@ -1,7 +1,7 @@
-"""The partitions that this worker has now, and how far each has been read.
+"""The partitions assigned to this worker, and how far each has been read.
 
-Asks Kafka what it must know of a partition, again and again while the brokers are away;
-holds no session and decodes nothing. Used by the source's thread alone.
+Asks Kafka for their offsets, and retries while the brokers are away. Holds no session and
+decodes nothing. Used by the source's thread alone.
 """
 
 from __future__ import annotations
@@ -28,24 +28,32 @@ logger = logging.getLogger(__name__)
 
 @dataclass(slots=True)
 class PartitionProgress:
-    """One partition on its way: `position` is the next offset to be read, `end` the log's end as known."""
+    """How far one partition is read.
+
+    `position` is the next offset to read, `end` the log's end as of the newest fetch, `last_read_s`
+    the monotonic time of the last record, or of the last move of an idle watermark.
+    """
 
     pending: PendingOffsets
     position: int
     watermark: Watermark
     end: int
-    newest_s: float
+    last_read_s: float
 
     @property
     def lag(self) -> int:
-        """Records not read yet."""
+        """Records not read yet.
+
+        >>> PartitionProgress(PendingOffsets(), 5, Watermark(), 12, 0.0).lag
+        7
+        """
         return max(0, self.end - self.position)
 
 
 def make_consumer(
     settings: Settings, on_commit: Callable[[KafkaError | None, list[TopicPartition]], None]
 ) -> Consumer:
-    """A member of the group that shares `events`; what it commits, and where it reads, it is told."""
+    """A member of the group that shares `events`; its offsets are set and committed by hand."""
     return Consumer(
         {
             **settings.kafka_config(),
@@ -67,12 +75,12 @@ def make_consumer(
 
 
 class Assignment:
-    """Partition number → how far it is read."""
+    """How far each assigned partition is read, by partition number."""
 
     def __init__(self, topic: str, consumer: Consumer) -> None:
         self._topic = topic
         self._consumer = consumer
-        self.readings: dict[int, PartitionProgress] = {}
+        self.progress: dict[int, PartitionProgress] = {}
 
     def committed(self, partitions: list[TopicPartition]) -> dict[int, TopicPartition]:
         """The group's committed offsets with their metadata."""
@@ -87,7 +95,7 @@ class Assignment:
         return {tp.partition: tp for tp in retry_while_away(ask, "asking for the committed offsets")}
 
     def add(self, partition: OpenPartition) -> TopicPartition:
-        """Take a recovered partition in; → where to read on. Raises NextclickError on a shorter log."""
+        """Add a recovered partition; returns where to read on. Raises NextclickError on a shorter log."""
         number = partition.number
         low, high = offset_bounds(self._consumer, TopicPartition(self._topic, number))
         if partition.position > high:
@@ -105,33 +113,33 @@ class Assignment:
                 extra=happening("events_lost", partition=number, first=partition.position, end=low),
             )
         start = max(low, partition.position)
-        self.readings[number] = PartitionProgress(
+        self.progress[number] = PartitionProgress(
             partition.pending, start, partition.watermark, high, time.monotonic()
         )
         return TopicPartition(self._topic, number, start)
 
     def remove(self, number: int) -> None:
         """Forget a partition that was given up."""
-        del self.readings[number]
+        del self.progress[number]
 
     def measure_lag(self) -> int:
         """Records of all partitions that are not read yet, as of the newest fetch."""
-        for number, reading in self.readings.items():
+        for number, partition in self.progress.items():
             tp = TopicPartition(self._topic, number)
             _, newest = self._consumer.get_watermark_offsets(tp, cached=True)
-            # Until the first fetch the newest offset is not known here, but from the assignment.
-            reading.end = max(reading.end, newest)
-        return sum(reading.lag for reading in self.readings.values())
+            # Before the first fetch the cached offset is unknown; the assignment knew the end.
+            partition.end = max(partition.end, newest)
+        return sum(partition.lag for partition in self.progress.values())
 
     def move_idle_watermarks(self, idle_s: float) -> set[int]:
-        """Where nothing came for `idle_s`, event time goes on with the wall; → these partitions."""
+        """Advance event time by the wall in partitions without a record for `idle_s`; returns these."""
         now_s = time.monotonic()
         moved: set[int] = set()
-        for number, reading in self.readings.items():
-            silent_s = now_s - reading.newest_s
-            if silent_s >= idle_s and reading.watermark.ms and not reading.lag:
-                reading.watermark = Watermark(reading.watermark.ms + int(silent_s * 1000))
-                reading.newest_s = now_s
-                reading.pending.advance(reading.position, reading.watermark)
+        for number, partition in self.progress.items():
+            silent_s = now_s - partition.last_read_s
+            if silent_s >= idle_s and partition.watermark.ms and not partition.lag:
+                partition.watermark = Watermark(partition.watermark.ms + int(silent_s * 1000))
+                partition.last_read_s = now_s
+                partition.pending.advance(partition.position, partition.watermark)
                 moved.add(number)
         return moved

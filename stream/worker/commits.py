@@ -1,8 +1,8 @@
-"""Fences that are written and not committed to Kafka yet.
+"""Offsets that are written (step 9) and not committed to Kafka yet.
 
-Added by the publishing thread, taken by the reading one. What the group refuses is kept for
-the next turn: without further events nothing else would commit it. The next turn waits for the
-answer to the last: a request that is repeated could come behind a newer one, and set the group back.
+The sink's thread adds them, the source's thread commits them. Refused offsets are kept for the next
+turn, since without further events nothing else would commit them. The next turn waits for the
+answer to the last: a repeated request could arrive after a newer one, and set the group back.
 """
 
 from __future__ import annotations
@@ -16,7 +16,15 @@ from stream.sessions.offsets import AppliedOffsets, encode_metadata
 
 
 class Commits:
-    """The newest fence of each partition of `topic`."""
+    """The newest written offsets of each partition of `topic`.
+
+    >>> commits = Commits("events")
+    >>> commits.add({0: AppliedOffsets(position=5)})
+    >>> [(tp.partition, tp.offset) for tp in commits.pop_due(owned={0})]
+    [(0, 5)]
+    >>> commits.pop_due(owned={0})
+    []
+    """
 
     def __init__(self, topic: str) -> None:
         self._topic = topic
@@ -25,43 +33,43 @@ class Commits:
         self._asked: dict[int, AppliedOffsets] = {}
         self._unanswered = False
 
-    def add(self, all_applied: dict[int, AppliedOffsets]) -> None:
-        """Have written fences committed; from any thread."""
+    def add(self, written: dict[int, AppliedOffsets]) -> None:
+        """Have written offsets committed; from any thread."""
         with self._lock:
-            self._waiting.update(all_applied)
+            self._waiting.update(written)
 
-    def take(self, owned: Container[int]) -> list[TopicPartition]:
-        """What is to be committed now, of the partitions that are `owned`; `answered` allows the next."""
+    def pop_due(self, owned: Container[int]) -> list[TopicPartition]:
+        """The offsets to commit now, of `owned` partitions; none until the last request is `answered`."""
         if self._unanswered:
             return []
         with self._lock:
             waiting, self._waiting = self._waiting, {}
-        asked = {number: applied for number, applied in waiting.items() if number in owned}
+        asked = {number: written for number, written in waiting.items() if number in owned}
         self._asked.update(asked)
         self._unanswered = bool(asked)
-        return self.offsets(asked)
+        return self.as_offsets(asked)
 
     def answered(self) -> None:
-        """The group has taken or refused what was to be committed."""
+        """The group has accepted or refused the last request."""
         self._unanswered = False
 
     def forget(self, numbers: Iterable[int]) -> None:
-        """Ask no more for partitions that were given up: they are others' to commit."""
+        """Commit nothing more for partitions that were given up: their next owners do."""
         with self._lock:
             for number in numbers:
                 self._asked.pop(number, None)
                 self._waiting.pop(number, None)
 
     def refused(self, partitions: list[TopicPartition]) -> None:
-        """Keep what was asked for in vain, where nothing newer waits."""
+        """Keep refused offsets for the next turn, where no newer ones wait."""
         with self._lock:
             for tp in partitions:
                 if tp.partition in self._asked:
                     self._waiting.setdefault(tp.partition, self._asked[tp.partition])
 
-    def offsets(self, all_applied: dict[int, AppliedOffsets]) -> list[TopicPartition]:
-        """Fences as offsets, with watermark and `recover_from` as metadata."""
+    def as_offsets(self, written: dict[int, AppliedOffsets]) -> list[TopicPartition]:
+        """Applied offsets as Kafka's, with watermark and `recover_from` as metadata."""
         return [
             TopicPartition(self._topic, number, applied.position, encode_metadata(applied))
-            for number, applied in all_applied.items()
+            for number, applied in written.items()
         ]

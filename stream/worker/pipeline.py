@@ -1,7 +1,9 @@
-"""The way of a wave: source → step threads → sink, with every queue bounded.
+"""One worker's pipeline: source → step threads → sink, with every queue bounded.
 
-Counts what is under way, so that a revoked partition or a shutdown can wait until all of
-it is durable. Crash-only: a failure in any thread ends the process through `on_failure`.
+Counts the waves under way, so that a revoked partition or a shutdown can wait until all of
+them are durable. Crash-only: a failure in any thread ends the process through `on_failure`.
+Tested by tests/unit/stream/worker/test_gauges.py, tests/unit/stream/test_app.py and
+tests/integration/test_worker.py.
 """
 
 from __future__ import annotations
@@ -29,24 +31,25 @@ from stream.wave.waves import Wave
 from stream.worker.counters import WorkerCounters
 from stream.worker.sink import Sink
 from stream.worker.source import Source
+from stream.worker.wave_consumer import MOST_QUEUED_WAVES
 
-LOOK_PATIENCE_S = 0.5
+READ_STATE_WAIT_S = 0.5
 
 
 @dataclass(frozen=True)
 class Opening:
-    """How a partition was opened: wall seconds, and the records of the log that were read again for it."""
+    """How a partition was opened: wall seconds, and how many records of the log were read again."""
 
     seconds: float
     records: int
 
 
 class Pipeline:
-    """Source, processor and sink of one worker.
+    """Source, processor and sink of one worker; the source sees it as a WaveConsumer.
 
-    `emit` hands waves of one lane to whoever calls `step` with them, each lane's in order and from
-    one thread; who does sets `stepping` when it begins. Each of `on_durable` is called with every
-    wave that is written, in the sink's thread.
+    `hand_to_step_thread` has `step` called with the waves of a lane, in order and from one thread
+    for each lane; the caller of `step` sets `stepping` when it is ready. Each of `on_durable` is
+    called with every written wave, in the sink's thread.
     """
 
     def __init__(
@@ -55,7 +58,7 @@ class Pipeline:
         live: ModelSlot,
         counters: WorkerCounters,
         *,
-        emit: Callable[[list[Wave]], None],
+        hand_to_step_thread: Callable[[list[Wave]], None],
         on_durable: Iterable[Callable[[SteppedWave], None]],
         on_failure: Callable[[BaseException], None],
     ) -> None:
@@ -66,32 +69,22 @@ class Pipeline:
         self.openings: dict[int, Opening] = {}
         self.stepping = threading.Event()
         self._settings = settings
-        self._emit_waves = emit
+        self._hand_to_step_thread = hand_to_step_thread
         self.block_cache = make_block_cache(settings.block_cache_bytes)
-        # Held while a partition leaves the table, so that nobody asks a store that is being closed.
-        self._leaving = threading.Lock()
+        # Held while a partition leaves the table, so that no scrape reads a store that is being closed.
+        self._closing = threading.Lock()
         self.shadow = Shadow(settings.shadow_sessions)
         self._processor = Processor(live, settings.recent_items, shadow=self.shadow)
-        self._followed_until: dict[int, int] = {}
+        self._closed_at: dict[int, int] = {}
         self._started = False
         self._emitted = [0] * settings.step_threads
         self._next = [0] * settings.step_threads
         self._under_way = 0
         self._events_under_way = 0
         self._changed = threading.Condition()
-        self.source = Source(
-            settings,
-            emit=self._emit,
-            wait_idle=self._wait_idle,
-            to_step=self._to_step,
-            wait_for_lane=self._wait_for_lane,
-            open_partition=self._open_partition,
-            close_partition=self._close_partition,
-            on_read=counters.add_read,
-            on_failure=on_failure,
-        )
+        self.source = Source(settings, self, on_failure=on_failure)
         self._sink = Sink(
-            settings, commit=self.source.commit, on_written=self._written, on_failure=on_failure
+            settings, commit=self.source.commit, on_durable=self._wave_is_durable, on_failure=on_failure
         )
 
     @property
@@ -101,43 +94,43 @@ class Pipeline:
 
     @property
     def in_flight(self) -> int:
-        """Events read and not yet durable."""
+        """Events read and not durable yet."""
         return self._events_under_way + self.source.waiting
 
     @property
     def partitions(self) -> int:
-        """How many the topic has, in all workers."""
+        """How many partitions the topic has, over all workers."""
         return self._settings.partitions
 
     @property
     def sessions(self) -> int:
-        """Open sessions, in all partitions; durable ones."""
+        """Open sessions of all partitions, as of the last write."""
         return sum(partition.durable.sessions for partition in list(self._processor.partitions.values()))
 
-    def look(self, number: int, session_id: str) -> tuple[SessionState | None, int] | None:
+    def read_state(self, number: int, session_id: str) -> tuple[SessionState | None, int] | None:
         """A copy of a session's state, and its partition's watermark in ms; None where that is not open.
 
-        From any thread: a session in step is waited for, but not for long, and no wave waits for more
-        than one read of the store.
+        From any thread. Waits up to READ_STATE_WAIT_S for a session that is in step; a wave waits for
+        at most one read of the store.
         """
         processor = self._processor
         with processor.changed:
             processor.changed.wait_for(
                 lambda: not ((at := processor.partitions.get(number)) and at.is_in_step(session_id)),
-                LOOK_PATIENCE_S,
+                READ_STATE_WAIT_S,
             )
             partition = processor.partitions.get(number)
             return None if partition is None else (partition.read_state(session_id), partition.watermark.ms)
 
     @contextmanager
     def open_partitions(self) -> Iterator[list[OpenPartition]]:
-        """The partitions that are open, none of which is closed meanwhile: not to be held for long."""
-        with self._leaving:
+        """The open partitions, none of which is closed meanwhile; leave the context soon."""
+        with self._closing:
             yield list(self._processor.partitions.values())
 
     @property
     def event_time_ms(self) -> int | None:
-        """How far event time has come in the newest partition; None before any event."""
+        """The largest watermark of the open partitions; None before any event."""
         partitions = list(self._processor.partitions.values())
         return max((partition.durable.watermark.ms for partition in partitions), default=0) or None
 
@@ -148,14 +141,27 @@ class Pipeline:
         self.source.start()
 
     def stop(self) -> None:
-        """Stop reading, finish every wave, commit, close the stores; nothing when it never started."""
+        """Stop reading, finish every wave, commit, close the stores; does nothing if it never started."""
         if not self._started:
             return
         self.source.stop()
         self._sink.stop()
 
+    def emit(self, waves: list[Wave]) -> None:
+        """Number waves of one lane and hand them on to be stepped; called in the source's thread."""
+        for wave in waves:
+            wave.number = self._emitted[wave.lane]
+            self._emitted[wave.lane] += 1
+        with self._changed:
+            self._under_way += len(waves)
+            self._events_under_way += sum(len(wave.arrivals) for wave in waves)
+        self._hand_to_step_thread(waves)
+
     def step(self, waves: list[Wave]) -> None:
-        """Step waves one after the other and hand each to the sink; blocks while the sink is full."""
+        """Step waves of one lane in order, in its step thread; blocks while the sink is full.
+
+        Performs steps 3 to 7 of each wave (see Processor) and hands it to the sink.
+        """
         for wave in waves:
             due = self._next[wave.lane]
             if wave.number != due:
@@ -165,30 +171,27 @@ class Pipeline:
                 self._next[wave.lane] += 1
                 self._changed.notify_all()
 
-    def _to_step(self) -> list[int]:
-        """How many waves each lane has to step."""
+    def queued(self) -> list[int]:
+        """Waves emitted and not stepped yet, by lane."""
         return list(map(sub, self._emitted, self._next))
 
-    def _wait_for_lane(self, lanes: list[int], timeout_s: float) -> None:
-        """Wait until one of the lanes has no more than one wave to step."""
+    def wait_for_room(self, lanes: list[int], timeout_s: float) -> None:
+        """Wait until one of the lanes has at most MOST_QUEUED_WAVES queued."""
 
         def has_room() -> bool:
-            to_step = self._to_step()
-            return any(to_step[lane] <= 1 for lane in lanes)
+            queued = self.queued()
+            return any(queued[lane] <= MOST_QUEUED_WAVES for lane in lanes)
 
         with self._changed:
             self._changed.wait_for(has_room, timeout_s)
 
-    def _emit(self, waves: list[Wave]) -> None:
-        for wave in waves:
-            wave.number = self._emitted[wave.lane]
-            self._emitted[wave.lane] += 1
+    def wait_until_durable(self) -> None:
+        """Wait until every emitted wave is written."""
         with self._changed:
-            self._under_way += len(waves)
-            self._events_under_way += sum(len(wave.arrivals) for wave in waves)
-        self._emit_waves(waves)
+            self._changed.wait_for(lambda: not self._under_way and not any(self.queued()))
 
-    def _written(self, stepped: SteppedWave) -> None:
+    def _wave_is_durable(self, stepped: SteppedWave) -> None:
+        """Called in the sink's thread after step 9, in the order of the waves."""
         self._processor.written = stepped.number
         for report in self._on_durable:
             report(stepped)
@@ -197,11 +200,12 @@ class Pipeline:
             self._events_under_way -= stepped.size
             self._changed.notify_all()
 
-    def _wait_idle(self) -> None:
-        with self._changed:
-            self._changed.wait_for(lambda: not self._under_way and not any(self._to_step()))
+    def add_read(self, counts: dict[int, int]) -> None:
+        """Count records read, by partition."""
+        self.counters.add_read(counts)
 
-    def _open_partition(self, number: int, committed: TopicPartition | None) -> OpenPartition:
+    def open_partition(self, number: int, committed: TopicPartition | None) -> OpenPartition:
+        """Recover an assigned partition, and the recent events that versions follow."""
         serving = self.live.current
         started_s, records = time.monotonic(), 0
 
@@ -215,18 +219,19 @@ class Pipeline:
         self.recovering.pop(number, None)
         self._processor.partitions[number] = partition
         self._share_events()
-        followed = self._followed_until.get(number, 0)
-        reload_recent_events(self._settings, self.live, serving.rule, number, followed, partition.position)
+        reload_from = self._closed_at.get(number, 0)
+        reload_recent_events(self._settings, self.live, serving.rule, number, reload_from, partition.position)
         self.openings[number] = Opening(time.monotonic() - started_s, records)
         self.counters.open_partition(number)
         return partition
 
-    def _close_partition(self, number: int) -> AppliedOffsets:
-        with self._leaving, self._processor.changed:
+    def close_partition(self, number: int) -> AppliedOffsets:
+        """Close a partition without waves under way; returns its durable offsets."""
+        with self._closing, self._processor.changed:
             partition = self._processor.partitions.pop(number)
         partition.store.close()
         self.openings.pop(number, None)
-        self._followed_until[number] = partition.position
+        self._closed_at[number] = partition.position
         self._share_events()
         return partition.durable
 

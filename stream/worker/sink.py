@@ -24,12 +24,9 @@ from stream.sessions.offsets import AppliedOffsets
 from stream.settings import Settings
 from stream.wave.load_shedding import LEVELS
 from stream.wave.processor import SteppedWave
-from stream.wave.waves import Arrival
+from stream.worker.dead_letters import Headers, dead_letter
 
-Headers = list[tuple[str, str | bytes | None]]
 POLL_S = 0.001
-# Below what brokers take by default (1 MiB with its headers): a dead letter that they refuse would stop all.
-MAX_LETTER_BYTES = 900_000
 
 
 def lists_config(settings: Settings) -> dict[str, Any]:
@@ -63,20 +60,20 @@ class DeliveryError(NextclickError):
 
 
 class Sink:
-    """The publishing thread. `on_written` is called in it, in order, for each durable wave."""
+    """The publishing thread. `on_durable` is called in it, in order, for each durable wave."""
 
     def __init__(
         self,
         settings: Settings,
         *,
         commit: Callable[[dict[int, AppliedOffsets]], None],
-        on_written: Callable[[SteppedWave], None],
+        on_durable: Callable[[SteppedWave], None],
         on_failure: Callable[[BaseException], None],
     ) -> None:
         self._settings = settings
         self._producer = Producer(lists_config(settings))
         self._commit = commit
-        self._on_written = on_written
+        self._on_durable = on_durable
         self._on_failure = on_failure
         self._stepped: queue.Queue[SteppedWave | None] = queue.Queue(settings.waves_in_flight)
         self._unacknowledged: deque[_Unacknowledged] = deque()
@@ -155,24 +152,10 @@ class Sink:
             )
             self._produce(topic, shown.session_id.encode(), value, headers, acknowledged)
         for arrival in stepped.dead:
-            self._produce(self._settings.dlq_topic, *self._letter(arrival), acknowledged)
+            letter = dead_letter(arrival, self._settings.events_topic)
+            self._produce(self._settings.dlq_topic, *letter, acknowledged)
         self._unacknowledged.append(wave)
         reach("8-produced")
-
-    def _letter(self, arrival: Arrival) -> tuple[bytes | None, bytes | None, Headers]:
-        """Key, value and headers of a dead letter; the value cut off where no broker would take it whole."""
-        key, value = arrival.key, arrival.value
-        headers: Headers = [
-            ("reason", arrival.reason.encode()),
-            ("topic", self._settings.events_topic.encode()),
-            ("partition", b"%d" % arrival.partition),
-            ("offset", b"%d" % arrival.offset),
-        ]
-        if len(key or b"") + len(value or b"") > MAX_LETTER_BYTES:
-            headers.append(("cut_from", b"%d,%d" % (len(key or b""), len(value or b""))))
-            key = key[: MAX_LETTER_BYTES // 2] if key else key
-            value = value[: MAX_LETTER_BYTES // 2] if value else value
-        return key, value, headers
 
     def _produce(
         self,
@@ -205,4 +188,4 @@ class Sink:
                 partition.write(batch, applied)
                 reach("9-written")
             self._commit({number: applied for number, (_, _, applied) in stepped.writes.items()})
-            self._on_written(stepped)
+            self._on_durable(stepped)

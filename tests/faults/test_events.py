@@ -15,7 +15,7 @@ from replay.sending.replay import replay_frames
 from stream.events import REASONS, Event, RejectedEvent, decode_event, encode_event, encode_recommendation
 from stream.sessions.session_state import new_state, pack_state, unpack_state
 from stream.settings import Settings
-from stream.worker.sink import MAX_LETTER_BYTES
+from stream.worker.dead_letters import MAX_LETTER_BYTES
 from tests.conftest import train_small
 from tests.harness.markov_shoppers import SyntheticLog, markov_shoppers
 from tests.harness.serving import (

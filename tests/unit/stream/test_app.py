@@ -46,5 +46,5 @@ def test_room_in_one_lane_is_no_room_for_what_waits_in_another(monkeypatch: pyte
 
     pipeline._changed = threading.Condition()
     monkeypatch.setattr(pipeline._changed, "wait_for", wait_for)
-    pipeline._wait_for_lane([1], 0.05)
+    pipeline.wait_for_room([1], 0.05)
     assert seen == [False, True]

@@ -30,10 +30,12 @@ def pipeline(tmp_path: Path) -> Iterator[Pipeline]:
     live = ModelSlot(settings)
     live.offer(live.prepare())
     counters = WorkerCounters(Prequential(settings.quality_window, settings.quality_fading))
-    made = Pipeline(settings, live, counters, emit=lambda waves: None, on_durable=[], on_failure=failed)
+    made = Pipeline(
+        settings, live, counters, hand_to_step_thread=lambda waves: None, on_durable=[], on_failure=failed
+    )
     yield made
     for number in list(made._processor.partitions):
-        made._close_partition(number)
+        made.close_partition(number)
 
 
 def failed(error: BaseException) -> None:
@@ -54,14 +56,14 @@ def test_the_gauges_of_a_partition_begin_when_it_is_opened_and_end_when_it_goes(
     gauges = ["open_sessions", "store_bytes", "store_keys", "recovery_duration_seconds", "watermark_seconds"]
     before = scraped(pipeline)
     assert before["partitions"] == before["recovering_partitions"] == before["ready"] == 0
-    pipeline._open_partition(3, None)
+    pipeline.open_partition(3, None)
     opened = scraped(pipeline)
     assert opened["partitions"] == opened["recovery_progress_ratio 3"] == 1
     assert opened["recovery_duration_seconds 3"] > 0
     assert opened["store_bytes 3"] >= opened["store_memtable_bytes 3"] > 0
     assert opened["recovery_records 3"] == opened["store_writes_stopped 3"] == 0
     assert opened["events_read_total 3"] == opened["events_total stepped 3"] == 0
-    pipeline._close_partition(3)
+    pipeline.close_partition(3)
     closed = scraped(pipeline)
     for gauge in gauges:
         assert f"{gauge} 3" not in before
@@ -79,7 +81,7 @@ def test_a_recovery_tells_how_far_it_is(pipeline: Pipeline) -> None:
 
 
 def test_events_that_nothing_accounts_for_show(pipeline: Pipeline) -> None:
-    pipeline._open_partition(0, None)
+    pipeline.open_partition(0, None)
     pipeline.counters.add_read({0: 5})
     assert scraped(pipeline)["identity_difference_events"] == 5
     pipeline._events_under_way = 5
@@ -116,13 +118,13 @@ def test_one_version_serves_and_a_swap_is_counted_and_dated(pipeline: Pipeline) 
 def test_a_store_is_not_closed_while_a_scrape_asks_it(
     pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    store = pipeline._open_partition(0, None).store
+    store = pipeline.open_partition(0, None).store
     with ThreadPoolExecutor(1) as executor:
         closings: list[Future[AppliedOffsets]] = []
         asked = store.level0_files
 
         def ask() -> int:
-            closings.append(executor.submit(pipeline._close_partition, 0))
+            closings.append(executor.submit(pipeline.close_partition, 0))
             # Were it not held up, it would be over long before.
             wait(closings, timeout=0.5)
             return asked()
