@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Annotated
 
@@ -12,11 +11,10 @@ from rich.markup import escape
 
 from replay.commands.options import Brokers, Json, RegistryDir
 from replay.console import out
-from stream.doctor.broker_checks import BrokerChecks
 from stream.doctor.check_result import CheckResult
-from stream.doctor.machine_checks import local_checks, worker_check
+from stream.doctor.checks import all_checks
 from stream.logs import escaped
-from stream.settings import Settings, load_settings
+from stream.settings import load_settings
 
 COLOURS = {"PASS": "green", "WARN": "yellow", "FAIL": "bold red", "SKIP": "dim"}
 Workers = Annotated[
@@ -37,7 +35,7 @@ def doctor(
     settings = load_settings(bootstrap_servers=bootstrap_servers, registry_dir=registry)
     workers = worker or [f"http://{settings.web_host}:{settings.web_port}"]
     findings = []
-    for finding in examine(settings, workers):
+    for finding in all_checks(settings, workers):
         findings.append(finding)
         if not as_json:
             _show(finding)
@@ -48,15 +46,6 @@ def doctor(
         warned = sum(finding.verdict == "WARN" for finding in findings)
         out.print(f"{len(findings)} findings: {bad} FAIL, {warned} WARN", highlight=False)
     raise typer.Exit(1 if bad else 0)
-
-
-def examine(settings: Settings, workers: list[str]) -> Iterator[CheckResult]:
-    """All findings, as they come."""
-    brokers = BrokerChecks(settings)
-    yield from brokers.run()
-    yield from local_checks(settings, brokers.newest_event_ms)
-    for address in workers:
-        yield worker_check(address)
 
 
 def _show(finding: CheckResult) -> None:

@@ -15,8 +15,8 @@ from replay.commands.options import Json
 from replay.console import moment, out
 from stream.quality.cells import KINDS
 from stream.quality.collect import collect
-from stream.quality.sums import WINDOWS, Measured, QualitySums, measured
-from stream.quality.windows import BUCKET_MS
+from stream.quality.report import as_dict, recall_over_time
+from stream.quality.sums import WINDOWS, QualitySums, measured
 from stream.settings import load_settings
 
 # Of tables where there is no terminal, whose width they would have to keep to.
@@ -57,71 +57,15 @@ def quality(
         from model.comparison.plots import rolling_recall
 
         plot.parent.mkdir(parents=True, exist_ok=True)
-        plot.write_bytes(rolling_recall(points_of(sums)))
+        points = {
+            middle_ms: {NAMES[system]: recall for system, recall in recalls.items()}
+            for middle_ms, recalls in recall_over_time(sums).items()
+        }
+        plot.write_bytes(rolling_recall(points))
     if as_json:
         print(json.dumps(as_dict(sums, len(workers))))
         return
     show(sums, len(workers), window)
-
-
-def points_of(sums: QualitySums, most: int = 48) -> dict[int, dict[str, Interval]]:
-    """Recall@20 over event time, in at most so many spans: middle of the span, ms → system → interval."""
-    if not sums.series:
-        return {}
-    starts = sorted(sums.series)
-    bucket_ms = BUCKET_MS
-    first, last = starts[0] // bucket_ms, starts[-1] // bucket_ms
-    width = -(-(last - first + 1) // most)
-    spans: dict[int, Any] = {}
-    for start_ms in starts:
-        number = (start_ms // bucket_ms - first) // width
-        spans[number] = spans.get(number, 0) + sums.series[start_ms]
-    points: dict[int, dict[str, Interval]] = {}
-    for number in range(max(spans) + 1):
-        found = measured(spans[number]) if number in spans else {}
-        middle_ms = int((first + (number + 0.5) * width) * bucket_ms)
-        points[middle_ms] = {NAMES[system]: of.recall for system, of in found.items()}
-    return points
-
-
-def as_dict(sums: QualitySums, workers: int) -> dict[str, Any]:
-    """Everything that is computed from the sums, as plain values; what is not a number is None."""
-    return {
-        "workers": workers,
-        "event_time_ms": sums.event_time_ms,
-        "until_ms": sums.until_ms,
-        "newest_events": sums.newest_events,
-        "fading": sums.fading,
-        "outside": sums.outside,
-        "waiting": sums.waiting,
-        "windows": {
-            window: {
-                kind: {
-                    value: {system: _plain(of) for system, of in measured(table).items()}
-                    for value, table in slices.items()
-                }
-                for kind, slices in kinds.items()
-            }
-            for window, kinds in sums.windows.items()
-        },
-    }
-
-
-def _plain(of: Measured) -> dict[str, Any]:
-    def interval(one: Interval) -> list[float | None]:
-        return [None if end != end else end for end in (one.low, one.high)]
-
-    return {
-        "events": of.events,
-        "hits": of.hits,
-        "reciprocal_ranks": of.reciprocal_ranks,
-        "recall_at_20": of.recall.mean,
-        "recall_at_20_interval": interval(of.recall),
-        "mrr_at_20": of.mrr.mean,
-        "mrr_at_20_interval": interval(of.mrr),
-        "recall_at_20_less_the_champions": of.recall_difference.mean,
-        "recall_at_20_less_the_champions_interval": interval(of.recall_difference),
-    }
 
 
 def show(sums: QualitySums, workers: int, window: str) -> None:

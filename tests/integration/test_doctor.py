@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 
 from model.registry.registry import Registry
-from replay.commands.doctor import examine
 from replay.end_to_end.worker_process import WorkerProcess
 from replay.sending.replay import replay_frames
 from stream.doctor.broker_checks import BrokerChecks
 from stream.doctor.check_result import CheckResult
+from stream.doctor.checks import all_checks
 from stream.doctor.machine_checks import local_checks
 from stream.sessions.store import CORRUPT_MARK
 from stream.sessions.store_snapshot import open_snapshot, store_path
@@ -97,7 +97,7 @@ def test_a_broker_that_is_away_is_the_only_thing_said_of_the_brokers(
 ) -> None:
     monkeypatch.setattr("stream.doctor.broker_checks.REACH_TIMEOUT_S", 1.0)
     settings = Settings(bootstrap_servers="127.0.0.1:9", state_dir=tmp_path, registry_dir=tmp_path)
-    found = by_check(examine(settings, []))
+    found = by_check(all_checks(settings, []))
     assert found["broker"].verdict == "FAIL" and "127.0.0.1:9" in found["broker"].found
     assert found["topics, group, clock"].verdict == "SKIP"
     assert found["model"].verdict == "FAIL" and "nextclick train" in found["model"].remedy
