@@ -42,6 +42,9 @@ class Event(msgspec.Struct, omit_defaults=True, gc=False):
     title: Text | None = None
 
 
+OPTIONAL_FIELDS = ("user_id", "price", "brand", "category", "title")
+
+
 class Recommendation(msgspec.Struct, gc=False):
     """The list a session is shown after an event: item ids, best first, and their scores."""
 

@@ -32,7 +32,7 @@ from model.data.vocabulary import Vocabulary
 from model.errors import NextclickError
 from model.registry.registry import Registry
 from model.training.train import train
-from replay import datasets
+from replay.datasets.event_files import EventFiles
 from replay.end_to_end.worker_process import WorkerProcess, free_port
 from stream.kafka.announcements import announce
 from stream.kafka.topics import ensure_topics
@@ -106,7 +106,7 @@ def _size(path: Path) -> int:
 
 def run(arguments: argparse.Namespace, folder: Path, address: str, broker_pid: int | None) -> dict[str, Any]:
     """The whole test; → its series and what came of it."""
-    frame = datasets.load(arguments.files)
+    frame = EventFiles(arguments.files).load()
     count = int(arguments.rate * arguments.seconds)
     settings = settings_of_run("endurance", address, folder, web_port=free_port())
     config = ModelConfig(hidden_size=arguments.hidden_size, epochs=1)

@@ -27,11 +27,11 @@ from model.config_files import build_config, read_params
 from model.data.sessions import SessionRule
 from model.freshness.recent_events import RecentEvents, Row
 from model.registry.registry import Registry
-from replay import datasets
 from replay.cadence.live_baselines import HOUR_MS, LastHourPop
 from replay.cadence.study_log import StudyLog
 from replay.cadence.trainer import Trainer
 from replay.console import parse_moment
+from replay.datasets.event_files import EventFiles
 from replay.sending.encoding import events_of
 from stream.events import Event
 from stream.sessions.partition import OpenPartition
@@ -183,7 +183,7 @@ def main() -> None:
     torch.set_num_threads(1)
     arguments.from_ms = parse_moment(arguments.from_)
     arguments.until_ms = arguments.from_ms + int(arguments.hours * HOUR_MS)
-    frame = datasets.load(arguments.file)
+    frame = EventFiles(arguments.file).load()
     frame = frame[frame["event_time_ms"] < arguments.until_ms].reset_index(drop=True)
     served = frame[frame["event_time_ms"] >= arguments.from_ms - arguments.before_h * HOUR_MS]
     events = list(events_of(served))

@@ -40,7 +40,7 @@ from model.data.vocabulary import Vocabulary
 from model.errors import NextclickError
 from model.networks.by_name import build
 from model.registry.registry import Registry
-from replay import datasets
+from replay.datasets.event_files import EventFiles
 from replay.end_to_end.worker_process import WorkerProcess, free_port
 from replay.sending.encoding import events_of
 from stream.events import Event, encode_event, encode_recommendation
@@ -233,7 +233,7 @@ def main() -> int:
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
     sys.setswitchinterval(GIL_SWITCH_S)
-    frame: pd.DataFrame = datasets.load(arguments.files)
+    frame: pd.DataFrame = EventFiles(arguments.files).load()
     warm_up = int(arguments.rate * arguments.warm_up_s)
     events = first_events(parser, frame, warm_up + int(arguments.rate * arguments.seconds))
     config = ModelConfig(hidden_size=arguments.hidden_size)

@@ -20,7 +20,7 @@ from matplotlib.figure import Figure
 from model.config import ModelConfig
 from model.data.sessions import SessionRule, Sessions
 from model.data.vocabulary import Vocabulary
-from replay import datasets
+from replay.datasets.event_files import EventFiles
 from stream.settings import Settings
 
 Counts = npt.NDArray[np.int64]
@@ -47,7 +47,7 @@ def main() -> int:
     parser.add_argument("--output", type=Path, required=True, help="PNG")
     arguments = parser.parse_args()
     points = json.loads(arguments.series.read_text())["series"]
-    frame = datasets.load(arguments.files)
+    frame = EventFiles(arguments.files).load()
     rule = SessionRule(ModelConfig().session_gap_s, Settings().allowed_lateness_s)
     sessions = Sessions.from_frame(frame, Vocabulary.from_frame(frame), rule)
     column = {name: np.array([point[name] for point in points]) for name in points[0]}

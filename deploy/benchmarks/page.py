@@ -41,7 +41,7 @@ from model.config import ModelConfig
 from model.data.vocabulary import Vocabulary
 from model.errors import NextclickError
 from model.registry.registry import Registry
-from replay import datasets
+from replay.datasets.event_files import EventFiles
 from replay.end_to_end.worker_process import WorkerProcess, free_port
 from replay.sending.replay import replay_frames
 from stream.kafka.topics import ensure_topics
@@ -204,7 +204,7 @@ def main() -> int:
     program = shutil.which("chromium")
     if program is None:
         parser.error("there is no chromium on the PATH")
-    frame = datasets.load(arguments.files, on_error="skip").head(arguments.events)
+    frame = EventFiles(arguments.files, on_error="skip").load().head(arguments.events)
     config = ModelConfig(epochs=1, exclude_session_items=True)
     vocabulary = Vocabulary.from_frame(frame)
     with (

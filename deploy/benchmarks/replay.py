@@ -29,9 +29,9 @@ import pyarrow.csv
 
 from deploy.benchmarks.measure.process import ROOT, broker, machine, settings_of_run, show
 from model.errors import NextclickError
-from replay import datasets
 from replay.commands.replay import memory_bytes
 from replay.datasets import mkechinov
+from replay.datasets.event_files import EventFiles
 from replay.sending.encoding import EncodedEvents, encode
 from stream.kafka.topics import ensure_topics
 from stream.settings import Settings
@@ -49,9 +49,9 @@ from pathlib import Path
 READ = (
     COMMON
     + """
-from replay import datasets
+from replay.datasets.event_files import EventFiles
 from replay.sending.event_time_order import in_event_time_order
-files, rows, last = datasets.EventFiles([Path(sys.argv[1])]), 0, 0
+files, rows, last = EventFiles([Path(sys.argv[1])]), 0, 0
 started = time.perf_counter()
 for frame in in_event_time_order(files.read, memory_bytes=int(sys.argv[2]), folder=Path(sys.argv[3])):
     assert frame["event_time_ms"].iloc[0] >= last
@@ -157,7 +157,7 @@ def jars() -> Path:
 
 def payloads(log: Path, path: Path) -> float:
     """The replay's first records, key and value, a line each; → their mean size in bytes."""
-    frame = next(iter(datasets.read([log]))).head(PAYLOADS)
+    frame = next(iter(EventFiles([log]).read())).head(PAYLOADS)
     lines = [value + key for key, value, _ in EncodedEvents.of(encode(frame)).records()]
     path.write_bytes(b"\n".join(lines))
     return sum(map(len, lines)) / len(lines)
@@ -227,7 +227,7 @@ def read_and_ordered(folder: Path, rows: int, memory: int) -> dict[str, Any]:
 
 def pace(settings: Settings, log: Path, seconds: float, speed: float) -> dict[str, Any]:
     """How late events are produced at a speed; the log has about 460 events a second."""
-    first = next(iter(datasets.read([log])))["event_time_ms"].iloc[0]
+    first = next(iter(EventFiles([log]).read()))["event_time_ms"].iloc[0]
     options = {"speed": speed, "until_ms": int(first + 1000 * speed * seconds)}
     result = child(REPLAY, str(log), json.dumps(options), environment=settings.environment())
     return {"speed": speed, "events": result["sent"], **result["pace_error_ms"]}

@@ -27,7 +27,7 @@ from model.evaluation.intervals import Floats, Interval, grouped_intervals, resa
 from model.evaluation.metrics import is_hit
 from model.evaluation.rank_targets import rank_targets
 from model.training.train import train
-from replay import datasets
+from replay.datasets.event_files import EventFiles
 from stream.quality.metrics import QualityCollector
 from stream.quality.observed_event import ObservedEvent
 from stream.quality.prequential import Prequential
@@ -75,7 +75,7 @@ def coverage(train_file: Path, test_file: Path, trials: int) -> None:
     """Print how often each kind of interval holds the mean over all sessions, and how wide it is."""
     config = ModelConfig(network="transitions")
     rule = SessionRule(config.session_gap_s)
-    earlier, later = datasets.load([train_file]), datasets.load([test_file])
+    earlier, later = EventFiles([train_file]).load(), EventFiles([test_file]).load()
     vocabulary = Vocabulary.from_frame(earlier)
     network = train(Sessions.from_frame(earlier, vocabulary, rule), vocabulary, config).network
     ranked = rank_targets(network, Sessions.from_frame(later, vocabulary, rule))

@@ -38,7 +38,7 @@ from deploy.benchmarks.capacity.sheet import Line, Target, read_figures
 from model.data.sessions import SessionRule, Sessions
 from model.data.vocabulary import Vocabulary
 from model.errors import NextclickError
-from replay import datasets
+from replay.datasets.event_files import EventFiles
 from stream.sessions.partition import EXPIRIES_PER_PASS, WAVES_BETWEEN_EXPIRIES
 
 FIGURES = Path(__file__).parents[1] / "results" / "measured.toml"
@@ -242,7 +242,7 @@ def main() -> int:
     geometric = GeometricLaw(figures["log.mean_session_events"], figures["log.mean_gap_s"], gap_s)
     laws: dict[str, SessionLaw] = {"geometric sessions": geometric}
     if arguments.clicks:
-        frame = datasets.load(arguments.clicks)
+        frame = EventFiles(arguments.clicks).load()
         logged = LoggedLaw(Sessions.from_frame(frame, Vocabulary.from_frame(frame), SessionRule(gap_s)))
         laws["sessions of the log"] = logged
         figures["log.mean_session_events"] = round(logged.mean_events, 3)

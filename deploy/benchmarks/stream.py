@@ -43,7 +43,7 @@ from model.networks.model_version import ModelVersion
 from model.networks.network import Network
 from model.registry.registry import Registry
 from model.training.train import train
-from replay import datasets
+from replay.datasets.event_files import EventFiles
 from replay.end_to_end.worker_process import WorkerProcess, free_port
 from replay.sending.replay import replay_frames
 from stream.settings import Settings
@@ -168,7 +168,7 @@ def main() -> int:
     arguments = parse()
     if arguments.peer:
         peer_python()
-    frame = datasets.load(arguments.files)
+    frame = EventFiles(arguments.files).load()
     config = ModelConfig(hidden_size=arguments.hidden_size, epochs=1)
     vocabulary = Vocabulary.from_frame(frame)
     network = trained(frame, vocabulary, config)

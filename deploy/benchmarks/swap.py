@@ -33,7 +33,7 @@ from model.data.vocabulary import Vocabulary
 from model.errors import NextclickError
 from model.networks.by_name import build
 from model.registry.registry import Registry
-from replay import datasets
+from replay.datasets.event_files import EventFiles
 from replay.end_to_end.worker_process import free_port
 from stream.events import Event
 from stream.kafka.announcements import announce
@@ -118,7 +118,7 @@ def main() -> int:
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
     sys.setswitchinterval(GIL_SWITCH_S)
-    frame: pd.DataFrame = datasets.load(arguments.files)
+    frame: pd.DataFrame = EventFiles(arguments.files).load()
     wanted = int(arguments.rate * arguments.every_s * (arguments.swaps + 1))
     events = first_events(parser, frame, wanted)
     config = ModelConfig(hidden_size=arguments.hidden_size)

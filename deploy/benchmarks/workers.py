@@ -26,7 +26,7 @@ from deploy.benchmarks.stream import trained
 from model.config import ModelConfig
 from model.data.vocabulary import Vocabulary
 from model.registry.registry import Registry
-from replay import datasets
+from replay.datasets.event_files import EventFiles
 from replay.end_to_end.worker_process import WorkerProcess, free_port
 from replay.sending.replay import replay_frames
 from stream.settings import Settings
@@ -87,7 +87,7 @@ def main() -> int:
     parser.add_argument("--bootstrap-servers", help="default: a broker of its own, by deploy/kafka.sh")
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
-    frame: pd.DataFrame = datasets.load(arguments.files)
+    frame: pd.DataFrame = EventFiles(arguments.files).load()
     config = ModelConfig(network=arguments.network, hidden_size=arguments.hidden_size, epochs=1)
     vocabulary = Vocabulary.from_frame(frame)
     network = trained(frame, vocabulary, config)

@@ -24,7 +24,7 @@ from replay.commands.options import (
     event_filter,
 )
 from replay.console import log, out
-from replay.datasets import EventFiles
+from replay.datasets.event_files import EventFiles
 from replay.end_to_end.certified_lists import certify_lists, difference, first_rows
 from replay.sending.event_time_order import in_event_time_order
 from stream.settings import load_settings
@@ -59,7 +59,7 @@ def certify(
     )
     other = read_certificate(compare, LISTS) if compare else None
     wanted = event_filter(kind, category)
-    source = EventFiles(files, format=format, on_error=check_on_error(on_error), wanted=wanted)
+    source = EventFiles(files, format=format, on_error=check_on_error(on_error), wanted=wanted).open()
     version = model or Registry(settings.registry_dir).load().version
     with tempfile.TemporaryDirectory(prefix="nextclick-certify-") as folder:
         made = certify_lists(

@@ -26,7 +26,7 @@ from replay.commands.options import (
 from replay.commands.read_split import LogFiles, Split, SplitChoice
 from replay.commands.training_output import show
 from replay.console import log, out, progress_bar
-from replay.datasets import EventFilter
+from replay.datasets.event_filter import EventFilter
 from stream.settings import load_settings
 
 

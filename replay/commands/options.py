@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from replay import datasets
+from replay.datasets.detection import FORMATS
+from replay.datasets.event_filter import EventFilter
 
 FILTERED_KINDS = ("view", "cart", "purchase")
 
@@ -30,7 +31,7 @@ SetOptions = Annotated[
     list[str] | None, typer.Option("--set", help="any setting of the model, name=value; may be repeated")
 ]
 Params = Annotated[Path | None, typer.Option(help="TOML file of model settings, see deploy/params")]
-Format = Annotated[str | None, typer.Option(help=f"one of {', '.join(datasets.FORMATS)}; else by content")]
+Format = Annotated[str | None, typer.Option(help=f"one of {', '.join(FORMATS)}; else by content")]
 Kind = Annotated[
     list[str] | None, typer.Option(help="only events of this kind: view, cart or purchase; may be repeated")
 ]
@@ -58,14 +59,14 @@ def check_items(items: str) -> bool:
     return items == "all"
 
 
-def event_filter(kind: list[str] | None, category: list[str] | None) -> datasets.EventFilter:
+def event_filter(kind: list[str] | None, category: list[str] | None) -> EventFilter:
     """The events that --kind and --category name."""
     for one in kind or []:
         if one not in FILTERED_KINDS:
             raise typer.BadParameter(f"--kind is one of {', '.join(FILTERED_KINDS)}, not {one!r}")
     if not all(one.strip() for one in category or []):
         raise typer.BadParameter("--category names nothing")
-    return datasets.EventFilter(tuple(kind or ()), tuple(one.strip() for one in category or ()))
+    return EventFilter(tuple(kind or ()), tuple(one.strip() for one in category or ()))
 
 
 def check_on_error(on_error: str) -> str:

@@ -20,9 +20,10 @@ from model.data.sessions_on_disk import SessionFile
 from model.data.splits import by_user, shuffled_split, split_sessions, split_users
 from model.data.vocabulary import Vocabulary, titles_of
 from model.errors import NextclickError
-from replay import datasets
 from replay.commands.options import check_on_error
 from replay.console import log, moment, parse_moment
+from replay.datasets.event_files import EventFiles, EventReader
+from replay.datasets.event_filter import ALL_EVENTS, EventFilter
 from replay.sending.event_time_order import in_event_time_order
 
 # Events sorted in memory at a time when sessions are written to disk.
@@ -50,21 +51,21 @@ class LogFiles:
     files: Sequence[Path]
     format: str | None = None
     on_error: str = "stop"
-    wanted: datasets.EventFilter | None = None
+    wanted: EventFilter = ALL_EVENTS
 
     def __post_init__(self) -> None:
         """Raises typer.BadParameter unless `on_error` is stop or skip."""
         check_on_error(self.on_error)
 
-    def event_files(self) -> datasets.EventFiles:
+    def event_files(self) -> EventReader:
         """The files as a source of event frames."""
-        return datasets.EventFiles(self.files, format=self.format, on_error=self.on_error, wanted=self.wanted)
+        return EventFiles(self.files, format=self.format, on_error=self.on_error, wanted=self.wanted).open()
 
     def load(self) -> pd.DataFrame:
         """All wanted events in event-time order; their number and what was left out go to stderr."""
         rejects: Counter[str] = Counter()
-        frame = datasets.load(
-            self.files, format=self.format, on_error=self.on_error, wanted=self.wanted, rejects=rejects
+        frame = EventFiles(self.files, format=self.format, on_error=self.on_error, wanted=self.wanted).load(
+            rejects
         )
         times = frame["event_time_ms"]
         log.print(
@@ -134,7 +135,7 @@ def read_split(
     sessions, vocabulary = _read_sessions(log_files, choice, gap_s, columns, folder)
     if choice.test_files:
         # The metadata of the training files describe the items of the test files, too.
-        metadata = datasets.EventFiles(log_files.files, format=log_files.format).metadata
+        metadata = EventFiles(log_files.files, format=log_files.format).open().metadata
         test_log = replace(log_files, files=list(dict.fromkeys([*choice.test_files, *metadata])))
         frame = test_log.load()
         if titles is not None:

@@ -22,7 +22,6 @@ from model.registry.registry import Registry
 from model.training import train as training
 from model.training.checkpoint import EVERY_BATCHES, CheckpointFile, fingerprint
 from model.training.replicas import Replicas
-from replay import datasets
 from replay.commands.options import (
     Category,
     Files,
@@ -45,6 +44,7 @@ from replay.commands.read_split import LogFiles, Split, SplitChoice, read_split
 from replay.commands.titles_file import TitlesFile, titles_for
 from replay.commands.training_output import sample, show, training_bar
 from replay.console import log, out, progress_bar
+from replay.datasets.event_filter import EventFilter
 from stream.settings import load_settings
 
 VALIDATION_TARGETS = 20_000
@@ -219,7 +219,7 @@ def _save(
     earlier: Sessions,
     later: Sessions,
     files: list[str],
-    wanted: datasets.EventFilter,
+    wanted: EventFilter,
     *,
     leaky: bool,
     all_items: bool,

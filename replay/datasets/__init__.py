@@ -1,48 +1,14 @@
-"""Event files as frames: detect the format, read in chunks, say exactly what is wrong.
+"""Event logs as frames of events: one adapter per published format.
 
-A frame has the columns session_id, item_id, event_time_ms and kind, and user_id, price,
-brand, category and title where the format, or the metadata beside it, has them. `read` keeps
-memory bounded and the order of the file; `load` returns the whole log in event-time order.
+event_files     the files of a log as event frames, bounded chunks or all at once
+detection       the table of formats, and which of them a file has
+event_filter    which events are wanted: by kind and by category
+item_metadata   titles, brands, categories and prices, joined by item id
+named_columns   any CSV, JSON lines or Parquet whose columns have known or named roles
+amazon, amazon_metadata, diginetica, globo, lastfm, mkechinov, movielens, online_retail, retailrocket,
+rsc15, trivago  one published dataset each
+
+May import: reading. To add a dataset: 1. write `NAME.py` with `convert(chunk) -> Converted`;
+2. describe its files there by a `Format`; 3. add the format to the table in `detection`;
+4. test it in tests/unit/replay/datasets/test_published_formats.py; 5. list it in README.md.
 """
-
-from __future__ import annotations
-
-from collections import Counter
-from collections.abc import Iterator, Sequence
-from pathlib import Path
-
-import pandas as pd
-
-from replay.datasets.detection import FORMATS, METADATA, detect
-from replay.datasets.event_files import EventFiles
-from replay.datasets.event_filter import EventFilter
-
-__all__ = ["FORMATS", "METADATA", "EventFiles", "EventFilter", "detect", "load", "read"]
-
-
-def read(
-    paths: Sequence[Path],
-    *,
-    format: str | None = None,
-    columns: str | None = None,
-    on_error: str = "stop",
-    wanted: EventFilter | None = None,
-    rejects: Counter[str] | None = None,
-) -> Iterator[pd.DataFrame]:
-    """Event frames of bounded size, in the order of the files; see EventFiles."""
-    yield from EventFiles(paths, format=format, columns=columns, on_error=on_error, wanted=wanted).read(
-        rejects
-    )
-
-
-def load(
-    paths: Sequence[Path],
-    *,
-    format: str | None = None,
-    columns: str | None = None,
-    on_error: str = "stop",
-    wanted: EventFilter | None = None,
-    rejects: Counter[str] | None = None,
-) -> pd.DataFrame:
-    """The whole log in event-time order, stable for equal times. Raises NextclickError without events."""
-    return EventFiles(paths, format=format, columns=columns, on_error=on_error, wanted=wanted).load(rejects)

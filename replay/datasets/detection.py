@@ -1,4 +1,7 @@
-"""Which format a file has, told from its first line; of Parquet, from the names of its columns."""
+"""The table of formats, and which of them a file has.
+
+A format is detected from the first line; a Parquet file is known by the names of its columns.
+"""
 
 from __future__ import annotations
 
@@ -48,12 +51,18 @@ FORMATS = {
         named_columns.PARQUET,
     )
 }
-# What is joined to events, no events of their own.
+# Formats of metadata: joined to events, without events.
 METADATA = {f.name: f for f in (movielens.MOVIES, movielens.MOVIES_CSV, amazon.METADATA, amazon.METADATA_CSV)}
 
 
 def detect(path: Path) -> str:
-    """The name of a file's format, of events or of metadata. Raises NextclickError when it is unknown."""
+    """The name of a file's format, of events or of metadata. Raises NextclickError when it is unknown.
+
+    >>> path = Path("/tmp/nextclick-doctest.csv")
+    >>> _ = path.write_text("timestamp_ms,session_id,user_id,item_id\\n")
+    >>> detect(path)
+    'globo'
+    """
     if is_parquet(path):
         return _parquet(path)
     line = first_line(path)
@@ -79,8 +88,8 @@ def _parquet(path: Path) -> str:
     return named_columns.PARQUET.name
 
 
-def is_metadata(path: Path) -> Format | None:
-    """The format of a file of metadata, None for any other."""
+def metadata_format(path: Path) -> Format | None:
+    """The format of a metadata file; None for a file of events or of an unknown format."""
     if is_parquet(path):
         return None
     line = first_line(path)

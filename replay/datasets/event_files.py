@@ -1,8 +1,9 @@
-"""Event files, and the metadata files among them, as frames of events.
+"""The files of a log: events, and the metadata files among them, as event frames.
 
-A metadata file is known by its content and joined to the events of its family, wherever
-it stands among the paths. Memory is bounded by blocks of the event files and by the whole of
-the metadata.
+A frame has the columns session_id, item_id, event_time_ms and kind, and of OPTIONAL_COLUMNS those
+that the format, or the metadata beside it, has. A metadata file is known by its content and joined
+to the events of its family, wherever it stands among the paths. Memory is bounded by blocks of the
+event files plus all metadata.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
+from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 
@@ -17,11 +19,11 @@ import pandas as pd
 import pyarrow as pa
 
 from model.errors import NextclickError
-from replay.datasets.detection import FORMATS, METADATA, detect, is_metadata
-from replay.datasets.event_filter import EventFilter
+from replay.datasets.detection import FORMATS, METADATA, detect, metadata_format
+from replay.datasets.event_filter import ALL_EVENTS, EventFilter
 from replay.datasets.item_metadata import ItemMetadata
 from replay.datasets.named_columns import format_of, parse_columns
-from replay.reading.delimited import DeadLetter, broken_line, delimited_chunks
+from replay.reading.delimited import BrokenRows, RejectLine, broken_line, delimited_chunks
 from replay.reading.format import Chunk, Convert, Format, beyond_the_schema, no_reason
 from replay.reading.lines import line_chunks
 from replay.reading.packed_files import WholeLines, cut_off, members, open_file
@@ -31,35 +33,58 @@ from replay.reading.time_order import ascending_span
 BLOCK_BYTES = 1 << 20
 
 
+@dataclass(frozen=True)
 class EventFiles:
-    """Event files with their metadata, read as often as wanted; the metadata are read once.
+    """The files of a log, and how to read them; a zip of several files stands for all of them.
 
-    The format is known by the content, unless `format` names it, or `columns` says which column is
-    what (session=…,item=…,time=…). A zip of several files stands for all of them.
+    `format` names the format of the event files, `columns` says which column has which role
+    (session=…,item=…,time=…); without either the format is detected. `on_error` says what a line
+    that cannot be read does: "stop" raises NextclickError with file and line; "skip" counts it by
+    reason and skips it; "dlq" also hands it to the reader's `reject_line`. Of a file that is cut
+    off, "skip" and "dlq" keep the lines before the cut.
 
-    A line that cannot be read raises NextclickError, which names file and line; with
-    `on_error="skip"` it is counted by reason and skipped, with "dlq" `dead_letter` is told it, too; of a
-    file that is cut off the lines before the cut are taken then. Rows that are no events by their
-    format's own rules, and events that `wanted` leaves out, are counted either way.
+    >>> path = Path("/tmp/nextclick-doctest.csv")
+    >>> _ = path.write_text("timestamp_ms,session_id,user_id,item_id\\n1506826800026,s1,u1,i1\\n")
+    >>> EventFiles([path]).load()["item_id"].tolist()
+    ['i1']
     """
 
-    def __init__(
-        self,
-        paths: Sequence[Path],
-        *,
-        format: str | None = None,
-        columns: str | None = None,
-        on_error: str = "stop",
-        wanted: EventFilter | None = None,
-        dead_letter: DeadLetter | None = None,
-    ) -> None:
-        self.dead_letter = dead_letter
+    paths: Sequence[Path]
+    format: str | None = None
+    columns: str | None = None
+    on_error: str = "stop"
+    wanted: EventFilter = ALL_EVENTS
+
+    def open(self) -> EventReader:
+        """A reader of these files. Raises NextclickError when a format is unknown."""
+        return EventReader(self)
+
+    def read(self, rejects: Counter[str] | None = None) -> Iterator[pd.DataFrame]:
+        """Event frames of bounded size, in the order of the files; see EventReader.read."""
+        yield from self.open().read(rejects)
+
+    def load(self, rejects: Counter[str] | None = None) -> pd.DataFrame:
+        """The whole log in event-time order; see EventReader.load."""
+        return self.open().load(rejects)
+
+
+class EventReader:
+    """Reads the event files of a log as often as asked; reads its metadata once.
+
+    Rows that are no events by the rules of their format, and events that the filter leaves out, are
+    counted as rejects whatever `on_error` says. `reject_line`, if set, is called with each line that
+    cannot be read.
+    """
+
+    def __init__(self, files: EventFiles) -> None:
+        format, columns = files.format, files.columns
+        self.reject_line: RejectLine | None = None
         self._events: list[tuple[Path, Format]] = []
         self._metadata: list[tuple[Path, Format]] = []
-        self._skip = on_error in ("skip", "dlq")
-        self._wanted = wanted or EventFilter()
-        self._catalogs: dict[str, ItemMetadata] | None = None
-        self._catalog_rejects: Counter[str] = Counter()
+        self._skip = files.on_error in ("skip", "dlq")
+        self._wanted = files.wanted
+        self._items: dict[str, ItemMetadata] | None = None
+        self._metadata_rejects: Counter[str] = Counter()
         if format is not None and format not in FORMATS:
             raise NextclickError(
                 f"there is no format {format!r}",
@@ -73,7 +98,7 @@ class EventFiles:
                 "Name --format or --columns.",
             )
         named = None if columns is None else parse_columns(columns)
-        for path in chain.from_iterable(map(members, paths)):
+        for path in chain.from_iterable(map(members, files.paths)):
             if named is not None:
                 self._events.append((path, format_of(path, named)))
             else:
@@ -89,21 +114,22 @@ class EventFiles:
 
     @property
     def formats(self) -> dict[str, str]:
-        """The format of every file, by its path."""
+        """The name of each file's format, by path."""
         return {str(path): form.name for path, form in (*self._events, *self._metadata)}
 
     def begin_with_the_earliest(self) -> None:
-        """Read the event files in order of their first events, as monthly files are meant to be.
+        """Order the event files by the time of their first event, as monthly files are meant to be.
 
-        Of equal times the order is that in which they were named. Raises NextclickError as reading does.
+        Files with equal times keep the order in which they were named. Raises NextclickError as
+        `read` does.
         """
         if len(self._events) > 1:
-            # A broken line is told where it stands, by the reading itself.
-            quiet, self.dead_letter, self._skip, skip = self.dead_letter, None, True, self._skip
+            # Broken lines are skipped here: `read` reports them in their turn.
+            reject_line, self.reject_line, self._skip, skip = self.reject_line, None, True, self._skip
             try:
                 self._events.sort(key=lambda event: self._first_time_ms(*event))
             finally:
-                self.dead_letter, self._skip = quiet, skip
+                self.reject_line, self._skip = reject_line, skip
 
     def _first_time_ms(self, path: Path, form: Format) -> int:
         with closing(self._read_one(path, form, Counter())) as frames:
@@ -111,7 +137,7 @@ class EventFiles:
         return found
 
     def times_ascend(self) -> bool:
-        """Whether the texts of the times tell that the log is in order; False where they tell nothing."""
+        """Whether the texts of the times prove that the log is in order; False also when they cannot say."""
         if len({form.time_shape for _, form in self._events}) > 1:
             return False
         last = ""
@@ -124,34 +150,35 @@ class EventFiles:
 
     @property
     def metadata(self) -> list[Path]:
-        """Those of the paths that hold metadata."""
+        """The paths that hold metadata."""
         return [path for path, _ in self._metadata]
 
     def read(self, rejects: Counter[str] | None = None) -> Iterator[pd.DataFrame]:
-        """Event frames of bounded size, in the order of the files; what is left out is counted in `rejects`.
+        """Event frames of bounded size, in the order of the files; `rejects` counts what is left out.
 
-        Raises NextclickError at the end when the filter has left out all events.
+        Raises NextclickError at a line that cannot be read (with `on_error` "stop"), and at the end
+        when the filter has left out all events.
         """
         rejects = Counter() if rejects is None else rejects
-        catalogs = self._read_metadata()
-        rejects.update(self._catalog_rejects)
-        taken, filtered = 0, 0
+        items_by_family = self._read_metadata()
+        rejects.update(self._metadata_rejects)
+        kept, filtered = 0, 0
         categories: Counter[str] = Counter()
         for path, form in self._events:
-            catalog = catalogs.get(form.family)
+            items = items_by_family.get(form.family)
             for events in self._read_one(path, form, rejects):
-                if catalog is not None:
-                    events = catalog.join(events)
+                if items is not None:
+                    events = items.join(events)
                 if self._wanted:
                     before = len(events)
-                    if not taken and "category" in events:
+                    if not kept and "category" in events:
                         categories.update(events["category"].dropna().str.split(".").str[0].head(10_000))
                     events = self._filtered(events, rejects)
                     filtered += before - len(events)
-                taken += len(events)
+                kept += len(events)
                 yield events
             pa.default_memory_pool().release_unused()
-        if filtered and not taken:
+        if filtered and not kept:
             common = ", ".join(name for name, _ in categories.most_common(8))
             raise NextclickError(
                 f"{', '.join(str(path) for path, _ in self._events)}: no event {self._wanted}",
@@ -163,7 +190,7 @@ class EventFiles:
     def load(self, rejects: Counter[str] | None = None) -> pd.DataFrame:
         """The whole log in event-time order, stable for equal times.
 
-        Raises NextclickError without events.
+        Raises NextclickError when the log has no events.
         """
         rejects = Counter() if rejects is None else rejects
         chunks = list(self.read(rejects))
@@ -180,7 +207,7 @@ class EventFiles:
 
     def _add(self, path: Path, format: str | None) -> None:
         if format is not None:
-            metadata = is_metadata(path)
+            metadata = metadata_format(path)
             if metadata is not None and metadata.family == FORMATS[format].family:
                 self._metadata.append((path, metadata))
             else:
@@ -193,16 +220,16 @@ class EventFiles:
             self._events.append((path, FORMATS[name]))
 
     def _read_metadata(self) -> dict[str, ItemMetadata]:
-        if self._catalogs is None:
+        if self._items is None:
             rejects: Counter[str] = Counter()
             frames: dict[str, list[pd.DataFrame]] = {}
             for path, form in self._metadata:
                 frames.setdefault(form.family, []).extend(self._read_one(path, form, rejects))
-            self._catalogs = {family: ItemMetadata(parts) for family, parts in frames.items() if parts}
-            rejects["repeated item"] += sum(catalog.repeated for catalog in self._catalogs.values())
+            self._items = {family: ItemMetadata(parts) for family, parts in frames.items() if parts}
+            rejects["repeated item"] += sum(items.repeated for items in self._items.values())
             counts = {f"metadata: {reason}": count for reason, count in rejects.items() if count}
-            self._catalog_rejects = Counter(counts)
-        return self._catalogs
+            self._metadata_rejects = Counter(counts)
+        return self._items
 
     def _filtered(self, events: pd.DataFrame, rejects: Counter[str]) -> pd.DataFrame:
         reason = self._wanted.left_out(events)
@@ -228,9 +255,7 @@ class EventFiles:
                     form,
                     lines,
                     block_bytes=BLOCK_BYTES,
-                    skip=self._skip,
-                    rejects=rejects,
-                    dead_letter=self.dead_letter,
+                    on_broken=BrokenRows(self._skip, rejects, self.reject_line),
                 )
             )
             with closing(chunks):
@@ -256,10 +281,10 @@ class EventFiles:
             row = int(broken.to_numpy().argmax())
             line, text = chunk.line_of(row)
             raise broken_line(path, form, line, reason.iloc[row], text.decode("utf-8", "replace"))
-        if self.dead_letter is not None:
+        if self.reject_line is not None:
             for row in broken.to_numpy().nonzero()[0].tolist():
                 line, text = chunk.line_of(row)
-                self.dead_letter(path, line, reason.iloc[row], text)
+                self.reject_line(path, line, reason.iloc[row], text)
         _count(rejects, converted.left_out[left_out])
         _count(rejects, reason[broken])
         return converted.events[~(left_out | broken)].reset_index(drop=True)

@@ -14,10 +14,14 @@ from replay.reading.format import reasons
 
 @dataclass(frozen=True)
 class EventFilter:
-    """Events of one of the `kinds` and of one of the `categories`; none named: all of them.
+    """Keeps events of one of the `kinds` and in one of the `categories`; an empty tuple keeps all.
 
-    A category is also its subcategories, `electronics` also `electronics.audio.headphone`;
-    of an event's several categories, divided by |, one is enough. Case does not matter.
+    A category includes its subcategories: `electronics` includes `electronics.audio.headphone`. Of
+    several categories of an event, divided by |, one is enough. Case does not matter.
+
+    >>> events = pd.DataFrame({"kind": ["view", "cart"], "category": ["toys", "Toys.cars|sale"]})
+    >>> EventFilter(kinds=("cart",), categories=("toys",)).left_out(events).tolist()
+    ['not of kind cart', '']
     """
 
     kinds: tuple[str, ...] = ()
@@ -37,16 +41,16 @@ class EventFilter:
 
     @classmethod
     def of(cls, named: Mapping[str, Sequence[str]]) -> EventFilter:
-        """From what `as_dict` gave."""
+        """The filter that `as_dict` wrote."""
         return cls(tuple(named.get("kinds", ())), tuple(named.get("categories", ())))
 
     def as_dict(self) -> dict[str, list[str]]:
-        """As plain values; empty without a filter."""
+        """The filter as plain values; empty when it keeps all events."""
         named = {"kinds": list(self.kinds), "categories": list(self.categories)}
         return {name: values for name, values in named.items() if values}
 
     def left_out(self, events: pd.DataFrame) -> pd.Series[str]:
-        """Why a row of an event frame is not wanted, "" where it is."""
+        """Why each row of an event frame is left out; "" for a row that is kept."""
         checks = []
         if self.kinds:
             checks.append((~events["kind"].isin(self.kinds), f"not of kind {' or '.join(self.kinds)}"))
@@ -57,7 +61,7 @@ class EventFilter:
         return reasons(events.index, *checks)
 
     def _inside(self, column: pd.Series[str]) -> npt.NDArray[np.bool_]:
-        # By distinct category: a log has few of them.
+        # A log has few distinct categories: match each once.
         codes, names = pd.factorize(column)
         wanted = [category.casefold() for category in self.categories]
         inside = [
@@ -71,3 +75,6 @@ class EventFilter:
         # Missing categories have the code -1.
         found = np.array([*inside, False])
         return np.asarray(found[codes], bool)
+
+
+ALL_EVENTS = EventFilter()

@@ -1,16 +1,22 @@
-"""Metadata of items, held in memory and joined to events by item id: title, brand, category, price."""
+"""Title, brand, category and price of items, held in memory and joined to events by item id."""
 
 from __future__ import annotations
 
 import pandas as pd
 
-COLUMNS = ("price", "brand", "category", "title")
+from stream.events import OPTIONAL_FIELDS
+
+COLUMNS = tuple(name for name in OPTIONAL_FIELDS if name != "user_id")
 
 
 class ItemMetadata:
-    """What metadata files say about items; of an item's several rows the first one counts.
+    """The rows of metadata files by item; the first of several rows of an item counts.
 
-    It is held whole, 100 to 300 bytes an item.
+    All rows are in memory: 100 to 300 bytes an item. `repeated` counts the rows that were dropped.
+
+    >>> items = ItemMetadata([pd.DataFrame({"item_id": ["i1"], "title": ["Lamp"]})])
+    >>> items.join(pd.DataFrame({"item_id": ["i1", "i2"]}))["title"].tolist()
+    ['Lamp', nan]
     """
 
     def __init__(self, frames: list[pd.DataFrame]) -> None:
@@ -25,7 +31,7 @@ class ItemMetadata:
         return len(self._index)
 
     def join(self, events: pd.DataFrame) -> pd.DataFrame:
-        """The events with these columns; missing where nothing is known about the item."""
+        """The events with the metadata columns; values are missing for unknown items."""
         at = self._index.get_indexer(pd.Index(events["item_id"]))
         columns = {
             name: pd.Series(values.take(at, allow_fill=True), index=events.index)

@@ -31,7 +31,7 @@ from model.data.vocabulary import Vocabulary
 from model.errors import NextclickError
 from model.registry.registry import Registry
 from model.training import train as training
-from replay import datasets
+from replay.datasets.event_files import EventFiles
 from replay.end_to_end.demo_screen import console, say, summary, view
 from replay.end_to_end.worker_process import START_TIMEOUT_S, WorkerProcess, free_port
 from replay.sending.replay import ReplayReport, replay_frames
@@ -194,7 +194,7 @@ def run(files: list[Path], *, epochs: int, seconds: float) -> int:
     """The whole demo; → exit code."""
     rejects: Counter[str] = Counter()
     console.print(f"reading {', '.join(path.name for path in files)}", highlight=False)
-    frame = datasets.load(files, on_error="skip", rejects=rejects)
+    frame = EventFiles(files, on_error="skip").load(rejects)
     earlier, later = temporal_split(frame, test_fraction=0.1)
     earlier, later = earlier.tail(TRAINING_EVENTS), later.head(TRAINING_EVENTS // 5)
     left_out = "".join(f"; left out {count:,}: {reason}" for reason, count in rejects.items())

@@ -13,7 +13,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from model.errors import NextclickError
-from replay.datasets import EventFiles
+from replay.datasets.event_files import EventFiles
 from replay.log_report.session_figures import SessionFigures, session_figures
 from replay.log_report.session_sample import SessionSample, hashes
 from replay.log_report.survey import DAY_MS, HOUR_MS, LogSurvey

@@ -14,9 +14,9 @@ import numpy.typing as npt
 import pandas as pd
 
 from replay.log_report.session_sample import Hashes, SessionSample, hashes
+from stream.events import OPTIONAL_FIELDS
 
 HOUR_MS, DAY_MS = 3_600_000, 86_400_000
-OPTIONAL = ("user_id", "price", "brand", "category", "title")
 MERGED_ITEMS = 500_000
 SKETCH_HASHES = 65_536
 
@@ -82,7 +82,7 @@ class LogSurvey:
         self.events += len(frame)
         for kind, count in frame["kind"].value_counts().items():
             self.kinds[str(kind)] = self.kinds.get(str(kind), 0) + int(count)
-        for name in OPTIONAL:
+        for name in OPTIONAL_FIELDS:
             if name in frame:
                 empty = frame[name].isna() | (frame[name].astype(object) == "")
                 self.missing[name] = self.missing.get(name, 0) + int(empty.sum())

@@ -1,6 +1,6 @@
 """Delimited event files as chunks of text columns, read by pyarrow.
 
-Knows fields, quotes and headers; knows no format's meaning. Memory is bounded by blocks.
+Knows fields, quotes and headers, not what a format's columns mean. Memory is bounded by blocks.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 import csv
 from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -21,8 +22,21 @@ from replay.reading.format import Chunk, Format, reasons
 from replay.reading.packed_files import PlainLines, Records, WholeLines, first_line
 
 FIELDS = "wrong number of fields"
-# Is told a line that cannot be read: the file, the line from 1, the reason and what stands there.
-DeadLetter = Callable[[Path, int, str, bytes], None]
+# Called with a line that cannot be read: file, line number from 1, reason, content.
+RejectLine = Callable[[Path, int, str, bytes], None]
+
+
+@dataclass(frozen=True)
+class BrokenRows:
+    """What happens to rows with too few or too many fields.
+
+    Without `skip` the first one raises NextclickError; with it they are counted in `rejects` and
+    passed to `reject_line`.
+    """
+
+    skip: bool
+    rejects: Counter[str]
+    reject_line: RejectLine | None = None
 
 
 def broken_line(path: Path, form: Format, line: int, reason: str, text: str) -> NextclickError:
@@ -40,17 +54,12 @@ def delimited_chunks(
     lines: WholeLines,
     *,
     block_bytes: int,
-    skip: bool,
-    rejects: Counter[str],
-    dead_letter: DeadLetter | None = None,
+    on_broken: BrokenRows,
 ) -> Generator[Chunk, None, None]:
-    """The file's rows. Raises NextclickError at one of too few or too many fields, unless `skip`.
-
-    Such a row is counted in `rejects` then, and given to `dead_letter`.
-    """
+    """The file's rows. Raises NextclickError at a row with a wrong number of fields, unless skipped."""
     records = Records(path, form.delimiter, quoted=form.quoted)
     try:
-        yield from _chunks(path, form, lines, records, block_bytes, skip, rejects, dead_letter)
+        yield from _chunks(path, form, lines, records, block_bytes, on_broken)
     finally:
         records.close()
 
@@ -61,19 +70,18 @@ def _chunks(
     lines: WholeLines,
     records: Records,
     block_bytes: int,
-    skip: bool,
-    rejects: Counter[str],
-    dead_letter: DeadLetter | None,
+    on_broken: BrokenRows,
 ) -> Generator[Chunk, None, None]:
     invalid: pa.csv.InvalidRow | None = None
     skipped: list[int] = []
-    told = 0
+    rejected = 0
+    reject_line = on_broken.reject_line
 
     def on_invalid(row: pa.csv.InvalidRow) -> str:
         nonlocal invalid
-        if skip:
-            rejects[FIELDS] += 1
-            if dead_letter is not None:
+        if on_broken.skip:
+            on_broken.rejects[FIELDS] += 1
+            if reject_line is not None:
                 skipped.append(row.number)
             return "skip"
         # Only a return value crosses pyarrow's boundary; the error is raised below.
@@ -81,31 +89,31 @@ def _chunks(
         return "error"
 
     def line_of(record: int) -> tuple[int, bytes]:
-        # Records that were skipped stand between the rows.
+        # Skipped records lie between the rows.
         for number in skipped:
             if number > record:
                 break
             record += 1
         return records.find(record)
 
-    def bury() -> None:
-        nonlocal told
-        while dead_letter is not None and told < len(skipped):
-            line, text = records.find(skipped[told])
-            told += 1
-            dead_letter(path, line, FIELDS, text)
+    def reject_skipped() -> None:
+        nonlocal rejected
+        while reject_line is not None and rejected < len(skipped):
+            line, text = records.find(skipped[rejected])
+            rejected += 1
+            reject_line(path, line, FIELDS, text)
 
     names = _names_in_file(path, form)
     source = lines if form.quoted else PlainLines(lines, form.delimiter)
     delimiter = source.delimiter if isinstance(source, PlainLines) else form.delimiter
-    # Records before the chunk, the header's included; blank lines are none.
+    # Records before the chunk, including the header; blank lines are not records.
     before = 1 if form.header else 0
     try:
         for batch in _batches(form, source, delimiter, list(names.values()), block_bytes, on_invalid):
             yield _chunk(form, batch.rename_columns(list(names)), before, line_of)
             before += batch.num_rows
-            bury()
-        bury()
+            reject_skipped()
+        reject_skipped()
     except (pa.ArrowInvalid, pa.ArrowKeyError) as error:
         if invalid is not None:
             raise broken_line(
@@ -126,9 +134,9 @@ def _chunks(
 def open_columns(
     path: Path, form: Format, lines: WholeLines, columns: Sequence[str], *, block_bytes: int
 ) -> Iterator[pa.RecordBatch]:
-    """Some columns of the file as text, under their names in the file; rows of other fields are skipped.
+    """Some columns of the file as text, under their names in the file; skips rows of other lengths.
 
-    Raises pa.ArrowInvalid or pa.ArrowKeyError where it does not read as its format.
+    Raises pa.ArrowInvalid or pa.ArrowKeyError when the file does not read as its format.
     """
     names = _names_in_file(path, form)
     source = lines if form.quoted else PlainLines(lines, form.delimiter)
@@ -162,7 +170,7 @@ def _batches(
             column_types=dict.fromkeys(wanted, pa.string()),
             include_columns=wanted,
             strings_can_be_null=False,
-            # Checked by row in _as_text, so that one such row can be skipped.
+            # _as_text checks each row, so that a single bad row can be skipped.
             check_utf8=False,
         ),
     )
@@ -170,19 +178,23 @@ def _batches(
 
 
 def header_of(line: str, delimiter: str = ",") -> list[str]:
-    """The names in a header."""
+    """The names in a header.
+
+    >>> header_of('"SessionId";ItemId', ";")
+    ['SessionId', 'ItemId']
+    """
     return next(csv.reader([line], delimiter=delimiter), [])
 
 
 def _names_in_file(path: Path, form: Format) -> dict[str, str]:
-    """What each column is called in this file; without the optional ones that it has not."""
+    """The name in this file of each column it has; absent optional columns are left out."""
     if not form.aliases:
         return {name: name for name in form.columns}
-    there = header_of(first_line(path), form.delimiter)
+    header = header_of(first_line(path), form.delimiter)
     names = {}
     for name in form.columns:
         known = form.aliases.get(name, (name,))
-        found = next((alias for alias in known if alias in there), None)
+        found = next((alias for alias in known if alias in header), None)
         if found is not None or name not in form.optional:
             names[name] = found or known[0]
     return names
@@ -204,7 +216,7 @@ def _chunk(
 
 
 def _as_text(batch: pa.RecordBatch, other_encoding: str | None) -> tuple[pd.DataFrame, npt.NDArray[np.bool_]]:
-    """Columns as text, and which rows were not UTF-8."""
+    """The columns as text, and which rows were not UTF-8."""
     unreadable = np.zeros(batch.num_rows, dtype=bool)
     columns = {}
     for name, column in zip(batch.schema.names, batch.columns, strict=True):

@@ -13,19 +13,7 @@ import pyarrow.compute as pc
 
 from stream.events import MAX_EVENT_TIME_MS
 
-# The columns of an event frame with the most characters that the schema of the topic allows;
-# the first four are always there.
-EVENT_COLUMNS = (
-    "session_id",
-    "item_id",
-    "event_time_ms",
-    "kind",
-    "user_id",
-    "price",
-    "brand",
-    "category",
-    "title",
-)
+# The most characters that the schema of the topic allows in the text columns of an event frame.
 LONGEST = {
     "session_id": 256,
     "item_id": 256,

@@ -19,13 +19,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from replay.reading.format import null_if_empty, texts_of
-from stream.events import LEAST_MESSAGE_TIME_MS, Event, encode_event
+from stream.events import LEAST_MESSAGE_TIME_MS, OPTIONAL_FIELDS, Event, encode_event
 
-OPTIONAL = ("user_id", "price", "brand", "category", "title")
 # The encoder leaves a default out when it is the very object that the schema has.
 KINDS = {kind: kind for kind in ("view", "cart", "purchase", "session_end")}
 KIND_MEMBERS = ["", *(f',"kind":"{kind}"' for kind in KINDS if kind != "view")]
-TEXTS = ("session_id", "item_id", "user_id", "brand", "category", "title")
+TEXTS = ("session_id", "item_id", *(name for name in OPTIONAL_FIELDS if name != "price"))
 # Between these Arrow writes a number that is not whole as the schema's encoder does.
 PLAIN_FROM, PLAIN_BELOW = 1e-3, 1e7
 # What JSON escapes in a text.
@@ -76,7 +75,7 @@ def events_of(frame: pd.DataFrame) -> Iterator[Event]:
         frame["event_time_ms"].tolist(),
         _objects(frame["item_id"]),
         map(KINDS.__getitem__, frame["kind"].tolist()),
-        *(_objects(frame[name]) if name in frame else repeat(None) for name in OPTIONAL),
+        *(_objects(frame[name]) if name in frame else repeat(None) for name in OPTIONAL_FIELDS),
     )
 
 
@@ -92,7 +91,7 @@ def encode(frame: pd.DataFrame) -> pa.RecordBatch:
     members: list[Any] = ['{"session_id":"', session, '","event_time_ms":', times_ms.cast(pa.large_string())]
     members += _member("item_id", null_if_empty(texts["item_id"]))
     members.append(_kinds(frame["kind"]))
-    for name in OPTIONAL:
+    for name in OPTIONAL_FIELDS:
         if name == "price" and name in frame:
             members += _member(name, _prices(frame["price"].to_numpy(np.float64)), quote="")
         elif name in texts:

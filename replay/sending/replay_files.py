@@ -13,8 +13,9 @@ from typing import Any
 import pandas as pd
 
 from model.errors import NextclickError
-from replay import datasets
 from replay.certificates.certificate import Certifier, start_certificate
+from replay.datasets.event_files import EventFiles
+from replay.datasets.event_filter import ALL_EVENTS, EventFilter
 from replay.sending.checkpoint import CheckpointFile, Position, fingerprint
 from replay.sending.encoding import EncodedEvents, encode
 from replay.sending.event_time_order import DEFAULT_MEMORY_BYTES, in_event_time_order
@@ -35,7 +36,7 @@ def replay_files(
     format: str | None = None,
     columns: str | None = None,
     on_error: str = "stop",
-    wanted: datasets.EventFilter | None = None,
+    wanted: EventFilter = ALL_EVENTS,
     from_ms: int | None = None,
     until_ms: int | None = None,
     memory_bytes: int = DEFAULT_MEMORY_BYTES,
@@ -67,7 +68,7 @@ def replay_files(
         # In order of arrival: late events are to come late.
         frames = between(stream.frames(), from_ms, until_ms)
         return replay_frames(settings, frames, limit=limit, certificate=certificate, **options)
-    files = datasets.EventFiles(paths, format=format, columns=columns, on_error=on_error, wanted=wanted)
+    files = EventFiles(paths, format=format, columns=columns, on_error=on_error, wanted=wanted).open()
     opened(files.formats)
     files.begin_with_the_earliest()
     rejects: Counter[str] = Counter()
@@ -86,7 +87,7 @@ def replay_files(
                 "files": sorted(fingerprint(paths), key=lambda mark: str(mark["name"])),
                 "formats": sorted([Path(path).name, name] for path, name in files.formats.items()),
                 "columns": columns,
-                "filter": (wanted or datasets.EventFilter()).as_dict(),
+                "filter": wanted.as_dict(),
                 "from_ms": from_ms,
                 "until_ms": until_ms,
                 "loop": loop,
@@ -101,7 +102,7 @@ def replay_files(
         if on_error == "dlq":
             sent = 0 if ledger is None else ledger.position.dead_letters
             letters = DeadLetters(settings, sent_before=sent)
-            files.dead_letter, begin_letters = apart.here(letters.send), apart.here(letters.begin)
+            files.reject_line, begin_letters = apart.here(letters.send), apart.here(letters.begin)
 
         def read() -> Iterator[pd.DataFrame]:
             rejects.clear()

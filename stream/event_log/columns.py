@@ -12,10 +12,9 @@ from typing import Any, NamedTuple
 import msgspec
 import pyarrow as pa
 
-from stream.events import Event, RejectedEvent, decode_event, encode_event
+from stream.events import OPTIONAL_FIELDS, Event, RejectedEvent, decode_event, encode_event
 
-OPTIONAL = ("user_id", "price", "brand", "category", "title")
-EVENT = ("session_id", "item_id", "event_time_ms", "kind", *OPTIONAL)
+EVENT = ("session_id", "item_id", "event_time_ms", "kind", *OPTIONAL_FIELDS)
 # 64-bit offsets: the texts of a window may exceed 2 GiB, and pandas has them so, too.
 TEXT = pa.large_string()
 TYPES = {"event_time_ms": pa.int64(), "price": pa.float64()}
@@ -138,6 +137,6 @@ def _columns(
         "kind": [None if event is None else event.kind for event in events],
         "reason": reasons,
     }
-    for name in OPTIONAL:
+    for name in OPTIONAL_FIELDS:
         columns[name] = [getattr(event, name, None) for event in events]
     return columns

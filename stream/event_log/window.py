@@ -23,8 +23,9 @@ import pyarrow.compute as pc
 
 from model.errors import NextclickError
 from stream.event_log.archive_reader import ArchivedEvents
-from stream.event_log.columns import COLUMNS, EVENT, OPTIONAL
+from stream.event_log.columns import COLUMNS, EVENT
 from stream.event_log.kafka_reader import KafkaEvents
+from stream.events import OPTIONAL_FIELDS
 from stream.kafka.partition_reader import Ranges
 from stream.settings import Settings
 
@@ -216,7 +217,7 @@ class _Reading:
         if not pc.all(is_event).as_py():
             table = table.filter(is_event)
         table = table.select(
-            [name for name in columns if name not in OPTIONAL or table[name].null_count < len(table)]
+            [name for name in columns if name not in OPTIONAL_FIELDS or table[name].null_count < len(table)]
         )
         order = pc.sort_indices(table, sort_keys=ORDER)
         table = table.take(order if newest is None else order[-newest:])

@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 
 from model.errors import NextclickError
-from replay import datasets
+from replay.datasets.event_files import EventFiles
 
 
 def write(path: Path, text: str | bytes) -> Path:
@@ -39,9 +39,9 @@ def taken_before_the_cut(path: Path, lines: int) -> pd.DataFrame:
     """The events of a packed file of `lines` events without header, cut off in its middle."""
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     with pytest.raises(NextclickError, match="the file is cut off") as caught:
-        list(datasets.read([path]))
+        list(EventFiles([path]).read())
     rejects: Counter[str] = Counter()
-    frame = datasets.load([path], on_error="skip", rejects=rejects)
+    frame = EventFiles([path], on_error="skip").load(rejects)
     assert rejects == {"file is cut off": 1}
     assert 1_000 < len(frame) < lines
     assert f"line {len(frame) + 1}:" in caught.value.what

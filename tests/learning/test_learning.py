@@ -19,7 +19,7 @@ from model.evaluation.rank_targets import evaluate
 from model.networks.baselines.pop import Pop
 from model.registry.registry import Registry
 from model.training.train import train
-from replay import datasets
+from replay.datasets.event_files import EventFiles
 from tests.conftest import ROOT
 from tests.harness.markov_shoppers import markov_shoppers
 
@@ -88,8 +88,8 @@ def test_a_diverged_training_stops_and_names_the_batch() -> None:
 
 def test_rsc15_reaches_the_published_quality(shared_data: Path) -> None:
     folder = shared_data / "rsc15"
-    earlier = datasets.load([folder / "yoochoose-clicks-100k_train_full.txt"])
-    later = datasets.load([folder / "yoochoose-clicks-100k_test.txt"])
+    earlier = EventFiles([folder / "yoochoose-clicks-100k_train_full.txt"]).load()
+    later = EventFiles([folder / "yoochoose-clicks-100k_test.txt"]).load()
     vocabulary = Vocabulary.from_frame(earlier)
     as_logged = SessionRule(None)
     result = train(

@@ -6,9 +6,10 @@ from typing import Any
 import pytest
 
 from model.errors import NextclickError
-from replay import datasets
 from replay.datasets import event_files as files
 from replay.datasets.amazon_metadata import category_path, plain_text, price_of
+from replay.datasets.detection import detect
+from replay.datasets.event_files import EventFiles
 from tests.harness.packed import taken_before_the_cut, write
 
 
@@ -90,16 +91,17 @@ CSV_METADATA = (
 
 def load(tmp_path: Path, *texts: str | bytes, **options: Any) -> Any:
     paths = [write(tmp_path / f"file{n}", text) for n, text in enumerate(texts)]
-    return datasets.load(paths, **options)
+    rejects = options.pop("rejects", None)
+    return EventFiles(paths, **options).load(rejects)
 
 
 @pytest.mark.parametrize("suffix", [".json", ".json.gz", ".jsonl.xz", ".zip"])
 def test_a_review_of_2014_is_a_purchase_described_by_its_python_line(tmp_path: Path, suffix: str) -> None:
     reviews = write(tmp_path / f"reviews{suffix}", REVIEWS_2014)
     metadata = write(tmp_path / f"meta{suffix}", METADATA_2014)
-    assert datasets.detect(reviews) == "amazon"
-    assert datasets.detect(metadata) == "amazon-metadata"
-    (row,) = datasets.load([metadata, reviews]).to_dict("records")
+    assert detect(reviews) == "amazon"
+    assert detect(metadata) == "amazon-metadata"
+    (row,) = EventFiles([metadata, reviews]).load().to_dict("records")
     assert row == {
         "session_id": "A2SUAM1J3GNN3B",
         "item_id": "0000013714",
@@ -153,8 +155,8 @@ def test_csv_files_are_joined_whatever_the_order_of_their_columns(tmp_path: Path
 )
 def test_files_of_ratings_alone_are_read(tmp_path: Path, line: str, name: str) -> None:
     path = write(tmp_path / "ratings.csv", line + "\n")
-    assert datasets.detect(path) == name
-    (row,) = datasets.load([path]).to_dict("records")
+    assert detect(path) == name
+    (row,) = EventFiles([path]).load().to_dict("records")
     assert (row["user_id"], row["item_id"]) == ("A39HTATAQ9V7YF", "0205616461")
     assert row["event_time_ms"] == 1369699200000
 
@@ -256,11 +258,11 @@ def test_a_broken_line_is_named_or_counted(
     monkeypatch.setattr(files, "BLOCK_BYTES", 500)
     path = write(tmp_path / "reviews.json", REVIEW_2018 + "\n \n" + REVIEWS_2014 + line + "\n" + REVIEW_2023)
     with pytest.raises(NextclickError) as caught:
-        list(datasets.read([path]))
+        list(EventFiles([path]).read())
     assert f"{path}, line 5: {reason}" in caught.value.what
     assert len(caught.value.what) < 1000
     rejects: Counter[str] = Counter()
-    assert len(datasets.load([path], on_error="skip", rejects=rejects)) == 3
+    assert len(EventFiles([path], on_error="skip").load(rejects)) == 3
     assert rejects.total() == 1
 
 

@@ -10,7 +10,8 @@ import pandas as pd
 import pytest
 
 from model.errors import NextclickError
-from replay import datasets
+from replay.datasets.detection import FORMATS, detect
+from replay.datasets.event_files import EventFiles
 
 GLOBO = "timestamp_ms,session_id,user_id,item_id\n1506826800026,11,59,234853\n1506826801702,12,79,159359\n"
 RSC15 = "SessionId\tItemId\tTime\n1\t214536502\t1396860669.277\n1\t214536506\t1396860886.998\n"
@@ -65,8 +66,8 @@ def write(path: Path, text: str) -> Path:
 @pytest.mark.parametrize("suffix", [".csv", ".csv.gz", ".csv.xz", ".csv.zip"])
 def test_the_format_is_known_by_the_content(tmp_path: Path, name: str, text: str, suffix: str) -> None:
     path = write(tmp_path / f"events{suffix}", text)
-    assert datasets.detect(path) == name
-    assert len(datasets.load([path])) > 0
+    assert detect(path) == name
+    assert len(EventFiles([path]).load()) > 0
 
 
 @pytest.mark.parametrize(("name", "text"), [("globo", GLOBO), ("rsc15", RSC15), ("mkechinov", KAGGLE)])
@@ -74,16 +75,16 @@ def test_a_file_written_with_all_its_values_quoted_is_the_same_log(
     tmp_path: Path, name: str, text: str
 ) -> None:
     plain = write(tmp_path / "plain.csv", text)
-    rows = csv.reader(io.StringIO(text), delimiter=datasets.FORMATS[name].delimiter)
+    rows = csv.reader(io.StringIO(text), delimiter=FORMATS[name].delimiter)
     with (tmp_path / "quoted.csv").open("w", newline="") as file:
-        writer = csv.writer(file, quoting=csv.QUOTE_ALL, delimiter=datasets.FORMATS[name].delimiter)
+        writer = csv.writer(file, quoting=csv.QUOTE_ALL, delimiter=FORMATS[name].delimiter)
         writer.writerows(rows)
-    assert datasets.detect(tmp_path / "quoted.csv") == name
-    pd.testing.assert_frame_equal(datasets.load([tmp_path / "quoted.csv"]), datasets.load([plain]))
+    assert detect(tmp_path / "quoted.csv") == name
+    pd.testing.assert_frame_equal(EventFiles([tmp_path / "quoted.csv"]).load(), EventFiles([plain]).load())
 
 
 def test_globo_clicks_are_views_with_users(tmp_path: Path) -> None:
-    frame = datasets.load([write(tmp_path / "c.csv", GLOBO)])
+    frame = EventFiles([write(tmp_path / "c.csv", GLOBO)]).load()
     assert frame.to_dict("records")[0] == {
         "session_id": "11",
         "item_id": "234853",
@@ -95,7 +96,7 @@ def test_globo_clicks_are_views_with_users(tmp_path: Path) -> None:
 
 def test_both_forms_of_rsc15_keep_milliseconds(tmp_path: Path) -> None:
     times = [
-        datasets.load([write(tmp_path / name, text)])["event_time_ms"].tolist()
+        EventFiles([write(tmp_path / name, text)]).load()["event_time_ms"].tolist()
         for name, text in (("p.txt", RSC15), ("r.dat", RSC15_RAW))
     ]
     assert times == [[1396860669277, 1396860886998], [1396867869277, 1396868049868]]
@@ -103,7 +104,7 @@ def test_both_forms_of_rsc15_keep_milliseconds(tmp_path: Path) -> None:
 
 def test_kaggle_dirt_is_counted_by_reason(tmp_path: Path) -> None:
     rejects: Counter[str] = Counter()
-    frame = datasets.load([write(tmp_path / "k.csv", KAGGLE)], rejects=rejects)
+    frame = EventFiles([write(tmp_path / "k.csv", KAGGLE)]).load(rejects)
     assert rejects == {"duplicate": 1, "other kind of event": 1, "no session": 1}
     assert frame["kind"].tolist() == ["view", "cart"]
     assert frame["event_time_ms"].tolist() == [1569888000000, 1569888001000]
@@ -114,7 +115,7 @@ def test_kaggle_dirt_is_counted_by_reason(tmp_path: Path) -> None:
 
 def test_retail_baskets_hold_sold_products_once(tmp_path: Path) -> None:
     rejects: Counter[str] = Counter()
-    frame = datasets.load([write(tmp_path / "r.csv", RETAIL)], rejects=rejects)
+    frame = EventFiles([write(tmp_path / "r.csv", RETAIL)]).load(rejects)
     assert rejects == {"repeated line of a basket": 1, "no product": 1, "return": 1, "no sale": 1}
     assert frame["item_id"].tolist() == ["85123A", "22961"]
     assert frame["title"].tolist()[0] == 'WHITE HANGING HEART, "T-LIGHT" HOLDER'
@@ -135,12 +136,12 @@ def test_retail_baskets_hold_sold_products_once(tmp_path: Path) -> None:
 def test_a_broken_line_is_named_or_counted(tmp_path: Path, text: str, line: str, reason: str) -> None:
     path = write(tmp_path / "broken.csv", text)
     with pytest.raises(NextclickError) as caught:
-        list(datasets.read([path]))
+        list(EventFiles([path]).read())
     assert str(path) in caught.value.what
     assert line in caught.value.what
     assert reason in caught.value.what
     rejects: Counter[str] = Counter()
-    list(datasets.read([path], on_error="skip", rejects=rejects))
+    list(EventFiles([path], on_error="skip").read(rejects))
     assert rejects.total() == 1
 
 
@@ -148,14 +149,14 @@ def test_a_broken_line_is_named_or_counted(tmp_path: Path, text: str, line: str,
 def test_an_unknown_format_is_an_error_that_shows_the_line(tmp_path: Path, text: str) -> None:
     path = write(tmp_path / "unknown.csv", text)
     with pytest.raises(NextclickError) as caught:
-        datasets.detect(path)
+        detect(path)
     assert str(path) in caught.value.what
 
 
 def test_a_missing_column_is_named_when_the_format_is_forced(tmp_path: Path) -> None:
     path = write(tmp_path / "short.csv", "timestamp_ms,session_id,item_id\n1,2,3\n")
     with pytest.raises(NextclickError, match="user_id"):
-        list(datasets.read([path], format="globo"))
+        list(EventFiles([path], format="globo").read())
 
 
 @pytest.mark.parametrize("suffix", [".csv.gz", ".csv.xz", ".csv.zip"])
@@ -163,20 +164,18 @@ def test_a_cut_off_archive_is_an_error(tmp_path: Path, suffix: str) -> None:
     path = write(tmp_path / f"cut{suffix}", GLOBO * 1)
     path.write_bytes(path.read_bytes()[:-12])
     with pytest.raises(NextclickError, match="cut off"):
-        list(datasets.read([path]))
+        list(EventFiles([path]).read())
 
 
 def test_a_log_without_events_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(NextclickError, match="no events"):
-        datasets.load([write(tmp_path / "empty.csv", GLOBO.split("\n")[0] + "\n")])
+        EventFiles([write(tmp_path / "empty.csv", GLOBO.split("\n")[0] + "\n")]).load()
 
 
 def test_the_real_samples_are_read_whole(shared_data: Path) -> None:
     rejects: Counter[str] = Counter()
-    kaggle = datasets.load(
-        [shared_data / "rees46" / "2019-Oct-first-17k.csv"], on_error="skip", rejects=rejects
-    )
+    kaggle = EventFiles([shared_data / "rees46" / "2019-Oct-first-17k.csv"], on_error="skip").load(rejects)
     assert len(kaggle) + rejects.total() == 17_435
     assert rejects["wrong number of fields"] == 1
-    rsc15 = datasets.load(sorted((shared_data / "rsc15").glob("*.txt")))
+    rsc15 = EventFiles(sorted((shared_data / "rsc15").glob("*.txt"))).load()
     assert len(rsc15) == 70_278 + 13_568

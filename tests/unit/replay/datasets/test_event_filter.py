@@ -5,8 +5,8 @@ import pandas as pd
 import pytest
 
 from model.errors import NextclickError
-from replay import datasets
-from replay.datasets import EventFilter
+from replay.datasets.event_files import EventFiles
+from replay.datasets.event_filter import EventFilter
 from tests.harness.packed import write
 
 EVENTS = pd.DataFrame(
@@ -61,20 +61,20 @@ def test_what_the_filter_leaves_out_is_counted_by_reason(tmp_path: Path) -> None
     path = write(tmp_path / "k.csv", LOG)
     rejects: Counter[str] = Counter()
     wanted = EventFilter(("purchase",), ("electronics",))
-    frame = datasets.load([path], wanted=wanted, rejects=rejects)
+    frame = EventFiles([path], wanted=wanted).load(rejects)
     assert frame["item_id"].tolist() == ["1", "4"]
     assert rejects == {"not of kind purchase": 1, "not of category electronics": 2}
 
 
 def test_a_filter_that_leaves_nothing_is_an_error_that_names_what_there_is(tmp_path: Path) -> None:
     path = write(tmp_path / "k.csv", LOG)
-    for read in (datasets.load, lambda paths, wanted: list(datasets.read(paths, wanted=wanted))):
+    for read in (EventFiles.load, lambda files: list(files.read())):
         with pytest.raises(NextclickError, match="no event of category toys") as caught:
-            read([path], wanted=EventFilter((), ("toys",)))
+            read(EventFiles([path], wanted=EventFilter((), ("toys",))))
         assert "electronics, appliances" in caught.value.meaning
     clicks = write(tmp_path / "c.csv", "timestamp_ms,session_id,user_id,item_id\n1,2,3,4\n")
     with pytest.raises(NextclickError, match="no category"):
-        datasets.load([clicks], wanted=EventFilter((), ("toys",)))
+        EventFiles([clicks], wanted=EventFilter((), ("toys",))).load()
 
 
 def test_the_category_may_come_from_the_metadata(tmp_path: Path) -> None:
@@ -84,4 +84,4 @@ def test_the_category_may_come_from_the_metadata(tmp_path: Path) -> None:
         ),
         write(tmp_path / "m.csv", "movieId,title,genres\n2,A,Comedy|Drama\n29,B,Sci-Fi\n"),
     ]
-    assert datasets.load(paths, wanted=EventFilter((), ("drama",)))["item_id"].tolist() == ["2"]
+    assert EventFiles(paths, wanted=EventFilter((), ("drama",))).load()["item_id"].tolist() == ["2"]

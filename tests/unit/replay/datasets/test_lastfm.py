@@ -6,8 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from model.errors import NextclickError
-from replay import datasets
 from replay.datasets import event_files as files
+from replay.datasets.detection import detect
+from replay.datasets.event_files import EventFiles
 from tests.harness.packed import write
 
 ARTIST = "f1b1cf71-bd35-4e99-8624-24a6e15f133a"
@@ -22,8 +23,8 @@ LISTENS = (
 @pytest.mark.parametrize("suffix", [".tsv", ".tsv.gz", ".tsv.xz", ".tsv.bz2", ".tsv.zip"])
 def test_listens_are_views_in_order_of_time(tmp_path: Path, suffix: str) -> None:
     path = write(tmp_path / f"l{suffix}", LISTENS)
-    assert datasets.detect(path) == "lastfm-1k"
-    frame = datasets.load([path])
+    assert detect(path) == "lastfm-1k"
+    frame = EventFiles([path]).load()
     assert frame["event_time_ms"].is_monotonic_increasing
     assert frame["session_id"].tolist() == frame["user_id"].tolist() == ["user_000001"] * 3
     assert frame.to_dict("records")[1] == {
@@ -38,7 +39,7 @@ def test_listens_are_views_in_order_of_time(tmp_path: Path, suffix: str) -> None
 
 
 def test_a_track_without_an_id_is_known_by_its_artist_and_name(tmp_path: Path) -> None:
-    frame = datasets.load([write(tmp_path / "l.tsv", LISTENS)])
+    frame = EventFiles([write(tmp_path / "l.tsv", LISTENS)]).load()
     assert frame["item_id"].tolist() == [
         "Sigur Rós – Hoppípolla",
         TRACK,
@@ -49,7 +50,7 @@ def test_a_track_without_an_id_is_known_by_its_artist_and_name(tmp_path: Path) -
 def test_long_names_stay_apart_and_within_the_schema(tmp_path: Path) -> None:
     line = "user_000002\t2009-05-04T13:52:04Z\t\tA\t\t{}\n"
     text = line.format("x" * 400 + "1") + line.format("x" * 400 + "2") + line.format("x" * 400 + "1")
-    items = datasets.load([write(tmp_path / "l.tsv", text)])["item_id"].tolist()
+    items = EventFiles([write(tmp_path / "l.tsv", text)]).load()["item_id"].tolist()
     assert items[0] == items[2] != items[1]
     assert max(len(item) for item in items) <= 256
 
@@ -71,15 +72,15 @@ def test_no_character_of_a_name_moves_a_field(
     path.write_bytes((first + "".join(lines)).encode())
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(files, "BLOCK_BYTES", block)
-        titles = [title for frame in datasets.read([path]) for title in frame["title"].tolist()]
+        titles = [title for frame in EventFiles([path]).read() for title in frame["title"].tolist()]
     assert titles[1:] == [f"{a} – {t}" for a, t in rows]
 
 
 def test_a_carriage_return_within_a_name_is_a_blank(tmp_path: Path) -> None:
-    plain = datasets.load([write(tmp_path / "plain.tsv", LISTENS)])
+    plain = EventFiles([write(tmp_path / "plain.tsv", LISTENS)]).load()
     text = LISTENS.replace("Deep Dish", "Deep\rDish").replace("\n", "\r\n")
     for ending in (text, text.removesuffix("\n"), text.removesuffix("\r\n")):
-        assert datasets.load([write(tmp_path / "l.tsv", ending)]).equals(plain)
+        assert EventFiles([write(tmp_path / "l.tsv", ending)]).load().equals(plain)
 
 
 @pytest.mark.parametrize(
@@ -94,11 +95,11 @@ def test_a_carriage_return_within_a_name_is_a_blank(tmp_path: Path) -> None:
 def test_a_broken_line_is_named_or_counted(tmp_path: Path, line: str, reason: str) -> None:
     path = write(tmp_path / "l.tsv", LISTENS + line + "\n" + LISTENS)
     with pytest.raises(NextclickError) as caught:
-        list(datasets.read([path]))
+        list(EventFiles([path]).read())
     assert f"{path}, line 4: {reason}" in caught.value.what
     assert repr(line) in caught.value.what
     rejects: Counter[str] = Counter()
-    assert len(datasets.load([path], on_error="skip", rejects=rejects)) == 6
+    assert len(EventFiles([path], on_error="skip").load(rejects)) == 6
     assert rejects == {reason.split(",")[0]: 1}
 
 
@@ -106,12 +107,12 @@ def test_bytes_that_are_no_text_cost_only_their_line(tmp_path: Path) -> None:
     bad = b"user_000001\t2009-05-04T13:52:04Z\t\t\xff\xfe\t\tB\n"
     path = write(tmp_path / "l.tsv", LISTENS.encode() + bad)
     with pytest.raises(NextclickError, match="line 4: not UTF-8"):
-        list(datasets.read([path]))
-    assert len(datasets.load([path], on_error="skip")) == 3
+        list(EventFiles([path]).read())
+    assert len(EventFiles([path], on_error="skip").load()) == 3
 
 
 def test_a_listen_to_nothing_is_left_out(tmp_path: Path) -> None:
     rejects: Counter[str] = Counter()
     text = LISTENS + f"user_000001\t2009-05-04T13:52:04Z\t{ARTIST}\tDeep Dish\t\t\n"
-    assert len(datasets.load([write(tmp_path / "l.tsv", text)], rejects=rejects)) == 3
+    assert len(EventFiles([write(tmp_path / "l.tsv", text)]).load(rejects)) == 3
     assert rejects == {"no track": 1}

@@ -4,8 +4,9 @@ from pathlib import Path
 import pytest
 
 from model.errors import NextclickError
-from replay import datasets
 from replay.datasets import event_files as files
+from replay.datasets.detection import detect
+from replay.datasets.event_files import EventFiles
 from tests.harness.packed import taken_before_the_cut, write
 
 RATINGS = "1::1193::5::978300760\n1::661::3::978302109\n2::1193::4.5::978298413\n"
@@ -27,8 +28,8 @@ MOVIES_CSV = (
 @pytest.mark.parametrize("suffix", [".dat", ".dat.gz", ".dat.xz", ".dat.zip"])
 def test_ratings_are_views_of_the_user_in_order_of_time(tmp_path: Path, suffix: str) -> None:
     path = write(tmp_path / f"ratings{suffix}", RATINGS)
-    assert datasets.detect(path) == "movielens"
-    frame = datasets.load([path])
+    assert detect(path) == "movielens"
+    frame = EventFiles([path]).load()
     assert frame["event_time_ms"].tolist() == [978298413000, 978300760000, 978302109000]
     assert frame.to_dict("records")[0] == {
         "session_id": "2",
@@ -42,7 +43,7 @@ def test_ratings_are_views_of_the_user_in_order_of_time(tmp_path: Path, suffix: 
 @pytest.mark.parametrize("movies_first", [True, False])
 def test_movies_are_known_by_their_content_and_joined(tmp_path: Path, movies_first: bool) -> None:
     paths = [write(tmp_path / "a.dat", RATINGS), write(tmp_path / "b.dat", MOVIES)]
-    frame = datasets.load(paths[::-1] if movies_first else paths)
+    frame = EventFiles(paths[::-1] if movies_first else paths).load()
     assert frame["title"].tolist() == [
         "One Flew Over the Cuckoo's Nest (1975)",
         "One Flew Over the Cuckoo's Nest (1975)",
@@ -53,12 +54,12 @@ def test_movies_are_known_by_their_content_and_joined(tmp_path: Path, movies_fir
 
 def test_movies_in_utf8_are_read_as_such(tmp_path: Path) -> None:
     paths = [write(tmp_path / "r.dat", RATINGS), write(tmp_path / "m.dat", MOVIES.decode("latin-1"))]
-    assert datasets.load(paths)["title"].tolist()[-1] == "Misérables, Les (1995)"
+    assert EventFiles(paths).load()["title"].tolist()[-1] == "Misérables, Les (1995)"
 
 
 def test_the_csv_releases_are_read_with_their_quoted_titles(tmp_path: Path) -> None:
     paths = [write(tmp_path / "ratings.csv", RATINGS_CSV), write(tmp_path / "movies.csv", MOVIES_CSV)]
-    frame = datasets.load(paths)
+    frame = EventFiles(paths).load()
     assert frame["item_id"].tolist() == ["29", "2"]
     assert frame["title"].tolist()[1] == "American President, The (1995)"
     assert frame["category"].tolist() == ["Adventure|Sci-Fi", "Comedy|Drama|Romance"]
@@ -66,7 +67,7 @@ def test_the_csv_releases_are_read_with_their_quoted_titles(tmp_path: Path) -> N
 
 def test_a_movie_that_is_not_described_has_no_title(tmp_path: Path) -> None:
     paths = [write(tmp_path / "r.dat", RATINGS), write(tmp_path / "m.dat", MOVIES.split(b"\n")[0])]
-    assert datasets.load(paths)["title"].isna().tolist() == [False, False, True]
+    assert EventFiles(paths).load()["title"].isna().tolist() == [False, False, True]
 
 
 @pytest.mark.parametrize(
@@ -82,8 +83,8 @@ def test_a_movie_that_is_not_described_has_no_title(tmp_path: Path) -> None:
 @pytest.mark.parametrize("text", [RATINGS, RATINGS_CSV])
 def test_line_ends_marks_and_blank_lines_do_not_matter(tmp_path: Path, text: str, change: object) -> None:
     assert callable(change)
-    plain = datasets.load([write(tmp_path / "a", text)])
-    assert datasets.load([write(tmp_path / "b", change(text))]).equals(plain)
+    plain = EventFiles([write(tmp_path / "a", text)]).load()
+    assert EventFiles([write(tmp_path / "b", change(text))]).load().equals(plain)
 
 
 @pytest.mark.parametrize(
@@ -105,11 +106,11 @@ def test_a_broken_line_is_named_or_counted(
     monkeypatch.setattr(files, "BLOCK_BYTES", 600)
     path = write(tmp_path / "ratings.dat", RATINGS * 20 + "\n\r\n" + line + "\n" + RATINGS)
     with pytest.raises(NextclickError) as caught:
-        list(datasets.read([path]))
+        list(EventFiles([path]).read())
     assert f"{path}, line 63: {reason}" in caught.value.what
     assert line[:100] in caught.value.what
     rejects: Counter[str] = Counter()
-    frame = datasets.load([path], on_error="skip", rejects=rejects)
+    frame = EventFiles([path], on_error="skip").load(rejects)
     assert (len(frame), rejects) == (63, {reason.split(",")[0]: 1})
 
 
@@ -119,9 +120,9 @@ def test_a_broken_line_of_metadata_is_named_or_counted(tmp_path: Path) -> None:
         write(tmp_path / "m.dat", MOVIES + b"8::Lost\n661::Again (1995)::Drama\n"),
     ]
     with pytest.raises(NextclickError, match=r"m\.dat, line 4: wrong number of fields"):
-        datasets.load(paths)
+        EventFiles(paths).load()
     rejects: Counter[str] = Counter()
-    log = datasets.EventFiles(paths, on_error="skip")
+    log = EventFiles(paths, on_error="skip").open()
     assert log.load(rejects)["title"].tolist()[-1] == "Misérables, Les (1995)"
     assert rejects == {"metadata: wrong number of fields": 1, "metadata: repeated item": 1}
     rejects.clear()
@@ -134,19 +135,19 @@ def test_metadata_without_their_events_are_an_error(tmp_path: Path) -> None:
     clicks = write(tmp_path / "c.csv", "timestamp_ms,session_id,user_id,item_id\n1,2,3,4\n")
     for paths in ([movies], [clicks, movies]):
         with pytest.raises(NextclickError, match="holds metadata") as caught:
-            datasets.load(paths)
+            EventFiles(paths).load()
         assert str(movies) in caught.value.what
 
 
 @pytest.mark.parametrize("line", ["15::4973::excellent!::1215184630", "1::F::1::10::48067"])
 def test_the_other_files_of_a_release_are_not_taken_for_events(tmp_path: Path, line: str) -> None:
     with pytest.raises(NextclickError, match="format is unknown"):
-        datasets.detect(write(tmp_path / "t.dat", line + "\n"))
+        detect(write(tmp_path / "t.dat", line + "\n"))
 
 
 def test_metadata_join_also_where_the_format_is_named(tmp_path: Path) -> None:
     paths = [write(tmp_path / "r.dat", RATINGS), write(tmp_path / "m.dat", MOVIES)]
-    assert "title" in datasets.load(paths, format="movielens")
+    assert "title" in EventFiles(paths, format="movielens").load()
 
 
 def test_of_a_cut_off_file_the_ratings_before_the_cut_can_be_taken(tmp_path: Path) -> None:

@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from model.errors import NextclickError
-from replay import datasets
+from replay.datasets.detection import detect
+from replay.datasets.event_files import EventFiles
 from replay.sending.encoding import EncodedEvents, encode
 from stream.events import decode_event
 from tests.harness.packed import write
@@ -52,12 +53,12 @@ def rows(frame: pd.DataFrame, *names: str) -> list[tuple[object, ...]]:
 
 def loaded(*paths: Path, **options: str | None) -> tuple[pd.DataFrame, Counter[str]]:
     rejects: Counter[str] = Counter()
-    return datasets.load(paths, rejects=rejects, **options), rejects  # type: ignore[arg-type]
+    return EventFiles(paths, **options).load(rejects), rejects  # type: ignore[arg-type]
 
 
 def test_retailrocket_is_out_of_order_and_its_repeats_stand_far_apart(tmp_path: Path) -> None:
     path = write(tmp_path / "events.csv", RETAILROCKET)
-    assert datasets.detect(path) == "retailrocket"
+    assert detect(path) == "retailrocket"
     frame, rejects = loaded(path)
     assert rows(frame, "session_id", "kind", "event_time_ms") == [
         ("257597", "view", 1433221332117),
@@ -70,7 +71,7 @@ def test_retailrocket_is_out_of_order_and_its_repeats_stand_far_apart(tmp_path: 
 def test_diginetica_times_are_a_day_and_milliseconds_and_purchases_join(tmp_path: Path) -> None:
     views = write(tmp_path / "train-item-views.csv", DIGINETICA)
     purchases = write(tmp_path / "train-purchases.csv", DIGINETICA_PURCHASES)
-    assert [datasets.detect(path) for path in (views, purchases)] == ["diginetica", "diginetica-purchases"]
+    assert [detect(path) for path in (views, purchases)] == ["diginetica", "diginetica-purchases"]
     frame, _ = loaded(views, purchases)
     day = int(pd.Timestamp("2016-05-09", tz="UTC").value // 10**6)
     leap = int(pd.Timestamp("2016-02-29", tz="UTC").value // 10**6)
@@ -85,7 +86,7 @@ def test_diginetica_times_are_a_day_and_milliseconds_and_purchases_join(tmp_path
 
 def test_trivago_keeps_actions_on_items_and_the_order_of_steps_within_a_second(tmp_path: Path) -> None:
     path = write(tmp_path / "train.csv", TRIVAGO_COLUMNS + TRIVAGO)
-    assert datasets.detect(path) == "trivago"
+    assert detect(path) == "trivago"
     frame, rejects = loaded(path)
     assert rows(frame, "item_id", "kind") == [("666856", "view"), ("666857", "view"), ("109038", "cart")]
     assert rejects == {"no action on an item": 1, "no item": 1}
@@ -96,7 +97,7 @@ def test_rsc15_clicks_and_buys_are_one_log(tmp_path: Path) -> None:
         write(tmp_path / "yoochoose-clicks.dat", CLICKS),
         write(tmp_path / "yoochoose-buys.dat", BUYS),
     )
-    assert [datasets.detect(path) for path in (clicks, buys)] == ["rsc15-raw", "rsc15-buys"]
+    assert [detect(path) for path in (clicks, buys)] == ["rsc15-raw", "rsc15-buys"]
     frame, _ = loaded(buys, clicks)
     assert rows(frame, "item_id", "kind") == [
         ("214536502", "view"),
@@ -121,7 +122,7 @@ def test_months_may_be_named_in_any_order_and_packed_in_one_zip(tmp_path: Path) 
         archive.writestr("__MACOSX/ecommerce/._2019-Dec.csv", b"\x00")
     single = [write(tmp_path / f"{name}.gz", text) for name, text in texts.items()]
     for paths in ([tmp_path / "archive.zip"], single):
-        files = datasets.EventFiles(paths)
+        files = EventFiles(paths).open()
         files.begin_with_the_earliest()
         found = [name for frame in files.read() for name in frame["session_id"]]
         assert found == ["2019-Nov.csv", "2019-Dec.csv", "2020-Jan.csv"]
@@ -135,7 +136,7 @@ def test_json_lines_are_known_by_the_names_that_logs_have(tmp_path: Path) -> Non
         {"session_id": "b", "item_id": "3", "event_time_ms": 1_500_000_002, "kind": "rating"},
     ]
     path = write(tmp_path / "e.jsonl.gz", "".join(json.dumps(line) + "\n" for line in lines) + "\n[1]\n")
-    assert datasets.detect(path) == "json-lines"
+    assert detect(path) == "json-lines"
     frame, rejects = loaded(path, on_error="skip")
     assert rows(frame, "session_id", "item_id", "event_time_ms", "kind") == [
         ("a", "1", 1_500_000_000_000, "view"),
@@ -160,7 +161,7 @@ def test_parquet_is_known_by_its_columns_and_its_times_by_their_type(
     )
     path = tmp_path / "e.parquet"
     pq.write_table(table, path)
-    assert datasets.detect(path) == "parquet"
+    assert detect(path) == "parquet"
     frame, rejects = loaded(path)
     assert rows(frame, "session_id", "item_id", "event_time_ms", "price") == [
         ("a", "11", 1_500_000_000_123, 1.5)
@@ -180,7 +181,7 @@ def test_any_other_file_is_read_by_the_names_of_its_columns(tmp_path: Path, deli
     lines = ["visit,unread,sku,at,cents", "v1,x,s1,1500000000.25,7", "v1,x,s2,1500000001000000,", "v2,x,,1,"]
     path = write(tmp_path / "own.csv", "\n".join(line.replace(",", delimiter) for line in lines))
     with pytest.raises(NextclickError, match="the format is unknown"):
-        datasets.detect(path)
+        detect(path)
     frame, rejects = loaded(path, columns="session=visit,item=sku,time=at,price=cents", on_error="skip")
     assert rows(frame, "session_id", "item_id", "event_time_ms") == [
         ("v1", "s1", 1_500_000_000_250),
@@ -213,15 +214,12 @@ def test_dead_letters_are_the_raw_lines_with_their_numbers(tmp_path: Path) -> No
         + "never,view,1,2,,,1,9,s\n"
     )
     path = write(tmp_path / "k.csv", text)
-    buried: list[tuple[int, str, str]] = []
-    files = datasets.EventFiles(
-        [path],
-        on_error="dlq",
-        dead_letter=lambda path, line, reason, raw: buried.append((line, reason, raw.decode())),
-    )
+    rejected: list[tuple[int, str, str]] = []
+    files = EventFiles([path], on_error="dlq").open()
+    files.reject_line = lambda path, line, reason, raw: rejected.append((line, reason, raw.decode()))
     rejects: Counter[str] = Counter()
     assert sum(len(frame) for frame in files.read(rejects)) == 3
-    assert sorted(buried) == [
+    assert sorted(rejected) == [
         (4, "wrong number of fields", "short,line"),
         (8, "event_time is no time", 'soon,view,1,2,"x ""quoted"", é",,3.5,9,s'),
         (9, "wrong number of fields", "also,short"),
@@ -244,7 +242,9 @@ def test_any_text_comes_through_quotes_newlines_and_json(values: list[tuple[str,
     lines = [f"{quoted(s)},{quoted(i)},{5 + n},{quoted(b)}" for n, (s, i, b) in enumerate(values)]
     with TemporaryDirectory() as folder:
         path = write(Path(folder) / "own.csv", "\n".join(["s,i,t,b", *lines]) + "\n")
-        events = EncodedEvents.of(encode(datasets.load([path], columns="session=s,item=i,time=t,brand=b")))
+        events = EncodedEvents.of(
+            encode(EventFiles([path], columns="session=s,item=i,time=t,brand=b").load())
+        )
     found = [decode_event(value, key) for key, value, _ in events.records()]
     assert [(e.session_id, e.item_id, e.brand) for e in found] == values
 

@@ -9,8 +9,8 @@ import pandas as pd
 import pytest
 
 from model.errors import NextclickError
-from replay import datasets
 from replay.datasets import event_files as files
+from replay.datasets.event_files import EventFiles
 from replay.reading.packed_files import WholeLines, open_file
 from stream.events import MAX_EVENT_TIME_MS, Event, decode_event, encode_event
 
@@ -26,12 +26,12 @@ def many(count: int) -> str:
 
 def read(path: Path, on_error: str = "stop") -> tuple[pd.DataFrame, Counter[str]]:
     rejects: Counter[str] = Counter()
-    return pd.concat(list(datasets.read([path], on_error=on_error, rejects=rejects))), rejects
+    return pd.concat(list(EventFiles([path], on_error=on_error).read(rejects))), rejects
 
 
 def error_of(path: Path) -> str:
     with pytest.raises(NextclickError) as caught:
-        list(datasets.read([path]))
+        list(EventFiles([path]).read())
     assert str(path) in caught.value.what
     return caught.value.what
 
@@ -165,7 +165,7 @@ def test_how_a_file_is_packed_is_known_by_its_content(tmp_path: Path) -> None:
 
 def test_no_basket_of_online_retail_holds_an_item_twice(shared_data: Path) -> None:
     rejects: Counter[str] = Counter()
-    frame = datasets.load([shared_data / "online_retail" / "online_retail.csv.xz"], rejects=rejects)
+    frame = EventFiles([shared_data / "online_retail" / "online_retail.csv.xz"]).load(rejects)
     assert len(frame) + rejects.total() == 541_909
     assert not frame.duplicated(["session_id", "item_id"]).any()
     assert set(rejects) == {"return", "no product", "no sale", "repeated line of a basket"}
@@ -173,7 +173,7 @@ def test_no_basket_of_online_retail_holds_an_item_twice(shared_data: Path) -> No
 
 
 def test_globo_is_read_in_order_and_whole(shared_data: Path) -> None:
-    chunks = datasets.read([shared_data / "globo" / "clicks.csv.xz"])
+    chunks = EventFiles([shared_data / "globo" / "clicks.csv.xz"]).read()
     first = next(chunks)
     assert first["event_time_ms"].is_monotonic_increasing
     assert len(first) < 1_000_000, "a chunk, not the file"
@@ -195,7 +195,7 @@ def test_an_archive_that_ends_in_its_first_line_is_told_where_columns_are_named(
     path = tmp_path / "c.csv.gz"
     path.write_bytes(gzip.compress(HEADER.encode())[:20])
     with pytest.raises(NextclickError, match="line 1: the file is cut off or damaged here"):
-        list(datasets.read([path], columns="session=session_id,item=item_id,time=timestamp_ms"))
+        list(EventFiles([path], columns="session=session_id,item=item_id,time=timestamp_ms").read())
 
 
 def test_a_zip_of_a_method_that_is_not_known_is_told(tmp_path: Path) -> None:
@@ -209,4 +209,4 @@ def test_a_zip_of_a_method_that_is_not_known_is_told(tmp_path: Path) -> None:
         packed[place] = 9
     path.write_bytes(packed)
     with pytest.raises(NextclickError, match="packed in a way that is not known here"):
-        list(datasets.read([path]))
+        list(EventFiles([path]).read())

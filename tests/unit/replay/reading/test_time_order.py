@@ -8,8 +8,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from model.errors import NextclickError
-from replay import datasets
 from replay.datasets import event_files as event_files
+from replay.datasets.detection import detect
+from replay.datasets.event_files import EventFiles, EventReader
 from replay.end_to_end.demo import BROKER_PARTITIONS, EmbeddedBroker
 from replay.sending.event_time_order import is_in_order
 from replay.sending.replay_files import replay_files
@@ -25,7 +26,7 @@ def globo(path: Path, times: Sequence[object]) -> Path:
 
 
 def tell(*paths: Path) -> bool:
-    return datasets.EventFiles(paths, on_error="skip").times_ascend()
+    return EventFiles(paths, on_error="skip").open().times_ascend()
 
 
 KAGGLE = "event_time,event_type,product_id,category_id,category_code,brand,price,user_id,user_session"
@@ -62,13 +63,13 @@ TRIVAGO = (
 def test_each_format_tells_by_its_texts(
     tmp_path: Path, name: str, header: str, row: str, times: list[str]
 ) -> None:
-    def written(texts: list[str]) -> datasets.EventFiles:
+    def written(texts: list[str]) -> EventReader:
         lines = [header] * bool(header) + [row.format(time=text, n=n) for n, text in enumerate(texts)]
         (tmp_path / "log").write_text("\n".join(lines) + "\n")
-        return datasets.EventFiles([tmp_path / "log"], format=name, on_error="skip")
+        return EventFiles([tmp_path / "log"], format=name, on_error="skip").open()
 
     assert written(times).times_ascend()
-    assert datasets.detect(tmp_path / "log") == name
+    assert detect(tmp_path / "log") == name
     assert is_in_order(written(times).read())
     assert not written(times[::-1]).times_ascend()
     assert not is_in_order(written(times[::-1]).read())
@@ -91,7 +92,7 @@ def test_what_the_texts_tell_is_true_of_the_events(
 ) -> None:
     if in_order:
         times = sorted(times, key=str)
-    files = datasets.EventFiles([globo(tmp_path / "log.csv", times)], format="globo", on_error="skip")
+    files = EventFiles([globo(tmp_path / "log.csv", times)], format="globo", on_error="skip").open()
     if files.times_ascend():
         assert is_in_order(files.read())
     clean = [time for time in times if isinstance(time, int)]
@@ -129,7 +130,7 @@ def test_what_cannot_be_read_so_is_left_to_the_reading(tmp_path: Path) -> None:
     cut = tmp_path / "cut.csv.gz"
     text = HEADER + "".join(f"{FIRST_MS + n},s,1,{n * 7919}\n" for n in range(5_000))
     cut.write_bytes(gzip.compress(text.encode())[:-2_000])
-    files = datasets.EventFiles([cut], on_error="skip")
+    files = EventFiles([cut], on_error="skip").open()
     assert files.times_ascend() <= is_in_order(files.read())
     lines = tmp_path / "log.jsonl"
     lines.write_text('{"session_id":"a","item_id":"1","event_time_ms":1}\n')
@@ -145,14 +146,14 @@ def test_a_log_in_order_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyP
     broker.make_topics(broker_settings)
     # Beside this process, too.
     reads = tmp_path / "reads"
-    read_one = datasets.EventFiles._read_one
+    read_one = EventReader._read_one
 
-    def counted(self: datasets.EventFiles, *arguments: object) -> object:
+    def counted(self: EventReader, *arguments: object) -> object:
         with reads.open("a") as file:
             file.write("one\n")
         return read_one(self, *arguments)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(datasets.EventFiles, "_read_one", counted)
+    monkeypatch.setattr(EventReader, "_read_one", counted)
     path = globo(tmp_path / "log.csv", [FIRST_MS + n for n in range(500)])
     assert replay_files(broker_settings, [path], memory_bytes=1).sure == 500
     # Once to gather what fits into memory, which is its first block, and once to send.

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from replay.sending.encoding import KINDS, OPTIONAL, EncodedEvents, encode, events_of
+from replay.sending.encoding import KINDS, OPTIONAL_FIELDS, EncodedEvents, encode, events_of
 from stream.events import MAX_EVENT_TIME_MS, decode_event, encode_event
 
 # Of each kind that JSON, UTF-8 or a CSV file treats in a way of its own.
@@ -48,13 +48,13 @@ more = st.fixed_dictionaries(
     }
 )
 ODD = {"session_id": 's"', "event_time_ms": 5, "item_id": "", "kind": "view"}
-NOTHING = dict.fromkeys(OPTIONAL)
+NOTHING = dict.fromkeys(OPTIONAL_FIELDS)
 
 
 def frame_of(events: list[tuple[dict[str, object], dict[str, object]]], names: set[str]) -> pd.DataFrame:
     """An event frame with those of the optional columns."""
     columns = {name: [row[name] for row, _ in events] for name in ODD}
-    columns |= {name: [row[name] for _, row in events] for name in OPTIONAL if name in names}
+    columns |= {name: [row[name] for _, row in events] for name in OPTIONAL_FIELDS if name in names}
     frame = pd.DataFrame(columns)
     for name in frame.columns.difference(["event_time_ms", "price"]):
         frame[name] = frame[name].astype("str")
@@ -64,9 +64,9 @@ def frame_of(events: list[tuple[dict[str, object], dict[str, object]]], names: s
 
 
 @settings(deadline=None)
-@given(st.lists(st.tuples(rows, more), max_size=8), st.sets(st.sampled_from(OPTIONAL)))
-@example([(ODD, NOTHING), (ODD | {"session_id": "s"}, NOTHING)], set(OPTIONAL))
-@example([], set(OPTIONAL))
+@given(st.lists(st.tuples(rows, more), max_size=8), st.sets(st.sampled_from(OPTIONAL_FIELDS)))
+@example([(ODD, NOTHING), (ODD | {"session_id": "s"}, NOTHING)], set(OPTIONAL_FIELDS))
+@example([], set(OPTIONAL_FIELDS))
 def test_the_values_are_those_of_the_schemas_encoder(
     events: list[tuple[dict[str, object], dict[str, object]]], names: set[str]
 ) -> None:
@@ -83,7 +83,7 @@ def test_the_values_are_those_of_the_schemas_encoder(
 
 def test_missing_values_are_absent_and_empty_ones_are_not() -> None:
     frame = frame_of(
-        [(ODD | {"session_id": "s", "item_id": "i"}, NOTHING | {"brand": "", "price": 2})], {*OPTIONAL}
+        [(ODD | {"session_id": "s", "item_id": "i"}, NOTHING | {"brand": "", "price": 2})], {*OPTIONAL_FIELDS}
     )
     (value,) = EncodedEvents.of(encode(frame)).values
     assert value == b'{"session_id":"s","event_time_ms":5,"item_id":"i","price":2.0,"brand":""}'

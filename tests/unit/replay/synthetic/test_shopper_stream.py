@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 import nextclick
 from model.errors import NextclickError
-from replay import datasets
+from replay.datasets.event_files import EventFiles
 from replay.log_report.report import report_on
 from replay.synthetic.shopper_stream import BLOCK_EVENTS, ShopperStream
 from replay.synthetic.shoppers import ShopperSettings
@@ -121,7 +121,7 @@ def test_every_kind_of_file_reads_as_the_same_log(tmp_path: Path) -> None:
     expected, _ = log_of(small)
     for suffix in (".csv", ".jsonl", ".parquet"):
         write_log(ShopperStream(small), tmp_path / f"log{suffix}")
-    csv = pd.concat(datasets.read([tmp_path / "log.csv"]), ignore_index=True)
+    csv = pd.concat(EventFiles([tmp_path / "log.csv"]).read(), ignore_index=True)
     events = map(decode_event, (tmp_path / "log.jsonl").read_bytes().splitlines())
     lines = pd.DataFrame([msgspec.structs.asdict(event) for event in events])
     parquet = pq.read_table(tmp_path / "log.parquet").to_pandas()
