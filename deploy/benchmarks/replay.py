@@ -51,7 +51,7 @@ READ = (
     + """
 from replay.datasets.event_files import EventFiles
 from replay.sending.event_time_order import in_event_time_order
-files, rows, last = EventFiles([Path(sys.argv[1])]), 0, 0
+files, rows, last = EventFiles([Path(sys.argv[1])]).open(), 0, 0
 started = time.perf_counter()
 for frame in in_event_time_order(files.read, memory_bytes=int(sys.argv[2]), folder=Path(sys.argv[3])):
     assert frame["event_time_ms"].iloc[0] >= last
@@ -63,13 +63,26 @@ print(json.dumps({"events": rows, "events_per_s": rows / seconds}))
 REPLAY = (
     COMMON
     + """
-from replay.sending.replay_files import replay_files
+from replay.datasets.event_files import EventFiles
+from replay.sending.event_time_order import DEFAULT_MEMORY_BYTES
+from replay.sending.replay import SendOptions
+from replay.sending.replay_files import ReplayStorage, replay_files
+from replay.sending.timeline import ReplayRange
 from stream.settings import load_settings
 options = json.loads(sys.argv[2])
-if options.get("checkpoint"):
-    options["checkpoint"] = Path(options["checkpoint"])
+checkpoint = options.get("checkpoint")
+storage = ReplayStorage(
+    options.get("memory_bytes", DEFAULT_MEMORY_BYTES), checkpoint=Path(checkpoint) if checkpoint else None
+)
+part = ReplayRange(until_ms=options.get("until_ms"), limit=options.get("limit"))
 started = time.perf_counter()
-report = replay_files(load_settings(), [Path(sys.argv[1])], **options).as_dict()
+report = replay_files(
+    load_settings(),
+    EventFiles([Path(sys.argv[1])]),
+    SendOptions(speed=options.get("speed")),
+    part=part,
+    storage=storage,
+).as_dict()
 print(json.dumps({**report, "whole_s": time.perf_counter() - started}))
 """
 )

@@ -189,7 +189,7 @@ def main() -> int:
             model = registry.save(network, config, vocabulary, scores={}, data={"events": len(frame)})
             registry.promote(model.version)
             sent = replay_frames(settings, [backlog])
-            print(f"{sent.sure:,} events in Kafka at {sent.rate:,.0f} events/s", file=sys.stderr)
+            print(f"{sent.acknowledged:,} events in Kafka at {sent.rate:,.0f} events/s", file=sys.stderr)
             before = limits(settings.registry_dir, model.version, settings.device, settings.wave_size, items)
             observation, ended = serve(
                 settings, folder / "worker.log", len(backlog), broker_pid, series=arguments.series is not None

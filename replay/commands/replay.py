@@ -12,9 +12,12 @@ import typer
 
 from replay.commands.options import Brokers, Category, Format, Json, Kind, event_filter
 from replay.console import log, moment, out, parse_moment, progress_bar, start_logs
-from replay.sending.pause import controls
-from replay.sending.replay import ReplayReport
-from replay.sending.replay_files import replay_files
+from replay.datasets.event_files import EventFiles
+from replay.sending.pause import pause_keys
+from replay.sending.replay import SendOptions
+from replay.sending.replay_files import ReplayStorage, replay_files
+from replay.sending.replay_report import ReplayReport
+from replay.sending.timeline import ReplayRange
 from stream.settings import load_settings
 
 UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
@@ -72,28 +75,20 @@ def replay(
         raise typer.BadParameter(f"--on-error is stop, skip or dlq, not {on_error!r}")
     settings = load_settings(bootstrap_servers=bootstrap_servers, events_topic=topic, group_id=group)
     start_logs(settings)
-    with controls() as keys, progress_bar("replaying") as bar:
+    with pause_keys() as keys, progress_bar("replaying") as bar:
         result = replay_files(
             settings,
-            files,
-            format=format,
-            columns=columns,
-            on_error=on_error,
-            wanted=event_filter(kind, category),
-            from_ms=parse_moment(from_),
-            until_ms=parse_moment(until),
-            memory_bytes=memory_bytes(memory),
-            shift_now=shift is not None,
-            loop=loop,
-            limit=limit,
-            checkpoint=checkpoint,
-            certificate=certificate,
+            EventFiles(files, format, columns, on_error, event_filter(kind, category)),
+            SendOptions(
+                speed=factor,
+                rate=rate,
+                lag_limit=lag_limit,
+                progress=lambda report: bar(report.sent, limit or 0, state(report)),
+                pause_keys=keys,
+            ),
+            part=ReplayRange(parse_moment(from_), parse_moment(until), shift is not None, loop, limit),
+            storage=ReplayStorage(memory_bytes(memory), checkpoint=checkpoint, certificate=certificate),
             opened=_tell_of_files,
-            speed=factor,
-            rate=rate,
-            lag_limit=lag_limit,
-            controls=keys,
-            progress=lambda report: bar(report.sent, limit or 0, state(report)),
         )
     if as_json:
         print(json.dumps(result.as_dict()))
@@ -138,14 +133,14 @@ def _tell_of_files(formats: dict[str, str]) -> None:
 
 
 def _show(result: ReplayReport, topic: str) -> None:
-    if result.resumed_behind is not None:
+    if result.resumed_after is not None:
         out.print(
-            f"went on behind event {result.resumed_behind:,}; {result.found:,} more were there already",
+            f"went on behind event {result.resumed_after:,}; {result.found:,} more were there already",
             highlight=False,
         )
-    if result.sent or result.resumed_behind is None:
+    if result.sent or result.resumed_after is None:
         out.print(
-            f"{result.sure:,} events are in {topic}, {moment(result.first_event_time_ms)} to "
+            f"{result.acknowledged:,} events are in {topic}, {moment(result.first_event_time_ms)} to "
             f"{moment(result.last_event_time_ms)}, {result.rate:,.0f} events/s",
             highlight=False,
         )

@@ -34,7 +34,8 @@ from model.training import train as training
 from replay.datasets.event_files import EventFiles
 from replay.end_to_end.demo_screen import console, say, summary, view
 from replay.end_to_end.worker_process import START_TIMEOUT_S, WorkerProcess, free_port
-from replay.sending.replay import ReplayReport, replay_frames
+from replay.sending.replay import SendOptions, replay_frames
+from replay.sending.replay_report import ReplayReport
 from stream.kafka.lists_reader import Received, recommendations
 from stream.kafka.topics import plans
 from stream.settings import Settings, load_settings
@@ -113,7 +114,7 @@ def follow(
 
     def replay() -> None:
         try:
-            replay_frames(settings, [later], speed=speed, lag_limit=LAG_LIMIT, progress=progress)
+            replay_frames(settings, [later], SendOptions(speed=speed, lag_limit=LAG_LIMIT, progress=progress))
         except BaseException as error:  # noqa: BLE001 - it is raised again below
             failures.append(error)
         finally:
@@ -147,7 +148,11 @@ def follow(
                     said_s = time.monotonic()
                     say(newest, titles, status, report.sent, len(later))
                 accounting = status["accounting"]
-                if replayed.is_set() and accounting["read"] >= report.sure and not accounting["in_flight"]:
+                if (
+                    replayed.is_set()
+                    and accounting["read"] >= report.acknowledged
+                    and not accounting["in_flight"]
+                ):
                     finished.set()
                     watcher.join()
                     return report
@@ -226,7 +231,7 @@ def run(files: list[Path], *, epochs: int, seconds: float) -> int:
             span_s = (later["event_time_ms"].iloc[-1] - later["event_time_ms"].iloc[0]) / 1000
             titles = registry.load().vocabulary.titles
             report = follow(worker, settings, later, titles, max(1.0, span_s / seconds) if seconds else None)
-            good = summary(*at_rest(worker, report.sure), report)
+            good = summary(*at_rest(worker, report.acknowledged), report)
             if console.is_terminal:
                 stay(worker)
         finally:

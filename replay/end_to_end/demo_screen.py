@@ -9,7 +9,7 @@ from rich.console import Group
 from rich.table import Table
 
 from replay.console import Terminal
-from replay.sending.replay import ReplayReport
+from replay.sending.replay_report import ReplayReport
 from stream.kafka.lists_reader import Received
 
 SYSTEM_NAMES = {"champion": "GRU4Rec", "pop": "POP", "window_pop": "POP of the last hour"}
@@ -67,11 +67,11 @@ def summary(status: dict[str, Any], posted: int, report: ReplayReport) -> bool:
     accounting, quality = status["accounting"], status["quality"]
     served = accounting["stepped"] + accounting["unknown"]
     good = accounting["holds"] and served == status["lists"]
-    good = good and served + accounting["ended"] == report.sure + posted
+    good = good and served + accounting["ended"] == report.acknowledged + posted
     console.rule("summary")
     champion, pop = quality["champion"]["total"], quality["pop"]["total"]
     console.print(
-        f"{report.sure:,} events in, {status['lists']:,} lists out, {report.rate:,.0f} events/s\n"
+        f"{report.acknowledged:,} events in, {status['lists']:,} lists out, {report.rate:,.0f} events/s\n"
         f"Recall@20 {champion['recall_at_20']:.3f}, MRR@20 {champion['mrr_at_20']:.3f} over "
         f"{champion['events']:,} events that had a list before them\n"
         f"POP on the same events: Recall@20 {pop['recall_at_20']:.3f}, MRR@20 {pop['mrr_at_20']:.3f}\n"

@@ -1,6 +1,9 @@
-"""The checkpoint of a replay: how far the topic is known to hold it, in a file that a crash leaves whole.
+"""The checkpoint file of a replay: how much of the log the topic is known to hold.
 
-Knows the file, who holds it and what it must agree with; knows no Kafka.
+A crash never damages the file. Knows the file, its lock and the identity it must agree with; knows no
+Kafka.
+
+Tested by tests/faults/test_interrupted_replay.py.
 """
 
 from __future__ import annotations
@@ -23,10 +26,10 @@ ENDS_BYTES = 1 << 20
 
 @dataclass(frozen=True)
 class Position:
-    """Where a replay stands: what lies before is in the topic, and nothing else of it behind `offsets`.
+    """How far a replay is: the events before it are in the topic, at offsets before `offsets`.
 
-    `loop` and `row` count what was taken of the log; `offsets` are the next ones of the topic's
-    partitions; `last` is a digest of the event before, by which a changed log is known.
+    `loop` and `row` say where the next event is in the log; `offsets` are the next offsets of the
+    topic's partitions; `last` is a digest of the event before, which reveals a changed log.
     """
 
     loop: int = 0
@@ -41,7 +44,7 @@ class Position:
 
 
 class CheckpointFile:
-    """A checkpoint file, held by one replay at a time: a context manager."""
+    """A checkpoint file, locked by one replay at a time: a context manager."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -72,9 +75,9 @@ class CheckpointFile:
             self._lock.close()
 
     def read(self, identity: dict[str, Any]) -> Position | None:
-        """The position kept, None where there is no file.
+        """The position in the file; None when there is no file.
 
-        Raises NextclickError when it is damaged, or belongs to another replay than `identity` says.
+        Raises NextclickError when it is damaged, or when its identity is not `identity`.
         """
         try:
             content = json.loads(self.path.read_bytes())
@@ -104,7 +107,7 @@ class CheckpointFile:
         return position
 
     def write(self, identity: dict[str, Any], position: Position) -> None:
-        """Keep a position; when this returns, the disk has it. Raises NextclickError when it does not."""
+        """Write a position durably. Raises NextclickError when it cannot be written."""
         content = {"version": VERSION, "identity": identity, "position": asdict(position)}
         kept = json.dumps({**content, "sha256": _digest(content)}, indent=1).encode()
         try:
@@ -118,9 +121,13 @@ class CheckpointFile:
 
 
 def fingerprint(paths: Sequence[Path]) -> list[dict[str, Any]]:
-    """What files are known by, wherever they lie: name, size, and a digest of both ends.
+    """What identifies files in any folder: name, size, and a digest of both ends.
 
-    Raises NextclickError when one cannot be read.
+    Raises NextclickError when a file cannot be read.
+
+    >>> [mark] = fingerprint([Path("/dev/null")])
+    >>> mark["name"], mark["bytes"]
+    ('null', 0)
     """
     marks = []
     for path in paths:
@@ -139,5 +146,5 @@ def fingerprint(paths: Sequence[Path]) -> list[dict[str, Any]]:
 
 
 def _digest(content: dict[str, Any]) -> str:
-    # As the file has it, where names are text.
+    # Through JSON once, as the file has it: there the keys of offsets are texts.
     return hashlib.sha256(json.dumps(json.loads(json.dumps(content)), sort_keys=True).encode()).hexdigest()

@@ -1,7 +1,7 @@
-"""Event frames as what a producer takes: keys, values and timestamps, column by column.
+"""Event frames as keys, values and timestamps for a producer, column by column.
 
-Key = session id, value = the event as JSON, timestamp = event time. The values are those of
-`stream.events.encode_event`, byte for byte.
+Key = session id, value = the event as JSON, timestamp = event time. The values equal the bytes of
+`stream.events.encode_event`.
 """
 
 from __future__ import annotations
@@ -21,21 +21,21 @@ import pyarrow.compute as pc
 from replay.reading.format import null_if_empty, texts_of
 from stream.events import LEAST_MESSAGE_TIME_MS, OPTIONAL_FIELDS, Event, encode_event
 
-# The encoder leaves a default out when it is the very object that the schema has.
+# The encoder leaves a default out only when it is the same object as in the schema.
 KINDS = {kind: kind for kind in ("view", "cart", "purchase", "session_end")}
 KIND_MEMBERS = ["", *(f',"kind":"{kind}"' for kind in KINDS if kind != "view")]
 TEXTS = ("session_id", "item_id", *(name for name in OPTIONAL_FIELDS if name != "price"))
-# Between these Arrow writes a number that is not whole as the schema's encoder does.
+# In this range Arrow and the schema's encoder write fractions alike.
 PLAIN_FROM, PLAIN_BELOW = 1e-3, 1e7
-# What JSON escapes in a text.
+# Characters that JSON escapes.
 ESCAPED = r'[\x00-\x1f"\\]'
 
 
 @dataclass(frozen=True, slots=True)
 class EncodedEvents:
-    """Events in order, ready to be sent; the three lists are of one length.
+    """Encoded events in order: three lists of one length.
 
-    `times_ms` are the messages' timestamps: the events' times, but for 0.
+    `times_ms` are the timestamps of the messages: the event times, with 0 raised to 1.
     """
 
     keys: list[bytes]
@@ -44,7 +44,7 @@ class EncodedEvents:
 
     @classmethod
     def of(cls, batch: pa.RecordBatch) -> EncodedEvents:
-        """The events of a batch of `encode`."""
+        """The events of a batch that `encode` made."""
         keys, values, times_ms = batch.columns
         return cls(_objects_of(keys), _objects_of(values), _objects_of(times_ms))
 
@@ -55,7 +55,7 @@ class EncodedEvents:
         return EncodedEvents(self.keys[rows], self.values[rows], self.times_ms[rows])
 
     def take(self, rows: list[int]) -> EncodedEvents:
-        """The events of these rows, in their order."""
+        """The events of these rows, in the given order."""
         return EncodedEvents(
             [self.keys[row] for row in rows],
             [self.values[row] for row in rows],
@@ -63,7 +63,7 @@ class EncodedEvents:
         )
 
     def records(self) -> Iterator[tuple[bytes, bytes, int]]:
-        """Key, value and timestamp, one after the other."""
+        """Key, value and timestamp of each event."""
         return zip(self.keys, self.values, self.times_ms, strict=True)
 
 
@@ -80,10 +80,16 @@ def events_of(frame: pd.DataFrame) -> Iterator[Event]:
 
 
 def encode(frame: pd.DataFrame) -> pa.RecordBatch:
-    """An event frame as columns of keys, values and timestamps, of which EncodedEvents are made.
+    """An event frame as columns of keys, values and timestamps; see EncodedEvents.of.
 
-    The values are joined from their columns, without the interpreter; a row with a character that
-    JSON escapes goes through the schema's encoder. Raises KeyError at a kind that the schema has not.
+    Arrow joins the values from their columns; only a row with a character that JSON escapes goes
+    through the schema's encoder. Raises KeyError at a kind that the schema does not know.
+
+    >>> frame = pd.DataFrame(
+    ...     {"session_id": ["s"], "item_id": ["i"], "event_time_ms": [7], "kind": ["cart"]}
+    ... )
+    >>> EncodedEvents.of(encode(frame)).values
+    [b'{"session_id":"s","event_time_ms":7,"item_id":"i","kind":"cart"}']
     """
     times_ms = pa.array(frame["event_time_ms"].to_numpy(np.int64))
     texts = {name: texts_of(frame[name]) for name in TEXTS if name in frame}
@@ -103,7 +109,7 @@ def encode(frame: pd.DataFrame) -> pa.RecordBatch:
         mask[rows] = True
         encoded = [encode_event(event) for event in events_of(frame.iloc[rows])]
         values = pc.replace_with_mask(values, pa.array(mask), pa.array(encoded, pa.large_binary()))
-    # Alone, without the rest of a larger frame: it may go to another process.
+    # A copy without the rest of a larger frame, as it may be sent to another process.
     keys = pa.concat_arrays([session, session[:0]]).cast(pa.large_binary())
     stamps = pc.max_element_wise(times_ms, LEAST_MESSAGE_TIME_MS)
     return pa.record_batch([keys, values, stamps], names=["key", "value", "time_ms"])
@@ -114,8 +120,8 @@ def _text_of(text: str | None) -> pa.LargeStringScalar:
 
 
 def _joined(*parts: str | pa.LargeStringArray) -> pa.LargeStringArray:
-    """The parts of each row behind one another; null where one of them is."""
-    # Kernels take texts of one type: a plain literal would be of another.
+    """The parts of each row, joined; null where a part is null."""
+    # The kernel needs texts of one type, and a plain literal has another.
     texts = [_text_of(part) if isinstance(part, str) else part for part in parts]
     return pc.binary_join_element_wise(*texts, _text_of(""))
 
@@ -126,7 +132,7 @@ def _objects_of(column: pa.Array) -> list[Any]:
 
 
 def _member(name: str, texts: pa.LargeStringArray, quote: str = '"') -> list[str | pa.LargeStringArray]:
-    """The parts of `,"name":"text"`, and nothing where there is none."""
+    """The parts of `,"name":"text"`; empty where the text is null."""
     parts = [f',"{name}":{quote}', texts, quote]
     return [pc.fill_null(_joined(*parts), _text_of(""))] if texts.null_count else parts
 
@@ -139,7 +145,7 @@ def _kinds(column: pd.Series[Any]) -> pa.LargeStringArray:
 
 
 def _prices(prices: npt.NDArray[np.float64]) -> pa.LargeStringArray:
-    """Each price as the schema's encoder writes it, null where there is none."""
+    """Each price as the schema's encoder writes it; null where it is missing."""
     missing, size = np.isnan(prices), np.abs(prices)
     usual = (size < PLAIN_BELOW) & ((size >= PLAIN_FROM) | (size == 0))
     texts = pa.array(prices).cast(pa.large_string())
@@ -157,7 +163,7 @@ def _escaped_rows(columns: list[pa.LargeStringArray]) -> npt.NDArray[np.int64]:
     """The rows in which a text has a character that JSON escapes."""
     rows = [np.empty(0, np.int64)]
     for texts in columns:
-        # Most logs have none: that is seen in all characters at once.
+        # Most logs have none: check all characters at once first.
         _, offsets, data = texts.buffers()
         if data is None or not len(texts):
             continue
@@ -170,7 +176,7 @@ def _escaped_rows(columns: list[pa.LargeStringArray]) -> npt.NDArray[np.int64]:
 
 
 def _objects(column: pd.Series[Any]) -> list[Any]:
-    """The values of a column as Python's own, None where one is missing."""
+    """The values of a column as Python objects; None where one is missing."""
     if isinstance(column.dtype, pd.StringDtype):
         return _objects_of(pa.array(column))
     objects: list[Any] = column.astype(object).where(column.notna(), None).tolist()

@@ -1,7 +1,7 @@
 """Event-time order: stable for equal times, within a memory limit.
 
-A log within the limit is sorted in memory. A larger one that is in order already is passed
-through as it is read; any other becomes sorted runs on disk, which are merged.
+A log within the limit is sorted in memory. A larger log that is in order already is passed
+through as it is read; any other is written to disk as sorted runs, which are merged.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from replay.sending.sorted_runs import TIME, Runs
+from replay.sending.sorted_runs import TIME, SortedRuns
 
 DEFAULT_MEMORY_BYTES = 32 << 20
-# What is sorted is held three times: as it was read, in one piece, and in order.
+# Sorting holds the rows three times: as they were read, in one piece, and in order.
 COPIES = 3
 BLOCK_ROWS = 16_384
 
@@ -30,16 +30,19 @@ def in_event_time_order(
 ) -> Iterator[pd.DataFrame]:
     """The rows of the log that `read` gives, in order of event_time_ms; equal times keep their order.
 
-    `read` begins the log anew at each call and gives the same chunks; it is called again only
-    when the log is larger than what may be gathered: a log in order is then passed on chunk by
-    chunk, when `known_in_order` has said that it is, or else after a pass that only looks.
-    Gathering, sorting and merging together stay under `memory_bytes`, but for one chunk.
-    Runs are written to a temporary folder under `folder` (default: the system's), which is
-    removed at the end. Raises NextclickError when they cannot be written.
+    Each call of `read` starts the log again and gives the same chunks. It is called again only when
+    the log does not fit: a log that is in order (`known_in_order`, or else a pass that checks) is
+    passed on chunk by chunk; any other is sorted by way of a temporary folder under `folder` (default:
+    the system's), which is removed at the end. Memory stays under `memory_bytes` plus one chunk.
+    Raises NextclickError when the runs cannot be written.
+
+    >>> log = [pd.DataFrame({TIME: [3, 1]}), pd.DataFrame({TIME: [2]})]
+    >>> [frame[TIME].tolist() for frame in in_event_time_order(lambda: log)]
+    [[1, 2, 3]]
     """
     gathered: list[pd.DataFrame] = []
     size = 0
-    for chunk in _filled(read()):
+    for chunk in _not_empty(read()):
         gathered.append(chunk)
         size += _bytes(chunk)
         if size > memory_bytes // COPIES:
@@ -51,18 +54,18 @@ def in_event_time_order(
     ordered = is_in_order(gathered)
     gathered.clear()
     if ordered and (known_in_order() or is_in_order(read())):
-        yield from _filled(read())
+        yield from _not_empty(read())
         return
     with tempfile.TemporaryDirectory(prefix="nextclick-order-", dir=folder) as temporary:
-        runs = Runs(Path(temporary), memory_bytes)
+        runs = SortedRuns(Path(temporary), memory_bytes)
         _write_runs(read(), runs, memory_bytes // COPIES)
         yield from runs.merged(block_rows)
 
 
 def is_in_order(chunks: Iterable[pd.DataFrame]) -> bool:
-    """Whether no row is earlier than one before it; reads no further than the first that is."""
+    """Whether no row is earlier than one before it; stops at the first one that is."""
     last: int | None = None
-    for chunk in _filled(chunks):
+    for chunk in _not_empty(chunks):
         times = chunk[TIME]
         if (last is not None and times.iloc[0] < last) or not times.is_monotonic_increasing:
             return False
@@ -70,7 +73,7 @@ def is_in_order(chunks: Iterable[pd.DataFrame]) -> bool:
     return True
 
 
-def _filled(chunks: Iterable[pd.DataFrame]) -> Iterator[pd.DataFrame]:
+def _not_empty(chunks: Iterable[pd.DataFrame]) -> Iterator[pd.DataFrame]:
     return (chunk for chunk in chunks if len(chunk))
 
 
@@ -78,10 +81,10 @@ def _bytes(chunk: pd.DataFrame) -> int:
     return int(chunk.memory_usage(deep=True).sum())
 
 
-def _write_runs(chunks: Iterable[pd.DataFrame], runs: Runs, most_bytes: int) -> None:
+def _write_runs(chunks: Iterable[pd.DataFrame], runs: SortedRuns, most_bytes: int) -> None:
     gathered: list[pd.DataFrame] = []
     size = 0
-    for chunk in _filled(chunks):
+    for chunk in _not_empty(chunks):
         gathered.append(chunk)
         size += _bytes(chunk)
         if size > most_bytes:

@@ -1,4 +1,4 @@
-"""The pace of a replay: when each event is due on the wall, and how exactly that was kept."""
+"""The pace of a replay: when each event is due in wall time, and how late it was sent."""
 
 from __future__ import annotations
 
@@ -8,16 +8,19 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import numpy.typing as npt
 
-# Of the lateness that is kept: 2 % apart, 10 µs to 1,000 s.
+# Edges of the lateness histogram: 2 % apart, 10 µs to 1,000 s.
 EDGES_S = np.geomspace(1e-5, 1e3, 931)
 
 
 class Pace:
-    """When events are due, and waiting for it; `wait_s` may return before its time is over.
+    """Says when events are due, and waits until then; `wait_s` may return early.
 
     `speed` is event seconds per wall second, `rate` events per wall second whatever their times;
-    neither: as fast as possible. The first event sets the start. A replay that has fallen behind
-    leaves nothing out and does not wait until it has caught up.
+    without both, events are due at once. The first event sets the start. A replay that is late
+    leaves nothing out, and does not wait until it has caught up.
+
+    >>> Pace(speed=2.0).schedule([10_000, 11_000, 14_000]).tolist()
+    [0.0, 0.5, 2.0]
     """
 
     def __init__(
@@ -43,14 +46,14 @@ class Pace:
         self._scheduled = 0
 
     @property
-    def free(self) -> bool:
-        """Whether nothing is waited for."""
+    def unpaced(self) -> bool:
+        """Whether every event is due at once."""
         return self._speed is None and self._rate is None
 
     def schedule(self, times_ms: Sequence[int]) -> npt.NDArray[np.float64]:
-        """Seconds after the start at which the next events, of these times, are due; never falling.
+        """Seconds after the start at which the next events are due, given their times; never falling.
 
-        An event of an earlier time than one before it comes late, and is due together with that one.
+        An event that is earlier than one before it is due together with that one.
         """
         if self._origin_s is None:
             self._origin_s, self._first_ms = self._now_s(), times_ms[0]
@@ -70,25 +73,31 @@ class Pace:
         return 0.0 if self._origin_s is None else self._now_s() - self._origin_s
 
     def wait_until(self, due_s: float) -> None:
-        """Return when so many seconds have passed since the start."""
+        """Return when `due_s` seconds have passed since the start."""
         while (left_s := due_s - self.elapsed_s()) > 0:
             self._wait_s(left_s)
 
-    def put_off(self, seconds: float) -> None:
-        """Everything that is still due is due so much later: after a pause."""
+    def postpone(self, seconds: float) -> None:
+        """Move everything that is still due by this time, after a pause."""
         if self._origin_s is not None:
             self._origin_s += seconds
 
 
 class Lateness:
-    """How long after its moment each event was produced, in seconds; in constant memory."""
+    """How long after it was due each event was sent, in seconds; in constant memory.
+
+    >>> lateness = Lateness()
+    >>> lateness.add(np.array([0.001, 0.5]))
+    >>> lateness.count, round(lateness.quantile_s(1.0), 2)
+    (2, 0.5)
+    """
 
     def __init__(self) -> None:
         self._counts = np.zeros(len(EDGES_S) + 1, np.int64)
         self.max_s = 0.0
 
     def add(self, late_s: npt.NDArray[np.float64]) -> None:
-        """Take the lateness of some events."""
+        """Count some events: their lateness in seconds, (n,)."""
         self._counts += np.bincount(np.searchsorted(EDGES_S, late_s), minlength=len(self._counts))
         self.max_s = max(self.max_s, float(late_s.max(initial=0.0)))
 
@@ -98,7 +107,7 @@ class Lateness:
         return int(self._counts.sum())
 
     def quantile_s(self, share: float) -> float:
-        """The lateness that `share` of the events did not exceed, 2 % too large at most."""
+        """The lateness that `share` of the events did not exceed; at most 2 % too large."""
         if not self.count:
             return 0.0
         place = int(np.searchsorted(np.cumsum(self._counts), share * self.count))

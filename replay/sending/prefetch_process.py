@@ -1,8 +1,8 @@
-"""Items made in a process of their own: whoever reads a log and whoever sends it share no interpreter's lock.
+"""Items made ahead of their consumer in a process, so that reader and sender share no interpreter lock.
 
-The process is forked from this one, so that it begins with all that is loaded here. It makes what
-comes next while the last items are worked on, and waits when they are not taken. Where processes are
-not forked without harm (macOS's own libraries do not bear it) items are made in a thread.
+The process is forked from this one, so that it starts with everything loaded here. It makes the next
+items while the consumer works on the last ones, and waits while the pipe is full. Where forking is not
+safe (the system libraries of macOS do not support it) a thread makes the items.
 """
 
 from __future__ import annotations
@@ -22,68 +22,68 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from model.errors import NextclickError
-from replay.sending.prefetch_thread import ahead
+from replay.sending.prefetch_thread import prefetch_in_thread
 
 T = TypeVar("T")
 FIRST_FILE = 3
 # Of sys/prctl.h.
 PR_SET_PDEATHSIG = 1
-# Of malloc.h: from which size on a block is one of the kernel's own, and how much free memory is kept.
+# Of malloc.h: the size from which a block is mapped from the kernel, and how much free memory is kept.
 M_MMAP_THRESHOLD, M_TRIM_THRESHOLD = -3, -1
 LARGEST_BLOCK_BYTES, KEPT_BYTES = 64 << 20, 128 << 20
-# The most that a user may ask for, unless the system is set up otherwise.
+# The largest pipe that a user may ask for by default.
 PIPE_BYTES = 1 << 20
 ITEM, CALL, ERROR, END = "item", "call", "error", "end"
 
 
 class ReaderProcess:
-    """Makes items apart, and does here what has to be done here while they are made."""
+    """Makes items in a forked process; functions wrapped by `in_parent` still run in this one."""
 
     def __init__(self) -> None:
         self._functions: list[Callable[..., None]] = []
-        self._telling: Connection | None = None
+        self._sender: Connection | None = None
 
-    def here(self, function: Callable[..., None]) -> Callable[..., None]:
-        """`function` for those who make items: it is called in this process, in its turn, by a thread."""
+    def in_parent(self, function: Callable[..., None]) -> Callable[..., None]:
+        """A wrapper that code in the reader calls: `function` runs in this process, in order, in a thread."""
         number = len(self._functions)
         self._functions.append(function)
 
         def call(*arguments: Any) -> None:
-            if self._telling is None:
+            if self._sender is None:
                 function(*arguments)
             else:
-                self._telling.send((CALL, (number, arguments)))
+                self._sender.send((CALL, (number, arguments)))
 
         return call
 
     @contextmanager
-    def made(self, items: Generator[T, None, None]) -> Iterator[Iterator[T]]:
-        """The items, which must pickle, each made a little before it is asked for.
+    def prefetch(self, items: Generator[T, None, None]) -> Iterator[Iterator[T]]:
+        """The items, which must pickle, made before they are asked for.
 
-        A NextclickError is raised where its item would have come, and so is one that says so when the
-        process has died. In the end the process is gone, and `items` is closed in it.
+        A NextclickError of `items` is raised in place of its item; another one is raised when the
+        process dies. At the end `items` is closed in the process, and the process has ended.
         """
         if sys.platform != "linux":
-            with ahead(items) as threaded:
+            with prefetch_in_thread(items) as threaded:
                 yield threaded
             return
         context = get_context("fork")
-        taking, telling = context.Pipe(duplex=False)
-        # With 64 KB, as it comes, the two wait for one another thirty times a piece.
+        receiver, sender = context.Pipe(duplex=False)
+        # With the default of 64 KB the two processes would wait for each other thirty times a piece.
         with suppress(OSError):
-            fcntl.fcntl(telling.fileno(), fcntl.F_SETPIPE_SZ, PIPE_BYTES)
+            fcntl.fcntl(sender.fileno(), fcntl.F_SETPIPE_SZ, PIPE_BYTES)
         process = context.Process(
-            target=self._make, args=(items, telling, os.getpid()), name="reading", daemon=True
+            target=self._make, args=(items, sender, os.getpid()), name="reading", daemon=True
         )
         process.start()
-        telling.close()
+        sender.close()
 
-        def taken() -> Generator[T, None, None]:
+        def received() -> Generator[T, None, None]:
             while True:
                 try:
-                    kind, what = taking.recv()
+                    kind, content = receiver.recv()
                 except (EOFError, OSError):
-                    # At the end of a message or within it.
+                    # The process ended between two messages or within one.
                     process.join()
                     raise NextclickError(
                         f"the process that reads the log ended with code {process.exitcode}",
@@ -91,85 +91,85 @@ class ReaderProcess:
                         "If it was killed for want of memory (code -9), lower --memory. Replay again.",
                     ) from None
                 if kind == ITEM:
-                    yield what
+                    yield content
                 elif kind == CALL:
-                    number, arguments = what
+                    number, arguments = content
                     self._functions[number](*arguments)
                 elif kind == ERROR:
-                    raise what
+                    raise content
                 else:
                     return
 
         try:
-            with ahead(taken()) as received:
+            with prefetch_in_thread(received()) as ahead:
                 try:
-                    yield received
+                    yield ahead
                 finally:
-                    # Whoever waits for its next item hears that there is none.
+                    # A thread that waits for the next item is told that none comes.
                     process.terminate()
         finally:
-            taking.close()
+            receiver.close()
             process.join()
             process.close()
 
-    def _make(self, items: Generator[T, None, None], telling: Connection, parent: int) -> None:
-        """What the process does. It never returns into the program that it was forked from."""
+    def _make(self, items: Generator[T, None, None], sender: Connection, parent: int) -> None:
+        """The body of the process; it never returns into the program that it was forked from."""
         code = 1
         try:
-            # What was there before the fork is not looked through for garbage, and so stays shared.
+            # Without collections of objects from before the fork, their memory stays shared.
             gc.freeze()
             signal.signal(signal.SIGINT, signal.SIG_IGN)
             signal.signal(signal.SIGUSR1, signal.SIG_IGN)
             signal.signal(signal.SIGTERM, _leave)
-            _end_with(parent)
-            _close_files_but(telling.fileno())
-            # A thread of the parent's may have held what stood in their place.
+            _end_with_parent(parent)
+            _close_files_except(sender.fileno())
+            # A thread of the parent may have held the lock of a replaced stream.
             sys.stdout, sys.stderr = sys.__stdout__, sys.__stderr__
             _keep_freed_memory()
-            self._telling = telling
-            self._tell(items, telling)
+            self._sender = sender
+            self._send_items(items, sender)
             code = 0
         finally:
             os._exit(code)
 
-    def _tell(self, items: Generator[T, None, None], telling: Connection) -> None:
+    def _send_items(self, items: Generator[T, None, None], sender: Connection) -> None:
         try:
             with closing(items):
                 for item in items:
-                    telling.send((ITEM, item))
-            telling.send((END, None))
+                    sender.send((ITEM, item))
+            sender.send((END, None))
         except NextclickError as error:
-            telling.send((ERROR, error))
-        except Exception as error:  # noqa: BLE001 - raised by whoever asks for the item
-            # Where nobody takes the items any more, there is nobody to tell.
+            sender.send((ERROR, error))
+        except Exception as error:  # noqa: BLE001 - raised again in the consumer
+            # When the consumer is gone, there is no place to report the error.
             if not isinstance(error, BrokenPipeError):
-                telling.send((ERROR, RuntimeError(traceback.format_exc())))
+                sender.send((ERROR, RuntimeError(traceback.format_exc())))
 
 
 def _leave(number: int, frame: object) -> None:
     raise SystemExit
 
 
-def _end_with(parent: int) -> None:
-    """Have the kernel tell this process when its parent has died, however that came."""
+def _end_with_parent(parent: int) -> None:
+    """Have the kernel end this process when its parent dies for any reason."""
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
     if os.getppid() != parent:
         raise SystemExit
 
 
-def _close_files_but(kept: int) -> None:
-    """Give up the connections and locks of the process that this one was forked from: they are its own."""
+def _close_files_except(kept: int) -> None:
+    """Close the connections and locks of the parent process, which belong to it."""
     for number in [int(entry.name) for entry in Path("/proc/self/fd").iterdir()]:
         if FIRST_FILE <= number != kept:
-            # The one by which they were listed is closed already.
+            # The descriptor of the listing itself is closed already.
             with suppress(OSError):
                 os.close(number)
 
 
 def _keep_freed_memory() -> None:
-    """Blocks of a log come and go by the megabyte: between them nothing is given back to the kernel.
+    """Keep freed memory instead of returning it to the kernel between blocks of a log, megabytes each.
 
-    A tenth of the reading's time otherwise. glibc's malloc has the setting, others do not.
+    Returning it takes a tenth of the reading time. Only glibc's malloc has the setting.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:

@@ -1,4 +1,4 @@
-"""Work done a little ahead, in a thread of its own: what is sent in time need not wait for what is read."""
+"""Items made ahead of their consumer in a thread, so that sending on time does not wait for reading."""
 
 from __future__ import annotations
 
@@ -11,17 +11,21 @@ from typing import TypeVar
 
 T = TypeVar("T")
 DEPTH = 4
-LOOK_EVERY_S = 0.1
-# At the default of 5 ms the thread that is behind would hold up the one that is in time.
+CHECK_EVERY_S = 0.1
+# With the default of 5 ms the reading thread would delay the sending one.
 GIL_SWITCH_S = 0.0005
 
 
 @contextmanager
-def ahead(items: Generator[T, None, None], depth: int = DEPTH) -> Iterator[Iterator[T]]:
-    """The items, of which up to `depth` are made before they are asked for.
+def prefetch_in_thread(items: Generator[T, None, None], depth: int = DEPTH) -> Iterator[Iterator[T]]:
+    """The items, up to `depth` of them made before they are asked for.
 
-    What `items` raises is raised where its item would have come. In the end the thread is gone, and
-    `items` is closed in it.
+    An exception of `items` is raised in place of its item. At the end `items` is closed in the thread,
+    and the thread has ended.
+
+    >>> with prefetch_in_thread(number * number for number in range(3)) as squares:
+    ...     list(squares)
+    [0, 1, 4]
     """
     made: queue.Queue[tuple[T] | BaseException | None] = queue.Queue(depth)
     stopping = threading.Event()
@@ -29,7 +33,7 @@ def ahead(items: Generator[T, None, None], depth: int = DEPTH) -> Iterator[Itera
     def hand_over(entry: tuple[T] | BaseException | None) -> None:
         while not stopping.is_set():
             try:
-                made.put(entry, timeout=LOOK_EVERY_S)
+                made.put(entry, timeout=CHECK_EVERY_S)
                 return
             except queue.Full:
                 continue
@@ -41,23 +45,23 @@ def ahead(items: Generator[T, None, None], depth: int = DEPTH) -> Iterator[Itera
                     hand_over((item,))
                     if stopping.is_set():
                         return
-        except BaseException as error:  # noqa: BLE001 - raised by whoever asks for the item
+        except BaseException as error:  # noqa: BLE001 - raised again in the consumer
             hand_over(error)
         else:
             hand_over(None)
 
-    def taken() -> Iterator[T]:
+    def received() -> Iterator[T]:
         while (entry := made.get()) is not None:
             if isinstance(entry, BaseException):
                 raise entry
             yield entry[0]
 
-    thread = threading.Thread(target=make, name="ahead", daemon=True)
+    thread = threading.Thread(target=make, name="prefetch", daemon=True)
     before_s = sys.getswitchinterval()
     sys.setswitchinterval(min(before_s, GIL_SWITCH_S))
     thread.start()
     try:
-        yield taken()
+        yield received()
     finally:
         stopping.set()
         thread.join()

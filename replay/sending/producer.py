@@ -23,18 +23,18 @@ QUEUE_FULL_POLL_S = 0.05
 FLUSH_POLL_S = 1.0
 LAG_POLL_S = 0.02
 POLL_EVERY = 512
-# What may wait for brokers that take no more: a fifth of a second at full speed, and some 20 MB of memory.
+# What may wait in the queue: a fifth of a second at full speed, and some 20 MB of memory.
 QUEUE = {"queue.buffering.max.messages": 50_000, "queue.buffering.max.kbytes": 32_768}
-# librdkafka then places a record by its key.
+# librdkafka then chooses the partition by the key.
 ANY_PARTITION = -1
 
 
 class EventProducer:
-    """Sends events and knows how many are sure.
+    """Sends events and counts how many the brokers have acknowledged.
 
-    Only what is refused is reported by librdkafka, a third of the work of a report for each;
-    what it has neither queued nor refused is sure. `on_full` is called whenever the queue
-    is full and has been waited for.
+    librdkafka reports only refused records, which saves a third of the work of reporting each; a
+    record that is neither queued nor refused is acknowledged. `on_full` is called after each wait
+    for a full queue.
     """
 
     def __init__(
@@ -47,7 +47,7 @@ class EventProducer:
     ) -> None:
         self._topic = settings.events_topic
         self._on_full = on_full
-        # A producer without waiting records is false.
+        # `client or` would not do: a producer with an empty queue is false.
         self._producer = (
             client
             if client is not None
@@ -57,7 +57,7 @@ class EventProducer:
                     "linger.ms": 5,
                     **QUEUE,
                     "delivery.report.only.error": True,
-                    # A record that timed out could be overtaken by its session's next one: none does.
+                    # No timeout: after one, the next record of the session could overtake.
                     "message.timeout.ms": 0,
                 }
             )
@@ -65,19 +65,19 @@ class EventProducer:
         if client is None:
             metadata(self._producer, settings, settings.events_topic)
         self._now_s = now_s
-        self._moved_s, self._sure_before = now_s(), 0
+        self._progress_s, self._acknowledged_before = now_s(), 0
         self.sent = 0
         self._refused = 0
         self._error: KafkaError | None = None
 
     @property
-    def sure(self) -> int:
+    def acknowledged(self) -> int:
         """How many of the events sent the brokers have acknowledged."""
         return self.sent - len(self._producer) - self._refused
 
     @property
     def waiting(self) -> int:
-        """How many events the brokers have not answered yet."""
+        """How many events wait for an answer of the brokers."""
         return len(self._producer)
 
     def send(self, event: Event) -> None:
@@ -97,8 +97,8 @@ class EventProducer:
         for key, value, time_ms in events.records():
             while True:
                 try:
-                    # By position: by name the call takes half as long again. The library takes
-                    # `on_delivery`, which comes behind its twin `callback`, only where that is not given.
+                    # Positional, since keywords make the call half as long again. The library uses
+                    # `on_delivery`, which follows its twin `callback`, only if that one is not given.
                     produce(topic, value, key, ANY_PARTITION, delivered, None, time_ms)
                     break
                 except BufferError:
@@ -116,24 +116,24 @@ class EventProducer:
         self.sent = sent
 
     def poll(self, wait_s: float = 0.0) -> None:
-        """Take delivery reports, at most `wait_s` for the first one.
+        """Read delivery reports; wait at most `wait_s` for the first one.
 
-        Raises NextclickError after a refused delivery, and when the brokers are silent for long.
+        Raises NextclickError after a refused delivery, and after STANDSTILL_S without an answer.
         """
         self._producer.poll(wait_s)
         self._raise_error()
-        sure = self.sure
-        if sure != self._sure_before or sure == self.sent:
-            self._sure_before, self._moved_s = sure, self._now_s()
-        elif self._now_s() - self._moved_s > STANDSTILL_S:
+        acknowledged = self.acknowledged
+        if acknowledged != self._acknowledged_before or acknowledged == self.sent:
+            self._acknowledged_before, self._progress_s = acknowledged, self._now_s()
+        elif self._now_s() - self._progress_s > STANDSTILL_S:
             raise NextclickError(
                 f"{self.waiting} events wait, and none was acknowledged for {STANDSTILL_S:.0f} s",
-                f"{sure} of {self.sent} are sure.",
+                f"{acknowledged} of {self.sent} are sure.",
                 "Look at the brokers, then replay again.",
             )
 
     def flush(self) -> None:
-        """Wait until every event sent is sure. Raises NextclickError when that does not happen."""
+        """Wait until every event sent is acknowledged. Raises NextclickError when one is not."""
         while self.waiting:
             self._producer.flush(FLUSH_POLL_S)
             self._raise_error()
@@ -147,18 +147,18 @@ class EventProducer:
 
     def _raise_error(self) -> None:
         if self._error is not None:
-            # What is still queued is given up, so that the count below is the last word.
+            # Drop what is still queued, so that the count below is final.
             self._producer.purge()
             self._producer.flush(ANSWER_TIMEOUT_S)
             raise NextclickError(
                 f"an event was not delivered to {self._topic}: {self._error.str()}",
-                f"{self.sure} of {self.sent} are sure.",
+                f"{self.acknowledged} of {self.sent} are sure.",
                 remedy_for(self._error, "Look at the brokers and at the topic, then replay again."),
             )
 
 
 class LagLimit:
-    """Holds a replay back while a consumer group is too far behind."""
+    """Makes a replay wait while a consumer group has more than `limit` records before it."""
 
     def __init__(
         self,
@@ -177,15 +177,15 @@ class LagLimit:
         )
 
     def lag(self) -> int:
-        """Records that the group has not committed yet. Raises NextclickError without an answer."""
+        """Records that the group has not committed yet. Raises NextclickError when Kafka does not answer."""
         return retry_while_away(
-            self._ask,
+            self._read_lag,
             f"asking for the lag of group {self._settings.group_id}",
             meaning="The replay cannot tell whether it may go on.",
             remedy="Look at the brokers, or replay without --lag-limit.",
         )
 
-    def _ask(self) -> int:
+    def _read_lag(self) -> int:
         topic = self._settings.events_topic
         partitions = [TopicPartition(topic, number) for number in range(self._settings.partitions)]
         lag = 0
@@ -193,12 +193,12 @@ class LagLimit:
             low, high = self._consumer.get_watermark_offsets(
                 TopicPartition(topic, partition.partition), timeout=ANSWER_TIMEOUT_S
             )
-            # Without a commit the offset is negative: everything kept lies before the group.
+            # Without a commit the offset is negative, and the group has yet to read all records.
             lag += high - max(partition.offset, low)
         return lag
 
-    def hold(self, producer: EventProducer, sent: int = 1) -> None:
-        """Called with the number of events sent since; returns at once but for every so manyth."""
+    def wait_for_group(self, producer: EventProducer, sent: int = 1) -> None:
+        """Wait until the lag is within the limit; asks Kafka once every `check_every` events sent."""
         before, self._sent = self._sent, self._sent + sent
         if before // self._check_every == self._sent // self._check_every:
             return

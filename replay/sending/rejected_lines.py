@@ -1,7 +1,9 @@
-"""Lines of event files that cannot be read, as they stand, into the dead-letter topic.
+"""Lines of event files that cannot be read, unchanged, to the dead-letter topic.
 
 Headers: reason, file, line. A log may be read several times in one replay; each line is sent
-once. After a crash those since the last checkpoint are sent again: file and line tell them.
+once. After a crash the lines since the last checkpoint are sent again: file and line identify them.
+
+Tested by tests/unit/replay/sending/test_timeline.py.
 """
 
 from __future__ import annotations
@@ -17,8 +19,8 @@ FLUSH_TIMEOUT_S = 60.0
 QUEUE_FULL_POLL_S = 0.05
 
 
-class DeadLetters:
-    """Sends lines to the dead-letter topic; `count` is how many of the log are there."""
+class RejectedLines:
+    """Sends lines to the dead-letter topic; `count` is how many lines of the log it has sent."""
 
     def __init__(self, settings: Settings, *, sent_before: int = 0) -> None:
         self._topic = settings.dlq_topic
@@ -27,12 +29,15 @@ class DeadLetters:
         self._error: KafkaError | None = None
         self.count = sent_before
 
-    def begin(self) -> None:
-        """The log is read from its start, maybe once more."""
+    def restart(self) -> None:
+        """Say that the log is read from its start, perhaps once more."""
         self._read = 0
 
     def send(self, path: Path, line: int, reason: str, text: bytes) -> None:
-        """Queue one line, unless an earlier reading has. Raises NextclickError after a refused one."""
+        """Queue one line, unless it was sent when the log was read before.
+
+        Raises NextclickError after a refused delivery.
+        """
         self._read += 1
         if self._read <= self.count:
             return
@@ -55,8 +60,11 @@ class DeadLetters:
         self._raise_error()
 
     def flush(self) -> int:
-        """Wait until every line sent so far is there; → how many. Raises NextclickError if that fails."""
-        # The log is read ahead, in another thread: more may come meanwhile.
+        """Wait until every line sent so far is delivered. Returns how many these are.
+
+        Raises NextclickError when a line is not delivered.
+        """
+        # Another thread reads the log ahead, and may send more lines meanwhile.
         count = self.count
         left = self._producer.flush(FLUSH_TIMEOUT_S)
         if left and self._error is None:

@@ -1,8 +1,7 @@
-"""One replay: parts of a log → pace → Kafka, with a report of what happened.
+"""One replay: parts of a log, at a pace, into Kafka.
 
-When the brokers, or the group of `lag_limit`, take events more slowly than they are due, nothing is left out
-and nothing is thinned: the replay falls behind, says by how much, and sends as fast as they are taken
-until it has caught up.
+Nothing is left out or thinned when the brokers, or the group of `lag_limit`, take events more slowly
+than they are due: the replay falls behind, reports by how much, and catches up as fast as they are taken.
 """
 
 from __future__ import annotations
@@ -10,9 +9,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import AbstractContextManager, ExitStack, closing
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 import pyarrow as pa
@@ -21,74 +19,60 @@ from model.errors import NextclickError
 from replay.certificates.certificate import Certifier, start_certificate
 from replay.sending.checkpoint import Position
 from replay.sending.encoding import EncodedEvents, encode
-from replay.sending.pace import Lateness, Pace
-from replay.sending.pause import Controls
-from replay.sending.prefetch_thread import ahead
+from replay.sending.pace import Pace
+from replay.sending.pause import PauseKeys
+from replay.sending.prefetch_thread import prefetch_in_thread
 from replay.sending.producer import EventProducer, LagLimit
-from replay.sending.rejected_lines import DeadLetters
+from replay.sending.rejected_lines import RejectedLines
+from replay.sending.replay_report import ReplayReport, RunningReport
 from replay.sending.resume import ResumeState, digest_of
 from replay.sending.timeline import Part
 from stream.kafka.topics import ensure_topics
 from stream.settings import Settings
 
+# Encoded events with the loop and the row of the log at which they begin.
 Piece = tuple[pa.RecordBatch, int, int]
-# How pieces are made before they are asked for.
-Making = Callable[[Generator[Piece, None, None]], AbstractContextManager[Iterator[Piece]]]
-# Encoded at a time, and produced between two looks at the clock, the controls and the lag.
+# Where pieces are read and encoded before the sender asks for them: in a thread or in a process.
+Prefetch = Callable[[Generator[Piece, None, None]], AbstractContextManager[Iterator[Piece]]]
 PIECE_ROWS = 8_192
+# Events sent between two looks at the clock, the keys and the lag; more of them without a pace.
 BURST = 256
-FREE_BURST = 2_048
+UNPACED_BURST = 2_048
 LONGEST_POLL_S = 0.1
-TELL_EVERY_S = 0.2
 
 
-@dataclass
-class ReplayReport:
-    """What was sent. `rejects` counts rows that were left out or skipped, by reason.
+@dataclass(frozen=True)
+class SendOptions:
+    """How a log is sent, who watches and who may pause it.
 
-    `found` events of an interrupted replay were in the topic already, behind its checkpoint;
-    `others` records came into the topic that this replay did not send (only known with a checkpoint).
+    speed       event seconds per wall second; without it and without `rate` as fast as possible
+    rate        events per wall second, whatever their times
+    lag_limit   wait while the worker's group has more records before it than this
+    progress    called with the report from time to time
+    pause_keys  pauses the replay
     """
 
-    sent: int = 0
-    sure: int = 0
-    first_event_time_ms: int | None = None
-    last_event_time_ms: int | None = None
-    seconds: float = 0.0
-    behind_s: float = 0.0
-    max_behind_s: float = 0.0
-    paused: bool = False
-    paused_s: float = 0.0
-    loop: int = 0
-    pace_error_ms: dict[str, float] = field(default_factory=dict)
-    resumed_behind: int | None = None
-    found: int = 0
-    others: int = 0
-    dead_letters: int = 0
-    rejects: dict[str, int] = field(default_factory=dict)
-    formats: dict[str, str] = field(default_factory=dict)
+    speed: float | None = None
+    rate: float | None = None
+    lag_limit: int | None = None
+    progress: Callable[[ReplayReport], None] = lambda report: None
+    pause_keys: PauseKeys | None = None
 
-    @property
-    def rate(self) -> float:
-        """Events per wall second."""
-        return self.sent / self.seconds if self.seconds else 0.0
 
-    def as_dict(self) -> dict[str, Any]:
-        """As plain values, with the rate."""
-        return {**asdict(self), "events_per_s": round(self.rate, 1)}
+UNPACED = SendOptions()
 
 
 def replay_frames(
     settings: Settings,
     frames: Iterable[pd.DataFrame],
+    options: SendOptions = UNPACED,
     *,
     limit: int | None = None,
     certificate: Path | None = None,
-    **options: Any,
 ) -> ReplayReport:
-    """Send frames that are in event-time order; see Replay for the options.
+    """Send frames that are in event-time order; write a certificate of what was sent, if one is named.
 
-    What was sent is certified at `certificate`. Raises NextclickError when a delivery is refused.
+    Raises NextclickError when a delivery is refused.
     """
 
     def parts() -> Iterator[Part]:
@@ -102,100 +86,96 @@ def replay_frames(
         certifier = None
         if certificate is not None:
             certifier = stack.enter_context(closing(start_certificate(settings, certificate)))
-        return Replay(settings, certifier=certifier, **options).run(parts(), limit=limit)
+        return Replay(settings, options, certifier=certifier).run(parts(), limit=limit)
 
 
 class Replay:
     """Sends the parts of a log at a pace.
 
-    `speed` in event seconds per wall second or `rate` in events per second, neither: as fast as possible.
-    `lag_limit` waits while the worker's group has more records than that before it. With a `ledger` the
-    replay can go on after an interruption. A `certifier` takes every event, whether it is sent or
-    found in the topic, and certifies them in the end. `making` says where the parts are read: by
-    default in a thread.
+    With a `resume` state it can continue after an interruption. A `certifier` gets every event, whether
+    it is sent or found in the topic. `rejected_lines` are flushed before each checkpoint. `prefetch`
+    says where the parts are read: by default in a thread.
     """
 
     def __init__(
         self,
         settings: Settings,
+        options: SendOptions = UNPACED,
         *,
-        speed: float | None = None,
-        rate: float | None = None,
-        lag_limit: int | None = None,
-        progress: Callable[[ReplayReport], None] = lambda report: None,
-        controls: Controls | None = None,
-        ledger: ResumeState | None = None,
-        dead_letters: DeadLetters | None = None,
+        resume: ResumeState | None = None,
+        rejected_lines: RejectedLines | None = None,
         certifier: Certifier | None = None,
-        making: Making = ahead,
+        prefetch: Prefetch = prefetch_in_thread,
     ) -> None:
         self._settings = settings
-        self._pace = Pace(speed, rate=rate, wait_s=self._wait)
-        self._lag_limit = lag_limit
+        self._pace = Pace(options.speed, rate=options.rate, wait_s=self._wait)
+        self._lag_limit = options.lag_limit
         self._lag: LagLimit | None = None
-        self._progress = progress
-        self._controls = controls or Controls()
-        self._ledger = ledger
-        self._dead_letters = dead_letters
+        self._pause_keys = options.pause_keys or PauseKeys()
+        self._resume = resume
+        self._rejected_lines = rejected_lines
         self._certifier = certifier
-        self._making = making
-        self._producer = EventProducer(settings, on_full=self._fall_behind)
-        self._late = Lateness()
+        self._prefetch = prefetch
+        self._producer = EventProducer(settings, on_full=self._report_full_queue)
+        self._running = RunningReport(options.progress, self._producer, rejected_lines, resume)
         self._due_s: float | None = None
-        self._position = ledger.position if ledger is not None else Position()
-        self._started_s = self._told_s = time.perf_counter()
-        self.report = ReplayReport(resumed_behind=self._position.events or None)
+        self._position = resume.position if resume is not None else Position()
 
     @property
     def position(self) -> Position:
         """How far the replay is."""
         return self._position
 
+    @property
+    def report(self) -> ReplayReport:
+        """The report so far."""
+        return self._running.report
+
     def run(self, parts: Iterable[Part], *, limit: int | None = None) -> ReplayReport:
-        """Send the parts; of a replay that goes on, they begin with the event before its position.
+        """Send the parts; those of a resumed replay begin with the event before its position.
 
         `limit` bounds the events of the whole replay. Raises NextclickError when a delivery is
         refused, or when the log is not the checkpoint's.
         """
-        self._started_s = self._told_s = time.perf_counter()
+        self._running.start()
         with ExitStack() as stack:
             if self._lag_limit is not None:
                 self._lag = stack.enter_context(closing(LagLimit(self._settings, self._lag_limit)))
-            check = self._ledger is not None and self._position.row > 0
-            # The position is that of a piece: where events come slowly it is a short one.
-            rows = PIECE_ROWS if self._ledger is None or self._pace.free else BURST
-            pieces = stack.enter_context(self._making(_encoded(parts, rows)))
-            for batch, loop, row in self._surely(pieces):
+            check = self._resume is not None and self._position.row > 0
+            # A checkpoint holds the position of a whole piece: where events come slowly it is a short one.
+            rows = PIECE_ROWS if self._resume is None or self._pace.unpaced else BURST
+            pieces = stack.enter_context(self._prefetch(_encoded(parts, rows)))
+            for batch, loop, row in self._checkpoint_on_error(pieces):
                 events = EncodedEvents.of(batch)
                 left = None if limit is None else max(0, limit - self._position.events) + check
-                if check and self._ledger is not None:
-                    self._ledger.continues(events[:1])
+                if check and self._resume is not None:
+                    self._resume.check_last_event(events[:1])
                     self._send_piece(events[1:left], loop, row + 1)
                     check = False
                 else:
                     self._send_piece(events[:left], loop, row)
                 if limit is not None and self._position.events >= limit:
                     break
-            if check and self._ledger is not None:
-                self._ledger.continues(EncodedEvents([], [], []))
+            if check and self._resume is not None:
+                self._resume.check_last_event(EncodedEvents([], [], []))
             self._producer.flush()
             if self._certifier is not None:
-                # Before the checkpoint says that nothing is left to do.
+                # The certificate must be whole before a checkpoint says that nothing is left to do.
                 self._certifier.finish()
             ended = limit is None or self._position.events < limit
-            self._keep(finished=ended)
-        self._tell()
+            self._write_checkpoint(finished=ended)
+        self._running.show()
         return self.report
 
-    def _surely(self, pieces: Iterator[Piece]) -> Iterator[Piece]:
-        """The pieces; where reading one fails, what was sent before is made sure of first."""
+    def _checkpoint_on_error(self, pieces: Iterator[Piece]) -> Iterator[Piece]:
+        """The pieces; when reading one fails, everything sent before is acknowledged and checkpointed."""
         while True:
             try:
                 piece = next(pieces, None)
             except NextclickError:
                 self._producer.flush()
-                self._keep()
-                self._tell()
+                self._write_checkpoint()
+                self._running.show()
                 raise
             if piece is None:
                 return
@@ -204,51 +184,48 @@ class Replay:
     def _send_piece(self, events: EncodedEvents, loop: int, row: int) -> None:
         if not len(events):
             return
-        taken, digest = len(events), digest_of(events) if self._ledger is not None else ""
+        count, digest = len(events), digest_of(events) if self._resume is not None else ""
         if self._certifier is not None:
             self._certifier.add_all(events.keys, events.times_ms, events.values)
-        if self._ledger is not None:
-            events = self._ledger.missing(events)
+        if self._resume is not None:
+            events = self._resume.not_in_topic(events)
         if len(events):
             if self.report.first_event_time_ms is None:
                 self.report.first_event_time_ms = events.times_ms[0]
-            if self._pace.free:
-                self._send_freely(events)
+            if self._pace.unpaced:
+                self._send_unpaced(events)
             else:
-                self._send_in_time(events)
+                self._send_at_pace(events)
         self.report.loop = loop
         self._position = replace(
-            self._position, loop=loop, row=row + taken, events=self._position.events + taken, last=digest
+            self._position, loop=loop, row=row + count, events=self._position.events + count, last=digest
         )
-        if self._ledger is not None and self._ledger.due(self._producer.sent):
+        if self._resume is not None and self._resume.checkpoint_due(self._producer.sent):
             self._producer.flush()
-            self._keep()
+            self._write_checkpoint()
 
-    def _keep(self, *, finished: bool = False) -> None:
-        letters = self._position.dead_letters if self._dead_letters is None else self._dead_letters.flush()
-        if self._ledger is not None:
-            position = replace(self._position, dead_letters=letters, finished=finished)
-            self._ledger.keep(position, self._producer.sent)
+    def _write_checkpoint(self, *, finished: bool = False) -> None:
+        lines = self._position.dead_letters if self._rejected_lines is None else self._rejected_lines.flush()
+        if self._resume is not None:
+            position = replace(self._position, dead_letters=lines, finished=finished)
+            self._resume.write_checkpoint(position, self._producer.sent)
 
-    def _send_freely(self, events: EncodedEvents) -> None:
-        for start in range(0, len(events), FREE_BURST):
-            self._hold()
-            self._send(events[start : start + FREE_BURST])
+    def _send_unpaced(self, events: EncodedEvents) -> None:
+        for start in range(0, len(events), UNPACED_BURST):
+            self._wait_while_paused()
+            self._send(events[start : start + UNPACED_BURST])
 
-    def _send_in_time(self, events: EncodedEvents) -> None:
+    def _send_at_pace(self, events: EncodedEvents) -> None:
         due_s = self._pace.schedule(events.times_ms)
         start = 0
         while start < len(events):
             self._pace.wait_until(due_s[start])
-            self._hold()
+            self._wait_while_paused()
             now_s = self._pace.elapsed_s()
             end = max(start + 1, min(int(due_s.searchsorted(now_s, "right")), start + BURST))
             self._due_s = float(due_s[end - 1])
             self._send(events[start:end])
-            late_s = self._pace.elapsed_s() - due_s[start:end]
-            self._late.add(late_s)
-            self.report.behind_s = float(late_s[-1])
-            self.report.max_behind_s = self._late.max_s
+            self._running.add_lateness(self._pace.elapsed_s() - due_s[start:end])
             start = end
         self._due_s = None
 
@@ -256,52 +233,34 @@ class Replay:
         self._producer.send_all(events)
         self.report.last_event_time_ms = events.times_ms[-1]
         if self._lag is not None:
-            self._lag.hold(self._producer, len(events))
-        if time.perf_counter() - self._told_s >= TELL_EVERY_S:
-            self._tell()
+            self._lag.wait_for_group(self._producer, len(events))
+        self._running.show_if_due()
 
     def _wait(self, seconds: float) -> None:
-        # Quiet hours of the log: deliveries are still taken, and a refused one still stops it.
+        # In quiet hours of the log, too, delivery reports are read, and a refused one stops the replay.
         self._producer.poll(min(seconds, LONGEST_POLL_S))
-        self._hold()
-        if time.perf_counter() - self._told_s >= TELL_EVERY_S:
-            self._tell()
+        self._wait_while_paused()
+        self._running.show_if_due()
 
-    def _fall_behind(self) -> None:
-        """The brokers do not take any more at the moment."""
+    def _report_full_queue(self) -> None:
+        """The brokers take no more events at the moment: report how late the next one is."""
         if self._due_s is not None:
-            self.report.behind_s = self._pace.elapsed_s() - self._due_s
-            self.report.max_behind_s = max(self.report.max_behind_s, self.report.behind_s)
-        if time.perf_counter() - self._told_s >= TELL_EVERY_S:
-            self._tell()
+            self._running.set_behind(self._pace.elapsed_s() - self._due_s)
+        self._running.show_if_due()
 
-    def _hold(self) -> None:
-        """Stay here while the replay is paused."""
-        if not self._controls.look():
+    def _wait_while_paused(self) -> None:
+        """Return once the replay is not paused, and move all due times by the length of the pause."""
+        if not self._pause_keys.poll_keys():
             return
         since_s = time.perf_counter()
         self.report.paused = True
-        while self._controls.look():
+        while self._pause_keys.poll_keys():
             self._producer.poll(LONGEST_POLL_S)
-            self._tell()
+            self._running.show()
         self.report.paused = False
         paused_s = time.perf_counter() - since_s
         self.report.paused_s += paused_s
-        self._pace.put_off(paused_s)
-
-    def _tell(self) -> None:
-        self._told_s = time.perf_counter()
-        report = self.report
-        report.sent, report.sure = self._producer.sent, self._producer.sure
-        report.seconds = self._told_s - self._started_s
-        report.dead_letters = 0 if self._dead_letters is None else self._dead_letters.count
-        if self._late.count:
-            shares = {"p50": 0.5, "p99": 0.99, "p999": 0.999}
-            found = {name: round(1000 * self._late.quantile_s(share), 3) for name, share in shares.items()}
-            report.pace_error_ms = {**found, "max": round(1000 * self._late.max_s, 3)}
-        if self._ledger is not None:
-            report.found, report.others = self._ledger.found, self._ledger.others
-        self._progress(report)
+        self._pace.postpone(paused_s)
 
 
 def _encoded(parts: Iterable[Part], rows: int) -> Generator[Piece, None, None]:

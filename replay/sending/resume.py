@@ -1,10 +1,12 @@
-"""What the topic holds of a replay: kept in its checkpoint, and found again after an interruption.
+"""Resume an interrupted replay: its checkpoint, and the events it sent after the checkpoint.
 
-From time to time the producer is emptied, and the topic's ends are kept with the row of the log:
-everything before is in the topic. A replay that was killed has sent more than that. Its records
-lie behind the kept offsets, each session's in order, with none missing between them; so what is
-behind is compared, session by session, with the log from that row on, and what is there already is not
-sent again. No record carries a mark for this, and records of other writers between them do no harm.
+A checkpoint holds a row of the log and the end offsets of the topic, taken when every event before that
+row was acknowledged. A killed replay has sent more: those records follow the checkpoint's offsets,
+each session's in order and without gaps. They are compared, session by session, with the log from that
+row on, and events that the topic has already are not sent again. Records need no mark for this, and
+records of other writers between them do no harm.
+
+Tested by tests/faults/test_interrupted_replay.py.
 """
 
 from __future__ import annotations
@@ -27,55 +29,56 @@ from stream.settings import Settings
 LATEST, EARLIEST = OffsetSpec.latest(), OffsetSpec.earliest()  # type: ignore[no-untyped-call]
 CHECKPOINT_EVENTS = 250_000
 CHECKPOINT_EVERY_S = 5.0
-# A killed replay's last requests may still be on their way into the topic.
-SETTLED_S = 1.0
-SETTLE_TIMEOUT_S = 10.0
-MOST_BEHIND = 2_000_000
-# More events than wait in a producer, of one partition in many, while another one does not answer.
-QUIET_EVENTS = 1_000_000
+# The last requests of a killed replay may still arrive: the ends must not move for STABLE_S.
+STABLE_S = 1.0
+STABLE_TIMEOUT_S = 10.0
+MAX_RECORDS_AFTER_CHECKPOINT = 2_000_000
+# After this many events without a match the comparison ends. It is more than a producer can hold for
+# the partitions that answer while another one does not.
+UNMATCHED_EVENTS = 1_000_000
 
 
 class ResumeState:
-    """The account of one replay. `position` is what the checkpoint says now.
+    """What a replay knows of the topic. `position` is that of the last checkpoint.
 
-    `found` counts events that an interrupted replay had sent behind its last checkpoint, `others`
-    records that came into the topic meanwhile and are none of this replay's.
+    `found` counts the events that an interrupted replay had sent after its last checkpoint, `others`
+    the records of other writers that came into the topic meanwhile.
     """
 
     def __init__(
         self,
         settings: Settings,
-        file: CheckpointFile,
+        checkpoint: CheckpointFile,
         identity: dict[str, Any],
     ) -> None:
         self._settings = settings
-        self._file = file
+        self._checkpoint = checkpoint
         self._admin = AdminClient({**settings.kafka_config(), "log_level": 0})
         self._identity = {**identity, "topic": settings.events_topic, "cluster": self._cluster()}
-        self._behind: dict[bytes, deque[bytes]] = {}
-        self._quiet = 0
+        self._records_after: dict[bytes, deque[bytes]] = {}
+        self._unmatched = 0
         self._ends: dict[int, int] = {}
         self._sent_before = 0
         self._written_s = time.monotonic()
         self.found = 0
         self.others = 0
-        kept = file.read(self._identity)
+        kept = checkpoint.read(self._identity)
         self.resumed = kept is not None
         self.position = kept or Position()
 
     def begin(self, position: Position) -> None:
-        """Keep the position of a new replay, or find what lies in the topic behind that of an old one.
+        """Write the checkpoint of a new replay, or read the records after that of a resumed one.
 
-        Raises NextclickError when the topic no longer has what the checkpoint needs.
+        Raises NextclickError when the topic no longer has the records that the checkpoint needs.
         """
         if self.resumed:
-            self._read_behind()
+            self._read_records_after_checkpoint()
             return
         self._ends = self._offsets(LATEST)
         self._write(replace(position, offsets=self._ends))
 
-    def continues(self, before: EncodedEvents) -> None:
-        """Check the event before the position. Raises NextclickError when the log gives another one now."""
+    def check_last_event(self, before: EncodedEvents) -> None:
+        """Check the event before the position. Raises NextclickError when the log has another one there."""
         if digest_of(before) != self.position.last:
             raise NextclickError(
                 f"event {self.position.row:,} of the log is another one than when it was sent",
@@ -83,66 +86,66 @@ class ResumeState:
                 "Bring back the files and the program of then, or replay into an empty topic.",
             )
 
-    def missing(self, events: EncodedEvents) -> EncodedEvents:
-        """Those of the next events that are not in the topic."""
-        if not self._behind:
+    def not_in_topic(self, events: EncodedEvents) -> EncodedEvents:
+        """The next events without those that the topic has already."""
+        if not self._records_after:
             return events
         rows = [
             row
             for row, (key, value) in enumerate(zip(events.keys, events.values, strict=True))
-            if not self._is_there(key, value)
+            if not self._in_topic(key, value)
         ]
-        self._quiet = 0 if len(rows) < len(events) else self._quiet + len(events)
+        self._unmatched = 0 if len(rows) < len(events) else self._unmatched + len(events)
         self.found += len(events) - len(rows)
-        if self._quiet > QUIET_EVENTS:
+        if self._unmatched > UNMATCHED_EVENTS:
             self._end_comparison()
         return events.take(rows)
 
-    def due(self, sent: int) -> bool:
-        """Whether, after so many events sent in all, it is time to keep the position."""
+    def checkpoint_due(self, sent: int) -> bool:
+        """Whether it is time for a checkpoint, with `sent` events sent in all."""
         if sent - self._sent_before >= CHECKPOINT_EVENTS:
             return True
         return sent > self._sent_before and time.monotonic() - self._written_s >= CHECKPOINT_EVERY_S
 
-    def keep(self, position: Position, sent: int) -> None:
-        """Keep a position; every one of the `sent` events must be sure, and the producer empty."""
+    def write_checkpoint(self, position: Position, sent: int) -> None:
+        """Write a checkpoint; all `sent` events must be acknowledged, and the producer empty."""
         ends = self._offsets(LATEST)
         came = sum(ends.values()) - sum(self._ends.values())
         self.others += came - (sent - self._sent_before)
         self._ends, self._sent_before = ends, sent
-        if self._behind and not position.finished:
-            # Records behind the old offsets are not compared yet.
+        if self._records_after and not position.finished:
+            # Records after the old offsets are not all compared yet.
             return
         if position.finished:
             self._end_comparison()
         self._write(replace(position, offsets=ends))
 
     def _write(self, position: Position) -> None:
-        self._file.write(self._identity, position)
+        self._checkpoint.write(self._identity, position)
         self.position = position
         self._written_s = time.monotonic()
 
-    def _is_there(self, key: bytes, value: bytes) -> bool:
-        records = self._behind.get(key)
+    def _in_topic(self, key: bytes, value: bytes) -> bool:
+        records = self._records_after.get(key)
         if records is None:
             return False
         while records:
             if records.popleft() == value:
                 if not records:
-                    del self._behind[key]
+                    del self._records_after[key]
                 return True
             self.others += 1
-        # A session's later events are not there either: what is equal to one is another's.
-        del self._behind[key]
+        # The session's later events are not there either: an equal record is another writer's.
+        del self._records_after[key]
         return False
 
     def _end_comparison(self) -> None:
-        self.others += sum(len(records) for records in self._behind.values())
-        self._behind.clear()
+        self.others += sum(len(records) for records in self._records_after.values())
+        self._records_after.clear()
 
-    def _read_behind(self) -> None:
+    def _read_records_after_checkpoint(self) -> None:
         kept = self.position.offsets
-        oldest, ends = self._offsets(EARLIEST), self._settled()
+        oldest, ends = self._offsets(EARLIEST), self._stable_ends()
         if ends.keys() != kept.keys() or any(ends[number] < offset for number, offset in kept.items()):
             raise NextclickError(
                 f"topic {self._settings.events_topic} is another one than the checkpoint's, or was emptied",
@@ -156,21 +159,21 @@ class ResumeState:
                 "Set its retention.ms to -1, and replay into an empty topic.",
             )
         self._ends = ends
-        behind = sum(ends.values()) - sum(kept.values())
-        if behind > MOST_BEHIND:
+        count = sum(ends.values()) - sum(kept.values())
+        if count > MAX_RECORDS_AFTER_CHECKPOINT:
             raise NextclickError(
-                f"{behind:,} records lie behind the checkpoint, more than {MOST_BEHIND:,}",
+                f"{count:,} records lie behind the checkpoint, more than {MAX_RECORDS_AFTER_CHECKPOINT:,}",
                 "It is too old, or others write to the topic; comparing them would take too much memory.",
                 "Bring back a newer checkpoint, or replay into an empty topic.",
             )
-        if behind:
+        if count:
             self._consume(kept, ends)
 
-    def _settled(self) -> dict[int, int]:
-        """The topic's ends, when they have stood still for a while; when they never do, others write."""
+    def _stable_ends(self) -> dict[int, int]:
+        """The end offsets of the topic once they stand still, at the latest after STABLE_TIMEOUT_S."""
         ends, since_s = self._offsets(LATEST), time.monotonic()
-        deadline_s = since_s + SETTLE_TIMEOUT_S
-        while time.monotonic() < min(since_s + SETTLED_S, deadline_s):
+        deadline_s = since_s + STABLE_TIMEOUT_S
+        while time.monotonic() < min(since_s + STABLE_S, deadline_s):
             self._admin.poll(0.1)
             now = self._offsets(LATEST)
             if now != ends:
@@ -183,9 +186,9 @@ class ResumeState:
             {**self._settings.kafka_config(), "group.id": "nextclick-replay", "enable.auto.commit": False}
         )
         try:
-            places = [TopicPartition(topic, n, offset) for n, offset in kept.items() if ends[n] > offset]
-            consumer.assign(places)
-            left = {place.partition for place in places}
+            partitions = [TopicPartition(topic, n, offset) for n, offset in kept.items() if ends[n] > offset]
+            consumer.assign(partitions)
+            left = {partition.partition for partition in partitions}
             deadline_s = time.monotonic() + ANSWER_TIMEOUT_S
             while left:
                 messages = consumer.consume(10_000, timeout=0.1)
@@ -194,16 +197,18 @@ class ResumeState:
                         raise KafkaException(error)
                     number, offset = message.partition() or 0, message.offset() or 0
                     if offset < ends[number]:
-                        self._behind.setdefault(message.key() or b"", deque()).append(message.value() or b"")
-                for place in consumer.position(places):
-                    if place.offset >= ends[place.partition]:
-                        left.discard(place.partition)
+                        self._records_after.setdefault(message.key() or b"", deque()).append(
+                            message.value() or b""
+                        )
+                for partition in consumer.position(partitions):
+                    if partition.offset >= ends[partition.partition]:
+                        left.discard(partition.partition)
                 if messages:
                     deadline_s = time.monotonic() + ANSWER_TIMEOUT_S
                 elif time.monotonic() > deadline_s:
                     raise TimeoutError
         except (KafkaException, TimeoutError) as error:
-            raise self._silent(error) from None
+            raise self._no_answer(error) from None
         finally:
             consumer.close()
 
@@ -216,15 +221,15 @@ class ResumeState:
             answers = self._admin.list_offsets(places, request_timeout=ANSWER_TIMEOUT_S)
             return {place.partition: int(future.result().offset) for place, future in answers.items()}
         except KafkaException as error:
-            raise self._silent(error) from None
+            raise self._no_answer(error) from None
 
     def _cluster(self) -> str:
         try:
             return str(self._admin.list_topics(timeout=ANSWER_TIMEOUT_S).cluster_id)
         except KafkaException as error:
-            raise self._silent(error) from None
+            raise self._no_answer(error) from None
 
-    def _silent(self, error: Exception) -> NextclickError:
+    def _no_answer(self, error: Exception) -> NextclickError:
         said = error.args[0].str() if isinstance(error, KafkaException) else "no record came"
         return NextclickError(
             f"what topic {self._settings.events_topic} holds is not known: {said}",
@@ -234,7 +239,7 @@ class ResumeState:
 
 
 def digest_of(events: EncodedEvents) -> str:
-    """What the last of some events is known by; "" of none."""
+    """A digest that identifies the last of the events; "" without events."""
     if not len(events):
         return ""
     key, value, time_ms = events.keys[-1], events.values[-1], events.times_ms[-1]

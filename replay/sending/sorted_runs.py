@@ -1,7 +1,9 @@
-"""Sorted runs on disk, merged by blocks, not by rows.
+"""Sorted runs on disk, merged by blocks instead of rows.
 
-Of equal times an earlier run's come first, so that the merge is as stable as the sorting of
-each run. Of every run one block is in memory; runs too many for that are first merged in groups.
+Rows with equal times come in the order of the runs, so that the merge is as stable as the sorting of
+each run. One block of every run is in memory; when there are too many runs, groups are merged first.
+
+Tested by tests/unit/replay/sending/test_event_time_order.py.
 """
 
 from __future__ import annotations
@@ -22,8 +24,8 @@ LEAST_BLOCK_BYTES = 16 << 10
 WRITTEN = pa.ipc.IpcWriteOptions(compression="lz4")
 
 
-class Runs:
-    """Runs in `folder`, in the order in which they were written; what is in memory stays under the limit."""
+class SortedRuns:
+    """Sorted runs of a log in `folder`, in the order written; merging stays under `memory_bytes`."""
 
     def __init__(self, folder: Path, memory_bytes: int, merged_at_once: int = MERGED_AT_ONCE) -> None:
         self._folder = folder
@@ -42,7 +44,7 @@ class Runs:
         """All rows in order, in frames of about `block_rows` rows. May be called once."""
         while len(self._paths) > self._merged_at_once:
             groups = list(_groups(self._paths, self._merged_at_once))
-            # The fewer are merged next, the larger their blocks may be: small ones cost time and memory each.
+            # The fewer runs are merged next, the larger their blocks: each small block costs time and memory.
             larger = max(1, self._merged_at_once // len(groups))
             self._paths = [self._merge_group(paths, larger) for paths in groups]
         for table in _merge([_Run(path) for path in self._paths], block_rows):
@@ -55,7 +57,7 @@ class Runs:
         batches = (
             batch
             for table in _merge(runs, rows)
-            # A column that none of these rows has is null.
+            # A column that is absent in this table is null.
             for batch in pa.concat_tables([schema.empty_table(), table], promote_options="permissive")
             .combine_chunks()
             .to_batches()
@@ -84,7 +86,7 @@ class Runs:
 
 
 class _Run:
-    """A run of which one block is in memory."""
+    """A run with one block in memory."""
 
     def __init__(self, path: Path) -> None:
         self._reader = pa.ipc.open_file(pa.OSFile(str(path)))
@@ -98,26 +100,26 @@ class _Run:
 
     @property
     def first(self) -> int | None:
-        """The smallest time that is left, None at the end."""
+        """The smallest time left; None at the end."""
         return int(self._times[self._at]) if self._block is not None else None
 
     @property
     def last(self) -> int | None:
-        """The largest time in memory, when more blocks follow."""
+        """The largest time in memory when more blocks follow; else None."""
         return int(self._times[-1]) if self._next < self._reader.num_record_batches else None
 
-    def take(self, until: int | None, side: str) -> pa.RecordBatch | None:
-        """The rows in memory before or (`side` right) up to `until`; None: all of them."""
+    def pop_until(self, until: int | None, side: str) -> pa.RecordBatch | None:
+        """Remove and return the rows in memory before `until`, or up to it (`side` right); None: all."""
         if self._block is None:
             return None
         end = len(self._times) if until is None else int(self._times.searchsorted(until, side))  # type: ignore[call-overload]
         if end <= self._at:
             return None
-        taken = self._block.slice(self._at, end - self._at)
+        popped = self._block.slice(self._at, end - self._at)
         self._at = end
         if end == len(self._times):
             self._read()
-        return taken
+        return popped
 
     def _read(self) -> None:
         self._at = 0
@@ -133,8 +135,8 @@ def _merge(runs: list[_Run], block_rows: int) -> Iterator[pa.Table]:
     parts: list[pa.RecordBatch] = []
     rows = 0
     while runs := [run for run in runs if run.first is not None]:
-        # What is certain: before the smallest last time of a block that another one follows, and of that time
-        # itself, up to the first run whose next block may go on with it.
+        # Certain are rows before the smallest last time of a block that another one follows, and rows of that
+        # time itself up to the first run whose next block may continue it.
         lasts = [last for run in runs if (last := run.last) is not None]
         until = min(lasts, default=None)
         side = "right"
@@ -142,10 +144,10 @@ def _merge(runs: list[_Run], block_rows: int) -> Iterator[pa.Table]:
             ends = until is not None and run.last == until
             first = run.first
             if until is None or (first is not None and first <= until):
-                taken = run.take(until, side)
-                if taken is not None:
-                    parts.append(taken)
-                    rows += taken.num_rows
+                popped = run.pop_until(until, side)
+                if popped is not None:
+                    parts.append(popped)
+                    rows += popped.num_rows
             if ends:
                 side = "left"
         if rows >= block_rows:

@@ -1,6 +1,6 @@
-"""A log in time: the part that is wanted, moved to another time, or again and again.
+"""A log in time: the wanted part of it, moved to another time, or repeated.
 
-Every part says where it stands, so that a replay can begin again at any row.
+Every part carries its loop and row, so that a replay can resume at any row.
 """
 
 from __future__ import annotations
@@ -19,6 +19,26 @@ TIME = "event_time_ms"
 BETWEEN_LOOPS_MS = 1000
 
 
+@dataclass(frozen=True)
+class ReplayRange:
+    """Which part of a log is replayed, and at which times.
+
+    from_ms, until_ms   event times of the log, from <= time < until; None is open
+    shift_now           move the events so that the log ends now
+    loop                repeat the log, later and with new sessions
+    limit               at most this many events
+    """
+
+    from_ms: int | None = None
+    until_ms: int | None = None
+    shift_now: bool = False
+    loop: bool = False
+    limit: int | None = None
+
+
+WHOLE_LOG = ReplayRange()
+
+
 def between(
     frames: Iterable[pd.DataFrame], from_ms: int | None, until_ms: int | None
 ) -> Iterator[pd.DataFrame]:
@@ -34,14 +54,18 @@ def between(
 
 
 def span_of(frames: Iterable[pd.DataFrame]) -> tuple[int, int] | None:
-    """The first and the last event time of frames in any order; None without events."""
+    """The first and the last event time of frames in any order; None without events.
+
+    >>> span_of([pd.DataFrame({TIME: [3, 1]}), pd.DataFrame({TIME: [2]})])
+    (1, 3)
+    """
     spans = [(int(frame[TIME].min()), int(frame[TIME].max())) for frame in frames if len(frame)]
     return (min(first for first, _ in spans), max(last for _, last in spans)) if spans else None
 
 
 @dataclass(frozen=True)
 class Part:
-    """Rows in order, which begin with the `row`-th of the `loop`-th time, both from 0."""
+    """Ordered rows of a log, from the `row`-th of its `loop`-th repetition on, both counted from 0."""
 
     frame: pd.DataFrame
     loop: int = 0
@@ -50,9 +74,9 @@ class Part:
 
 @dataclass(frozen=True)
 class Timeline:
-    """An ordered log on a time of its own: `shift_ms` later, and again every `period_ms` if there is one.
+    """An ordered log moved by `shift_ms`, and repeated every `period_ms` if that is set.
 
-    A session of a later loop is a session of its own: ~1, ~2, … stand behind its id.
+    In a later loop every session is a new one: ~1, ~2, … follow its id.
     """
 
     read: Callable[[], Iterable[pd.DataFrame]]
@@ -60,7 +84,7 @@ class Timeline:
     period_ms: int | None = None
 
     def parts(self, loop: int = 0, row: int = 0) -> Iterator[Part]:
-        """The log from a row of a loop on; `row` lies behind the last one when it ended there.
+        """The log from a row of a loop on; `row` is the number of rows when it ended there.
 
         Raises NextclickError when an event would leave the range of event times, or when a
         session's id has no room for the number of the loop.
@@ -70,13 +94,13 @@ class Timeline:
             for frame in self.read():
                 if at + len(frame) > row:
                     begin = max(0, row - at)
-                    yield Part(self._moved(frame.iloc[begin:], loop), loop, at + begin)
+                    yield Part(self._shifted(frame.iloc[begin:], loop), loop, at + begin)
                 at += len(frame)
             if self.period_ms is None or not at:
                 return
             loop, row = loop + 1, 0
 
-    def _moved(self, frame: pd.DataFrame, loop: int) -> pd.DataFrame:
+    def _shifted(self, frame: pd.DataFrame, loop: int) -> pd.DataFrame:
         by_ms = self.shift_ms + loop * (self.period_ms or 0)
         if not by_ms and not loop:
             return frame

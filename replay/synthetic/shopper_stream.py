@@ -258,7 +258,7 @@ class ShopperStream:
         self._know(slots)
 
 
-def made_up(paths: Sequence[Path]) -> ShopperStream | None:
+def synthetic_stream(paths: Sequence[Path]) -> ShopperStream | None:
     """The stream that `synthetic:…` names in place of files; None where files are named."""
     if len(paths) != 1 or not str(paths[0]).startswith(PREFIX):
         return None

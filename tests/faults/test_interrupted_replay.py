@@ -15,8 +15,10 @@ from replay.certificates.certificate import EVENTS as EVENTS_KIND
 from replay.certificates.certificate import read_certificate
 from replay.certificates.verify import verify
 from replay.datasets import event_files as files
+from replay.datasets.event_files import EventFiles
 from replay.sending.encoding import EncodedEvents, encode
-from replay.sending.replay_files import replay_files
+from replay.sending.replay_files import ReplayStorage, replay_files
+from replay.sending.timeline import WHOLE_LOG, ReplayRange
 from stream.kafka.topics import ensure_topics
 from stream.settings import Settings
 from tests.conftest import ROOT
@@ -28,17 +30,22 @@ EVENTS = 160_000
 PROGRAM = """
 import sys
 from pathlib import Path
-from replay.sending import resume as ledger
-from replay.sending.replay_files import replay_files
+from replay.datasets.event_files import EventFiles
+from replay.sending import resume
+from replay.sending.replay import SendOptions
+from replay.sending.replay_files import ReplayStorage, replay_files
 from stream.settings import load_settings
-ledger.CHECKPOINT_EVENTS, ledger.CHECKPOINT_EVERY_S = 30_000, 1e9
-def tell(report):
-    print(report.sure, report.found, flush=True)
+resume.CHECKPOINT_EVENTS, resume.CHECKPOINT_EVERY_S = 30_000, 1e9
+def show(report):
+    print(report.acknowledged, report.found, flush=True)
 files, checkpoint, sent = [Path(sys.argv[1])], Path(sys.argv[2]), Path(sys.argv[3])
 report = replay_files(
-    load_settings(), files, checkpoint=checkpoint, certificate=sent, rate=60_000.0, progress=tell
+    load_settings(),
+    EventFiles(files),
+    SendOptions(rate=60_000.0, progress=show),
+    storage=ReplayStorage(checkpoint=checkpoint, certificate=sent),
 )
-print("finished", report.found, report.others, report.resumed_behind, flush=True)
+print("finished", report.found, report.others, report.resumed_after, flush=True)
 """
 
 
@@ -126,16 +133,26 @@ def test_after_kills_at_any_moment_the_topic_equals_the_file_in_order_per_key(
     assert verified.holds and verified.records == EVENTS, "the last run certifies what all of them sent"
     kept = json.loads(checkpoint.read_text())["position"]
     assert kept["finished"]
-    again = replay_files(settings, [log], checkpoint=checkpoint)
-    assert (again.sent, again.resumed_behind) == (0, EVENTS)
+    again = replay_files(settings, EventFiles([log]), storage=ReplayStorage(checkpoint=checkpoint))
+    assert (again.sent, again.resumed_after) == (0, EVENTS)
 
 
 def interrupted(settings: Settings, log: Path, checkpoint: Path) -> bytes:
     """A replay of 30,000 events, and what its checkpoint was after 10,000."""
     ensure_topics(settings)
-    replay_files(settings, [log], checkpoint=checkpoint, limit=10_000)
+    replay_files(
+        settings,
+        EventFiles([log]),
+        part=ReplayRange(limit=10_000),
+        storage=ReplayStorage(checkpoint=checkpoint),
+    )
     earlier = checkpoint.read_bytes()
-    replay_files(settings, [log], checkpoint=checkpoint, limit=30_000)
+    replay_files(
+        settings,
+        EventFiles([log]),
+        part=ReplayRange(limit=30_000),
+        storage=ReplayStorage(checkpoint=checkpoint),
+    )
     return earlier
 
 
@@ -149,8 +166,8 @@ def test_an_older_checkpoint_does_and_what_others_wrote_meanwhile_stays(
     stranger.produce(settings.events_topic, b'{"of":"another"}', b"a stranger")
     assert not stranger.flush(30)
     checkpoint.write_bytes(earlier)
-    report = replay_files(settings, [log], checkpoint=checkpoint)
-    assert (report.resumed_behind, report.found, report.sent) == (10_000, 20_000, EVENTS - 30_000)
+    report = replay_files(settings, EventFiles([log]), storage=ReplayStorage(checkpoint=checkpoint))
+    assert (report.resumed_after, report.found, report.sent) == (10_000, 20_000, EVENTS - 30_000)
     assert report.others == 2
     wanted = expected(log)
     there = topic_by_key(settings)
@@ -166,9 +183,9 @@ def test_a_damaged_checkpoint_another_log_and_an_emptied_topic_are_errors_and_no
     interrupted(settings, log, checkpoint)
     whole = checkpoint.read_bytes()
 
-    def refused(message: str, **options: object) -> None:
+    def refused(message: str, part: ReplayRange = WHOLE_LOG) -> None:
         with pytest.raises(NextclickError, match=message):
-            replay_files(settings, [log], **{"checkpoint": checkpoint, **options})  # type: ignore[arg-type]
+            replay_files(settings, EventFiles([log]), part=part, storage=ReplayStorage(checkpoint=checkpoint))
         assert sum(map(len, topic_by_key(settings).values())) == 30_000
 
     checkpoint.write_bytes(whole.replace(b'"row": 30000', b'"row": 20000'))
@@ -176,11 +193,11 @@ def test_a_damaged_checkpoint_another_log_and_an_emptied_topic_are_errors_and_no
     checkpoint.write_bytes(whole[: len(whole) // 2])
     refused("damaged")
     checkpoint.write_bytes(whole)
-    refused("another replay: until_ms", until_ms=1_600_000_000_000)
+    refused("another replay: until_ms", ReplayRange(until_ms=1_600_000_000_000))
     other = make_settings()
     ensure_topics(other)
     with pytest.raises(NextclickError, match="another replay: topic"):
-        replay_files(other, [log], checkpoint=checkpoint)
+        replay_files(other, EventFiles([log]), storage=ReplayStorage(checkpoint=checkpoint))
 
 
 def test_a_line_that_cannot_be_read_keeps_what_stands_before_it(
@@ -193,11 +210,17 @@ def test_a_line_that_cannot_be_read_keeps_what_stands_before_it(
     lines.insert(4_000, "1500000004000,,1,i")
     path.write_text("\n".join(["timestamp_ms,session_id,user_id,item_id", *lines]) + "\n")
     with pytest.raises(NextclickError, match="line 4002: session_id is empty"):
-        replay_files(settings, [path], memory_bytes=1, checkpoint=checkpoint)
-    report = replay_files(settings, [path], memory_bytes=1, checkpoint=checkpoint, on_error="skip")
+        replay_files(
+            settings, EventFiles([path]), storage=ReplayStorage(memory_bytes=1, checkpoint=checkpoint)
+        )
+    report = replay_files(
+        settings,
+        EventFiles([path], on_error="skip"),
+        storage=ReplayStorage(memory_bytes=1, checkpoint=checkpoint),
+    )
     # Nothing of the first part had to be looked for: its end was kept.
-    assert report.resumed_behind is not None
-    assert 3_500 < report.resumed_behind <= 4_000
+    assert report.resumed_after is not None
+    assert 3_500 < report.resumed_after <= 4_000
     assert (report.found, report.others) == (0, 0)
-    assert report.sent == report.sure == 5_000 - report.resumed_behind
+    assert report.sent == report.acknowledged == 5_000 - report.resumed_after
     assert sum(map(len, topic_by_key(settings).values())) == 5_000

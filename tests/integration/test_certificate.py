@@ -13,9 +13,11 @@ import nextclick
 from model.errors import NextclickError
 from replay.certificates.certificate import EVENTS, LISTS, Certificate, read_certificate, start_certificate
 from replay.certificates.verify import Verification, verify
+from replay.datasets.event_files import EventFiles
 from replay.sending.encoding import events_of
 from replay.sending.replay import replay_frames
-from replay.sending.replay_files import replay_files
+from replay.sending.replay_files import ReplayStorage, replay_files
+from replay.sending.timeline import ReplayRange
 from stream.events import encode_event
 from stream.kafka.topic_reader import TopicReader
 from stream.settings import Settings
@@ -186,8 +188,10 @@ def test_made_up_shoppers_are_replayed_in_order_of_arrival(
 ) -> None:
     settings = make_settings(partitions=1)
     log = Path("synthetic:events=3000,items=50,rate=100,late=0.05,late_s=20,duplicates=0.02,seed=3")
-    report = replay_files(settings, [log], certificate=tmp_path / "sent.json")
-    assert report.sent == report.sure == 3_000
+    report = replay_files(
+        settings, EventFiles([log]), storage=ReplayStorage(certificate=tmp_path / "sent.json")
+    )
+    assert report.sent == report.acknowledged == 3_000
     assert check(settings, tmp_path / "sent.json").holds
     times_ms = pd.Series([time_ms for _, time_ms, _ in records_of(settings, 0)])
     assert 30 < (times_ms.cummax() - times_ms > 1_000).sum() < 300
@@ -209,11 +213,18 @@ def test_a_certificate_that_a_finished_replay_has_not_written_is_made_up_for(
     log, path = tmp_path / "log.parquet", tmp_path / "sent.json"
     shoppers.frame.to_parquet(log)
     checkpoint = tmp_path / "replay.json"
-    sent = replay_files(settings, [log], checkpoint=checkpoint, certificate=path).sent
+    sent = replay_files(
+        settings, EventFiles([log]), storage=ReplayStorage(checkpoint=checkpoint, certificate=path)
+    ).sent
     assert sent == len(shoppers.frame)
     written = path.read_bytes()
     path.unlink()
-    assert replay_files(settings, [log], checkpoint=checkpoint, certificate=path).sent == 0
+    assert (
+        replay_files(
+            settings, EventFiles([log]), storage=ReplayStorage(checkpoint=checkpoint, certificate=path)
+        ).sent
+        == 0
+    )
     assert path.read_bytes() == written
     assert check(settings, path).holds
 
@@ -225,9 +236,28 @@ def test_a_limit_below_what_is_sent_already_sends_nothing(
     log = tmp_path / "log.parquet"
     shoppers.frame.to_parquet(log)
     checkpoint = tmp_path / "replay.json"
-    assert replay_files(settings, [log], checkpoint=checkpoint, limit=50).sent == 50
-    assert replay_files(settings, [log], checkpoint=checkpoint, limit=20).sent == 0
-    assert replay_files(settings, [log], checkpoint=checkpoint).sent == len(shoppers.frame) - 50
+    assert (
+        replay_files(
+            settings,
+            EventFiles([log]),
+            part=ReplayRange(limit=50),
+            storage=ReplayStorage(checkpoint=checkpoint),
+        ).sent
+        == 50
+    )
+    assert (
+        replay_files(
+            settings,
+            EventFiles([log]),
+            part=ReplayRange(limit=20),
+            storage=ReplayStorage(checkpoint=checkpoint),
+        ).sent
+        == 0
+    )
+    assert (
+        replay_files(settings, EventFiles([log]), storage=ReplayStorage(checkpoint=checkpoint)).sent
+        == len(shoppers.frame) - 50
+    )
 
 
 def test_an_event_of_the_time_0_is_certified_as_it_stands(
@@ -236,6 +266,6 @@ def test_an_event_of_the_time_0_is_certified_as_it_stands(
     settings = make_settings(partitions=1)
     log = tmp_path / "log.csv"
     log.write_text("timestamp_ms,session_id,user_id,item_id\n0,1,2,3\n5,1,2,4\n")
-    replay_files(settings, [log], certificate=tmp_path / "sent.json")
+    replay_files(settings, EventFiles([log]), storage=ReplayStorage(certificate=tmp_path / "sent.json"))
     assert [time_ms for _, time_ms, _ in records_of(settings, 0)] == [1, 5]
     assert check(settings, tmp_path / "sent.json").holds

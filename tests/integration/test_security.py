@@ -24,7 +24,7 @@ import nextclick
 from model.errors import NextclickError
 from model.registry.registry import Registry
 from replay.end_to_end.worker_process import WorkerProcess, free_port
-from replay.sending.replay import replay_frames
+from replay.sending.replay import SendOptions, replay_frames
 from stream.event_log.archive_folder import ArchiveFolder
 from stream.event_log.archiver import Archiver
 from stream.event_log.window import read_window
@@ -91,7 +91,7 @@ def test_every_role_does_its_whole_job_with_its_rights_alone(
     assert report.version is not None, report
     model = Registry(admin.registry_dir).load()
     with worker(role["worker"], tmp_path) as process:
-        replay_frames(role["replay"], [later], lag_limit=1_000)
+        replay_frames(role["replay"], [later], SendOptions(lag_limit=1_000))
         process.wait_until(all_committed(role["exporter"]), "the whole log", timeout_s=120)
         announce(role["promote"], model.version)
         stop(process)

@@ -13,7 +13,7 @@ from replay.datasets.detection import detect
 from replay.datasets.event_files import EventFiles, EventReader
 from replay.end_to_end.demo import BROKER_PARTITIONS, EmbeddedBroker
 from replay.sending.event_time_order import is_in_order
-from replay.sending.replay_files import replay_files
+from replay.sending.replay_files import ReplayStorage, replay_files
 from stream.settings import Settings
 
 HEADER = "timestamp_ms,session_id,user_id,item_id\n"
@@ -155,13 +155,16 @@ def test_a_log_in_order_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
     monkeypatch.setattr(EventReader, "_read_one", counted)
     path = globo(tmp_path / "log.csv", [FIRST_MS + n for n in range(500)])
-    assert replay_files(broker_settings, [path], memory_bytes=1).sure == 500
+    assert (
+        replay_files(broker_settings, EventFiles([path]), storage=ReplayStorage(memory_bytes=1)).acknowledged
+        == 500
+    )
     # Once to gather what fits into memory, which is its first block, and once to send.
     assert reads.read_text() == "one\n" * 2
     # A text of another shape: the events are looked at, and the line is told before any is sent.
     path = globo(tmp_path / "log.csv", [*(FIRST_MS + n for n in range(500)), "soon"])
     with pytest.raises(NextclickError, match="line 502"):
-        replay_files(broker_settings, [path], memory_bytes=1)
+        replay_files(broker_settings, EventFiles([path]), storage=ReplayStorage(memory_bytes=1))
     assert _in_topic(broker_settings) == 500
 
 

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from replay.sending.encoding import KINDS, OPTIONAL_FIELDS, EncodedEvents, encode, events_of
-from stream.events import MAX_EVENT_TIME_MS, decode_event, encode_event
+from replay.sending.encoding import KINDS, EncodedEvents, encode, events_of
+from stream.events import MAX_EVENT_TIME_MS, OPTIONAL_FIELDS, decode_event, encode_event
 
 # Of each kind that JSON, UTF-8 or a CSV file treats in a way of its own.
 CHARACTERS = 'aé🛒"\\/\x00\x08\t\n\r\x1f\x7f\x80\u2028\ufeff,'

@@ -12,12 +12,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from model.errors import NextclickError
+from replay.datasets.event_files import EventFiles
 from replay.end_to_end.demo import BROKER_PARTITIONS, EmbeddedBroker
 from replay.sending.encoding import events_of
 from replay.sending.event_time_order import in_event_time_order, is_in_order
 from replay.sending.pace import Lateness, Pace
-from replay.sending.replay_files import replay_files
-from replay.sending.sorted_runs import Runs
+from replay.sending.replay_files import ReplayStorage, replay_files
+from replay.sending.sorted_runs import SortedRuns
 from replay.sending.timeline import between
 from stream.events import decode_event, encode_event
 from stream.settings import Settings
@@ -54,7 +55,7 @@ def test_runs_too_many_for_one_merge_are_merged_in_groups_and_stay_stable(
     times: list[list[int]], merged_at_once: int, block_rows: int
 ) -> None:
     with TemporaryDirectory() as folder:
-        runs = Runs(Path(folder), 0, merged_at_once)
+        runs = SortedRuns(Path(folder), 0, merged_at_once)
         for number, part in enumerate(times):
             frame = pd.DataFrame({"event_time_ms": sorted(part)})
             # Blocks of one row, so that equal times are spread over many of them.
@@ -137,7 +138,7 @@ def test_a_pause_puts_everything_off() -> None:
     pace = pace_on(wall, 1)
     due_s = pace.schedule([0, 2_000])
     wall.now_s += 60
-    pace.put_off(60)
+    pace.postpone(60)
     pace.wait_until(due_s[1])
     assert wall.now_s == 162
 
@@ -248,9 +249,11 @@ def test_rejected_lines_are_counted_once_however_often_the_log_is_read(tmp_path:
     broker = EmbeddedBroker()
     settings = Settings(bootstrap_servers=broker.address, partitions=BROKER_PARTITIONS)
     broker.make_topics(settings)
-    report = replay_files(settings, [path], on_error="skip", memory_bytes=1)
+    report = replay_files(
+        settings, EventFiles([path], on_error="skip"), storage=ReplayStorage(memory_bytes=1)
+    )
     assert report.rejects == {"timestamp_ms is no number": 1}
-    assert (report.first_event_time_ms, report.last_event_time_ms, report.sure) == (3, 5, 2)
+    assert (report.first_event_time_ms, report.last_event_time_ms, report.acknowledged) == (3, 5, 2)
 
 
 def test_events_of_earlier_times_are_due_with_those_before_them() -> None:
@@ -263,7 +266,7 @@ def test_events_of_earlier_times_are_due_with_those_before_them() -> None:
 
 @pytest.mark.parametrize("merged_at_once", [2, 9])
 def test_a_column_that_some_runs_have_not_is_null_there(tmp_path: Path, merged_at_once: int) -> None:
-    runs = Runs(tmp_path, 0, merged_at_once)
+    runs = SortedRuns(tmp_path, 0, merged_at_once)
     for number in range(8):
         frame = pd.DataFrame({"event_time_ms": [number, number + 8], "session_id": [f"s{number}"] * 2})
         if number >= 5:

@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from replay.sending.pause import Controls, controls
+from replay.sending.pause import PauseKeys, pause_keys
 
 # In a session with a terminal of its own: a job in the background, as a shell makes one with &.
 BACKGROUND = """
@@ -19,7 +19,7 @@ if job == 0:
     os.setpgid(0, 0)
     from replay.sending.pause import controls
     with controls() as keys:
-        keys.look()
+        keys.poll_keys()
     os._exit(7)
 pid, status = os.waitpid(job, os.WUNTRACED)
 if os.WIFSTOPPED(status):
@@ -31,22 +31,22 @@ print("ended with", os.WEXITSTATUS(status), flush=True)
 
 def test_sigusr1_pauses_and_lets_go_on_and_is_given_back() -> None:
     before = signal.getsignal(signal.SIGUSR1)
-    with controls() as keys:
+    with pause_keys() as keys:
         for paused in (True, False):
             os.kill(os.getpid(), signal.SIGUSR1)
-            assert keys.look() == paused
+            assert keys.poll_keys() == paused
     assert signal.getsignal(signal.SIGUSR1) is before
 
 
 def test_the_keys_of_a_terminal_pause_too() -> None:
     terminal, person = os.openpty()
     try:
-        keys = Controls(terminal)
+        keys = PauseKeys(terminal)
         os.write(person, b"x\n")
-        assert not keys.look()
+        assert not keys.poll_keys()
         os.write(person, b" ")
         os.write(person, b"\n")
-        assert keys.look()
+        assert keys.poll_keys()
     finally:
         os.close(terminal)
         os.close(person)
@@ -74,7 +74,7 @@ def test_other_keys_and_two_pauses_change_nothing(keys: bytes) -> None:
     terminal, person = os.openpty()
     try:
         os.write(person, keys + b"\n")
-        assert not Controls(terminal).look()
+        assert not PauseKeys(terminal).poll_keys()
     finally:
         os.close(terminal)
         os.close(person)

@@ -17,15 +17,15 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="elsewhere items
 
 
 def test_items_come_in_order_from_another_process_and_calls_are_made_here_in_their_turn() -> None:
-    apart, calls = ReaderProcess(), list[tuple[int, int]]()
-    call = apart.here(lambda number: calls.append((number, os.getpid())))
+    reader, calls = ReaderProcess(), list[tuple[int, int]]()
+    call = reader.in_parent(lambda number: calls.append((number, os.getpid())))
 
     def items() -> Generator[tuple[int, int], None, None]:
         for number in range(3):
             call(number)
             yield number, os.getpid()
 
-    with apart.made(items()) as taken:
+    with reader.prefetch(items()) as taken:
         for number, process in taken:
             assert process != os.getpid()
             assert calls[: number + 1] == [(earlier, os.getpid()) for earlier in range(number + 1)]
@@ -34,7 +34,7 @@ def test_items_come_in_order_from_another_process_and_calls_are_made_here_in_the
 
 def test_without_a_process_a_call_is_a_call() -> None:
     calls = list[int]()
-    ReaderProcess().here(calls.append)(7)
+    ReaderProcess().in_parent(calls.append)(7)
     assert calls == [7]
 
 
@@ -43,7 +43,7 @@ def test_an_error_in_three_parts_comes_where_its_item_would_have_come() -> None:
         yield 1
         raise NextclickError("the line is broken", "nothing behind it was taken", "repair it")
 
-    with ReaderProcess().made(items()) as taken:
+    with ReaderProcess().prefetch(items()) as taken:
         assert next(taken) == 1
         with pytest.raises(NextclickError) as caught:
             next(taken)
@@ -54,7 +54,10 @@ def test_a_defect_comes_with_its_traceback() -> None:
     def broken() -> Generator[int, None, None]:
         yield int("no number")
 
-    with ReaderProcess().made(broken()) as taken, pytest.raises(RuntimeError, match="in broken") as caught:
+    with (
+        ReaderProcess().prefetch(broken()) as taken,
+        pytest.raises(RuntimeError, match="in broken") as caught,
+    ):
         next(taken)
     assert "invalid literal for int() with base 10: 'no number'" in str(caught.value)
 
@@ -70,7 +73,7 @@ def test_a_process_that_was_killed_is_an_error_and_not_the_end_of_the_log(size: 
         for _ in range(100):
             yield bytes(size)
 
-    with ReaderProcess().made(items()) as taken:
+    with ReaderProcess().prefetch(items()) as taken:
         process = next(taken)
         assert isinstance(process, int)
         os.kill(process, signal.SIGKILL)
@@ -87,7 +90,7 @@ def test_whoever_stops_early_leaves_no_process_behind_and_what_was_open_is_close
         finally:
             (tmp_path / "run").unlink()
 
-    with pytest.raises(KeyError), ReaderProcess().made(items()) as taken:
+    with pytest.raises(KeyError), ReaderProcess().prefetch(items()) as taken:
         process = next(taken)
         assert (tmp_path / "run").exists()
         raise KeyError
@@ -104,7 +107,7 @@ def test_the_process_holds_no_file_of_this_one(tmp_path: Path) -> None:
 
     with (tmp_path / "lock").open("w") as file, socket.socket() as connection:
         here = [str(Path(f"/proc/self/fd/{one.fileno()}").readlink()) for one in (file, connection)]
-        with ReaderProcess().made(items()) as taken:
+        with ReaderProcess().prefetch(items()) as taken:
             there = next(taken)
     assert len(here) == 2
     assert not set(here) & set(there)
@@ -120,7 +123,7 @@ def items():
     signal.pause()
     yield
 
-with ReaderProcess().made(items()) as taken:
+with ReaderProcess().prefetch(items()) as taken:
     next(taken)
 """
     command = [sys.executable, "-c", program]

@@ -4,7 +4,7 @@ from collections.abc import Generator
 
 import pytest
 
-from replay.sending.prefetch_thread import ahead
+from replay.sending.prefetch_thread import prefetch_in_thread
 
 
 def test_items_come_in_order_and_no_more_are_made_than_may_lie_ahead() -> None:
@@ -18,7 +18,7 @@ def test_items_come_in_order_and_no_more_are_made_than_may_lie_ahead() -> None:
                 waits.set()
             yield number
 
-    with ahead(items(), 3) as taken:
+    with prefetch_in_thread(items(), 3) as taken:
         # One is handed over, three lie in the queue, and one waits for room.
         assert next(taken) == 0
         assert waits.wait(5)
@@ -31,7 +31,7 @@ def test_what_is_raised_comes_where_its_item_would_have_come() -> None:
         yield 1
         raise OSError("the disk is gone")
 
-    with ahead(items(), 3) as taken:
+    with prefetch_in_thread(items(), 3) as taken:
         assert next(taken) == 1
         with pytest.raises(OSError, match="the disk is gone"):
             next(taken)
@@ -48,7 +48,7 @@ def test_whoever_stops_early_leaves_no_thread_behind_and_what_was_open_is_closed
         finally:
             closed.set()
 
-    with pytest.raises(KeyError), ahead(items(), 2) as taken:
+    with pytest.raises(KeyError), prefetch_in_thread(items(), 2) as taken:
         next(taken)
         raise KeyError
     assert closed.is_set()

@@ -76,7 +76,7 @@ def test_a_full_queue_is_polled_and_the_event_sent_once() -> None:
         producer.send(event(number))
     producer.flush()
     assert [decode_event(value).session_id for value in queue.values] == ["s0", "s1", "s2", "s3"]
-    assert producer.sent == producer.sure == 4
+    assert producer.sent == producer.acknowledged == 4
 
 
 def test_a_refused_delivery_stops_the_replay_and_says_how_many_are_sure() -> None:
@@ -178,9 +178,9 @@ def test_a_replay_is_held_until_the_group_has_caught_up() -> None:
     queue = Queue()
     producer = producer_of(queue)
     producer.send(event(1))
-    lag_limit(group, 20).hold(producer)
+    lag_limit(group, 20).wait_for_group(producer)
     assert group.offsets[0] == [90]
-    assert producer.sure == 1
+    assert producer.acknowledged == 1
 
 
 def test_a_busy_group_is_asked_again_and_one_that_refuses_is_an_error_in_three_parts() -> None:
@@ -224,7 +224,7 @@ def test_every_event_lies_in_its_sessions_partition_as_java_places_it_at_its_eve
         }
     )
     report = replay_frames(settings, [frame[:100], frame[100:]])
-    assert report.sent == report.sure == len(frame)
+    assert report.sent == report.acknowledged == len(frame)
     consumer = Consumer({**settings.kafka_config(), "group.id": "reader", "enable.auto.commit": False})
     consumer.assign([TopicPartition(settings.events_topic, n, 0) for n in range(BROKER_PARTITIONS)])
     events: list[Event] = []

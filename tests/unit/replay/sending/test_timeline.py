@@ -12,11 +12,13 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from model.errors import NextclickError
+from replay.datasets.event_files import EventFiles
 from replay.end_to_end.demo import BROKER_PARTITIONS, EmbeddedBroker
-from replay.sending.pause import Controls
-from replay.sending.replay import Replay, ReplayReport
-from replay.sending.replay_files import _counted, replay_files
-from replay.sending.timeline import Part, Timeline, span_of
+from replay.sending.pause import PauseKeys
+from replay.sending.replay import Replay, SendOptions
+from replay.sending.replay_files import ReplayStorage, _counted, replay_files
+from replay.sending.replay_report import ReplayReport
+from replay.sending.timeline import Part, ReplayRange, Timeline, span_of
 from stream.events import Event, decode_event
 from stream.settings import Settings
 
@@ -87,13 +89,13 @@ def test_a_shifted_log_ends_now_and_a_loop_goes_on_behind_it(tmp_path: Path, set
     path = tmp_path / "c.csv"
     path.write_text(GLOBO + "9000,b,1,3\n5000,a,1,2\n")
     before_ms = int(time.time() * 1000)
-    report = replay_files(settings, [path], shift_now=True, loop=True, limit=5)
+    report = replay_files(settings, EventFiles([path]), part=ReplayRange(shift_now=True, loop=True, limit=5))
     events = [event for event, _ in records(settings, settings.events_topic, 5)]
     found = sorted((e.event_time_ms, e.session_id) for e in events if isinstance(e, Event))
     assert before_ms <= found[1][0] <= int(time.time() * 1000)
     assert [t - found[0][0] for t, _ in found] == [0, 4000, 5000, 9000, 10_000]
     assert [session for _, session in found] == ["a", "b", "a~1", "b~1", "a~2"]
-    assert (report.sure, report.loop) == (5, 2)
+    assert (report.acknowledged, report.loop) == (5, 2)
 
 
 def test_lines_that_cannot_be_read_go_once_to_the_dead_letters_as_they_stand(
@@ -103,8 +105,8 @@ def test_lines_that_cannot_be_read_go_once_to_the_dead_letters_as_they_stand(
     lines = [GLOBO, "9000,b,1,3\n", 'soon,"a",1,2\n', "7,a\n", "5000,a,1,2\n"]
     path.write_bytes(gzip.compress("".join(lines).encode()))
     # So little memory that the log is read three times.
-    report = replay_files(settings, [path], on_error="dlq", memory_bytes=1)
-    assert (report.sure, report.dead_letters) == (2, 2)
+    report = replay_files(settings, EventFiles([path], on_error="dlq"), storage=ReplayStorage(memory_bytes=1))
+    assert (report.acknowledged, report.dead_letters) == (2, 2)
     assert report.rejects == {"timestamp_ms is no number": 1, "wrong number of fields": 1}
     found = sorted(
         (int(headers["line"]), headers["reason"].decode(), headers["file"].decode(), value)
@@ -142,7 +144,7 @@ def events(count: int) -> pd.DataFrame:
 
 
 def test_a_paused_replay_sends_nothing_and_is_not_late_for_it(settings: Settings) -> None:
-    keys = Controls()
+    keys = PauseKeys()
     looks: list[int] = []
 
     def progress(report: ReplayReport) -> None:
@@ -153,9 +155,9 @@ def test_a_paused_replay_sends_nothing_and_is_not_late_for_it(settings: Settings
         elif report.sent and not looks:
             keys.toggle()
 
-    replay = Replay(settings, rate=100, controls=keys, progress=progress)
+    replay = Replay(settings, SendOptions(rate=100, pause_keys=keys, progress=progress))
     report = replay.run([Part(events(60))])
-    assert report.sure == 60
+    assert report.acknowledged == 60
     assert len(looks) == 5
     assert len(set(looks)) == 1
     # Four polls of a tenth of a second, of which the first deliveries may cut one short.
