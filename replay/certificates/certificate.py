@@ -1,8 +1,10 @@
-"""A certificate: what was sent, in counts and hashes, to be held against what a topic holds.
+"""A certificate: counts and hashes of what was sent, to be compared with what a topic holds.
 
-Written beside it is a file of shortened digests (8 bytes a record), by which a difference is
-found at its very offset. The hashes show accidents: loss, repeats, changes, another order.
-They are no signature: who can write the topic can write the certificate.
+A file of shortened digests beside it (8 bytes a record) gives the offset of a difference. The hashes
+reveal accidents: loss, repeats, changes, another order. They are not a signature: a writer of the
+topic can also write the certificate.
+
+Tested by tests/unit/replay/certificates/test_verify.py.
 """
 
 from __future__ import annotations
@@ -28,7 +30,7 @@ EVENTS, LISTS = "events", "recommendations"
 
 @dataclass(frozen=True)
 class CertifiedPartition:
-    """A run of records: `sha256` is over their digests in offset order, from `first_offset` on."""
+    """The certified records of a partition; `sha256` is over their digests in offset order."""
 
     partition: int
     first_offset: int
@@ -37,13 +39,13 @@ class CertifiedPartition:
 
     @property
     def end_offset(self) -> int:
-        """The offset behind the last record."""
+        """The offset after the last record."""
         return self.first_offset + self.records
 
 
 @dataclass(frozen=True)
 class Certificate:
-    """What stands for all records. `kind` is EVENTS or LISTS; `about` says how they came to be."""
+    """Counts and hashes of all records. `kind` is EVENTS or LISTS; `about` says how they were made."""
 
     kind: str
     topic: str
@@ -56,21 +58,25 @@ class Certificate:
     format: int = FORMAT
 
     def write(self, path: Path) -> None:
-        """Write it as JSON, whole or not at all. Raises NextclickError where it cannot be written."""
+        """Write it as JSON, atomically. Raises NextclickError when it cannot be written."""
         written = msgspec.json.format(msgspec.json.encode(asdict(self)), indent=2) + b"\n"
         with writing(path):
             replace_durably(path, written, path.with_name(f".{path.name}"))
 
 
 def digests_path(path: Path) -> Path:
-    """Where the shortened digests of the certificate at `path` are."""
+    """The path of the digest file of the certificate at `path`.
+
+    >>> digests_path(Path("sent.json")).name
+    'sent.json.digests'
+    """
     return path.with_name(f"{path.name}.digests")
 
 
 def read_certificate(path: Path, kind: str, topic: str | None = None) -> Certificate:
-    """A certificate of that kind, of another `topic` where one is named.
+    """Read a certificate of this kind; `topic` replaces the topic in it.
 
-    Raises NextclickError when it is not there or is none.
+    Raises NextclickError when it is missing, unreadable, or of another kind or format.
     """
     try:
         certificate = msgspec.json.decode(path.read_bytes(), type=Certificate)
@@ -91,11 +97,10 @@ def read_certificate(path: Path, kind: str, topic: str | None = None) -> Certifi
 
 
 class Certifier:
-    """Takes every record in the order it is sent, and certifies them in the end.
+    """Is given every record in the order of sending, and writes the certificate at the end.
 
-    A partition's records are to stand in the topic from its first offset on, one behind the
-    other. A replay that goes on where it was interrupted gives the events that it passes
-    over, too, with the first offsets of the first run: the certificate is that of the whole.
+    A partition's records must be in the topic from its first offset on, without gaps. A resumed
+    replay also adds the events that its earlier runs sent, so that one certificate covers all runs.
     """
 
     def __init__(self, path: Path, topic: str, first_offsets: Sequence[int]) -> None:
@@ -111,34 +116,34 @@ class Certifier:
         self._last_ms: int | None = None
 
     def add(self, key: bytes, time_ms: int, value: bytes) -> None:
-        """Take the next record; `time_ms` is its message timestamp."""
+        """Add the next record; `time_ms` is its message timestamp."""
         self._keys.append(key)
         self._times_ms.append(time_ms)
         self._values.append(value)
         if len(self._keys) >= BATCH_RECORDS:
-            self._settle()
+            self._flush_batch()
 
     def add_all(self, keys: Sequence[bytes], times_ms: Sequence[int], values: Sequence[bytes]) -> None:
-        """Take the next records, in their order."""
+        """Add the next records, in order."""
         self._keys.extend(keys)
         self._times_ms.extend(times_ms)
         self._values.extend(values)
         if len(self._keys) >= BATCH_RECORDS:
-            self._settle()
+            self._flush_batch()
 
     def continue_at(self, next_offsets: Mapping[int, int]) -> None:
-        """Say where the next record of each partition will stand, behind those taken so far.
+        """Set the offset at which each partition continues after the records added so far.
 
-        For a replay that goes on: what it passes over is taken first, and stands before.
+        A resumed replay calls it after it has added the events that its earlier runs sent.
         """
-        self._settle()
+        self._flush_batch()
         self._first_offsets = [
             next_offsets[number] - self._sums.counts[number] for number in range(len(self._first_offsets))
         ]
 
     def finish(self, about: Mapping[str, Any] | None = None) -> Certificate:
-        """Write the certificate over all records taken, and return it."""
-        self._settle()
+        """Write the certificate of all records added. Returns it."""
+        self._flush_batch()
         self._digests.finish()
         certificate = Certificate(
             EVENTS,
@@ -157,20 +162,20 @@ class Certifier:
         return certificate
 
     def close(self) -> None:
-        """Give up: without `finish` there is no certificate."""
+        """Discard what `finish` has not written."""
         self._digests.close()
 
-    def _settle(self) -> None:
+    def _flush_batch(self) -> None:
         if not self._keys:
             return
-        # Its compiler takes 60 MB, of no use to a replay without a certificate.
+        # Imported here: its compiler takes 60 MB, which a replay without a certificate does not need.
         from replay.certificates.partitioner import partitions_of
 
         digests = b"".join(map(record_digest, self._keys, self._times_ms, self._values))
         rows = np.frombuffer(digests, np.uint8).reshape(-1, DIGEST_BYTES)
         partitions = partitions_of(self._keys, len(self._first_offsets))
         for number in np.unique(partitions).tolist():
-            self._sums.take(number, rows[partitions == number].tobytes())
+            self._sums.add(number, rows[partitions == number].tobytes())
         self._digests.write(partitions, digests)
         earliest, latest = min(self._times_ms), max(self._times_ms)
         self._first_ms = earliest if self._first_ms is None else min(self._first_ms, earliest)
@@ -180,6 +185,6 @@ class Certifier:
 
 
 def start_certificate(settings: Settings, path: Path) -> Certifier:
-    """A certifier of what is going to be sent to the events topic, behind what stands there now."""
+    """A certifier of what will be sent to the events topic after the records it holds now."""
     with TopicReader(settings, settings.events_topic) as reader:
         return Certifier(path, settings.events_topic, [high for _, high in reader.bounds()])

@@ -1,9 +1,10 @@
-"""Hashes of records that are taken in order: one over each partition, one over all in any order.
+"""Hashes of records: one over each partition in order, one over all records in any order.
 
-A record's digest is the SHA-256 of what is given; a partition's hash is the SHA-256 of its
-digests in offset order; the multiset hash is the sum of all digests modulo 2^256, which no
-order changes. Beside them a file can keep 6 bytes of every digest, so that a difference is
-found at its very offset.
+A record's digest is a SHA-256; a partition's hash is the SHA-256 of its digests in offset order; the
+multiset hash is the sum of all digests modulo 2^256, which does not depend on their order. A file can
+keep 6 bytes of every digest, which give the offset of a difference.
+
+Tested by tests/unit/replay/certificates/test_verify.py.
 """
 
 from __future__ import annotations
@@ -21,26 +22,38 @@ import numpy.typing as npt
 from model.errors import NextclickError
 
 DIGEST_BYTES = 32
-# Of a row in the file: its partition, and the first bytes of the record's digest.
+# A row of the digest file: partition and first bytes of the record's digest.
 ROW = np.dtype([("partition", "<u2"), ("digest", "V6")])
 ROWS_READ = 1 << 18
 
 
 def record_digest(key: bytes, time_ms: int, value: bytes) -> bytes:
-    """SHA-256 of "time length-of-key " in ASCII, then the key, then the value."""
+    """SHA-256 of "time length-of-key " in ASCII, then the key, then the value.
+
+    >>> record_digest(b"s1", 7, b"{}") == hashlib.sha256(b"7 2 s1{}").digest()
+    True
+    """
     return hashlib.sha256(b"%d %d %b%b" % (time_ms, len(key), key, value)).digest()
 
 
 class RecordSums:
-    """The hashes of the records taken so far."""
+    """The hashes of the records added so far.
+
+    >>> digests = [record_digest(b"s", time_ms, b"") for time_ms in (1, 2)]
+    >>> forward, backward = RecordSums(1), RecordSums(1)
+    >>> forward.add(0, digests[0] + digests[1])
+    >>> backward.add(0, digests[1] + digests[0])
+    >>> forward.multiset == backward.multiset, forward.ordered(0) == backward.ordered(0)
+    (True, False)
+    """
 
     def __init__(self, partitions: int) -> None:
         self._ordered = [hashlib.sha256() for _ in range(partitions)]
         self._sum = 0
         self.counts = [0] * partitions
 
-    def take(self, partition: int, digests: bytes) -> None:
-        """Take the next records of a partition: their digests (32 bytes each), joined."""
+    def add(self, partition: int, digests: bytes) -> None:
+        """Add the next records of a partition by their joined digests, 32 bytes each."""
         words = np.frombuffer(digests, "<u4").reshape(-1, DIGEST_BYTES // 4)
         for place, word in enumerate(words.sum(axis=0, dtype=np.uint64).tolist()):
             self._sum += word << (32 * place)
@@ -49,18 +62,18 @@ class RecordSums:
         self.counts[partition] += len(words)
 
     def ordered(self, partition: int) -> str:
-        """The hash of a partition's records in their order."""
+        """The hash of a partition's records in offset order."""
         return self._ordered[partition].hexdigest()
 
     @property
     def multiset(self) -> str:
-        """The hash of all records, whatever their order."""
+        """The hash of all records in any order."""
         return f"{self._sum:064x}"
 
 
 @contextmanager
 def writing(path: Path) -> Iterator[None]:
-    """Part of a certificate is written to `path`. Raises NextclickError where it cannot be."""
+    """Within this context an OSError becomes the NextclickError that names the certificate's `path`."""
     try:
         yield
     except OSError as error:
@@ -72,9 +85,9 @@ def writing(path: Path) -> Iterator[None]:
 
 
 class DigestFile:
-    """The rows of a certificate's records on disk, in the order they were taken.
+    """Writes the digest file of a certificate, one row a record, in the order of adding.
 
-    They appear at `path` by `finish`. Raises NextclickError where they cannot be written.
+    The file appears at `path` with `finish`. Raises NextclickError when it cannot be written.
     """
 
     def __init__(self, path: Path) -> None:
@@ -92,7 +105,7 @@ class DigestFile:
         self.close()
 
     def write(self, partitions: npt.NDArray[np.int64], digests: bytes) -> None:
-        """Append the records' rows: partitions (n,), digests joined (32 n)."""
+        """Append the rows of n records: partitions (n,), joined digests (32 n bytes)."""
         rows = np.empty(len(partitions), ROW)
         rows["partition"] = partitions
         rows["digest"] = shortened(digests)
@@ -100,42 +113,42 @@ class DigestFile:
             self._file.write(rows.tobytes())
 
     def finish(self) -> None:
-        """Put the rows in the place of those that were there."""
+        """Replace the file at `path` by the rows written."""
         with writing(self.path):
             self._file.close()
             self._unfinished.replace(self.path)
 
     def close(self) -> None:
-        """Give up what is not finished."""
-        # What is still buffered may find no room.
+        """Discard rows that are not finished."""
+        # Closing may fail, as buffered rows may not fit on the disk.
         with suppress(OSError):
             self._file.close()
         self._unfinished.unlink(missing_ok=True)
 
 
 def shortened(digests: bytes) -> npt.NDArray[np.void]:
-    """The first 6 bytes of each joined digest, (n,)."""
+    """The first 6 bytes of each of n joined digests, (n,)."""
     whole = np.frombuffer(digests, np.uint8).reshape(-1, DIGEST_BYTES)
     return np.ascontiguousarray(whole[:, :6]).view("V6").ravel()
 
 
 def rows_of(path: Path, partition: int) -> Iterator[npt.NDArray[np.void]]:
-    """The shortened digests of a partition's records in their order, in pieces; the file is streamed."""
+    """The shortened digests of a partition's records in order, piece by piece of the file."""
     with path.open("rb") as file:
         while piece := file.read(ROWS_READ * ROW.itemsize):
             rows = np.frombuffer(piece[: len(piece) // ROW.itemsize * ROW.itemsize], ROW)
             yield rows["digest"][rows["partition"] == partition]
 
 
-class Expected:
-    """What a partition's next records are to be, row by row; nothing where there is no file."""
+class ExpectedDigests:
+    """The shortened digests of a partition, read row by row; empty when there is no file."""
 
     def __init__(self, path: Path | None, partition: int) -> None:
         self._pieces = iter(()) if path is None else rows_of(path, partition)
         self._left = np.empty(0, "V6")
 
     def next(self, count: int) -> npt.NDArray[np.void]:
-        """The next rows, at most `count`, fewer at the end."""
+        """The next `count` rows; fewer at the end."""
         while len(self._left) < count:
             piece = next(self._pieces, None)
             if piece is None:
@@ -146,7 +159,7 @@ class Expected:
 
 
 def first_difference(digests: bytes, expected: npt.NDArray[np.void]) -> int | None:
-    """The first of the joined digests that is not the expected one; None where all known ones are."""
+    """The row of the first joined digest that differs from the expected one; None when all agree."""
     found = shortened(digests)[: len(expected)]
     different = np.flatnonzero(found != expected[: len(found)])
     return int(different[0]) if len(different) else None

@@ -1,6 +1,7 @@
-"""Which partition a key lies in: murmur2, as Kafka's own clients place keys.
+"""The partitions of a batch of keys, by murmur2 as Kafka's clients compute it.
 
-The whole batch at once, compiled by numba at its first call and kept on disk.
+numba compiles it at the first call and keeps the code on disk. For a single key
+`stream.kafka.partitioner` needs no compiler.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ MULTIPLIER = 0x5BD1E995
 
 
 def partitions_of(keys: Sequence[bytes], partitions: int) -> npt.NDArray[np.int64]:
-    """The partition of each key (keys,), in a topic of so many partitions."""
+    """The partition of each key, (keys,), in a topic with that many `partitions`."""
     joined = np.frombuffer(b"".join(keys), np.uint8)
     ends = np.cumsum(np.fromiter(map(len, keys), np.int64, len(keys)))
     found: npt.NDArray[np.int64] = _partitions(joined, ends, partitions)

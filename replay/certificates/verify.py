@@ -1,4 +1,4 @@
-"""Holds a certificate against what its topic holds now, record by record, in constant memory."""
+"""Compares a topic with its certificate, record by record, in constant memory."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any, Protocol
 from confluent_kafka import Message
 
 from replay.certificates.certificate import Certificate, CertifiedPartition, digests_path
-from replay.certificates.digests import Expected, RecordSums, first_difference, record_digest
+from replay.certificates.digests import ExpectedDigests, RecordSums, first_difference, record_digest
 from stream.kafka.topic_reader import TopicReader
 from stream.settings import Settings
 
@@ -19,7 +19,7 @@ SHOWN_BYTES = 120
 
 @dataclass(frozen=True)
 class Difference:
-    """Where a partition first holds something else; `offset` is None where only that it does is known."""
+    """Where a partition first differs from the certificate; `offset` is None when it is not known."""
 
     partition: int
     offset: int | None
@@ -28,7 +28,7 @@ class Difference:
 
 @dataclass
 class Verification:
-    """What was compared. `behind` counts records that came after the certified ones: no difference."""
+    """What was compared. `behind` counts records after the certified ones, which are no difference."""
 
     records: int = 0
     found: int = 0
@@ -55,21 +55,21 @@ def verify(
     *,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Verification:
-    """Read every certified offset of the topic and compare.
+    """Read every certified offset of the topic and compare it with the certificate.
 
-    The digests beside the certificate at `path` say the offset of the first difference of
-    each partition; without them only the partition is known. Raises NextclickError when the
-    topic cannot be read.
+    The digest file beside the certificate at `path` gives the offset of the first difference in
+    each partition; without it only the partition is known. Raises NextclickError when the topic
+    cannot be read.
     """
     with TopicReader(settings, certificate.topic) as reader:
         return compare(reader, certificate, path, progress)
 
 
 class Reader(Protocol):
-    """What a log is read by: TopicReader, or what stands for one."""
+    """Reads the records of a log, as TopicReader does."""
 
     def bounds(self) -> list[tuple[int, int]]:
-        """By partition: the log's first offset and the one behind its last."""
+        """The first offset of each partition, and the one after its last."""
 
     def read(self, partition: int, first: int, end: int) -> Iterator[list[Message]]:
         """The records with first <= offset < end, in batches."""
@@ -78,7 +78,7 @@ class Reader(Protocol):
 def compare(
     reader: Reader, certificate: Certificate, path: Path, progress: Callable[[int, int], None]
 ) -> Verification:
-    """As `verify`, on any log."""
+    """Compare any log with a certificate; see `verify`."""
     result = Verification(records=certificate.records)
     digests = digests_path(path) if digests_path(path).is_file() else None
     sums = RecordSums(len(certificate.partitions))
@@ -87,24 +87,29 @@ def compare(
         what = f"the topic has {len(bounds)} partitions, {len(certificate.partitions)} are certified"
         result.differences.append(Difference(min(len(bounds), len(certificate.partitions)), None, what))
     for certified, (low, high) in zip(certificate.partitions, bounds, strict=False):
-        read = _Partition(certified, sums, Expected(digests, certified.partition), result)
+        comparison = _Comparison(certified, sums, ExpectedDigests(digests, certified.partition), result)
         first, end = max(certified.first_offset, low), min(certified.end_offset, high)
         if certified.records and first > certified.first_offset:
-            read.differs(certified.first_offset, f"the log begins at offset {low}: what stood before is gone")
+            what = f"the log begins at offset {low}: what stood before is gone"
+            comparison.add_difference(certified.first_offset, what)
         for batch in reader.read(certified.partition, first, end):
-            read.take(batch)
+            comparison.add(batch)
             progress(result.found, certificate.records)
-        read.end(high)
+        comparison.finish(high)
         result.behind += max(0, high - max(certified.first_offset, certified.end_offset))
     result.same_multiset = sums.multiset == certificate.multiset_sha256
     return result
 
 
-class _Partition:
-    """One partition under comparison."""
+class _Comparison:
+    """The comparison of one partition with its certificate."""
 
     def __init__(
-        self, certified: CertifiedPartition, sums: RecordSums, expected: Expected, result: Verification
+        self,
+        certified: CertifiedPartition,
+        sums: RecordSums,
+        expected: ExpectedDigests,
+        result: Verification,
     ) -> None:
         self._certified = certified
         self._sums = sums
@@ -113,52 +118,52 @@ class _Partition:
         self._next = certified.first_offset
         self._found: Difference | None = None
 
-    def differs(self, offset: int | None, what: str) -> None:
-        """Keep the first difference alone: behind it, all is moved."""
+    def add_difference(self, offset: int | None, what: str) -> None:
+        """Keep the first difference only: after it, all records may be shifted."""
         if self._found is None:
             self._found = Difference(self._certified.partition, offset, what)
 
-    def take(self, batch: list[Message]) -> None:
-        """The next records of the topic."""
+    def add(self, batch: list[Message]) -> None:
+        """Compare the next records of the topic."""
         digests = b"".join(_digests(batch))
         self._result.found += len(batch)
-        self._take_times([message.timestamp()[1] for message in batch])
-        self._sums.take(self._certified.partition, digests)
+        self._add_times([message.timestamp()[1] for message in batch])
+        self._sums.add(self._certified.partition, digests)
         if self._found is None:
             row = first_difference(digests, self._expected.next(len(batch)))
             hole = self._hole(batch)
             if hole is not None and (row is None or hole <= (batch[row].offset() or 0)):
-                self.differs(hole, "no record stands here: it was compacted or deleted")
+                self.add_difference(hole, "no record stands here: it was compacted or deleted")
             elif row is not None:
-                self.differs(batch[row].offset(), f"another record stands here: {_shown(batch[row])}")
+                self.add_difference(batch[row].offset(), f"another record stands here: {_shown(batch[row])}")
         self._next = (batch[-1].offset() or 0) + 1
 
-    def end(self, high: int) -> None:
-        """All is read; `high` is the end of the log."""
+    def finish(self, high: int) -> None:
+        """Compare the hashes after all records were added; `high` is the end offset of the log."""
         certified, number = self._certified, self._certified.partition
         if self._sums.counts[number] < certified.records and high < certified.end_offset:
-            self.differs(
+            self.add_difference(
                 max(high, certified.first_offset),
                 f"the log ends here, {certified.end_offset - high:,} records short",
             )
         elif self._sums.counts[number] < certified.records:
-            self.differs(self._next, "no record stands here: it was compacted or deleted")
+            self.add_difference(self._next, "no record stands here: it was compacted or deleted")
         if self._sums.ordered(number) == certified.sha256:
-            # Digests that say otherwise are those of another certificate.
+            # Then the digest file belongs to another certificate.
             self._found = None
         elif self._found is None:
-            self.differs(None, "its hash is another one; the file of digests says no offset")
+            self.add_difference(None, "its hash is another one; the file of digests says no offset")
         if self._found is not None:
             self._result.differences.append(self._found)
 
     def _hole(self, batch: list[Message]) -> int | None:
-        """The first offset up to the batch's last that holds no record."""
+        """The first offset up to the batch's last that has no record; None when there is none."""
         if (batch[-1].offset() or 0) + 1 - self._next == len(batch):
             return None
         there = {message.offset() for message in batch}
         return next(offset for offset in range(self._next, self._next + len(batch)) if offset not in there)
 
-    def _take_times(self, times_ms: list[int]) -> None:
+    def _add_times(self, times_ms: list[int]) -> None:
         result = self._result
         first = result.first_event_time_ms
         last = result.last_event_time_ms

@@ -33,7 +33,14 @@ from replay.certificates.certificate import (
     digests_path,
     read_certificate,
 )
-from replay.certificates.digests import DIGEST_BYTES, DigestFile, Expected, RecordSums, record_digest, rows_of
+from replay.certificates.digests import (
+    DIGEST_BYTES,
+    DigestFile,
+    ExpectedDigests,
+    RecordSums,
+    record_digest,
+    rows_of,
+)
 from replay.end_to_end.worker_process import WorkerProcess, free_port
 from replay.sending.producer import LagLimit
 from replay.sending.replay import replay_frames
@@ -167,7 +174,7 @@ def difference(
 def _first_row(path: Path, other: Path, partition: int) -> int | None:
     if not (path.is_file() and other.is_file()):
         return None
-    theirs, row = Expected(other, partition), 0
+    theirs, row = ExpectedDigests(other, partition), 0
     for mine in rows_of(path, partition):
         expected = theirs.next(len(mine))
         different = np.flatnonzero(mine[: len(expected)] != expected)
@@ -262,7 +269,7 @@ def _certify(
                     twice += bool(seen[offset])
                     found[offset], seen[offset] = row, True
             # An event without a list (a rejected one, the end of a session) is a row of zeros.
-            sums.take(part.partition, found.tobytes())
+            sums.add(part.partition, found.tobytes())
             digests.write(np.full(part.records, part.partition, np.int64), found.tobytes())
             lists += int(seen.sum())
             partitions.append(

@@ -1,4 +1,7 @@
-"""The picture of a log's report: six panels, PNG, without a display."""
+"""The picture of a log's report: six panels, as PNG, without a display.
+
+Tested by tests/unit/replay/log_report/test_report.py.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,7 @@ from replay.log_report.report import LogReport
 from replay.log_report.survey import DAY_MS, HOUR_MS
 
 BLUE, ORANGE, GREY = "#2563eb", "#d97706", "#6b7280"
-# A log of fewer days is drawn by the hour.
+# A log of fewer days than this is drawn by the hour.
 DAYS_BY_HOUR = 4
 GAP_TICKS = {1: "1 s", 60: "1 min", 3_600: "1 h", 86_400: "1 d", 86_400 * 30: "30 d"}
 SESSION_GAP_S = 1_800
@@ -45,7 +48,7 @@ def log_picture(report: LogReport) -> bytes:
         color=GREY,
     )
     buffer = BytesIO()
-    # Without the version and date that matplotlib adds, the same data make the same file.
+    # Without matplotlib's version and date, equal data give equal files.
     figure.savefig(buffer, format="png", dpi=110, metadata={"Software": None})
     return buffer.getvalue()
 
@@ -95,7 +98,7 @@ def _new_items(axes: Axes, report: LogReport) -> None:
         axes.set(xticks=[], yticks=[])
         return
     axes.stairs(counts, edges, fill=True, color=BLUE)
-    # On the first day all are new: it would dwarf the rest.
+    # On the first day all items are new, which would dwarf the rest.
     top = max(1.0, 1.15 * later.max())
     axes.set_ylim(0, top)
     if counts[0] > top:
@@ -108,7 +111,7 @@ def _lengths(axes: Axes, report: LogReport) -> None:
     counted = report.sessions.lengths_counted
     lengths = np.array(sorted(counted))
     counts = np.array([counted[length] for length in lengths.tolist()])
-    # Share of sessions at least so long: honest at both ends, without bins.
+    # The share of sessions of at least each length needs no bins.
     at_least = counts[::-1].cumsum()[::-1] / counts.sum()
     axes.step(lengths, at_least, where="pre", color=BLUE)
     axes.plot(lengths, at_least, ".", markersize=3, color=BLUE)
@@ -159,7 +162,7 @@ def _gaps(axes: Axes, report: LogReport) -> None:
 
 def _popularity(axes: Axes, report: LogReport) -> None:
     counts = report.counts
-    # Every rank would be millions of points: as many as can be seen.
+    # As many points as can be seen, instead of millions of ranks.
     ranks = np.unique(np.geomspace(1, len(counts), 400).astype("int64"))
     axes.plot(ranks, counts[ranks - 1], color=BLUE)
     axes.set(xscale="log", yscale="log", title="popularity", xlabel="rank of the item", ylabel="events")

@@ -1,4 +1,7 @@
-"""The report on a log: what a person wants to know before training on it."""
+"""The report on a log: its figures, read in one pass.
+
+Item figures are exact; session figures come from a sample of whole sessions.
+"""
 
 from __future__ import annotations
 
@@ -23,12 +26,13 @@ ZIPF_RANKS = (10, 1000)
 
 @dataclass(frozen=True)
 class ItemFigures:
-    """Popularity and age of items, exact but for ages, which are of the sampled sessions' events.
+    """Popularity and age of items: exact, except for ages, which come from the sampled sessions.
 
-    `zipf` is the slope of log count over log rank between ranks 10 and 1,000, `gini` 0 where
-    all items are equally popular. `new_a_day` is the median of the days, but the first, that have
-    a twentieth of the busiest day's events. `number_popularity` is Spearman's correlation of the number
-    in an item's id with its events.
+    zipf               minus the slope of log count over log rank, ranks 10 to 1,000
+    gini               0 when all items are equally popular, near 1 when one has all events
+    new_a_day          median over the days, without the first one, that have at least a twentieth
+                       of the busiest day's events
+    number_popularity  Spearman's correlation of the number in an item's id with its events
     """
 
     items: int
@@ -46,7 +50,7 @@ class ItemFigures:
 
 @dataclass(frozen=True)
 class Contained:
-    """How much of a test log stands in the training log; shares of the test's sampled part."""
+    """How much of a test log the training log contains; shares of the test's sampled part."""
 
     sessions: float
     events: float
@@ -76,7 +80,7 @@ class LogReport:
 
     @property
     def days(self) -> dict[int, int]:
-        """Events by day since 1970, days without any between the first and the last included."""
+        """Events by day since 1970, including days without events."""
         found: dict[int, int] = dict.fromkeys(range(self.first_ms // DAY_MS, self.last_ms // DAY_MS + 1), 0)
         for hour, count in self.hours.items():
             found[hour * HOUR_MS // DAY_MS] += count
@@ -91,7 +95,7 @@ class LogReport:
         return found
 
     def as_dict(self) -> dict[str, Any]:
-        """As plain values, without the arrays that only plots need; days as dates."""
+        """The figures as plain values, without the arrays for plots; days as dates."""
         sessions = asdict(self.sessions)
         for name in ("gaps_ms", "final_gaps_ms"):
             del sessions[name]
@@ -133,15 +137,15 @@ def report_on(
     kept_events: int | None = None,
     progress: Callable[[int], None] = lambda events: None,
 ) -> LogReport:
-    """Read the files once and report on them, `test` files beside them.
+    """Read the files once and report on them, and compare `test` files with them.
 
-    `kept_events` bounds the events of sampled sessions in memory. Raises NextclickError without events.
+    `kept_events` bounds the sampled events in memory. Raises NextclickError when there are no events.
     """
     rejects: Counter[str] = Counter()
     sample = SessionSample(kept_events) if kept_events else SessionSample()
     survey = LogSurvey(sample)
     for frame in EventFiles(paths, format=format, on_error=on_error).read(rejects):
-        survey.take(frame)
+        survey.add(frame)
         progress(survey.events)
     if survey.first_ms is None or survey.last_ms is None:
         raise NextclickError(
@@ -174,7 +178,7 @@ def report_on(
 def _item_figures(table: pd.DataFrame, counts: npt.NDArray[np.int64], survey: LogSurvey) -> ItemFigures:
     days, new = np.unique(table["first_ms"] // DAY_MS, return_counts=True)
     new_by_day = dict(zip(days.tolist(), new.tolist(), strict=True))
-    # On the first day every item is new; a day of a few late events says little of any other.
+    # On the first day every item is new; a day of a few late events is not typical.
     events_by_day: Counter[int] = Counter()
     for hour, count in survey.hours.items():
         events_by_day[hour * HOUR_MS // DAY_MS] += count
@@ -198,7 +202,7 @@ def _item_figures(table: pd.DataFrame, counts: npt.NDArray[np.int64], survey: Lo
 
 
 def _ages(table: pd.DataFrame, survey: LogSurvey) -> npt.NDArray[np.float64]:
-    """Hours since an item's first event, of the later half of the sampled events."""
+    """Hours between each of the later half of the sampled events and its item's first event."""
     rows = survey.sample.rows()
     rows = rows[rows["time_ms"] >= np.median(rows["time_ms"])] if len(rows) else rows
     names = hashes(pd.Series(table.index.to_numpy(object)))
@@ -209,7 +213,11 @@ def _ages(table: pd.DataFrame, survey: LogSurvey) -> npt.NDArray[np.float64]:
 
 
 def gini(counts: npt.NDArray[np.int64]) -> float:
-    """Gini's coefficient of counts in falling order: 0 where all are equal, near 1 where one has all."""
+    """Gini's coefficient of counts in falling order: 0 when all are equal, near 1 when one has all.
+
+    >>> gini(np.array([5, 5, 5, 5]))
+    0.0
+    """
     ranks = np.arange(len(counts), 0, -1)
     return float(2 * (ranks * counts).sum() / (len(counts) * counts.sum()) - (len(counts) + 1) / len(counts))
 
@@ -224,7 +232,7 @@ def zipf(counts: npt.NDArray[np.int64]) -> float | None:
 
 
 def _number_popularity(table: pd.DataFrame) -> float | None:
-    """Spearman's correlation; None where ids have no number, or too few items to tell."""
+    """Spearman's correlation; None when ids have no number, or with fewer than 100 items."""
     digits = pd.Series(table.index.astype(str)).str.extract(r"^\D*(\d{1,15})$")[0]
     if len(table) < 100 or digits.isna().mean() > 0.1:
         return None
@@ -241,9 +249,9 @@ def _contained(
 ) -> Contained:
     sample = SessionSample()
     for frame in EventFiles(test, format=format, on_error=on_error).read():
-        sample.take(frame, hashes(frame["session_id"]), hashes(frame["item_id"]))
+        sample.add(frame, hashes(frame["session_id"]), hashes(frame["item_id"]))
     ours, theirs = training.rows(), sample.rows()
-    # By the coarser of the two samples: the same sessions of both.
+    # At the coarser of the two rates both samples have the same sessions.
     shift = np.uint64(64 - max(training.halvings, sample.halvings))
     if shift < 64:
         ours, theirs = ours[ours["session"] >> shift == 0], theirs[theirs["session"] >> shift == 0]

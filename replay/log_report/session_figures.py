@@ -1,4 +1,7 @@
-"""What sampled sessions say of a log: lengths, gaps, repeats, order, and what leaks through them."""
+"""Figures of sampled sessions: lengths, gaps, repeats, order, and what leaks through them.
+
+Tested by tests/unit/replay/log_report/test_report.py.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +23,11 @@ Bools = npt.NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class Distribution:
-    """A count with its mean, extremes and percentiles; of nothing they are None."""
+    """A count with mean, extremes and percentiles; they are None (or empty) when the count is 0.
+
+    >>> Distribution.of(np.array([1, 2, 6])).mean
+    3.0
+    """
 
     count: int
     mean: float | None
@@ -30,7 +37,7 @@ class Distribution:
 
     @classmethod
     def of(cls, values: npt.NDArray[Any]) -> Distribution:
-        """That of an array."""
+        """The distribution of an array."""
         if not len(values):
             return cls(0, None, None, None, {})
         found = np.percentile(values, PERCENTILES)
@@ -47,8 +54,8 @@ class Distribution:
 class SessionFigures:
     """Figures of `sampled` sessions, one in `one_in`; shares lie between 0 and 1.
 
-    Gaps are between neighbours in event time within a session. `lengths_counted` has how many
-    sessions have each length, `gaps_ms` and `final_gaps_ms` the gaps themselves, for plots.
+    Gaps lie between events of a session that are neighbours in time. For plots, `lengths_counted`
+    has the number of sessions by length, `gaps_ms` and `final_gaps_ms` the gaps themselves.
     """
 
     one_in: int
@@ -93,7 +100,7 @@ def session_figures(sample: SessionSample) -> SessionFigures:
     last = np.zeros(count, bool)
     last[np.append(starts[1:], count) - 1 if count else []] = True
     final = last[neighbours]
-    # A session of two has no gap but the final one, which may as well be an inner one.
+    # The only gap of a session of two events counts as final.
     inner = gaps[~final]
     final_ms, final_share, inner_share = _constant(gaps[final], inner)
     durations = rows["time_ms"][last] - rows["time_ms"][first]
@@ -153,21 +160,21 @@ def _constant(final: Ints, inner: Ints) -> tuple[int | None, float, float]:
 
 
 def _repeats(rows: npt.NDArray[np.void], session_of: Ints, neighbours: Ints) -> tuple[float, float, float]:
-    """Shares: events whose item stood in the session before, right before, and rows that stand twice."""
+    """Shares of events whose item occurred earlier in the session, or right before; of repeated rows."""
     if not len(rows):
         return 0.0, 0.0, 0.0
     order = np.lexsort((rows["time_ms"], rows["item"], session_of))
     session, item, time_ms = session_of[order], rows["item"][order], rows["time_ms"][order]
     kind = rows["kind"][order]
     again = (session[1:] == session[:-1]) & (item[1:] == item[:-1])
-    # Of equal session, item and time, another kind is no repeat of the row.
+    # With equal session, item and time, a row of another kind is not a repeat.
     same = again & (time_ms[1:] == time_ms[:-1]) & (kind[1:] == kind[:-1])
     immediate = rows["item"][neighbours] == rows["item"][neighbours - 1]
     return float(again.sum() / len(rows)), _share(immediate), float(same.sum() / len(rows))
 
 
 def _backward(rows: npt.NDArray[np.void]) -> float:
-    """Of a session's neighbours in the file at different times, the share that goes back in time."""
+    """Share of steps back in time among a session's neighbours in the file that differ in time."""
     in_file = rows[np.lexsort((rows["row"], rows["session"]))]
     together = in_file["session"][1:] == in_file["session"][:-1]
     steps = np.diff(in_file["time_ms"])[together]
@@ -183,18 +190,18 @@ def _astride(times_ms: Ints, first: Bools, last: Bools) -> float:
 
 
 def _order_information(rows: npt.NDArray[np.void], neighbours: Ints) -> tuple[float | None, int]:
-    """Does it matter which of two neighbours came first? 1 where it does not, more where it does.
+    """Whether the order of two neighbours carries information: the ratio is 1 if not, larger if so.
 
-    Over pairs of items that are neighbours in at least two sessions, in n of them first a → b
-    and in m first b → a: the mean of (n - m)² / (n + m), whose expectation is 1 when the order
-    is drawn.
+    For every pair of items that are neighbours in at least two sessions, n of them begin a → b and m
+    begin b → a. The ratio is the mean of (n - m)² / (n + m) over the pairs; its expectation is 1 when
+    the order is random. Returns the ratio and the number of pairs.
     """
     before, after = rows["item"][neighbours - 1], rows["item"][neighbours]
     other = before != after
     session, before, after = rows["session"][neighbours][other], before[other], after[other]
     low, high = np.minimum(before, after), np.maximum(before, after)
     forward = np.where(before < after, 1, -1)
-    # Stable: of a session that goes to and fro, its first step counts.
+    # The sort is stable: of a session that goes back and forth, the first step counts.
     order = np.lexsort((session, high, low))
     session, low, high, forward = session[order], low[order], high[order], forward[order]
     if not len(low):

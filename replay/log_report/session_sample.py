@@ -1,7 +1,9 @@
-"""Whole sessions of a log within a fixed memory: all of them, or every 2nd, 4th, 8th … by their hash.
+"""Whole sessions of a log in a fixed memory: all of them, or every 2nd, 4th, 8th … by hash.
 
-A session is in or out as a whole, whatever the order of the log, and the same sessions are
-taken of every log: so two logs can be compared by their samples.
+A session is in the sample as a whole or not at all, whatever the order of the log. The hash picks the
+same sessions from every log, so that two logs can be compared by their samples.
+
+Tested by tests/unit/replay/log_report/test_report.py.
 """
 
 from __future__ import annotations
@@ -18,7 +20,12 @@ Hashes = npt.NDArray[np.uint64]
 
 
 def hashes(texts: pd.Series[str]) -> Hashes:
-    """A 64-bit hash of each text."""
+    """A 64-bit hash of each text.
+
+    >>> first, second, third = hashes(pd.Series(["a", "b", "a"]))
+    >>> bool(first == third), bool(first == second)
+    (True, False)
+    """
     codes, names = pd.factorize(texts)
     hashed: Hashes = np.asarray(pd.util.hash_array(np.asarray(names, object), categorize=False), np.uint64)
     found: Hashes = hashed[codes]
@@ -26,7 +33,7 @@ def hashes(texts: pd.Series[str]) -> Hashes:
 
 
 class SessionSample:
-    """Every 2^n-th session by hash, n the smallest with which its events fit."""
+    """Every 2^n-th session by hash; n is the smallest number with which the events fit."""
 
     def __init__(self, kept_events: int = KEPT_EVENTS) -> None:
         self._kept_events = kept_events
@@ -38,11 +45,11 @@ class SessionSample:
 
     @property
     def one_in(self) -> int:
-        """One session in so many is kept."""
+        """One session in this many is in the sample."""
         return int(2**self.halvings)
 
-    def take(self, frame: pd.DataFrame, sessions: Hashes, items: Hashes) -> None:
-        """Take the next rows of an event frame with the hashes of their session and item ids."""
+    def add(self, frame: pd.DataFrame, sessions: Hashes, items: Hashes) -> None:
+        """Add the next rows of the log: an event frame, and the hashes of its session and item ids."""
         numbers = self._rows + np.arange(len(frame))
         self._rows += len(frame)
         inside = self._inside(sessions)
@@ -60,11 +67,11 @@ class SessionSample:
             self._count = sum(map(len, self._kept))
 
     def rows(self) -> npt.NDArray[np.void]:
-        """What is kept, in the order of the log."""
+        """The rows of the sample, in the order of the log."""
         return np.concatenate(self._kept) if self._kept else np.empty(0, ROW)
 
     def _inside(self, sessions: Hashes) -> npt.NDArray[np.bool_]:
-        # The upper bits: the lower ones may serve others to divide sessions.
+        # By the upper bits, as other code may divide sessions by the lower ones.
         if not self.halvings:
             return np.ones(len(sessions), bool)
         return np.asarray(sessions >> np.uint64(64 - self.halvings) == 0, bool)

@@ -1,8 +1,10 @@
-"""Surveys a log row by row as it is read: what is counted exactly, and sessions by a sample.
+"""The survey of a log while it is read: exact counts, and a sample of its sessions.
 
-Exact are counts, times, items and days. Memory grows with the items (about 200 bytes each)
-and the hours of the log, not with its events or sessions: sessions are sampled as a whole
-when they do not fit (`SessionSample`), users counted by a sketch.
+Counts, times, items and days are exact. Memory grows with the items (about 200 bytes each) and the
+hours of the log, not with its events or sessions: sessions that do not fit are sampled as wholes
+(`SessionSample`), and a sketch counts the users.
+
+Tested by tests/unit/replay/log_report/test_report.py.
 """
 
 from __future__ import annotations
@@ -22,19 +24,24 @@ SKETCH_HASHES = 65_536
 
 
 class DistinctSketch:
-    """How many different hashes were seen: exact up to 65,536, then within about 1 %.
+    """Counts distinct hashes: exactly up to 65,536, then within about 1 %.
 
-    Keeps the smallest hashes: the k-th smallest of n even ones lies near k/n of the range
+    Keeps the smallest hashes: the k-th smallest of n evenly spread ones lies near k/n of the range
     (Bar-Yossef et al. 2002, "Counting distinct elements in a data stream").
+
+    >>> sketch = DistinctSketch()
+    >>> sketch.add(np.array([1, 2, 2], np.uint64))
+    >>> sketch.count(), sketch.exact
+    (2, True)
     """
 
     def __init__(self) -> None:
         self._smallest: Hashes = np.empty(0, np.uint64)
         self.exact = True
 
-    def take(self, seen: Hashes) -> None:
-        """Take more hashes."""
-        found = np.union1d(self._smallest, seen)
+    def add(self, hashes: Hashes) -> None:
+        """Count some more hashes."""
+        found = np.union1d(self._smallest, hashes)
         self.exact = self.exact and len(found) <= SKETCH_HASHES
         self._smallest = found[:SKETCH_HASHES]
 
@@ -47,7 +54,7 @@ class DistinctSketch:
 
 @dataclass
 class Items:
-    """What is known of every item, by id: events, first and last event time."""
+    """Every item by id: its events, first and last event time."""
 
     table: pd.DataFrame
 
@@ -58,7 +65,7 @@ class Items:
 
 
 class LogSurvey:
-    """Takes the frames of a log in file order."""
+    """Counts the frames of a log in file order."""
 
     def __init__(self, sample: SessionSample | None = None) -> None:
         self.sample = sample or SessionSample()
@@ -74,8 +81,8 @@ class LogSurvey:
         self._previous_ms: int | None = None
         self._tables: list[pd.DataFrame] = []
 
-    def take(self, frame: pd.DataFrame) -> None:
-        """Take the next rows."""
+    def add(self, frame: pd.DataFrame) -> None:
+        """Count the next rows of the log."""
         if not len(frame):
             return
         times_ms = frame["event_time_ms"].to_numpy()
@@ -86,12 +93,12 @@ class LogSurvey:
             if name in frame:
                 empty = frame[name].isna() | (frame[name].astype(object) == "")
                 self.missing[name] = self.missing.get(name, 0) + int(empty.sum())
-        self._take_times(times_ms)
-        self._take_items(frame["item_id"], times_ms)
+        self._add_times(times_ms)
+        self._add_items(frame["item_id"], times_ms)
         if "user_id" in frame:
             users = frame["user_id"].dropna()
-            self.users.take(np.unique(hashes(users[users != ""])))
-        self.sample.take(frame, hashes(frame["session_id"]), hashes(frame["item_id"]))
+            self.users.add(np.unique(hashes(users[users != ""])))
+        self.sample.add(frame, hashes(frame["session_id"]), hashes(frame["item_id"]))
 
     def items(self) -> Items:
         """Every item so far."""
@@ -99,10 +106,10 @@ class LogSurvey:
         empty = pd.DataFrame({"events": [], "first_ms": [], "last_ms": []}, dtype=np.int64)
         return Items(self._tables[0] if self._tables else empty)
 
-    def _take_times(self, times_ms: npt.NDArray[np.int64]) -> None:
+    def _add_times(self, times_ms: npt.NDArray[np.int64]) -> None:
         earliest, latest = int(times_ms.min()), int(times_ms.max())
         origin = earliest if self.first_ms is None else self.first_ms
-        # All times are the first one and multiples of the step.
+        # All times lie a multiple of the step after the first one.
         self.step_ms = int(np.gcd(self.step_ms, np.gcd.reduce(np.abs(times_ms - origin))))
         self.first_ms = earliest if self.first_ms is None else min(self.first_ms, earliest)
         self.last_ms = latest if self.last_ms is None else max(self.last_ms, latest)
@@ -114,7 +121,7 @@ class LogSurvey:
         for hour, count in zip(hours.tolist(), counts.tolist(), strict=True):
             self.hours[hour] = self.hours.get(hour, 0) + count
 
-    def _take_items(self, items: pd.Series[str], times_ms: npt.NDArray[np.int64]) -> None:
+    def _add_items(self, items: pd.Series[str], times_ms: npt.NDArray[np.int64]) -> None:
         codes, names = pd.factorize(items)
         first = np.full(len(names), np.iinfo(np.int64).max)
         last = np.full(len(names), np.iinfo(np.int64).min)

@@ -1,4 +1,7 @@
-"""What a log's report gives cause to warn of: leaks, and what a model or an evaluation would stumble on."""
+"""Warnings about a log: leaks, and properties that mislead a model or an evaluation.
+
+Tested by tests/unit/replay/log_report/test_report.py.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ from dataclasses import dataclass
 from replay.log_report.report import LogReport
 from replay.log_report.survey import DAY_MS
 
-# From here on a figure is worth a word.
+# Thresholds of the warnings.
 MANY_CONSTANT, FEW_CONSTANT = 0.5, 0.1
 ENOUGH_SESSIONS, ENOUGH_PAIRS = 100, 100
 STRAGGLERS = 0.002
@@ -26,7 +29,7 @@ class LogWarning:
 
 
 def warnings_of(report: LogReport) -> list[LogWarning]:
-    """All that the report gives cause for."""
+    """All warnings that the figures of a report call for."""
     return [warning for check in CHECKS for warning in check(report)]
 
 
@@ -77,7 +80,7 @@ def _order(r: LogReport) -> Iterator[LogWarning]:
             "Order within that is not known, and pace and session gaps mean little.",
         )
     if s.order_ratio is not None and s.order_pairs >= ENOUGH_PAIRS:
-        # Where order is drawn, the ratio is 1 with this standard error.
+        # For a random order the ratio is 1 with this standard error.
         error = (2 / s.order_pairs) ** 0.5
         if s.order_ratio < 1 + 3 * error:
             yield LogWarning(
@@ -197,14 +200,14 @@ def _items(r: LogReport) -> Iterator[LogWarning]:
 def _days(r: LogReport) -> Iterator[LogWarning]:
     hours = sorted(r.hours)
     counts = [r.hours[hour] for hour in hours]
-    behind, total = 0, sum(counts)
-    while len(counts) > 1 and behind + counts[-1] <= STRAGGLERS * total:
-        behind += counts.pop()
+    stragglers, total = 0, sum(counts)
+    while len(counts) > 1 and stragglers + counts[-1] <= STRAGGLERS * total:
+        stragglers += counts.pop()
     early_h = hours[-1] - hours[len(counts) - 1]
     if early_h >= 24 and early_h > 0.2 * (hours[-1] - hours[0]):
         yield LogWarning(
             "stragglers",
-            f"the last {early_h / 24:.0f} days have {behind:,} of {total:,} events",
+            f"the last {early_h / 24:.0f} days have {stragglers:,} of {total:,} events",
             "A split by time may leave those few for the test: split by share of events.",
         )
     empty = sum(count == 0 for count in r.days.values())

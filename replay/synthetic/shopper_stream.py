@@ -1,11 +1,10 @@
-"""Made-up shoppers without end: a log of any length in constant memory, whose best lists are known.
+"""Synthetic shoppers: a log of any length in constant memory, whose best lists are known.
 
-Shoppers walk over a catalogue of slots: each slot has 5 successors with fixed probabilities,
-and with probability `noise` the next item is any, by popularity. So the best list after an
-event is known, and with it the recall that no recommender can beat. Items are born and die:
-the item in a slot is replaced by a new one with successors of its own. Among the shoppers
-are bots, which run through the catalogue; some events come late, some twice. The same
-settings give the same log.
+Shoppers walk over a catalogue of slots. Each slot has 5 successors with fixed probabilities; with
+probability `noise` the next item is drawn by popularity instead. Therefore the best list after an
+event is known, and with it the recall that no recommender can beat. Items are replaced: a slot gets a
+new item with new successors. Bots run through the catalogue; some events come late, some twice. Equal
+settings give equal logs.
 """
 
 from __future__ import annotations
@@ -34,9 +33,9 @@ Ints = npt.NDArray[np.int64]
 
 @dataclass
 class Rows:
-    """Events as columns: session numbers (negative: bots), item numbers, epoch milliseconds.
+    """Events as columns: session numbers (negative for bots), item numbers, epoch milliseconds.
 
-    `arrival_ms` is when a row comes; it orders the log.
+    The log is in order of `arrival_ms`.
     """
 
     session: Ints
@@ -48,34 +47,42 @@ class Rows:
         return len(self.session)
 
     def take(self, rows: Any) -> Rows:
-        """Those rows."""
+        """The rows of a mask, a slice or numbers."""
         return Rows(self.session[rows], self.item[rows], self.time_ms[rows], self.arrival_ms[rows])
 
 
-def together(parts: list[Rows]) -> Rows:
-    """Rows one behind the other."""
+def concatenated(parts: list[Rows]) -> Rows:
+    """Rows one after another."""
     columns = [[getattr(part, one.name) for part in parts] for one in fields(Rows)]
     return Rows(*(np.concatenate(column) for column in columns))
 
 
 class ShopperStream:
-    """Makes the log once, block by block, in order of arrival; `truth` grows with it."""
+    """Makes a log once, block by block, in order of arrival; `truth` grows with it.
+
+    `item_in_slot` has the item of each slot, `successors` (items, 5) and `best_slots` (items, 20) the
+    slots that follow each slot, most probable first.
+
+    >>> stream = ShopperStream(ShopperSettings(events=3, items=10))
+    >>> [len(frame) for frame in stream.frames()]
+    [3]
+    """
 
     def __init__(self, settings: ShopperSettings) -> None:
         self.settings = settings
         self.truth = Truth(items=settings.items)
         self._rng = np.random.default_rng(settings.seed)
         rng, items = self._rng, settings.items
-        # Popularity by a power law over the slots; item numbers are drawn, so that they do not tell it.
+        # Popularity follows a power law over the slots; item numbers are random, so as not to reveal it.
         weights = (1.0 + np.arange(items)) ** -settings.skew
         self._popularity = rng.permutation(weights / weights.sum())
         self._cumulative = np.cumsum(self._popularity)
         self._by_popularity = np.argsort(-self._popularity, kind="stable")
         self.item_in_slot: Ints = rng.permutation(items).astype(np.int64)
         self.successors: Ints = self._distinct_successors(np.arange(items))
-        self._best: Ints = np.zeros((items, K), np.int64)
+        self.best_slots: Ints = np.zeros((items, K), np.int64)
         self._ceiling = np.zeros(items)
-        self._know(np.arange(items))
+        self._rank_best(np.arange(items))
         bots = settings.bots
         shoppers = max(1, round(settings.rate * (1 - bots) * settings.mean_gap_s))
         self._slot = self._popular(shoppers)
@@ -88,7 +95,7 @@ class ShopperStream:
         mean_period_s = sum(BOT_PERIOD_MS) / 2000
         crawlers = round(settings.rate * bots * mean_period_s) if bots else 0
         crawlers = max(crawlers, 1) if bots else 0
-        # Few bots are slower, so that their share holds.
+        # When a fraction of a bot would do, one bot runs slower, to keep the share of bot events.
         stretch = crawlers / (settings.rate * bots * mean_period_s) if bots else 1.0
         self._period_ms = (rng.integers(*BOT_PERIOD_MS, crawlers) * stretch).astype(np.int64) + 1
         self._bot_due_ms = settings.start_ms + rng.integers(0, 1000, crawlers)
@@ -99,17 +106,17 @@ class ShopperStream:
         self._born = 0.0
 
     def blocks(self) -> Iterator[Rows]:
-        """All rows in order of arrival, in blocks of about 100,000."""
+        """All rows in order of arrival, in blocks of about 100,000 rows."""
         settings = self.settings
         width_ms = max(1.0, BLOCK_EVENTS / settings.rate * 1000)
         waiting: list[Rows] = []
         left, until_ms = settings.events, float(settings.start_ms)
         while left:
             until_ms += width_ms
-            made = [self._walk(until_ms)]
+            made = [self._shopper_events(until_ms)]
             if len(self._bot_due_ms):
-                made.append(self._crawl(until_ms))
-            rows = together([*waiting, self._disturbed(together(made))])
+                made.append(self._bot_events(until_ms))
+            rows = concatenated([*waiting, self._with_late_and_repeated(concatenated(made))])
             due = rows.arrival_ms < until_ms
             waiting = [rows.take(~due)]
             rows = rows.take(due)
@@ -117,10 +124,10 @@ class ShopperStream:
             left -= len(rows)
             if len(rows):
                 yield rows
-            self._drift(width_ms)
+            self._replace_items(width_ms)
 
     def frames(self) -> Iterator[pd.DataFrame]:
-        """The rows as event frames. Late events stand where they arrive: not to be sorted."""
+        """The rows as event frames in order of arrival; late events come after later ones."""
         for rows in self.blocks():
             yield pd.DataFrame(
                 {
@@ -131,29 +138,25 @@ class ShopperStream:
                 }
             )
 
-    def best_items(self, item: int, k: int = K) -> list[int]:
-        """The best list after an item that is in the catalogue now, as item numbers."""
-        (slot,) = np.flatnonzero(self.item_in_slot == item)
-        return [int(self.item_in_slot[other]) for other in self._best[slot][:k]]
-
     def _popular(self, count: int) -> Ints:
+        """Slots drawn by popularity, (count,)."""
         drawn = np.searchsorted(self._cumulative, self._rng.random(count), side="right")
         return np.minimum(drawn, self.settings.items - 1)
 
     def _distinct_successors(self, slots: Ints) -> Ints:
-        """Five slots for each, drawn by popularity, all different."""
+        """Five different slots for each slot, drawn by popularity, (slots, 5)."""
         found = self._popular(len(slots) * SUCCESSORS).reshape(len(slots), SUCCESSORS)
         while True:
             ordered = np.sort(found, axis=1)
             repeated = np.flatnonzero((ordered[:, 1:] == ordered[:, :-1]).any(axis=1))
             if not len(repeated):
                 return found
-            # Any item: by popularity alone a skewed catalogue would hardly have five different ones.
+            # Redrawn evenly: by popularity, a skewed catalogue hardly gives five different ones.
             shape = (len(repeated), SUCCESSORS)
             found[repeated] = self._rng.integers(0, self.settings.items, shape)
 
-    def _know(self, slots: Ints) -> None:
-        """Work out the best list after each slot: its successors and the most popular, by probability."""
+    def _rank_best(self, slots: Ints) -> None:
+        """Rank the best list after each slot: successors and most popular slots by probability."""
         noise, items = self.settings.noise, self.settings.items
         likely = self._by_popularity[: min(items, K + SUCCESSORS)]
         candidates = np.concatenate(
@@ -161,16 +164,16 @@ class ShopperStream:
         )
         chances = noise * self._popularity[candidates]
         chances[:, :SUCCESSORS] += (1 - noise) * PROBABILITIES
-        # A successor that is among the most popular, too, is one candidate.
+        # A successor that is also among the most popular slots counts once.
         twice = (candidates[:, SUCCESSORS:, None] == candidates[:, None, :SUCCESSORS]).any(axis=2)
         chances[:, SUCCESSORS:][twice] = -1
         order = np.argsort(-chances, axis=1, kind="stable")[:, :K]
         best = np.take_along_axis(candidates, order, axis=1)
-        self._best[slots, : best.shape[1]] = best
+        self.best_slots[slots, : best.shape[1]] = best
         self._ceiling[slots] = np.take_along_axis(chances, order, axis=1).clip(0).sum(axis=1)
 
-    def _walk(self, until_ms: float) -> Rows:
-        """The shoppers' events until then; each makes one in a round."""
+    def _shopper_events(self, until_ms: float) -> Rows:
+        """The shoppers' events before `until_ms`; in each round every active shopper makes one."""
         rng, settings, truth = self._rng, self.settings, self.truth
         sessions, items, times = [], [], []
         active = np.flatnonzero(self._due_ms < until_ms)
@@ -188,7 +191,7 @@ class ShopperStream:
             noisy = rng.random(count) < settings.noise
             choice = np.searchsorted(np.cumsum(PROBABILITIES)[:-1], rng.random(count), side="right")
             following = np.where(noisy | ~goes_on, self._popular(count), self.successors[slot, choice])
-            hit = (self._best[slot[goes_on]] == following[goes_on][:, None]).any(axis=1)
+            hit = (self.best_slots[slot[goes_on]] == following[goes_on][:, None]).any(axis=1)
             truth.next_events += len(hit)
             truth.best_hits += int(hit.sum())
             truth.expected_hits += float(self._ceiling[slot[goes_on]].sum())
@@ -207,8 +210,8 @@ class ShopperStream:
         time_ms = np.concatenate(times)
         return Rows(np.concatenate(sessions), np.concatenate(items), time_ms, time_ms)
 
-    def _crawl(self, until_ms: float) -> Rows:
-        """The bots' events until then: one slot after the other, at an even pace."""
+    def _bot_events(self, until_ms: float) -> Rows:
+        """The bots' events before `until_ms`: slot after slot, at an even pace."""
         due_ms, period_ms = self._bot_due_ms, self._period_ms
         counts = np.maximum(0, np.ceil((until_ms - due_ms) / period_ms)).astype(np.int64)
         counts = np.minimum(counts, self._bot_left)
@@ -227,8 +230,8 @@ class ShopperStream:
         self.truth.bot_sessions += len(ended)
         return rows
 
-    def _disturbed(self, rows: Rows) -> Rows:
-        """Some rows come later than their time, some once more."""
+    def _with_late_and_repeated(self, rows: Rows) -> Rows:
+        """The rows, some of them delayed, and some repeated."""
         rng, settings = self._rng, self.settings
         if settings.late:
             late = np.flatnonzero(rng.random(len(rows)) < settings.late)
@@ -240,12 +243,12 @@ class ShopperStream:
         if settings.duplicates:
             again = rows.take(rng.random(len(rows)) < settings.duplicates)
             again.arrival_ms = again.arrival_ms + rng.integers(1, DUPLICATE_DELAY_MS, len(again))
-            rows = together([rows, again])
+            rows = concatenated([rows, again])
             self.truth.duplicates += len(again)
         return rows
 
-    def _drift(self, width_ms: float) -> None:
-        """Replace as many items as are born in that time, any of them."""
+    def _replace_items(self, width_ms: float) -> None:
+        """Replace random items by new ones, as many as are born in `width_ms`."""
         self._born += self.settings.births * width_ms / HOUR_MS
         count = min(int(self._born), self.settings.items)
         if not count:
@@ -255,11 +258,11 @@ class ShopperStream:
         self.item_in_slot[slots] = self.truth.items + np.arange(count)
         self.truth.items += count
         self.successors[slots] = self._distinct_successors(slots)
-        self._know(slots)
+        self._rank_best(slots)
 
 
 def synthetic_stream(paths: Sequence[Path]) -> ShopperStream | None:
-    """The stream that `synthetic:…` names in place of files; None where files are named."""
+    """The stream named by the single path `synthetic:…`; None for files."""
     if len(paths) != 1 or not str(paths[0]).startswith(PREFIX):
         return None
     return ShopperStream(ShopperSettings.parse(str(paths[0])))
@@ -271,6 +274,6 @@ def _none() -> Rows:
 
 
 def names(prefix: str, negative: str, numbers: Ints) -> npt.NDArray[np.object_]:
-    """Ids as text: the prefix and the number; another prefix below zero."""
+    """Ids as text: `prefix` and the number; `negative` and its absolute value below zero."""
     shown = np.array([f"{prefix}{n}" if n >= 0 else f"{negative}{-n}" for n in numbers.tolist()], object)
     return shown

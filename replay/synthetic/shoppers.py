@@ -1,4 +1,7 @@
-"""What made-up shoppers are like, and what is known of their log."""
+"""The settings of synthetic shoppers, and the truth known of their log.
+
+Tested by tests/unit/replay/synthetic/test_shopper_stream.py.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,11 @@ SUCCESSORS = 5
 
 @dataclass(frozen=True)
 class ShopperSettings:
-    """What a made-up log is like. `rate` is events per second of event time."""
+    """What a synthetic log is like. `rate` is events per second of event time.
+
+    >>> ShopperSettings.parse("synthetic:events=1e3,seed=7").events
+    1000
+    """
 
     events: int = 1_000_000
     items: int = 10_000
@@ -49,7 +56,7 @@ class ShopperSettings:
 
     @classmethod
     def parse(cls, text: str) -> ShopperSettings:
-        """From `synthetic:events=1e6,rate=500`. Raises NextclickError at what it does not know."""
+        """The settings in `synthetic:events=1e6,rate=500`. Raises NextclickError at an unknown one."""
         default = cls()
         known = {one.name: type(getattr(default, one.name)) for one in fields(cls)}
         given: dict[str, Any] = {}
@@ -68,10 +75,10 @@ class ShopperSettings:
 
 @dataclass
 class Truth:
-    """What is known of the shoppers' events made so far, bots and repeats left out.
+    """What is known of the shoppers' events made so far, without bots and repeats.
 
-    `best_recall` is the Recall@20 expected of the best lists, which nobody beats in the long
-    run; `best_hits` counts the next events that these lists had.
+    `best_recall` is the expected Recall@20 of the best lists, which no recommender beats in the long
+    run; `best_hits` counts the next events that these lists contained.
     """
 
     sessions: int = 0
@@ -85,10 +92,14 @@ class Truth:
 
     @property
     def best_recall(self) -> float:
-        """Recall@20 of the best lists, expected."""
+        """The expected Recall@20 of the best lists."""
         return self.expected_hits / self.next_events if self.next_events else 0.0
 
     def as_dict(self) -> dict[str, Any]:
-        """As plain values, with the recall expected and the one that came."""
-        came = self.best_hits / self.next_events if self.next_events else 0.0
-        return {**self.__dict__, "best_recall_at_20": self.best_recall, "best_recall_at_20_of_this_log": came}
+        """The truth as plain values, with the expected recall and that of this log."""
+        observed = self.best_hits / self.next_events if self.next_events else 0.0
+        return {
+            **self.__dict__,
+            "best_recall_at_20": self.best_recall,
+            "best_recall_at_20_of_this_log": observed,
+        }

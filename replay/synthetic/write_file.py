@@ -1,7 +1,9 @@
-"""Writes made-up shoppers to a file, block by block: CSV as Globo's, JSON lines or Parquet.
+"""Writes a synthetic log to a file, block by block: CSV, JSON lines or Parquet.
 
-CSV has the columns timestamp_ms, session_id, user_id and item_id, which every command knows;
-JSON lines and Parquet have the fields of an event.
+CSV has the columns of Globo's files (timestamp_ms, session_id, user_id, item_id); JSON lines and
+Parquet have the fields of an event.
+
+Tested by tests/unit/replay/synthetic/test_shopper_stream.py.
 """
 
 from __future__ import annotations
@@ -27,10 +29,10 @@ SESSIONS_OF_A_USER = 4
 def write_log(
     stream: ShopperStream, path: Path, progress: Callable[[int, int], None] = lambda done, total: None
 ) -> Truth:
-    """Write the whole log to `path`, of the format its suffix says; → what is known of it.
+    """Write the whole log to `path`, in the format of its suffix. Returns what is known of the log.
 
-    The file appears under its name when it is whole. Raises NextclickError at another suffix
-    or where it cannot be written.
+    The file appears at `path` when it is complete. Raises NextclickError for an unknown suffix, or
+    when the file cannot be written.
     """
     if path.suffix not in SUFFIXES:
         raise NextclickError(
@@ -79,7 +81,7 @@ UNQUOTED = pyarrow.csv.WriteOptions(quoting_style="none", quoting_header="none")
 
 
 def _named(prefix: str, numbers: Ints, negative: str | None = None) -> pa.Array:
-    """Ids as text: the prefix and the number; another prefix below zero."""
+    """Ids as text: `prefix` and the number; `negative` and its absolute value below zero."""
     digits = pc.cast(pa.array(abs(numbers) if negative else numbers), pa.string())
     names = pc.binary_join_element_wise(prefix, digits, "")
     if negative is None:
@@ -122,7 +124,7 @@ def _json_lines(rows: Rows) -> bytes:
         '"}\n',
         "",
     )
-    # The texts of a string array lie one behind the other.
+    # The texts of a string array are contiguous in its buffer.
     first, last = lines.offset, lines.offset + len(lines)
     ends = memoryview(lines.buffers()[1]).cast("i")
     buffer = io.BytesIO()

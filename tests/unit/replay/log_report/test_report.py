@@ -215,7 +215,7 @@ def test_the_sample_does_not_depend_on_how_the_log_is_cut(
     sample = SessionSample(kept_events)
     for part in np.array_split(np.arange(len(frame)), pieces):
         rows = frame.iloc[part]
-        sample.take(rows, hashes(rows["session_id"]), hashes(rows["item_id"]))
+        sample.add(rows, hashes(rows["session_id"]), hashes(rows["item_id"]))
     kept = sample.rows()
     assert len(kept) <= kept_events
     names = hashes(frame["session_id"])
@@ -226,11 +226,11 @@ def test_the_sample_does_not_depend_on_how_the_log_is_cut(
 def test_users_are_counted_exactly_first_and_closely_then() -> None:
     sketch = DistinctSketch()
     numbers = pd.Series(np.arange(60_000).astype(str))
-    sketch.take(np.unique(hashes(numbers)))
-    sketch.take(np.unique(hashes(numbers[:1_000])))
+    sketch.add(np.unique(hashes(numbers)))
+    sketch.add(np.unique(hashes(numbers[:1_000])))
     assert (sketch.count(), sketch.exact) == (60_000, True)
     for start in range(60_000, 400_000, 20_000):
-        sketch.take(np.unique(hashes(pd.Series(np.arange(start, start + 20_000).astype(str)))))
+        sketch.add(np.unique(hashes(pd.Series(np.arange(start, start + 20_000).astype(str)))))
     assert not sketch.exact
     assert sketch.count() == pytest.approx(400_000, rel=0.02)
 

@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from replay.reading.format import Repeats
@@ -22,6 +22,7 @@ def in_chunks(frame: pd.DataFrame, cuts: list[int]) -> list[pd.DataFrame]:
     return [frame.iloc[start:end] for start, end in pairwise(edges)]
 
 
+@settings(deadline=None)
 @given(ROWS, CUTS)
 def test_rows_in_groups_repeat_as_in_one_piece(rows: list[tuple[object, ...]], cuts: list[int]) -> None:
     log = pd.DataFrame(rows, columns=KEYS).sort_values("second", kind="stable", ignore_index=True)
@@ -31,6 +32,7 @@ def test_rows_in_groups_repeat_as_in_one_piece(rows: list[tuple[object, ...]], c
     assert [one for part in found for one in part.index.tolist()] == log.index.tolist()
 
 
+@settings(deadline=None)
 @given(ROWS, CUTS, st.data())
 def test_rows_that_are_not_looked_at_neither_repeat_nor_are_repeated(
     rows: list[tuple[object, ...]], cuts: list[int], data: st.DataObject
