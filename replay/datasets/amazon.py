@@ -1,8 +1,8 @@
 """Amazon reviews of 2014, 2018 and 2023: one object per line, or CSV; metadata join by asin.
 
-A review stands for a purchase, the user for the session. Times are of the day in 2014 and
-2018 (seconds), of the moment in 2023 (milliseconds). 2023 reviews a variant (asin) of a
-product (parent_asin); the product is the item. Reviews that stand twice are left out.
+A review is a purchase, the user is the session. Times give the day in 2014 and 2018 (seconds), the
+moment in 2023 (milliseconds). In 2023 a review names a variant (asin) of a product (parent_asin); the
+product is the item. Repeated reviews are left out.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ RATING_LINE_2018 = re.compile(rf"^{ASIN},{USER},\d(\.\d)?,\d{{9,10}}$")
 
 
 class _Review(msgspec.Struct):
-    """What is read of a review; every release has its own names."""
+    """The fields read from a review; every release has its own names."""
 
     reviewerID: str | None = None
     user_id: str | None = None
@@ -59,7 +59,7 @@ _decoder = msgspec.json.Decoder(_Review)
 
 
 def parse(line: bytes) -> tuple[str, ...]:
-    """A line → user, item and time. Raises UnreadableLine."""
+    """Split a line into user, item and time. Raises UnreadableLine."""
     review = read_object(line, _decoder, _Review)
     time = review.timestamp if review.unixReviewTime is None else review.unixReviewTime
     return review.user, review.parent_asin or review.asin or "", "" if time is None else str(time)
@@ -79,14 +79,14 @@ def _is_header(line: str) -> bool:
 
 
 def converter() -> Convert:
-    """The conversion of one file; reviews that stand twice are told where it is grouped by item or user."""
+    """The conversion of one file; repeated reviews are found when it is grouped by item or by user."""
     by_item = Repeats("item_id", "session_id", "event_time_ms")
     by_user = Repeats("session_id", "item_id", "event_time_ms")
     return lambda chunk: convert(chunk, by_item, by_user)
 
 
 def convert(chunk: pd.DataFrame, by_item: Repeats, by_user: Repeats) -> Converted:
-    """Chunk of text columns → events."""
+    """Convert a chunk of text columns to events."""
     times = number(chunk["time"])
     events = pd.DataFrame(
         {
@@ -104,8 +104,8 @@ def convert(chunk: pd.DataFrame, by_item: Repeats, by_user: Repeats) -> Converte
         (times.isna(), "the time is no number"),
     )
     whole = broken == ""
-    twice = by_item(events, whole) | by_user(events, whole)
-    return Converted(events, broken, reasons(chunk.index, (twice, "duplicate")))
+    repeated = by_item(events, whole) | by_user(events, whole)
+    return Converted(events, broken, reasons(chunk.index, (repeated, "duplicate")))
 
 
 REVIEWS = Format(
@@ -114,7 +114,7 @@ REVIEWS = Format(
 REVIEWS_CSV = Format(
     "amazon-csv", ",", COLUMNS, True, _is_header, converter, family="amazon", aliases=ALIASES
 )
-# The files of ratings alone have no header; 2018 names the item first.
+# Files that have ratings only have no header; in 2018 the item comes first.
 RATINGS = Format(
     "amazon-ratings",
     ",",

@@ -1,8 +1,10 @@
 """Amazon metadata of 2014, 2018 and 2023: title, brand, price and categories by asin.
 
-2014 has one Python dictionary per line, the others JSON. Titles hold entities, tags and
-sometimes a whole script; a price is a number, "$1,299.00", a range, or what was scraped
-beside it; categories are one path or several. What cannot be made out is missing.
+2014 has one Python dictionary per line, the others JSON. Titles contain entities, tags and sometimes
+a whole script. A price is a number, "$1,299.00", a range, or scraped text. Categories are one path or
+several. A value that cannot be interpreted is missing.
+
+Tested by tests/unit/replay/datasets/test_amazon.py.
 """
 
 from __future__ import annotations
@@ -29,17 +31,17 @@ ALIASES = {
 TAG = re.compile(r"</?[a-zA-Z!][^>]*>")
 AMOUNT = r"\$?\s*(\d[\d,]*(?:\.\d+)?)"
 PRICE = re.compile(rf"(?:from\s*)?{AMOUNT}(?:\s*-\s*{AMOUNT})?", re.IGNORECASE)
-# Of a page's script that was scraped instead of a title.
+# Marks a script of the page that was scraped instead of a title.
 SCRIPT = "getTime"
 T = TypeVar("T")
 
 
 class _Item(msgspec.Struct):
-    """What is read of a product; every release has its own names."""
+    """The fields read from a product; every release has its own names."""
 
     asin: str | None = None
     parent_asin: str | None = None
-    # Reviews have one, too: theirs is no product's.
+    # Present in reviews only, which tells them from products.
     reviewerID: str | None = None
     user_id: str | None = None
     title: str | None = None
@@ -56,7 +58,7 @@ _decoder = msgspec.json.Decoder(_Item)
 
 
 def read_object(line: bytes, decoder: msgspec.json.Decoder[T], kind: type[T]) -> T:
-    """A line of JSON, or of Python as in 2014, as a record. Raises UnreadableLine."""
+    """Decode a line of JSON, or of Python as in 2014. Raises UnreadableLine."""
     try:
         return decoder.decode(line)
     except msgspec.ValidationError as error:
@@ -76,7 +78,7 @@ def read_object(line: bytes, decoder: msgspec.json.Decoder[T], kind: type[T]) ->
 
 
 def parse(line: bytes) -> tuple[str, ...]:
-    """A line → item, title, brand, price and category. Raises UnreadableLine."""
+    """Split a line into item, title, brand, price and category. Raises UnreadableLine."""
     item = read_object(line, _decoder, _Item)
     category = category_path(item.categories) or category_path(item.category)
     return (
@@ -89,7 +91,11 @@ def parse(line: bytes) -> tuple[str, ...]:
 
 
 def category_path(value: Any) -> str:
-    """Names from the widest to the narrowest, joined by points; several paths divided by |."""
+    """Names from the widest to the narrowest, joined by points; several paths separated by |.
+
+    >>> category_path([["Beauty", "Skin"], ["Gifts"]])
+    'Beauty.Skin|Gifts'
+    """
     if isinstance(value, str):
         return plain_text(value).replace("|", "/")
     if not isinstance(value, (list, tuple)):
@@ -100,7 +106,11 @@ def category_path(value: Any) -> str:
 
 
 def plain_text(text: str) -> str:
-    """Without entities, tags, line ends and doubled blanks."""
+    """The text without entities, tags, line ends and repeated blanks.
+
+    >>> plain_text("Salt &amp; <b>pepper</b>")
+    'Salt & pepper'
+    """
     if "&" in text:
         text = html.unescape(text)
     if "<" in text:
@@ -109,13 +119,17 @@ def plain_text(text: str) -> str:
 
 
 def price_of(text: str) -> float:
-    """ "$1,299.00" → 1299.0, the lower end of a range, NaN where it is no price."""
+    """A price as a number: the lower end of a range, NaN for other text.
+
+    >>> price_of("$1,299.00"), price_of("$5 - $7"), price_of("sold out")
+    (1299.0, 5.0, nan)
+    """
     found = PRICE.fullmatch(text.strip())
     return float(found[1].replace(",", "")) if found else float("nan")
 
 
 def convert(chunk: pd.DataFrame) -> Converted:
-    """Chunk of text columns → metadata."""
+    """Convert a chunk of text columns to metadata."""
     title = chunk["title"].map(plain_text)
     items = pd.DataFrame(
         {
@@ -134,18 +148,18 @@ def convert(chunk: pd.DataFrame) -> Converted:
 
 
 def _short(texts: pd.Series[str], name: str) -> pd.Series[str]:
-    """None for what is empty, or longer than an event may hold: that is no name."""
+    """The texts; None for an empty one and for one that is longer than an event allows."""
     texts = texts.astype("str")
     return text_or_none(texts.where(texts.str.len() <= LONGEST[name], ""))
 
 
 def _brand(text: str) -> str:
-    """2018 has names that were scraped with the word before them, on a line of its own."""
+    """The brand without the word "by", which 2018 has on a line before it."""
     return plain_text(re.sub(r"^\s*by\s*\n", "", text))
 
 
 def _category(text: str) -> str:
-    """In CSV, lists stand as they were printed."""
+    """A category from CSV, where lists are printed as Python lists."""
     if not text.startswith("["):
         return text
     try:

@@ -1,7 +1,9 @@
-"""Diginetica (CIKM Cup 2016): item views and purchases of sessions, divided by semicolons.
+"""Diginetica (CIKM Cup 2016): item views and purchases of sessions, separated by semicolons.
 
-The time is a day, `eventdate`, and `timeframe`, milliseconds since the session's first query; taken
-together as if every session began at midnight UTC. Users are mostly NA. Rows are not in order of time.
+The time is the day, `eventdate`, plus `timeframe`, milliseconds since the session's first query, as if
+every session began at midnight UTC. Users are mostly NA. Rows are not in order of time.
+
+Tested by tests/unit/replay/datasets/test_published_formats.py.
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ from replay.reading.format import (
 )
 
 VIEWS_COLUMNS = ("sessionId", "userId", "itemId", "timeframe", "eventdate")
-# The column is spelled session_id in one of the published versions.
+# One of the published versions spells the columns differently.
 OLD_VIEWS_COLUMNS = ("session_id", "user_id", "item_id", "timeframe", "eventdate")
 PURCHASES_COLUMNS = ("sessionId", "userId", "timeframe", "eventdate", "ordernumber", "itemId")
 ALIASES = {
@@ -31,7 +33,7 @@ ALIASES = {
 
 
 def _convert(chunk: pd.DataFrame, kind: str) -> Converted:
-    """Chunk of text columns → events."""
+    """Convert a chunk of text columns to events."""
     days = times_of(chunk["eventdate"], "%Y-%m-%d")
     since = number(chunk["timeframe"])
     events = pd.DataFrame(

@@ -1,6 +1,8 @@
 """Globo.com news clicks: timestamp_ms, session_id, user_id, item_id; CSV, may be compressed.
 
-The time of a session's last click is imputed in the data (its final gap is always 30 s).
+The time of a session's last click is imputed in the data: its final gap is always 30 s.
+
+Tested by tests/unit/replay/datasets/test_event_files.py.
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ COLUMNS = ("timestamp_ms", "session_id", "user_id", "item_id")
 
 
 def convert(chunk: pd.DataFrame) -> Converted:
-    """Chunk of text columns → events."""
+    """Convert a chunk of text columns to events."""
     times = number(chunk["timestamp_ms"])
     events = pd.DataFrame(
         {

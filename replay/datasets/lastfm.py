@@ -1,8 +1,8 @@
-"""Last.fm 1K: who listened to which track when; tab-separated, no header, no quotes.
+"""Last.fm 1K: which user listened to which track when; tab-separated, no header, no quotes.
 
-userid, ISO time, artid, artname, traid, traname. The user is the session, a track the item,
-its artist the brand. Many tracks have no MusicBrainz id: artist and name stand for it, as a
-listen left out would tear a hole into its session. The newest listen of a user comes first.
+userid, ISO time, artid, artname, traid, traname. The user is the session, the track the item, the
+artist the brand. A track without a MusicBrainz id is identified by artist and name, as sessions
+would have gaps without these listens. The newest listen of a user comes first.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ LINE = re.compile(r"^user_\d+\t\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ(\t[^\t]*){4}$")
 
 
 def convert(chunk: pd.DataFrame) -> Converted:
-    """Chunk of text columns → events."""
+    """Convert a chunk of text columns to events."""
     times = times_of(chunk["timestamp"], "%Y-%m-%dT%H:%M:%SZ")
     title = chunk["artname"].str.cat(chunk["traname"], sep=" – ")
     track = chunk["traid"].copy()
@@ -47,7 +47,7 @@ def convert(chunk: pd.DataFrame) -> Converted:
 
 
 def _named(text: str) -> str:
-    """An id made of a name; what a long one loses at its end stands in a hash."""
+    """An id made of a name; the cut end of a long name is replaced by its hash."""
     longest = LONGEST["item_id"]
     if len(text) <= longest:
         return text

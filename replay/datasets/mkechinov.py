@@ -1,8 +1,9 @@
 """Kaggle mkechinov / REES46 eCommerce events: monthly CSV files, may be .gz or .zip.
 
-event_time reads `2019-10-01 00:00:00 UTC`; brand and category_code are often empty,
-user_session sometimes (such rows belong to no session and are left out); a few rows stand
-twice.
+event_time reads `2019-10-01 00:00:00 UTC`. brand and category_code are often empty. Rows with an
+empty user_session are left out, and so are the few repeated rows.
+
+Tested by tests/unit/replay/datasets/test_event_files.py.
 """
 
 from __future__ import annotations
@@ -36,13 +37,13 @@ KINDS = ("view", "cart", "purchase")
 
 
 def converter() -> Convert:
-    """The conversion of one file; rows that stand twice are told by its order in time."""
-    twice = Repeats(*COLUMNS)
-    return lambda chunk: convert(chunk, twice)
+    """The conversion of one file; repeated rows are found because the file is in order of time."""
+    repeated = Repeats(*COLUMNS)
+    return lambda chunk: convert(chunk, repeated)
 
 
-def convert(chunk: pd.DataFrame, twice: Repeats) -> Converted:
-    """Chunk of text columns → events."""
+def convert(chunk: pd.DataFrame, repeated: Repeats) -> Converted:
+    """Convert a chunk of text columns to events."""
     times = times_of(chunk["event_time"], "%Y-%m-%d %H:%M:%S UTC")
     price = number(chunk["price"])
     events = pd.DataFrame(
@@ -67,7 +68,7 @@ def convert(chunk: pd.DataFrame, twice: Repeats) -> Converted:
         chunk.index,
         (chunk["user_session"] == "", "no session"),
         (~chunk["event_type"].isin(KINDS), "other kind of event"),
-        (twice(chunk), "duplicate"),
+        (repeated(chunk), "duplicate"),
     )
     return Converted(events, broken, left_out)
 

@@ -1,8 +1,8 @@
 """MovieLens ratings and movies, 1M and 10M (`::`, no header) and 20M and later (CSV).
 
-A rating is a view, whatever its stars; the user is the session. Movies join as metadata:
-the title, and the genres, divided by |, as the category. The 1M movies are in Latin-1, all
-others in UTF-8. Ratings are grouped by user and not in order of time.
+A rating is a view, whatever its stars; the user is the session. Movies are metadata: the title, and
+the genres, separated by |, as the category. The 1M movies are in Latin-1, all other files in UTF-8.
+Ratings are grouped by user, not in order of time.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ NO_GENRES = "(no genres listed)"
 
 
 def convert_ratings(chunk: pd.DataFrame) -> Converted:
-    """Chunk of text columns → events."""
+    """Convert a chunk of text columns to events."""
     user, movie, stars, time = (chunk[name] for name in chunk.columns)
     times = number(time)
     events = pd.DataFrame(
@@ -46,7 +46,7 @@ def convert_ratings(chunk: pd.DataFrame) -> Converted:
 
 
 def convert_movies(chunk: pd.DataFrame) -> Converted:
-    """Chunk of text columns → metadata."""
+    """Convert a chunk of text columns to metadata."""
     movie, title, genres = (chunk[name] for name in chunk.columns)
     items = pd.DataFrame(
         {

@@ -1,9 +1,10 @@
-"""Files of any layout by the names of their columns: CSV, JSON lines and Parquet.
+"""Files of any layout, by the names of their columns: CSV, JSON lines and Parquet.
 
-Times are ISO text (UTC where it names no zone) or numbers, whose unit is known by their size:
-seconds, milliseconds, microseconds or nanoseconds since 1970. Under a name that ends in _ms they are
-milliseconds, whatever their size. A kind may be missing (a view), or be
-called as many logs call it.
+Times are ISO texts (UTC without a zone) or numbers since 1970, whose size gives the unit: seconds,
+milliseconds, microseconds or nanoseconds. In a column whose name ends in _ms they are milliseconds
+whatever their size. A missing kind is a view; common names of kinds are known.
+
+Tested by tests/unit/replay/datasets/test_published_formats.py.
 """
 
 from __future__ import annotations
@@ -64,13 +65,13 @@ KINDS = {
     "session_end": "session_end",
 }
 DELIMITERS = (",", "\t", ";", "|")
-# What is above is a finer unit; seconds reach to 2100 and beyond, milliseconds back to 1973.
+# Larger numbers have a finer unit; seconds reach beyond 2100, milliseconds back to 1973.
 LEAST_US, LEAST_NS = 1e14, 1e17
 LEAST_MS_DIGITS = 12
 
 
 def convert(chunk: pd.DataFrame, *, milliseconds: bool = False) -> Converted:
-    """Chunk of text columns, named by what they are → events; `milliseconds`: what numbers are as times."""
+    """Convert text columns, named by their roles, to events; `milliseconds`: the unit of numeric times."""
     kind = chunk["kind"].str.lower().map(KINDS)
     price = number(chunk["price"])
     times = times_ms(chunk["time"], milliseconds=milliseconds)
@@ -97,13 +98,17 @@ def convert(chunk: pd.DataFrame, *, milliseconds: bool = False) -> Converted:
         (chunk["session"] == "", "no session"),
         (kind.isna(), "other kind of event"),
     )
-    # A column that a file has not says nothing about its events.
+    # A column that the file lacks is not a column of its events.
     events = events.drop(columns=[name for name in events.columns[4:] if events[name].isna().all()])
     return Converted(events, broken, left_out)
 
 
 def times_ms(texts: pd.Series[str], *, milliseconds: bool = False) -> pd.Series[float]:
-    """Numbers or ISO text → epoch milliseconds, NaN where it is neither."""
+    """Epoch milliseconds of numbers or ISO texts; NaN for other texts.
+
+    >>> times_ms(pd.Series(["1", "1970-01-01T00:00:02Z", "soon"])).tolist()
+    [1000.0, 2000.0, nan]
+    """
     numbers = number(texts)
     scale = np.select([numbers < LEAST_MS, numbers < LEAST_US, numbers < LEAST_NS], [1e3, 1.0, 1e-3], 1e-6)
     found = numbers * (1.0 if milliseconds else scale)
@@ -120,14 +125,18 @@ def _converter(*, milliseconds: bool = False) -> Convert:
 
 
 def aliased(names: list[str]) -> dict[str, str] | None:
-    """What is what among the names of a file, by the names that logs usually have; None if not known."""
+    """The known column name of each role; None when session, item or time is not among them."""
     found = {role: next((name for name in known if name in names), None) for role, known in KNOWN.items()}
     chosen = {role: name for role, name in found.items() if name is not None}
     return chosen if all(role in chosen for role in REQUIRED) else None
 
 
 def parse_columns(text: str) -> dict[str, str]:
-    """ "session=sid,item=pid,time=ts" → which column is what. Raises NextclickError."""
+    """The column of each role. Raises NextclickError when a needed role is missing.
+
+    >>> parse_columns("session=sid,item=pid,time=ts")
+    {'session': 'sid', 'item': 'pid', 'time': 'ts'}
+    """
     pairs = [part.partition("=") for part in text.split(",")]
     named = {role.strip(): name.strip() for role, _, name in pairs}
     wrong = [role for role in named if role not in (*REQUIRED, *OPTIONAL) or not named[role]]
@@ -143,23 +152,22 @@ def parse_columns(text: str) -> dict[str, str]:
 
 
 def format_of(path: Path, named: Mapping[str, str]) -> Format:
-    """The format of a file whose columns are named. Raises NextclickError when it does not have them."""
+    """The format of a file, given the column of each role. Raises NextclickError when one is absent."""
     roles = tuple(named)
-    there: list[str] | None = None
     if is_parquet(path):
-        there, form = parquet_names(path), _format("parquet", roles, named, parquet=True)
+        present, form = parquet_names(path), _format("parquet", roles, named, parquet=True)
     else:
         line = first_line(path)
         if line.startswith("{"):
             return _json_format("json-lines", {role: (name,) for role, name in named.items()})
         headers = {delimiter: header_of(line, delimiter) for delimiter in DELIMITERS}
         delimiter = max(headers, key=lambda one: sum(name in headers[one] for name in named.values()))
-        there, form = headers[delimiter], _format("delimited", roles, named, delimiter=delimiter)
-    absent = [name for name in named.values() if name not in there]
+        present, form = headers[delimiter], _format("delimited", roles, named, delimiter=delimiter)
+    absent = [name for name in named.values() if name not in present]
     if absent:
         raise NextclickError(
             f"{path} has no column {', '.join(absent)}",
-            f"It has {', '.join(there)}.",
+            f"It has {', '.join(present)}.",
             "Name its own columns with --columns.",
         )
     return form
@@ -191,7 +199,7 @@ def _format(
 
 def _json_format(name: str, names: Mapping[str, tuple[str, ...]]) -> Format:
     roles = tuple(KNOWN)
-    place = roles.index("time")
+    time_index = roles.index("time")
 
     def parse(line: bytes) -> tuple[str, ...]:
         try:
@@ -201,8 +209,8 @@ def _json_format(name: str, names: Mapping[str, tuple[str, ...]]) -> Format:
         if not isinstance(record, dict):
             raise UnreadableLine("no JSON object")
         texts = [_text(record, names.get(role, ())) for role in roles]
-        if len(texts[place]) < LEAST_MS_DIGITS and _time_name(record, names).endswith(MILLISECONDS):
-            texts[place] = _iso_text(texts[place])
+        if len(texts[time_index]) < LEAST_MS_DIGITS and _time_name(record, names).endswith(MILLISECONDS):
+            texts[time_index] = _iso_text(texts[time_index])
         return tuple(texts)
 
     def matches(line: str) -> bool:
@@ -229,7 +237,7 @@ def _time_name(record: Mapping[str, object], names: Mapping[str, tuple[str, ...]
 
 
 def _iso_text(milliseconds: str) -> str:
-    """Milliseconds that would be taken for seconds by their size, as a text that would not."""
+    """Milliseconds so small that they would be read as seconds, as an ISO text instead."""
     try:
         return str(np.datetime64(int(float(milliseconds)), "ms"))
     except (ValueError, OverflowError):

@@ -1,8 +1,10 @@
 """UCI Online Retail: baskets as sessions, with titles, prices and customers.
 
-A basket is an InvoiceNo, all its lines at one time. Returns (C…), non-positive quantities
-and prices, and codes that are no products are left out; of an item's repeated lines in a
-basket the first is kept.
+A basket is an InvoiceNo; all its lines have one time. Returns (C…), quantities and prices that are not
+positive, and codes that are not products are left out. Of an item's lines in a basket the first is
+kept.
+
+Tested by tests/unit/replay/datasets/test_event_files.py.
 """
 
 from __future__ import annotations
@@ -31,18 +33,18 @@ COLUMNS = (
     "CustomerID",
     "Country",
 )
-# A product's code has five digits, maybe with a letter or two behind them.
+# A product code has five digits, followed by up to two letters.
 PRODUCT_CODE = r"\d{5}[A-Za-z]{0,2}"
 
 
 def converter() -> Convert:
-    """The conversion of one file; a basket's lines are expected to follow one another."""
+    """The conversion of one file, in which the lines of a basket are adjacent."""
     repeated = Repeats("session_id", "item_id")
     return lambda chunk: convert(chunk, repeated)
 
 
 def convert(chunk: pd.DataFrame, repeated: Repeats) -> Converted:
-    """Chunk of text columns → events."""
+    """Convert a chunk of text columns to events."""
     times = times_of(chunk["InvoiceDate"], "%Y-%m-%d %H:%M:%S")
     quantity, price = number(chunk["Quantity"]), number(chunk["UnitPrice"])
     code = chunk["StockCode"].str.strip().str.upper()

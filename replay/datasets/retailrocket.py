@@ -1,14 +1,16 @@
-"""RetailRocket events.csv: views, carts and transactions of visitors, in no order of time.
+"""RetailRocket events.csv: views, carts and transactions of visitors, not in order of time.
 
-A visitor stands for the session, which the session gap cuts. Times are epoch milliseconds. A few
-hundred rows stand twice, far from each other.
+The visitor is the session, which the session gap cuts. Times are epoch milliseconds. A few hundred
+rows are repeated, far from each other.
+
+Tested by tests/unit/replay/datasets/test_published_formats.py.
 """
 
 from __future__ import annotations
 
 import pandas as pd
 
-from replay.reading.format import Convert, Converted, Format, Seen, number, reasons, whole_ms
+from replay.reading.format import Convert, Converted, Format, SeenRows, number, reasons, whole_ms
 
 COLUMNS = ("timestamp", "visitorid", "event", "itemid", "transactionid")
 KINDS = {"view": "view", "addtocart": "cart", "transaction": "purchase"}
@@ -16,12 +18,12 @@ KINDS = {"view": "view", "addtocart": "cart", "transaction": "purchase"}
 
 def converter() -> Convert:
     """The conversion of one file."""
-    seen = Seen()
-    return lambda chunk: convert(chunk, seen)
+    repeated = SeenRows()
+    return lambda chunk: convert(chunk, repeated)
 
 
-def convert(chunk: pd.DataFrame, seen: Seen) -> Converted:
-    """Chunk of text columns → events."""
+def convert(chunk: pd.DataFrame, repeated: SeenRows) -> Converted:
+    """Convert a chunk of text columns to events."""
     times = number(chunk["timestamp"])
     kind = chunk["event"].map(KINDS)
     events = pd.DataFrame(
@@ -39,7 +41,7 @@ def convert(chunk: pd.DataFrame, seen: Seen) -> Converted:
         (chunk["visitorid"] == "", "visitorid is empty"),
         (chunk["itemid"] == "", "itemid is empty"),
     )
-    left_out = reasons(chunk.index, (kind.isna(), "other kind of event"), (seen(chunk), "duplicate"))
+    left_out = reasons(chunk.index, (kind.isna(), "other kind of event"), (repeated(chunk), "duplicate"))
     return Converted(events, broken, left_out)
 
 

@@ -1,9 +1,11 @@
 """RecSys Challenge 2015 (YooChoose): the raw clicks and buys, and the preprocessed clicks.
 
-Raw `yoochoose-clicks.dat`: session, timestamp (ISO, UTC, milliseconds), item, category, no
-header; `yoochoose-buys.dat`: session, timestamp, item, price, quantity. Named together they are
-one log, as the sessions are the same. A price of 0 was not known. Preprocessed: tab-separated
-SessionId, ItemId, Time in epoch seconds with fraction. Only the test file is in order of time.
+Raw `yoochoose-clicks.dat`: session, timestamp (ISO, UTC, milliseconds), item, category, without a
+header; `yoochoose-buys.dat`: session, timestamp, item, price, quantity. Both files have the same
+sessions and can be read as one log. A price of 0 means unknown. Preprocessed: tab-separated SessionId,
+ItemId, Time in epoch seconds with a fraction. Only the test file is in order of time.
+
+Tested by tests/unit/replay/datasets/test_event_files.py.
 """
 
 from __future__ import annotations
@@ -34,7 +36,7 @@ BUYS_LINE = re.compile(rf"^\d+,{MOMENT},\d+,\d+(\.\d+)?,\d+$")
 
 
 def convert_preprocessed(chunk: pd.DataFrame) -> Converted:
-    """Chunk of text columns → events."""
+    """Convert a chunk of text columns to events."""
     times = number(chunk["Time"])
     events = pd.DataFrame(
         {
@@ -54,12 +56,12 @@ def convert_preprocessed(chunk: pd.DataFrame) -> Converted:
 
 
 def convert_raw(chunk: pd.DataFrame) -> Converted:
-    """Chunk of text columns → events."""
+    """Convert a chunk of text columns to events."""
     return _convert_moments(chunk, {"kind": "view", "category": text_or_none(chunk["category"])})
 
 
 def convert_buys(chunk: pd.DataFrame) -> Converted:
-    """Chunk of text columns → events."""
+    """Convert a chunk of text columns to events."""
     price = number(chunk["price"])
     return _convert_moments(
         chunk,

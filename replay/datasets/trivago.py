@@ -1,8 +1,10 @@
-"""Trivago (RecSys Challenge 2019): what people did with hotels; epoch seconds, steps in a session.
+"""Trivago (RecSys Challenge 2019): actions on hotels, in epoch seconds and steps of a session.
 
-Only actions on an item are events: a clickout, which leaves for the booking site, counts as a cart, all
-others as views. Searches and filters have no item; of a test session the clickout to be predicted has
-none either. Actions within a second follow one another as the file has them.
+Only actions on an item are events: a clickout, which leaves for the booking site, is a cart, all others
+are views. Searches and filters have no item, nor has the clickout that a test session asks to predict.
+Actions within a second keep the order of the file.
+
+Tested by tests/unit/replay/datasets/test_published_formats.py.
 """
 
 from __future__ import annotations
@@ -37,7 +39,7 @@ ON_ITEMS = (
 
 
 def convert(chunk: pd.DataFrame) -> Converted:
-    """Chunk of text columns → events."""
+    """Convert a chunk of text columns to events."""
     times = number(chunk["timestamp"])
     action = chunk["action_type"]
     events = pd.DataFrame(

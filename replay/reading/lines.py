@@ -1,6 +1,8 @@
-"""Event files of one record per line as chunks of text columns: each line is parsed by its format.
+"""Event files with one record per line, as chunks of text columns; the format parses each line.
 
-Knows lines; knows no JSON. Memory is bounded by blocks, or by the longest line.
+Knows lines, not JSON. Memory is bounded by blocks, or by the longest line.
+
+Tested by tests/unit/replay/datasets/test_amazon.py.
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ BOM = b"\xef\xbb\xbf"
 def line_chunks(
     form: Format, parse: Callable[[bytes], tuple[str, ...]], lines: WholeLines, *, block_bytes: int
 ) -> Generator[Chunk, None, None]:
-    """The file's rows; blank lines are none. A line that cannot be parsed is a broken row."""
+    """The rows of the file; blank lines are skipped. A line that cannot be parsed is a broken row."""
     before = 0
     for block in _blocks_of_lines(lines, block_bytes):
         found = block.split(b"\n")
@@ -31,7 +33,7 @@ def line_chunks(
 
 
 def _blocks_of_lines(lines: WholeLines, block_bytes: int) -> Iterator[bytes]:
-    """Blocks that end with a line end, but for the last."""
+    """Blocks of whole lines; the last line may lack its line end."""
     parts: list[bytes] = []
     while block := lines.read(block_bytes):
         parts.append(block)

@@ -1,7 +1,9 @@
-"""Event files as bytes: decompressed, by whole lines, and known to be whole or cut off.
+"""Event files as bytes: decompressed, in whole lines, and whether a file is cut off.
 
-Knows compression and lines; knows no format. How a file is packed is read from its first
-bytes, not from its name.
+Knows compression and lines, not formats. The first bytes of a file say how it is compressed, not its
+name.
+
+Tested by tests/unit/replay/reading/test_broken_files.py.
 """
 
 from __future__ import annotations
@@ -19,17 +21,17 @@ from typing import IO, cast
 
 from model.errors import NextclickError
 
-# What reading a damaged file raises; bz2, gzip and a failing disk an OSError.
+# Exceptions when reading a damaged file; bz2, gzip and a failing disk raise OSError.
 CUT_OFF = (EOFError, lzma.LZMAError, zlib.error, zipfile.BadZipFile, OSError)
-# A line of JSON holds a whole review, or a product with its description.
+# A line of JSON may hold a whole review, or a product with its description.
 LONGEST_LINE_BYTES = 8 << 20
 
 
 def open_file(path: Path) -> IO[bytes]:
-    """Open a file for reading, decompressed when it is xz, gzip, bzip2 or a zip of one member.
+    """Open a file for reading; xz, gzip, bzip2 and a zip of one file are decompressed.
 
-    A member of a zip of several is named as if the zip were a folder. Raises NextclickError when
-    it cannot be opened.
+    A file in a zip of several is named as if the zip were a folder. Raises NextclickError when the
+    file cannot be opened.
     """
     try:
         if path.parent.is_file() and zipfile.is_zipfile(path.parent):
@@ -54,9 +56,12 @@ def open_file(path: Path) -> IO[bytes]:
 
 
 def members(path: Path) -> list[Path]:
-    """A zip of several files as its members, anything else as it is.
+    """The paths of the files in a zip of several; for any other file its own path.
 
-    Raises NextclickError when it cannot be opened.
+    Raises NextclickError when the file cannot be opened.
+
+    >>> members(Path("clicks.csv"))
+    [PosixPath('clicks.csv')]
     """
     try:
         if not zipfile.is_zipfile(path):
@@ -73,7 +78,7 @@ def members(path: Path) -> list[Path]:
 
 
 def _files_in(archive: zipfile.ZipFile) -> list[zipfile.ZipInfo]:
-    # macOS packs a shadow of every file.
+    # macOS adds a shadow of every file.
     found = (one for one in archive.infolist() if not one.is_dir())
     return [one for one in found if not one.filename.startswith("__MACOSX/")]
 
@@ -102,7 +107,10 @@ def _open_member(path: Path, name: str | None = None) -> IO[bytes]:
 
 
 def first_line(path: Path) -> str:
-    """A file's first line (8 MB of it) without its end. Raises NextclickError where it is damaged."""
+    """The first line of a file, at most 8 MB, without its line end.
+
+    Raises NextclickError when the file is damaged.
+    """
     try:
         with open_file(path) as file:
             return file.readline(LONGEST_LINE_BYTES).decode("utf-8-sig", "replace").rstrip("\r\n")
@@ -111,7 +119,7 @@ def first_line(path: Path) -> str:
 
 
 def cut_off(path: Path, line: int, error: Exception) -> NextclickError:
-    """The error of a file that cannot be decompressed to its end; `line` is the first one lost."""
+    """The error for a file that cannot be decompressed to its end; `line` is the first lost line."""
     return NextclickError(
         f"{path}, line {line}: the file is cut off or damaged here: {error}",
         "It cannot be decompressed to its end.",
@@ -120,14 +128,18 @@ def cut_off(path: Path, line: int, error: Exception) -> NextclickError:
 
 
 class WholeLines:
-    """A file object that gives whole lines, and of a cut-off archive all that stand before the cut.
+    """A file object that returns whole lines; of a cut-off archive, all lines before the cut.
 
-    After its end, `cut_off` is the error that ended it early, or None; `lines` counts the
-    lines given. A plain file's last line needs no line end.
+    After the end, `cut_off` is the error that ended the file early, or None. `lines` counts the lines
+    returned. The last line of a plain file needs no line end.
+
+    >>> lines = WholeLines(cast("IO[bytes]", io.BufferedReader(io.BytesIO(b"first\\nsecond"))))
+    >>> lines.read(8)
+    b'first\\n'
     """
 
     def __init__(self, file: IO[bytes]) -> None:
-        # read1 gives what is there; read would lose it when the cut comes within its size.
+        # read1 returns what there is; read would lose it when the cut lies within `size`.
         self._file = cast("io.BufferedReader", file)
         self._rest = b""
         self.lines = 0
@@ -154,14 +166,14 @@ class WholeLines:
         return data[:whole]
 
     def close(self) -> None:
-        """Only marks it closed: the file belongs to who opened it."""
+        """Mark it closed; the caller closes the file."""
         self.closed = True
 
 
 class PlainLines:
-    """WholeLines of a format without quotes, for a CSV reader that knows only delimiters of one byte.
+    """WholeLines of a format without quotes, for a CSV reader whose delimiters have one byte.
 
-    A longer delimiter becomes a control character, a carriage return within a line a blank.
+    A longer delimiter becomes a control character, and a carriage return within a line a blank.
     """
 
     def __init__(self, lines: WholeLines, delimiter: str) -> None:
@@ -171,7 +183,7 @@ class PlainLines:
         self.closed = False
 
     def read(self, size: int) -> bytes:
-        """As WholeLines, never longer."""
+        """The next lines; see WholeLines.read."""
         data = self._lines.read(size)
         if b"\r" in data:
             data = data.replace(b"\r\n", b"\n")
@@ -179,14 +191,14 @@ class PlainLines:
         return data if self._short == self._given else data.replace(self._given, self._short)
 
     def close(self) -> None:
-        """Only marks it closed: the file belongs to who opened it."""
+        """Mark it closed; the caller closes the file."""
         self.closed = True
 
 
 class Records:
-    """Finds records of a file by their number, from 1, in one pass as long as the numbers grow.
+    """Finds records of a file by number, from 1; rising numbers need one pass over the file.
 
-    Quoted values span lines, and blank lines are no records.
+    Quoted values may span lines; blank lines are not records.
     """
 
     def __init__(self, path: Path, delimiter: str, *, quoted: bool = True) -> None:
@@ -198,7 +210,7 @@ class Records:
         self._found = 0
 
     def find(self, record: int) -> tuple[int, bytes]:
-        """The line, from 1, on which a record begins, and what stands there; of one too many, the end."""
+        """The line number, from 1, where a record begins, and its text; after the last record, the end."""
         if self._file is None or record <= self._found:
             self.close()
             self._file = open_file(self._path)
@@ -226,7 +238,7 @@ class Records:
         read: list[str] = []
 
         def lines() -> Iterator[str]:
-            # Latin-1 gives every byte back as it was; what divides records and fields is ASCII.
+            # Latin-1 preserves every byte; the characters between records and fields are ASCII.
             for line in io.TextIOWrapper(cast("IO[bytes]", self._file), "latin-1", newline=""):
                 read.append(line)
                 yield line

@@ -1,4 +1,7 @@
-"""Parquet files as chunks of text columns, read by row groups: never the whole file."""
+"""Parquet files as chunks of text columns, read by row groups, never as a whole.
+
+Tested by tests/unit/replay/datasets/test_published_formats.py.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +22,11 @@ NOTHING = ""
 
 
 def is_parquet(path: Path) -> bool:
-    """Whether a file begins as Parquet does; a file that cannot be opened does not."""
+    """Whether a file begins as Parquet does; False for a file that cannot be opened.
+
+    >>> is_parquet(Path("/dev/null"))
+    False
+    """
     try:
         with path.open("rb") as file:
             return file.read(4) == MAGIC
@@ -28,20 +35,20 @@ def is_parquet(path: Path) -> bool:
 
 
 def parquet_names(path: Path) -> list[str]:
-    """The names of its columns. Raises NextclickError when it is cut off or damaged."""
+    """The names of the file's columns. Raises NextclickError when it is cut off or damaged."""
     with _open(path) as file:
         return list(file.schema_arrow.names)
 
 
 def parquet_chunks(path: Path, form: Format) -> Iterator[Chunk]:
-    """The file's rows, counted from 1 as lines are; missing values are "".
+    """The rows of the file, numbered from 1 like lines; missing values are "".
 
-    Raises NextclickError when it is damaged, or when a column is no text, number or time.
+    Raises NextclickError when the file is damaged, or when a column has no text, number or time.
     """
     with _open(path) as file:
-        there = file.schema_arrow.names
+        present = file.schema_arrow.names
         names = {
-            role: next((name for name in form.aliases.get(role, (role,)) if name in there), None)
+            role: next((name for name in form.aliases.get(role, (role,)) if name in present), None)
             for role in form.columns
         }
         before = 0
@@ -85,14 +92,14 @@ def _as_text(column: pa.Array, name: str) -> pa.Array:
     if pa.types.is_dictionary(column.type):
         column = column.dictionary_decode()
     if pa.types.is_timestamp(column.type):
-        # Without a zone it is UTC. Below a millisecond nothing counts.
+        # Times without a zone are UTC. Fractions of a millisecond are dropped.
         column = column.cast(pa.timestamp("ms", column.type.tz), safe=False).cast(pa.int64())
         milliseconds = True
     else:
         milliseconds = name.endswith(MILLISECONDS) and pa.types.is_integer(column.type)
     least = pc.min(column).as_py() if milliseconds else None
     if least is not None and least < LEAST_MS:
-        # As numbers they would be taken for seconds.
+        # As numbers, milliseconds this small would be read as seconds.
         column = column.cast(pa.int64()).cast(pa.timestamp("ms"))
     return pc.fill_null(column.cast(pa.string()), NOTHING)
 

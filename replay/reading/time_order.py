@@ -1,7 +1,7 @@
-"""Whether a file's times never fall, by their texts alone: much sooner than by reading its events.
+"""Whether the times of a file never fall, judged by their texts alone, without converting events.
 
-Texts of one shape sort as the times that they say. Rows that are no events are looked at, too: where
-all ascend, those that are taken do.
+Texts of one shape sort like the times they denote. The check includes rows that are not events: when
+the times of all rows ascend, those of the events do.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from replay.reading.packed_files import WholeLines, open_file
 
 @dataclass(frozen=True)
 class Span:
-    """The first and the last text of a file; both "" without rows."""
+    """The first and the last time of a file as texts; both "" without rows."""
 
     first: str = ""
     last: str = ""
 
 
 def ascending_span(path: Path, form: Format, *, block_bytes: int) -> Span | None:
-    """The span of a file whose times never fall; None where they do, or where the texts do not tell.
+    """The span of a file whose times never fall; None when they fall, or when the texts cannot say.
 
     Raises NextclickError when the file cannot be opened.
     """
@@ -48,13 +48,13 @@ def ascending_span(path: Path, form: Format, *, block_bytes: int) -> Span | None
                     return None
                 first, last = first or texts[0].as_py(), texts[-1].as_py()
         except (pa.ArrowInvalid, pa.ArrowKeyError, UnicodeDecodeError):
-            # What is wrong is told by whoever reads the events.
+            # Reading the events reports what is wrong.
             return None
     return Span(first, last)
 
 
 def _have_shape(texts: pa.StringArray, shape: str) -> bool:
-    """Whether every text is as long as the shape and has its characters, or digits no greater than its."""
+    """Whether every text has the length of the shape and its characters, or digits up to its digits."""
     lengths = pc.binary_length(texts)
     if pc.min_max(lengths).as_py() != {"min": len(shape), "max": len(shape)}:
         return False

@@ -34,16 +34,16 @@ def test_rows_in_groups_repeat_as_in_one_piece(rows: list[tuple[object, ...]], c
 
 @settings(deadline=None)
 @given(ROWS, CUTS, st.data())
-def test_rows_that_are_not_looked_at_neither_repeat_nor_are_repeated(
+def test_rows_that_are_not_compared_neither_repeat_nor_are_repeated(
     rows: list[tuple[object, ...]], cuts: list[int], data: st.DataObject
 ) -> None:
     log = pd.DataFrame(rows, columns=KEYS).sort_values("second", kind="stable", ignore_index=True)
-    looked_at = pd.Series(
+    compared = pd.Series(
         data.draw(st.lists(st.booleans(), min_size=len(log), max_size=len(log))), index=log.index, dtype=bool
     )
     repeats = Repeats(*KEYS)
-    found = [repeats(chunk, looked_at[chunk.index]) for chunk in in_chunks(log, cuts)]
-    expected = (log[looked_at].duplicated().reindex(log.index, fill_value=False)).tolist()
+    found = [repeats(chunk, compared[chunk.index]) for chunk in in_chunks(log, cuts)]
+    expected = (log[compared].duplicated().reindex(log.index, fill_value=False)).tolist()
     assert [one for part in found for one in part.tolist()] == expected
 
 
