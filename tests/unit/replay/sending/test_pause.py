@@ -17,8 +17,8 @@ import os, signal, sys
 job = os.fork()
 if job == 0:
     os.setpgid(0, 0)
-    from replay.sending.pause import controls
-    with controls() as keys:
+    from replay.sending.pause import pause_keys
+    with pause_keys() as keys:
         keys.poll_keys()
     os._exit(7)
 pid, status = os.waitpid(job, os.WUNTRACED)
