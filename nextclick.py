@@ -1,7 +1,7 @@
 """The command line: which commands exist, each with an example, and how an error is printed.
 
 Nothing imports this module. `nextclick X` is the function X of replay/commands/X.py.
-Tested by tests/docs/test_readme.py and tests/unit/replay/commands/test_lazy_commands.py.
+Tested by tests/docs/test_commands.py and tests/unit/replay/commands/test_lazy_commands.py.
 """
 
 from __future__ import annotations
