@@ -18,7 +18,7 @@ from model.data.vocabulary import Vocabulary
 class GrowingVocabulary(Vocabulary):
     """The vocabulary `trained` with room for `room` more items.
 
-    Its length and its counts stay those of the training. One thread adds items while others look
+    Its length and its counts stay as trained. One thread adds items while others look
     them up.
 
     >>> vocabulary = GrowingVocabulary(Vocabulary(["a", "b"], np.array([2, 1])), room=1)

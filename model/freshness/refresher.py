@@ -4,7 +4,7 @@ Once per `every_ms` of event time a refresh applies the events that arrived sinc
 
 1. decay     the counts of `MovingTables` to the time of now
 2. count     the new events; those before the training also count as known to the weights
-3. assign    rows behind the trained ones to unknown items
+3. assign    rows after the trained ones to unknown items
 4. place     new items at the mean of their neighbours; list those with enough events
 5. install   tables and bias in the stepper, between two steps and never within one
 
@@ -44,7 +44,7 @@ logger = logging.getLogger(__name__)
 class TableRefresher:
     """Moves the item tables of a stepper and the vocabulary beside it; lists at most `room` new items.
 
-    The counts to which the weights were trained are those of the events seen before the training
+    The counts to which the weights were trained come from the events seen before the training
     ended. If these do not reach back far enough, they are the counts of the network's prior, scaled to
     the half-life of `freshness` and by `share`, the part of all events that is seen here.
     `refreshes` and `refresh_cpu_s` add up the refreshes and their processor time. Raises

@@ -1,7 +1,7 @@
-"""Chooses items by id or title, and recommends what follows them: a session of one's own making.
+"""Finds items by id or title, and recommends the next items of a session made of them.
 
-Knows any saved version by its stepper and vocabulary; what the network reads beside the
-items is what was last known of them. Lists are those that the worker would show.
+Works for any version with its stepper and vocabulary. The other columns that a network reads get
+the values last known of the items. Lists are those that a worker would show.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from model.stepping.stepper import NumpyColumns, Stepper
 
 SHOWN_CANDIDATES = 10
 WORD = re.compile(r"\w+")
-# How alike two words must be, and how many such words stand for one that no title has.
-CLOSE, CLOSE_WORDS = 0.75, 3
+CLOSE = 0.75  # likeness of two words, by difflib, that counts as a misspelling
+CLOSE_WORDS = 3  # words tried in place of one that no title has
 
 
 @dataclass(frozen=True)
 class Item:
-    """An item of a vocabulary; `title` is None where none is known."""
+    """An item of a vocabulary; `title` is None if it is unknown."""
 
     index: int
     item_id: str
@@ -40,7 +40,7 @@ class Item:
 
 @dataclass(frozen=True)
 class Recommended:
-    """A place in a list, from 1, with the model's score of the item."""
+    """An item of a list: its rank, from 1, and the model's score."""
 
     rank: int
     item: Item
@@ -48,15 +48,22 @@ class Recommended:
 
 
 class ItemSearch:
-    """Finds items by what people type: an id, a title, or a part of one; case does not matter."""
+    """Finds items by what people type: an id, a title, or a part of one; case does not matter.
+
+    >>> vocabulary = Vocabulary(["1", "2"], np.array([5, 3]), titles={"1": "Red wine", "2": "White wine"})
+    >>> [item.title for item in ItemSearch(vocabulary).find("wine")]
+    ['Red wine', 'White wine']
+    >>> str(ItemSearch(vocabulary).choose("white"))
+    '2  White wine'
+    """
 
     def __init__(self, vocabulary: Vocabulary) -> None:
         self._vocabulary = vocabulary
 
     def find(self, text: str, limit: int = SHOWN_CANDIDATES, *, misspelt: bool = True) -> list[Item]:
-        """Up to `limit` candidates, the surest first, the most popular first among equals.
+        """Up to `limit` candidates: the best match first, the most popular first among equals.
 
-        Words that are nearly right are found when `misspelt`: that takes a look at every word of all titles.
+        With `misspelt`, words that are nearly right match too; that compares with every word of all titles.
         """
         found: dict[int, Item] = {}
         for candidates in self._tiers(text, misspelt):
@@ -66,9 +73,9 @@ class ItemSearch:
         return list(found.values())[:limit]
 
     def choose(self, text: str, *, first: bool = False) -> Item:
-        """The one item that the text names, or, with `first`, the most popular of several.
+        """The one item that the text names; with `first`, the most popular of several.
 
-        Raises NextclickError when it names none, or several that are equally sure.
+        Raises NextclickError when it names none, or several that match equally well.
         """
         candidates = next((found for found in self._tiers(text) if found), [])
         if not candidates:
@@ -98,7 +105,7 @@ class ItemSearch:
         return Item(index, item_id, self._vocabulary.titles.get(item_id))
 
     def _tiers(self, text: str, misspelt: bool = True) -> Iterator[list[int]]:
-        """Indices by how surely they are meant: id, title, part of one, its words, close words."""
+        """Indices from the best kind of match on: id, title, part of a title, its words, close words."""
         wanted = _plain(text)
         if not wanted:
             return
@@ -117,13 +124,13 @@ class ItemSearch:
             yield self._with_words([self._close(word) for word in words])
 
     def _where(self, holds: Callable[[int], bool], everywhere: bool = False) -> list[int]:
-        """The indices for which it holds, of the items with a title or of all, most popular first."""
+        """The indices for which `holds`, most popular first; with `everywhere`, also without a title."""
         indices = range(len(self._vocabulary)) if everywhere else self._titles
         counts = self._vocabulary.counts
         return sorted((index for index in indices if holds(index)), key=lambda index: -counts[index])
 
     def _with_words(self, choices: list[list[str]]) -> list[int]:
-        """Items with one word of each choice in their title."""
+        """The items with a word of each choice in their title."""
         matching = [set().union(*(self._with_word.get(word, ()) for word in words)) for words in choices]
         inside = set.intersection(*matching)
         return self._where(inside.__contains__)
@@ -144,7 +151,7 @@ class ItemSearch:
 
     @cached_property
     def _with_word(self) -> dict[str, set[int]]:
-        """Which items' titles have a word."""
+        """The items whose titles have a word."""
         found: dict[str, set[int]] = {}
         for index, title in self._titles.items():
             for word in WORD.findall(title):
@@ -164,9 +171,9 @@ def recommend(
     user_id: str | None = None,
     exclude_items: bool | None = None,
 ) -> list[Recommended]:
-    """What follows a session of these items, in this order: the stepper's k items, best first.
+    """The stepper's k items after a session of `items`, in this order, best first.
 
-    `exclude_items` leaves the session's own items out; None: as the version serves. Raises
+    `exclude_items` leaves the session's own items out; None: as the version does in service. Raises
     ValueError without items.
     """
     if not items:
@@ -178,9 +185,9 @@ def recommend(
     if model.config.exclude_session_items if exclude_items is None else exclude_items:
         exclude = columns["item"][None, :]
     ids_1k, scores_1k, _ = stepper.step(last, stepper.rebuild([before]), exclude)
-    chooser = ItemSearch(model.vocabulary)
+    search = ItemSearch(model.vocabulary)
     return [
-        Recommended(rank, chooser.item(int(index)), float(score))
+        Recommended(rank, search.item(int(index)), float(score))
         for rank, (index, score) in enumerate(zip(ids_1k[0], scores_1k[0], strict=True), 1)
         if index >= 0
     ]
@@ -189,7 +196,7 @@ def recommend(
 def session_columns(
     names: Iterable[str], vocabulary: Vocabulary, items: Sequence[Item], user_id: str | None = None
 ) -> NumpyColumns:
-    """A session's events as the columns `names` that a network reads; None where nothing is known."""
+    """A session's events as the columns `names` that a network reads; None for unknown values."""
     columns: dict[str, Any] = {"item": np.array([item.index for item in items], np.int64)}
     for name in names:
         if name == "item":

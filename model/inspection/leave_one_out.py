@@ -1,8 +1,8 @@
 """Which earlier event caused an item to be listed: the list stepped again without each event in turn.
 
-Leave-one-out attribution: an event's part in an item's rank is the rank that the item has without
-that event, all else as it was. All the shorter sessions are stepped in one batch, beside the whole
-one. Knows a stepper and a session's columns; nobody's state changes.
+Leave-one-out attribution: an event's part in an item's rank is the item's rank without that event,
+everything else unchanged. All the shorter sessions are stepped in one batch with the whole session.
+No stored state changes.
 
 Shapes: N events of the session, T items of the list, k ranks looked through.
 """
@@ -16,14 +16,20 @@ import numpy.typing as npt
 
 from model.stepping.stepper import NumpyColumns, Stepper
 
-# A rank behind this is told as "not among them".
-DEPTH = 1_000
+DEPTH = 1_000  # ranks after this one are reported as 0
 Whole = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
 class Attribution:
-    """The whole session's list, and each item's rank without each event; ranks from 1, 0: behind `depth`."""
+    """The whole session's list, and each item's rank without each event.
+
+    Ranks count from 1; 0 means after `depth`.
+
+    >>> ranks_NT = np.array([[5], [2]])
+    >>> Attribution(np.array([7]), np.ones(1, np.float32), ranks_NT, depth=10).cause(0)
+    0
+    """
 
     items_T: Whole
     scores_T: npt.NDArray[np.float32]
@@ -31,9 +37,10 @@ class Attribution:
     depth: int
 
     def cause(self, place: int) -> int | None:
-        """The event without which the item at `place` (from 0) falls furthest; None when none lets it fall.
+        """The event without which the item at `place` (from 0) falls furthest.
 
-        Of several without which it is not among the `depth` best, or equally far behind, the newest.
+        The newest of several events without which it falls equally far, or out of the `depth` best.
+        None when the item falls without no event.
         """
         ranks_N = self.ranks_NT[:, place]
         fallen_N = np.where(ranks_N == 0, self.depth + 1, ranks_N)
@@ -46,7 +53,7 @@ class Attribution:
 def attribute(stepper: Stepper, columns: NumpyColumns, *, exclude_items: bool, k: int) -> Attribution:
     """Step a session of N ≥ 1 events of known items, and again without each of them.
 
-    With `exclude_items` its own items are listed in none of these. Without its only event a
+    `exclude_items` leaves the session's items out of all these lists. Without its only event a
     session has no list, and every rank is 0. Raises ValueError without events.
     """
     items_N = columns["item"]
@@ -57,8 +64,9 @@ def attribute(stepper: Stepper, columns: NumpyColumns, *, exclude_items: bool, k
     kept = [np.arange(events)]
     if events > 1:
         kept += [np.delete(np.arange(events), left_out) for left_out in range(events)]
-    rows = stepper.rebuild([{name: values[of[:-1]] for name, values in columns.items()} for of in kept])
-    last = np.array([of[-1] for of in kept])
+    histories = [{name: values[part[:-1]] for name, values in columns.items()} for part in kept]
+    rows = stepper.rebuild(histories)
+    last = np.array([part[-1] for part in kept])
     exclude = np.tile(items_N, (len(kept), 1)) if exclude_items else None
     step = {name: values[last] for name, values in columns.items()}
     ids_Bk, scores_Bk, _ = stepper.step(step, rows, exclude, k=max(depth, k))

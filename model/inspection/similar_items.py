@@ -1,6 +1,6 @@
-"""The items that lie nearest to a session's hidden state, for someone who wants to see what it means.
+"""The items nearest to a session's hidden state: what the state means, for a person to see.
 
-Unlike a list it knows no bias, no popularity and no mask: cosines alone.
+Unlike a list, it uses cosines alone: no bias, no popularity and no mask.
 
 Shapes: V items, H units of the output, R bytes of a packed state, k items.
 """
@@ -22,8 +22,8 @@ def similar_items(
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]] | None:
     """The k items whose output vectors have the largest cosines with a packed state's output, best first.
 
-    → their indices and cosines; fewer where fewer items have a vector, none for a state of zeros.
-    None for a network that has no item vectors. May run beside steps.
+    Returns their indices and cosines; fewer than k if fewer items have a vector, none for a state of
+    zeros. Returns None for a network without item vectors. May run beside steps.
     """
     network = stepper.network
     if not isinstance(network, GradientNetwork):
@@ -38,7 +38,7 @@ def similar_items(
         table_VH = network.get_parameter(network.output_table)
         lengths_V = table_VH.norm(dim=1)
         cosines_V = table_VH @ normalize(output_1H)[0] / lengths_V
-    # In no direction: an item without a title, a place that no item has yet.
+    # Vectors of length zero have no direction: items without a title, rows without an item.
     cosines_V[lengths_V == 0] = -torch.inf
     if not output_1H.any():
         cosines_V.fill_(-torch.inf)

@@ -1,4 +1,14 @@
-"""The networks and the baselines, chosen by name."""
+"""The networks and the baselines by name: the one table that every command chooses from.
+
+To add a network:
+1. Write `model/networks/NAME.py`: a subclass of GradientNetwork (or `baselines/`, CountingNetwork).
+2. Declare `columns`, `state_fields`, and `run` (a counting network: `fit`, `advance`, `score`).
+3. Add its settings, if it has any, to `model/config.py`, and its row to NETWORKS below.
+4. Test it in `tests/unit/model/networks/test_NAME.py` against the equations of its paper.
+5. Add its row to the documented table of models, with the paper.
+
+Tested by tests/unit/model/networks/ and tests/unit/model/networks/baselines/test_baselines.py.
+"""
 
 from __future__ import annotations
 
@@ -41,7 +51,7 @@ NETWORKS: dict[str, Callable[[ModelConfig, Vocabulary], Network]] = {
 
 
 def constructor(name: str) -> Callable[[ModelConfig, Vocabulary], Network]:
-    """What builds a network of this name. Raises NextclickError for an unknown one."""
+    """The function that builds a network of this name. Raises NextclickError for an unknown name."""
     if name not in NETWORKS:
         raise NextclickError(
             f"there is no network {name!r}",
@@ -52,16 +62,26 @@ def constructor(name: str) -> Callable[[ModelConfig, Vocabulary], Network]:
 
 
 def build(config: ModelConfig, vocabulary: Vocabulary) -> Network:
-    """A new network for the items of `vocabulary`. Raises NextclickError for an unknown name."""
+    """A new network for the items of `vocabulary`. Raises NextclickError for an unknown name.
+
+    >>> import numpy as np
+    >>> vocabulary = Vocabulary(["a", "b"], np.array([2, 1]))
+    >>> build(ModelConfig(network="pop"), vocabulary)
+    Pop()
+    """
     return constructor(config.network)(config, vocabulary)
 
 
 def places_by_title(config: ModelConfig) -> bool:
-    """Whether this configuration's network can list an item that has a title, but no event in training."""
+    """Whether the configured network can list an item that has a title but no event in training."""
     return bool(getattr(NETWORKS.get(config.network), "places_by_title", False))
 
 
 def columns_of(*configs: ModelConfig) -> tuple[str, ...]:
-    """The event's fields, beside the item, that any of these configurations' networks reads."""
+    """The event fields, besides the item, that any of the configured networks reads.
+
+    >>> columns_of(ModelConfig(), ModelConfig(network="feature-lstm"))
+    ('brand', 'category', 'price')
+    """
     columns = [getattr(NETWORKS.get(config.network), "columns", ()) for config in configs]
     return tuple(dict.fromkeys(name for names in columns for name in names if name != "item"))

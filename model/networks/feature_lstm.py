@@ -5,8 +5,8 @@ Silva, Cápiro, González: Recomendación Secuencial Colaborativa, Universidad d
 concatenated, they go through blocks of LSTM, batch normalisation and dropout to a softmax over all
 items. Sessions are packed, so there is no padding to mask.
 
-Beyond the report: prices are scaled logarithms, and a missing price, brand or category has a
-vector of its own.
+Beyond the report: prices are scaled logarithms, and a missing price, brand or category has its own
+learned vector.
 
 Shapes: B sessions, N positions of a block, V items, E columns of the input table, H units.
 """
@@ -31,9 +31,9 @@ CATEGORIES = ("brand", "category")
 class FeatureLSTM(GradientNetwork):
     """r_v = h · e_v + b_v, h the output of the top block.
 
-    `config.layers` blocks of `hidden_size` units; `embedding_size`, `brand_size`, `category_size`
-    and `price_size` are what the inputs have of the first one's input. With `config.embedding`
-    tied, the item's input is its output vector.
+    It has `config.layers` blocks of `hidden_size` units. `embedding_size`, `brand_size`,
+    `category_size` and `price_size` are the columns of the parts of the first block's input. With
+    `config.embedding` tied, the item's input is its output vector.
     """
 
     columns = ("item", "brand", "category", "price")
@@ -61,7 +61,7 @@ class FeatureLSTM(GradientNetwork):
         sizes = {"brand": config.brand_size, "category": config.category_size}
         features = vocabulary.features
         for name in CATEGORIES:
-            # One row at least, so that it can be indexed where training knows no value.
+            # At least one row, so that it can be indexed when training knows no value.
             known = nn.Parameter(torch.empty(max(1, features.size(name)), sizes[name]))
             self.register_parameter(f"{name}_table", known)
             self.register_parameter(f"{name}_missing", nn.Parameter(torch.zeros(sizes[name])))
@@ -91,7 +91,7 @@ class FeatureLSTM(GradientNetwork):
         return self.stack.state_fields()
 
     def output_of(self, state: State) -> Tensor | None:
-        """What the stack puts out."""
+        """The stack's output."""
         return self.stack.output_of(state)
 
     def run(self, rows_BE: Tensor, state: State, inputs: Columns = NO_COLUMNS) -> tuple[Tensor, State]:
@@ -113,7 +113,7 @@ class FeatureLSTM(GradientNetwork):
             parts.append(torch.where((codes_N >= 0)[:, None], known, missing))
         price_N1 = inputs["price"][:, None]
         mean, deviation = self.get_buffer("price_scale")
-        # NaN has to go before the product: its gradient would be NaN where it is not chosen, too.
+        # NaN must go before the product: its gradient would be NaN even where it is not chosen.
         scaled_N1 = (torch.log1p(price_N1.nan_to_num(0.0).clamp(min=0)) - mean) / deviation
         parts.append(torch.where(price_N1.isnan(), self.price_missing, self.price_dense(scaled_N1)))
         output: Tensor = self.dropout_embedding(torch.cat(parts, dim=1))

@@ -24,9 +24,9 @@ from model.networks.popularity_prior import PopularityPrior
 class GRU4Rec(GradientNetwork):
     """r_v = h · e_v + b_v, h the top layer's hidden state.
 
-    The item's input is, by `config.embedding`: tied, its output vector e_v; separate, an
-    embedding of its own of `embedding_size`; one-hot, its column of the first layer's input
-    weights, which is a row of 3H gate inputs.
+    The item's input is, by `config.embedding`: tied, its output vector e_v; separate, another
+    embedding of `embedding_size`; one-hot, its column of the first layer's input weights, which is
+    a row of 3H gate inputs.
     """
 
     output_table, bias_table = "item_VH", "bias_V"
@@ -78,7 +78,7 @@ class GRU4Rec(GradientNetwork):
         return state["hidden"][:, -1]
 
     def run(self, rows_BE: Tensor, state: State, inputs: Columns = NO_COLUMNS) -> tuple[Tensor, State]:
-        """Run the layers, dropout before the first and behind each."""
+        """Run the layers, with dropout before the first and after each."""
         hidden_BLH = state["hidden"]
         output_BH = self.dropout_embedding(rows_BE)
         after: list[Tensor] = []
@@ -99,7 +99,7 @@ class OneHotGRUCell(nn.Module):
         self.bias_ih = nn.Parameter(torch.zeros(3 * units))
 
     def forward(self, gates_BG: Tensor, hidden_BH: Tensor) -> Tensor:
-        """Gate inputs, B×3H (reset, update, new), and hidden states → new hidden states, B×H."""
+        """The new hidden states, B×H, from gate inputs, B×3H (reset, update, new), and hidden states."""
         reset_BH, update_BH, new_BH = (gates_BG + self.bias_ih).chunk(3, 1)
         recurrent = torch.addmm(self.bias_hh, hidden_BH, self.weight_hh.t()).chunk(3, 1)
         reset_BH = torch.sigmoid(reset_BH + recurrent[0])

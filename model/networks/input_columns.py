@@ -1,6 +1,7 @@
-"""What a network reads of sessions: their columns as tensors, a batch's rows at a time.
+"""The columns of sessions that a network reads, as tensors, a batch's rows at a time.
 
 Shapes: N positions.
+Tested by tests/unit/model/data/test_features.py and test_batches.py.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from model.networks.network import Network
 class InputColumns:
     """The columns of `sessions` that `network` declares.
 
-    Raises NextclickError when the sessions were read without one of them.
+    Raises NextclickError when the sessions were read without one of these columns.
     """
 
     def __init__(self, network: Network, sessions: Sessions) -> None:
@@ -34,11 +35,11 @@ class InputColumns:
         self._columns = {name: torch.from_numpy(sessions.columns[name]) for name in further}
 
     def at(self, rows: npt.NDArray[np.int64]) -> dict[str, Tensor]:
-        """The network's inputs at these rows of the sessions."""
+        """The network's inputs at `rows` of the sessions."""
         rows_N = torch.from_numpy(rows)
         inputs = {name: column[rows_N] for name, column in self._columns.items()}
         return {"item": self._items[rows_N].long(), **inputs}
 
     def targets(self, rows: npt.NDArray[np.int64]) -> Tensor:
-        """The items that follow these rows."""
+        """The items after `rows`."""
         return self._items[torch.from_numpy(rows) + 1].long()

@@ -1,4 +1,7 @@
-"""A model version in memory: network, vocabulary, config and what is known about it."""
+"""A model version in memory: network, vocabulary, config, scores and manifest.
+
+Tested by tests/unit/model/registry/test_registry.py.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,7 @@ from model.networks.network import Network
 
 @dataclass
 class ModelVersion:
-    """What the registry saves and loads; the network is in evaluation mode."""
+    """The version that the registry saves and loads; the network is in evaluation mode."""
 
     version: str
     config: ModelConfig

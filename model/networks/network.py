@@ -1,11 +1,12 @@
 """The one interface of all networks, so that each can be trained, evaluated and streamed.
 
-`inputs` is a record of named columns, `state` an opaque set of named tensors of fixed
-shape that the network describes. Callers know no network by name. A network learns by
-gradients (`GradientNetwork`) or by counting (`CountingNetwork`).
+`inputs` is a record of named columns. `state` is an opaque set of named tensors whose fixed shapes
+the network describes. Callers know no network by name. A network learns by gradients
+(`GradientNetwork`) or by counting (`CountingNetwork`).
 
-Shapes: B sessions in the wave or lanes of a batch, T steps of a block, N positions of it in
-all, V items, E columns of the input table, H units of the output; N also scored neighbours.
+Shapes: B sessions in the wave or lanes of a batch, T steps of a block, N positions of a block,
+V items, E columns of the input table, H units of the output; N also scored neighbours.
+Tested by tests/unit/model/networks/test_gru4rec.py and tests/unit/model/training/test_gradient_step.py.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ NO_COLUMNS: Columns = {}
 
 @dataclass(frozen=True)
 class StateField:
-    """One tensor of a session's state: its name, its shape without B, its type and its first value."""
+    """One tensor of a session's state: its name, its shape without B, its type and its initial value."""
 
     name: str
     shape: tuple[int, ...]
@@ -59,31 +60,31 @@ class Network(nn.Module, ABC):
 
     @abstractmethod
     def advance(self, inputs: Columns, state: State) -> tuple[Tensor, State]:
-        """One step without scoring: → output of the top layer, shape B×H, and the new state."""
+        """One step without scoring. Returns the output of the top layer, B×H, and the new state."""
 
     @abstractmethod
     def score(self, output_BH: Tensor) -> Scores:
-        """Scores of all items, B×V, which the caller may overwrite; or (item indices, scores) of some.
+        """Scores of all items, B×V, or (item indices, scores) of some. The caller may overwrite scores.
 
         Indices and scores are both B×N, no item twice in a row, padded with -1 / -inf.
         """
 
     def output_of(self, state: State) -> Tensor | None:
-        """The output of the top layer that `advance` gave with this state, B×H.
+        """The output of the top layer, B×H, that `advance` returned with this state.
 
-        None for a network whose state is no vector to lay beside those of items.
+        None for a network whose state cannot be compared with item vectors.
         """
         return None
 
     def initial_state(self, sessions: int, device: torch.device | None = None) -> State:
-        """The state of sessions that have no event yet."""
+        """The state of sessions without an event."""
         return {
             field.name: torch.full((sessions, *field.shape), field.initial, dtype=field.dtype, device=device)
             for field in self.state_fields()
         }
 
     def carry(self, state: State, batch: Batch) -> State:
-        """The states that the lanes of `batch` begin with, from those after the batch before it.
+        """The initial states of the lanes of `batch`, from the states after the batch before it.
 
         `state` may be overwritten.
         """
@@ -103,18 +104,18 @@ class Network(nn.Module, ABC):
         return state
 
     def step(self, inputs: Columns, state: State) -> tuple[Scores, State]:
-        """One incremental step: → scores and the new state."""
+        """One incremental step. Returns the scores and the new state."""
         output_BH, state = self.advance(inputs, state)
         return self.score(output_BH), state
 
 
 class GradientNetwork(Network):
-    """A network that learns by gradients, its items scored against a batch's candidates.
+    """A network that learns by gradients; training scores a batch's candidates.
 
     Tables are read and updated by rows. `input_table` and `output_table` name parameters of V
-    rows (the same one when tied), `bias_table` one of V scalars; one that asks for no gradient
-    stays as it is. `row_tables` are further ones, with a row for each value of a column;
-    `feature_tables` likewise, but small and updated whole.
+    rows (the same one when tied), `bias_table` one of V scalars; a table that requires no gradient
+    never changes. `row_tables` are further tables, with a row for each value of a column;
+    `feature_tables` too, but they are small and updated whole.
     """
 
     input_table: str
@@ -122,23 +123,23 @@ class GradientNetwork(Network):
     bias_table: str
     # Whether `own_loss` takes the place of the configured one.
     has_own_loss: bool = False
-    # Whether an item that has a title, but no event in training, has a place among the others.
+    # Whether an item that has a title but no event in training can be listed.
     places_by_title: ClassVar[bool] = False
-    # Whether scores are products of vectors of length one, and an item with none ranks last.
+    # Whether scores are products of vectors of length one; an item without a vector ranks last.
     scores_by_direction: ClassVar[bool] = False
 
     def __init__(self) -> None:
         super().__init__()
-        # Set here: a class attribute would hide the module that a network puts in its place.
+        # Set here: a class attribute would hide the module that a network assigns.
         self.prior: PopularityPrior | None = None
         self.row_tables: dict[str, str] = {}
         self.feature_tables: dict[str, str] = {}
-        # Whether the scores of all items are the logarithms of a softmax, so that it has a cross-entropy.
+        # Whether the scores of all items are the logarithms of a softmax, so that a cross-entropy exists.
         self.is_softmax = False
 
     @abstractmethod
     def run(self, rows_BE: Tensor, state: State, inputs: Columns = NO_COLUMNS) -> tuple[Tensor, State]:
-        """One step: rows of the input table and states → output of the top layer, B×H, and new states.
+        """One step from rows of the input table. Returns the output of the top layer, B×H, and new states.
 
         `inputs` has the other columns, and the rows of each of `row_tables` under its name.
         """
@@ -146,9 +147,9 @@ class GradientNetwork(Network):
     def run_block(
         self, inputs: Columns, rows_NE: Tensor, batch_sizes_T: Tensor, state: State
     ) -> tuple[Tensor, State]:
-        """T steps of B lanes, packed: → outputs, N×H, and each lane's state after its own last step.
+        """T packed steps of B lanes. Returns outputs, N×H, and each lane's state after its last step.
 
-        Here step by step, as `run` takes them; recurrent layers do it in one go.
+        This one runs step by step by `run`; recurrent layers override it to run all steps at once.
         """
         if len(batch_sizes_T) == 1:
             return self.run(rows_NE, state, inputs)
@@ -162,28 +163,28 @@ class GradientNetwork(Network):
             output_BH, state = self.run(rows_NE[at : at + size], state, now)
             outputs.append(output_BH)
             at += size
-        # The longest lanes stand first and end last.
+        # The longest lanes come first and end last.
         ended.append(state)
         last = {name: torch.cat([part[name] for part in reversed(ended)]) for name in state}
         return torch.cat(outputs), last
 
     def own_loss(self, output_NH: Tensor, target_N: Tensor) -> Tensor:
-        """The mean loss of outputs by their target items, for a network that has one of its own."""
+        """The mean loss of outputs against their target items, for a network with `has_own_loss`."""
         raise NotImplementedError(f"{type(self).__name__} has no loss of its own")
 
-    def complete(self, inputs: Columns, batch_sizes_T: Tensor, state: State) -> Columns:
-        """The inputs of a packed block, with what its events leave out but their sessions have said."""
+    def complete_inputs(self, inputs: Columns, batch_sizes_T: Tensor, state: State) -> Columns:
+        """The inputs of a packed block; values that events lack are filled in from their sessions."""
         return inputs
 
     def advance(self, inputs: Columns, state: State) -> tuple[Tensor, State]:
-        """Look the items' rows up, and those of further tables, and run."""
+        """Look up the rows of the items and of further tables, and run."""
         if self.row_tables:
-            inputs = self.complete(inputs, torch.tensor([len(inputs["item"])]), state)
+            inputs = self.complete_inputs(inputs, torch.tensor([len(inputs["item"])]), state)
             inputs = {**inputs, **self._rows_of(inputs)}
         return self.run(self.get_parameter(self.input_table)[inputs["item"]], state, inputs)
 
     def score(self, output_BH: Tensor, bias_V: Tensor | None = None) -> Tensor:
-        """r_v = h · e_v + b_v + prior_v for all items, B×V; `bias_V` is b_v + prior_v where it is known."""
+        """r_v = h · e_v + b_v + prior_v for all items, B×V; `bias_V` is b_v + prior_v if already summed."""
         if bias_V is None:
             bias_V = self.get_parameter(self.bias_table)
             if self.prior is not None:
@@ -191,26 +192,26 @@ class GradientNetwork(Network):
         return item_scores(output_BH, self.get_parameter(self.output_table), bias_V)
 
     def add_row_table(self, name: str, column: str, rows: int, width: int) -> nn.Parameter:
-        """A table of `rows` vectors, one for each value of `column`, to be initialised by the network.
+        """Add a table of `rows` vectors, one for each value of `column`; the network initialises it.
 
-        Index -1 reads their mean, the buffer `mean_` + name, which `settle` sets.
+        Index -1 reads their mean, the buffer `mean_` + name, which `finalize` sets.
         """
-        # One row at least, so that it can be indexed where training knows no value.
+        # At least one row, so that it can be indexed when training knows no value.
         table = nn.Parameter(torch.zeros(max(1, rows), width))
         self.register_parameter(name, table)
         self.register_buffer(f"mean_{name}", torch.zeros(width))
         self.row_tables[name] = column
         return table
 
-    def begin(self, vocabulary: Vocabulary) -> None:
-        """Set what is known of the items before any event: nothing, or where their titles place them.
+    def prepare_items(self, vocabulary: Vocabulary) -> None:
+        """Set the items' vectors that are known before any event: none, or their titles' vectors.
 
-        After what an earlier model gives has been put in.
+        Called after the weights of an earlier model have been loaded.
         """
 
     @torch.no_grad()
-    def settle(self) -> None:
-        """Set what depends on all of the weights: the mean rows of `row_tables`."""
+    def finalize(self) -> None:
+        """Set the tensors that depend on trained weights: the mean rows of `row_tables`."""
         for name in self.row_tables:
             self.get_buffer(f"mean_{name}").copy_(self.get_parameter(name).mean(0))
 
@@ -227,7 +228,7 @@ class GradientNetwork(Network):
         return list(dict.fromkeys((self.input_table, self.output_table, self.bias_table, *self.row_tables)))
 
     def counted_dimension(self, name: str) -> tuple[str, int] | None:
-        """Which column's values ("item": the items) the tensor `name` counts, along which dimension."""
+        """The column whose values ("item": the items) index the tensor `name`, and along which dimension."""
         if name in (self.input_table, self.output_table, self.bias_table):
             return "item", 0
         column = {**self.row_tables, **self.feature_tables}.get(name)
@@ -236,7 +237,7 @@ class GradientNetwork(Network):
         return ("item", 1) if name == "prior.counts_KV" else None
 
     def dense_parameters(self) -> dict[str, nn.Parameter]:
-        """The parameters that every batch updates whole: all but the tables."""
+        """The parameters that every batch updates whole: all except the tables."""
         tables = self.tables
         return {name: p for name, p in self.named_parameters() if name not in tables and p.requires_grad}
 
@@ -244,7 +245,7 @@ class GradientNetwork(Network):
 class CountingNetwork(Network):
     """A network that learns in one pass over the sessions, without gradients.
 
-    Its buffers may have sizes that only the data say.
+    The sizes of its buffers may depend on the data.
     """
 
     @abstractmethod
@@ -254,7 +255,7 @@ class CountingNetwork(Network):
     def load_state_dict(
         self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False
     ) -> Any:
-        """Take the buffers as they are saved. Raises RuntimeError when names or types differ."""
+        """Load the buffers as saved, of any size. Raises RuntimeError when names or types differ."""
         mine = dict(self.named_buffers())
         if mine.keys() != state_dict.keys():
             raise RuntimeError(f"buffers {sorted(state_dict)} instead of {sorted(mine)}")

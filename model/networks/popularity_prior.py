@@ -1,8 +1,8 @@
-"""How popular each item is right now: decayed counts, and the bias that a network makes of them.
+"""How popular each item is right now: decayed counts, and a network's bias from them.
 
-Where items age in hours, what is popular now says more than any weight learned yesterday.
-Counts decay by half-lives, so they need no window of events; a network learns how much
-each half-life tells, and learns its own scores beside them.
+Where items age within hours, popularity now predicts more than weights learned yesterday.
+Counts decay by half-lives, so they need no window of events. A network learns the weight of
+each half-life beside its own scores.
 
 Shapes: K half-lives, V items, C candidates, N events.
 """
@@ -18,17 +18,20 @@ from torch import Tensor, nn
 
 from model.data.sessions import Sessions
 
-# Stands for "not seen lately": the log of no count at all would be without bound.
-FLOOR = 0.1
-FOLLOW_EVERY_MS = 60_000
+FLOOR = 0.1  # added to counts: the logarithm of a count of zero would have no bound
+ADVANCE_EVERY_MS = 60_000  # a training batch need not wait for seconds
 
 
 class PopularityPrior(nn.Module):
     """bias_v = Σ_k w_k log(c_kv + .1), c_kv the count of item v, halved every `half_lives_s[k]`.
 
-    The counts are those at `now_ms`, event time, and stand still until `advance`: training
-    walks them along, a version that serves has those of the end of its training. `moves` is how
-    often they were changed.
+    The counts are those at `now_ms`, event time, until `advance`: training advances them, a version
+    in service keeps the counts at the end of its training. `moves` says how often they changed.
+
+    >>> prior = PopularityPrior([60.0], items=2)
+    >>> prior.advance(np.array([0, 0]), np.array([0, 60_000]), now_ms=60_000)
+    >>> prior.counts_KV.tolist()
+    [[1.5, 0.0]]
     """
 
     counts_KV: Tensor
@@ -49,7 +52,7 @@ class PopularityPrior(nn.Module):
         return self.weight_K @ (counts + FLOOR).log_()
 
     def counts_by(self, half_life_s: float) -> npt.NDArray[np.float64]:
-        """Counts of all items, V, as another half-life would have them of events that came evenly."""
+        """Counts of all items, V, scaled to another half-life as if events came evenly."""
         nearest = int(np.argmin(np.abs(np.log(np.array(self._half_lives_ms) / (half_life_s * 1000)))))
         scale = half_life_s * 1000 / self._half_lives_ms[nearest]
         counts: npt.NDArray[np.float64] = self.counts_KV[nearest].double().numpy() * scale
@@ -62,7 +65,7 @@ class PopularityPrior(nn.Module):
         self.moves += 1
 
     def advance(self, items_N: npt.NDArray[np.int64], times_ms_N: npt.NDArray[np.int64], now_ms: int) -> None:
-        """Let time pass until `now_ms`, with these events in between. Time does not run back."""
+        """Advance to `now_ms` over these events. Raises ValueError when time would run back."""
         passed_ms = now_ms - int(self.now_ms)
         if passed_ms < 0:
             raise ValueError(f"{-passed_ms} ms before the last event counted")
@@ -105,7 +108,7 @@ class CurrentBias:
 
 
 class EventClock:
-    """Walks a prior along a log's events while a network trains on them, to the batch's time."""
+    """Advances a prior along a log's events, to the time of each batch that a network trains on."""
 
     def __init__(self, prior: PopularityPrior, sessions: Sessions) -> None:
         order = np.argsort(sessions.times_ms, kind="stable")
@@ -114,24 +117,24 @@ class EventClock:
         self._end_ms = int(sessions.times_ms[sessions.offsets[-2]])
 
     def restart(self, keep: bool) -> None:
-        """Begin at the log's first event; `keep` the counts of the time before it."""
+        """Go back to the log's first event; with `keep`, keep the counts of the time before it."""
         first_ms = int(self._times_ms[0])
         if keep and int(self._prior.now_ms) <= first_ms:
             self._prior.advance(self._items[:0], self._times_ms[:0], first_ms)
         else:
             self._prior.restart(first_ms)
 
-    def follow(self, now_ms: int) -> None:
-        """`to`, once that is a minute or more: a batch need not wait for seconds."""
-        if now_ms >= int(self._prior.now_ms) + FOLLOW_EVERY_MS:
-            self.to(now_ms)
+    def advance_if_due(self, now_ms: int) -> None:
+        """Advance to `now_ms` if a minute or more has passed since the last time."""
+        if now_ms >= int(self._prior.now_ms) + ADVANCE_EVERY_MS:
+            self.advance_to(now_ms)
 
-    def to(self, now_ms: int) -> None:
-        """Count the events before `now_ms`; nothing, when that is not later than before."""
+    def advance_to(self, now_ms: int) -> None:
+        """Count the events before `now_ms`; an earlier time than before changes nothing."""
         if now_ms > int(self._prior.now_ms):
             begin, end = np.searchsorted(self._times_ms, [int(self._prior.now_ms), now_ms])
             self._prior.advance(self._items[begin:end], self._times_ms[begin:end], now_ms)
 
-    def to_the_end(self) -> None:
-        """Count what came before the last session began: later, only stragglers of the log are left."""
-        self.to(self._end_ms)
+    def advance_to_end(self) -> None:
+        """Count the events before the last session began: only the log's late events come after it."""
+        self.advance_to(self._end_ms)

@@ -25,7 +25,7 @@ EMBEDDING_SIZE = 128
 
 
 class Recurrent(GradientNetwork):
-    """p(v) = softmax(W h + b)_v, h the top layer's output; embedding and W are tables of their own.
+    """p(v) = softmax(W h + b)_v, h the top layer's output; the embedding and W are two tables.
 
     The layers are `config.stack`, or `config.layers` times `config.cell` of `config.hidden_size`.
     """
@@ -59,15 +59,15 @@ class Recurrent(GradientNetwork):
             self.prior = PopularityPrior(config.prior_half_lives_s, self.items)
 
     def state_fields(self) -> tuple[StateField, ...]:
-        """The vectors of each layer: an LSTM's two, the others' one."""
+        """The vectors of each layer: two for an LSTM, one for the others."""
         return self.stack.state_fields()
 
     def output_of(self, state: State) -> Tensor | None:
-        """What the stack puts out."""
+        """The stack's output."""
         return self.stack.output_of(state)
 
     def run(self, rows_BE: Tensor, state: State, inputs: Columns = NO_COLUMNS) -> tuple[Tensor, State]:
-        """Run the layers for one event, dropout before the first and behind each."""
+        """Run the layers for one event, with dropout before the first and after each."""
         return self.stack.step(self.dropout_embedding(rows_BE), state)
 
     def run_block(

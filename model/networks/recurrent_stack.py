@@ -1,11 +1,11 @@
-"""Recurrent layers one above the other, as a single step or as a packed block of steps.
+"""Recurrent layers on top of each other, run as a single step or as a packed block of steps.
 
 Each layer is an LSTM (Hochreiter, Schmidhuber, Neural Computation 1997; its forget gate: Gers,
-Schmidhuber, Cummins, 2000), a GRU (Cho et al., EMNLP 2014; the reset gate behind the recurrent
-product), a simple RNN (Elman, Cognitive Science 1990) or a linear one, then batch
-normalisation where it is asked for, then dropout. A block runs layer by layer through torch's
-own layers on a packed sequence, so that the normalisation sees all of its positions; a step
-runs their cells, by the same weights. In evaluation mode a block is the same as its steps one by one.
+Schmidhuber, Cummins, 2000), a GRU (Cho et al., EMNLP 2014; the reset gate after the recurrent
+product), a simple RNN (Elman, Cognitive Science 1990) or a linear layer; then comes batch
+normalisation if configured, then dropout. A block runs layer by layer through torch's
+layers on a packed sequence, so that the normalisation sees all its positions; a step
+runs their cells with the same weights. In evaluation mode a block equals its steps one by one.
 
 Shapes: B lanes, T steps, N positions of a block, I inputs of a layer, H units.
 """
@@ -34,18 +34,22 @@ LAYERS: dict[LayerName, type[nn.LSTM] | type[nn.GRU] | type[nn.RNN] | type[nn.Li
 
 
 def named_layers(names: Sequence[str]) -> list[tuple[LayerName, int]]:
-    """Layers by name, as "lstm-256" or "dense-312": → (cell, units)."""
+    """Layers by name as (cell, units).
+
+    >>> named_layers(["lstm-256", "dense-312"])
+    [('lstm', 256), ('dense', 312)]
+    """
     named = [name.split("-") for name in names]
     return [(cast(LayerName, cell), int(units)) for cell, units in named]
 
 
 class RecurrentStack(nn.Module):
-    """`layers` are (cell, units) from the input up, `width` the units of the top one.
+    """`layers` are (cell, units) from the input up; `width` is the number of units of the top one.
 
     Its state is `hidden0`, `cell0` (of an LSTM), `hidden1`…
 
-    Weights begin uniform in ±sqrt(6 / (rows + columns)) for each gate's matrix, biases at 0, but for
-    an LSTM's forget gate, which begins open at 1.
+    Initial weights are uniform in ±sqrt(6 / (rows + columns)) for each gate's matrix; biases are 0,
+    except an LSTM's forget gate, which starts open at 1.
     """
 
     def __init__(
@@ -78,7 +82,7 @@ class RecurrentStack(nn.Module):
                     layer.get_parameter("bias_ih_l0")[units : 2 * units] = 1.0
 
     def state_fields(self) -> tuple[StateField, ...]:
-        """One vector of a layer's units, two of an LSTM, none of a dense layer."""
+        """One vector of units for each layer, two for an LSTM, none for a dense layer."""
         fields: list[StateField] = []
         for number, (kind, units) in enumerate(zip(self.kinds, self.units, strict=True)):
             if kind != "dense":
@@ -88,11 +92,11 @@ class RecurrentStack(nn.Module):
         return tuple(fields)
 
     def step(self, input_BI: Tensor, state: State) -> tuple[Tensor, State]:
-        """One step: inputs and states → output of the top layer, B×H, and new states."""
+        """One step. Returns the output of the top layer, B×H, and new states."""
         after: State = {}
         for number, (kind, layer) in enumerate(zip(self.kinds, self.layers, strict=True)):
             if kind == "dense":
-                input_BI = self._behind(number, layer(input_BI))
+                input_BI = self._normalised(number, layer(input_BI))
                 continue
             names = ("weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0")
             weights = [layer.get_parameter(name) for name in names]
@@ -105,27 +109,27 @@ class RecurrentStack(nn.Module):
                 cell = torch.gru_cell if kind == "gru" else torch.rnn_tanh_cell
                 hidden = cell(input_BI, hidden, *weights)
             after[f"hidden{number}"] = hidden
-            input_BI = self._behind(number, hidden)
+            input_BI = self._normalised(number, hidden)
         return input_BI, after
 
     def output_of(self, state: State) -> Tensor | None:
-        """The output of the step that left this state, B×H; None where no layer has a state."""
+        """The output of the step that ended in this state, B×H; None if no layer has a state."""
         output_BH: Tensor | None = None
         for number, (kind, layer) in enumerate(zip(self.kinds, self.layers, strict=True)):
             if kind != "dense":
-                output_BH = self._behind(number, state[f"hidden{number}"])
+                output_BH = self._normalised(number, state[f"hidden{number}"])
             elif output_BH is not None:
-                output_BH = self._behind(number, layer(output_BH))
+                output_BH = self._normalised(number, layer(output_BH))
         return output_BH
 
     def block(self, input_NI: Tensor, batch_sizes_T: Tensor, state: State) -> tuple[Tensor, State]:
-        """T steps of B lanes, packed: → outputs, N×H, and each lane's state after its own last step."""
+        """T packed steps of B lanes. Returns outputs, N×H, and each lane's state after its last step."""
         if len(batch_sizes_T) == 1:
             return self.step(input_NI, state)
         after: State = {}
         for number, (kind, layer) in enumerate(zip(self.kinds, self.layers, strict=True)):
             if kind == "dense":
-                input_NI = self._behind(number, layer(input_NI))
+                input_NI = self._normalised(number, layer(input_NI))
                 continue
             packed = PackedSequence(input_NI, batch_sizes_T)
             before = state[f"hidden{number}"][None]
@@ -135,10 +139,10 @@ class RecurrentStack(nn.Module):
             else:
                 output, hidden = layer(packed, before)
             after[f"hidden{number}"] = hidden[0]
-            input_NI = self._behind(number, output.data)
+            input_NI = self._normalised(number, output.data)
         return input_NI, after
 
-    def _behind(self, number: int, output: Tensor) -> Tensor:
+    def _normalised(self, number: int, output: Tensor) -> Tensor:
         if self.norms:
             output = self.norms[number](output)
         return self.dropout(output)  # type: ignore[no-any-return]
@@ -147,13 +151,13 @@ class RecurrentStack(nn.Module):
 class PositionNorm(nn.BatchNorm1d):
     """Batch normalisation over positions (Ioffe, Szegedy, ICML 2015).
 
-    In training by the mean and variance of the batch, which move the running ones; in evaluation,
-    and for a single position, which has no variance, by the running ones. Processes that train
-    together have each their own; those of the first are saved.
+    Training uses the mean and variance of the batch, which move the running ones; evaluation, and a
+    single position, which has no variance, use the running ones. Each of several training processes
+    has its own running values; the first process saves its values.
     """
 
     def forward(self, input: Tensor) -> Tensor:
-        """Positions × units → the same, each unit normalised."""
+        """Normalise each unit of positions × units."""
         if self.training and len(input) == 1:
             return batch_norm(
                 input, self.running_mean, self.running_var, self.weight, self.bias, False, 0.0, self.eps

@@ -1,8 +1,8 @@
 """Text-GRU: title vectors → GRU → LSTM → GRU → linear → the items whose titles lie nearest.
 
 Vera Pineda, Manzano Rodríguez, Fuentes Rodríguez: Sistema de Recomendación Secuencial usando
-Redes Neuronales Recursivas, section 4.6, model II. No weight belongs to an item: what is known of
-one is where its title lies, so an item without a single event can be stepped over and listed.
+Redes Neuronales Recursivas, section 4.6, model II. No weight belongs to an item: its title's vector
+is all that is known of it, so an item without a single event can be stepped over and listed.
 
 Shapes: B sessions in the wave, N positions of a block, V items, D columns of a title vector,
 H units of each layer.
@@ -20,16 +20,15 @@ from model.networks.network import NO_COLUMNS, Columns, GradientNetwork, State, 
 from model.networks.recurrent_stack import LayerName, RecurrentStack, named_layers
 from model.networks.title_vectors import title_space
 
-# Below every cosine: what has no title ranks after all that have one.
-WITHOUT_TITLE = -2.0
+WITHOUT_TITLE = -2.0  # below every cosine: items without a title rank last
 
 
 class TextGRU(GradientNetwork):
     """r_v = cos(y, e_v), y the linear layer's output, e_v item v's title vector.
 
-    The e_v have length one, so the nearest by cosine are the nearest by distance too, whichever
-    loss y was trained by. An item without a title has the vector zero: it is an input that tells
-    nothing, no target to learn from, and is listed last. `config.stack` names other layers.
+    The e_v have length one, so the nearest by cosine are also the nearest by distance, whichever
+    loss trained y. An item without a title has the vector zero: as an input it says nothing, as a
+    target it teaches nothing, and it is listed last. `config.stack` names other layers.
     """
 
     input_table = output_table = "title_VD"
@@ -50,8 +49,8 @@ class TextGRU(GradientNetwork):
         self.stack = RecurrentStack(self.space.size, layers, dropout=config.dropout_hidden)
         self.linear = nn.Linear(self.stack.width, self.space.size)
 
-    def begin(self, vocabulary: Vocabulary) -> None:
-        """Place all items by their titles, in a space of these titles unless there is one already."""
+    def prepare_items(self, vocabulary: Vocabulary) -> None:
+        """Place all items by their titles; fit the space to these titles if it has not been fitted."""
         titles = [vocabulary.titles.get(item, "") for item in vocabulary.decode(range(self.items))]
         self.space.fit([title for title in titles if title.strip()], self._seed)
         self.title_VD.data.copy_(torch.from_numpy(self.space.encode(titles)))
@@ -62,19 +61,19 @@ class TextGRU(GradientNetwork):
         return self.stack.state_fields()
 
     def output_of(self, state: State) -> Tensor | None:
-        """y at length one, as `advance` gives it; B×D."""
+        """y at length one, as `advance` returns it, B×D."""
         output_BH = self.stack.output_of(state)
         return None if output_BH is None else normalize(self.linear(output_BH))
 
     def run(self, rows_BE: Tensor, state: State, inputs: Columns = NO_COLUMNS) -> tuple[Tensor, State]:
-        """One step of the layers, dropout behind each, and the linear one: → y, B×D."""
+        """One step of the layers, dropout after each, and of the linear one. Returns y, B×D."""
         output_BH, state = self.stack.step(rows_BE, state)
         return self.linear(output_BH), state
 
     def run_block(
         self, inputs: Columns, rows_NE: Tensor, batch_sizes_T: Tensor, state: State
     ) -> tuple[Tensor, State]:
-        """T steps of B lanes, packed: → y, N×D, and each lane's state after its own last step."""
+        """T packed steps of B lanes. Returns y, N×D, and each lane's state after its last step."""
         output_NH, state = self.stack.block(rows_NE, batch_sizes_T, state)
         return self.linear(output_NH), state
 
@@ -89,6 +88,6 @@ class TextGRU(GradientNetwork):
         return (loss_N * titled_N).sum() / titled_N.sum().clamp(min=1)
 
     def advance(self, inputs: Columns, state: State) -> tuple[Tensor, State]:
-        """One step without scoring: → y at length one, so that its products with the e_v are cosines."""
+        """One step without scoring. Returns y at length one, whose products with the e_v are cosines."""
         output_BD, state = super().advance(inputs, state)
         return normalize(output_BD), state

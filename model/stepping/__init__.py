@@ -4,8 +4,8 @@ stepper           steps a wave with one model; rebuilds states from histories
 state_layout      a session's state tensors as the bytes of one row
 top_k             the lists of all scores, the rank of a target: the definition of a list
 choose_shortlist  whether all items are scored (top_k) or a shortlist of them
-shortlist         candidates by a product in bfloat16: lists equal to those of top_k
-compiled_top_k    the compiled pass behind `shortlist`: candidates, exact scores, list
+shortlist         candidates by a product in bfloat16; its lists equal top_k's
+compiled_top_k    the compiled pass of `shortlist`: candidates, exact scores, list
 faiss_shortlists  candidates found by an index: approximate lists of exact scores
 read_write_lock   steps read the item tables, a refresh writes them
 

@@ -1,6 +1,6 @@
 """A wave's lists from its scores in bfloat16: one compiled pass without the interpreter.
 
-The lists are those of `top_k`; `model.stepping.shortlist` says why no item is lost. numba compiles the
+The lists equal `top_k`'s; `model.stepping.shortlist` says why no item is lost. numba compiles the
 pass at its first call (about two seconds; kept on disk for the next process). It runs without the
 interpreter's lock, so threads that step waves side by side wait for the lock a few times a wave
 instead of at each of some thirty small tensor operations.

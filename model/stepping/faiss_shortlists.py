@@ -74,7 +74,7 @@ class ApproximateShortlist(SearchedShortlist):
     """The items with the largest inner products in the clusters nearest to the output.
 
     The index holds an item's row with its bias as one more column; an output gets a one there. The
-    bias is that of the time the index was made: when a prior moves, the candidates' scores move at
+    index keeps the bias of the time it was made: when a prior moves, the candidates' scores move at
     once, their choice does not. After `set_table`, new items and the `RISEN` items whose bias rose
     most are scored beside the index.
     """

@@ -2,7 +2,7 @@
 
 A shortlist chooses candidates by a cheaper product; their scores are always the network's,
 r_v = h · e_v + b_v (+ prior). `Bfloat16Shortlist` leaves out only items that a bound on its rounding
-errors proves to be outside the list, so its lists are those of `top_k`. The shortlists of
+errors proves to be outside the list, so its lists equal `top_k`'s. The shortlists of
 `faiss_shortlists` prove nothing, but do not read the whole table.
 
 Shapes: B sessions in the wave, V items, H units of the output, M masked items, k list length,
@@ -62,7 +62,7 @@ class Shortlist(ABC):
         output_BH: Tensor,
         exclude_BM: Tensor | None,
     ) -> None:
-        """Replace the lists of the sessions in `whole_B` by those of all scores.
+        """Replace the lists of the sessions in `whole_B` by lists of all scores.
 
         All sessions of the wave are scored, so that a list does not depend on which others need it.
         """

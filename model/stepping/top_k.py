@@ -30,7 +30,7 @@ def top_k(scores_BV: Tensor, k: int, exclude_BM: Tensor | None = None) -> tuple[
 
     Two stages, exact: an item of the top k lies in one of the k blocks with the largest
     maxima, so the blocks' maxima are ranked first and then only the items of those blocks.
-    Items v, v + G, v + 2G … form one of the G blocks, so that the maxima are those of whole rows.
+    Items v, v + G, v + 2G … form one of the G blocks, so that the maxima are taken of whole rows.
     """
     items = scores_BV.shape[1]
     if exclude_BM is not None:

@@ -90,7 +90,7 @@ class Epochs:
         if start is not None:
             neighbours_in = sessions if config.new_item_vectors == "neighbours" else None
             start.put_into(network, self._step.optimizer, vocabulary, neighbours_in)
-        network.begin(vocabulary)
+        network.prepare_items(vocabulary)
         self._columns = InputColumns(network, self._sessions)
         prior = network.prior
         self._clock = None if prior is None else EventClock(prior, sessions)
@@ -169,7 +169,7 @@ class Epochs:
         for number, (batch, positions) in enumerate(self._side_by_side(batches), skipped + 1):
             if self._clock and batch:
                 # The earliest lane's time: no lane sees a count of what it has yet to predict.
-                self._clock.follow(int(self._sessions.times_ms[batch.rows].min()))
+                self._clock.advance_if_due(int(self._sessions.times_ms[batch.rows].min()))
             loss = self._learn(batch, positions) if batch else self._step.stand_by()
             loss = replicas.total(loss)
             if not math.isfinite(loss):
@@ -182,13 +182,13 @@ class Epochs:
             if self._file and replicas.count == 1 and number % self._file.every_batches == 0:
                 self._keep(epoch, number)
         if self._clock:
-            self._clock.to_the_end()
+            self._clock.advance_to_end()
         self._result.losses.append(self._loss_sum / self._done)
         if self._config.loss == "full-cross-entropy" and not self._network.has_own_loss:
             self._result.accuracies.append(replicas.total(self._hits) / self._done)
         progress(self._progress(epoch))
         self._network.eval()
-        self._network.settle()
+        self._network.finalize()
 
     def _side_by_side(self, batches: Iterator[Batch]) -> Iterator[tuple[Batch | None, int]]:
         """This process's batches, None once they have run out, until all have; with the positions of all."""

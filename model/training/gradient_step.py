@@ -98,7 +98,7 @@ class GradientStep:
     ) -> Learned:
         """Learn from one batch of `positions` in all processes; `sizes_T` are those of its steps."""
         network, tables, config = self._network, self._tables, self._config
-        inputs = network.complete(inputs, sizes_T, state)
+        inputs = network.complete_inputs(inputs, sizes_T, state)
         input_N = inputs["item"]
         rows_NE = self._leaf(network.input_table, tables[network.input_table].index_select(0, input_N))
         further = {name: self._read(name, inputs[column]) for name, column in network.row_tables.items()}

@@ -1,6 +1,6 @@
 """Baselines that learn from every event as it comes: a retrained model has to beat them.
 
-Each event is ranked before it is learned, from all events before it, those of other sessions
+Each event is ranked before it is learned, from all events before it, other sessions'
 included. A list that is made one click earlier knows less.
 
 Shapes: N events, V items.

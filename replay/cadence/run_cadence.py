@@ -2,7 +2,7 @@
 
 1. Every cadence begins with the same version, trained on the events before `from_ms`.
 2. At each tick the next version goes on from the last one with the events since, in one training.
-3. It serves from its tick on: an event is ranked in a list of the version of its own time.
+3. It serves from its tick on: an event is ranked in a list of the version that serves at its time.
 
 A version knows no event from its own tick on. Targets of unknown items are misses.
 """

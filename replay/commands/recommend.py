@@ -46,8 +46,8 @@ def recommend(
     if not wanted:
         raise typer.BadParameter('name at least one item, such as --items "white mug"')
     model = Registry(registry or load_settings().registry_dir).load(version)
-    chooser = ItemSearch(model.vocabulary)
-    chosen = [chooser.choose(text, first=first) for text in wanted]
+    search = ItemSearch(model.vocabulary)
+    chosen = [search.choose(text, first=first) for text in wanted]
     if user is not None and "user_id" not in model.network.columns:
         log.print(f"{model.config.network} reads no user; --user changes nothing", highlight=False)
     elif user is not None and user not in model.vocabulary.features.values.get("user_id", ()):

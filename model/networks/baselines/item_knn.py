@@ -5,6 +5,7 @@ that hold both over the root of the product of their supports, shrunk so that ra
 do not look alike by coincidence. The time-decayed form (Ding, Li, CIKM 2005, as used by
 Donkers, Loepp, Ziegler, RecSys 2017, table 1) adds up over the session's items, each
 weighted by exp(-λ age), its age in events.
+Tested by tests/unit/model/networks/baselines/test_baselines.py.
 """
 
 from __future__ import annotations
@@ -21,15 +22,14 @@ from model.networks.baselines.recent_items import recent_field, with_newest
 from model.networks.baselines.transitions import Transitions
 from model.networks.network import Columns, State, StateField
 
-# Older ones weigh less than e^-20 at the published decay of 1.
-DECAYED_ITEMS = 20
+DECAYED_ITEMS = 20  # older items weigh less than e^-20 at the published decay of 1
 
 
 class ItemKNN(Transitions):
     """Scores the neighbours of the newest item: n_ij / √((n_i + λ) (n_j + λ)), λ = `config.shrinkage`."""
 
     def fit(self, sessions: Sessions, vocabulary: Vocabulary, config: ModelConfig) -> None:
-        """Count the sessions of each item and of each pair; repeats in a session count once."""
+        """Count the sessions of each item and of each pair; a repeat in a session counts once."""
         ones = np.ones(len(sessions.items))
         shape = (len(sessions), self.items)
         held = csr_matrix((ones, sessions.items.astype(np.int64), sessions.offsets), shape=shape)
@@ -65,7 +65,7 @@ class DecayedItemKNN(ItemKNN):
         ids = self.ids_VN[item_BR].flatten(1)
         scores = (self.scores_VN[item_BR] * weight_BR[:, :, None]).flatten(1)
         ids = ids.masked_fill(scores == 0, -1)
-        # Equal neighbours stand side by side once sorted; the first of each takes the sum.
+        # Sorted, equal neighbours are next to each other; the first of each gets the sum.
         ids, order = ids.sort(dim=1, stable=True)
         scores = scores.gather(1, order)
         first = torch.cat([torch.ones_like(ids[:, :1], dtype=torch.bool), ids[:, 1:] != ids[:, :-1]], 1)

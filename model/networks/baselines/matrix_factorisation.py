@@ -4,6 +4,7 @@ Rendle, Freudenthaler, Gantner, Schmidt-Thieme: BPR, UAI 2009. A pair (u, i) and
 drawn from all: L = -log σ(x_ui - x_uj) + λ |Θ|², with x_ui = p_u · q_i + b_i.
 
 Shapes: B pairs or sessions, V items, F factors, S sessions, W items of the window.
+Tested by tests/unit/model/networks/baselines/test_baselines.py.
 """
 
 from __future__ import annotations
@@ -26,10 +27,10 @@ PAIRS_PER_BATCH = 512
 
 
 class BPRMF(CountingNetwork):
-    """Learns a vector for each session; a new session is the mean of its items' vectors.
+    """Learns a vector for each session; a new session gets the mean of its items' vectors.
 
-    Hidasi et al., ICLR 2016, section 4: the factors of a session that is still going on
-    cannot be learned, their mean stands in for them.
+    Hidasi et al., ICLR 2016, section 4: the factors of a session that has not ended cannot be
+    learned, so the mean of its items' factors replaces them.
     """
 
     item_VF: Tensor
@@ -85,7 +86,7 @@ class BPRMF(CountingNetwork):
         optimizer.update("bias", self.bias_V, bias_2B.grad, rows)
 
     def state_fields(self) -> tuple[StateField, ...]:
-        """The sum of the items' vectors, and how many they are."""
+        """The sum of the items' vectors, and their number."""
         return (StateField("sum", (self.factors,)), StateField("count", (1,)))
 
     def advance(self, inputs: Columns, state: State) -> tuple[Tensor, State]:
@@ -99,7 +100,7 @@ class BPRMF(CountingNetwork):
 
 
 class SequentialMF(BPRMF):
-    """The window of newest items stands for the user: p = mean of their input vectors.
+    """The window of newest items replaces the user: p = mean of their input vectors.
 
     Donkers, Loepp, Ziegler, RecSys 2017, section 2.1 and table 1 (window 2): temporal order
     by a window of the feature vectors of items consumed before. Learned by BPR on the next item.

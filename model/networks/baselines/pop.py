@@ -1,7 +1,8 @@
 """POP: for every session, the most popular items of the training data, or of its newest part.
 
-The baseline of Hidasi et al., ICLR 2016, section 4. A network like the others: its scores
-are counts, and it has no state.
+The baseline of Hidasi et al., ICLR 2016, section 4. A network without state whose scores are counts.
+Here the training data are counted once; `item_counts` counts a window that moves.
+Tested by tests/unit/model/networks/baselines/test_baselines.py.
 """
 
 from __future__ import annotations
@@ -18,19 +19,23 @@ from model.networks.network import Columns, CountingNetwork, State, StateField
 
 
 def ranked(counts: npt.NDArray[np.int64]) -> Tensor:
-    """Counts as scores, V float64: equal counts rank by index, by a fraction below any difference."""
+    """Counts as scores, V float64; equal counts rank by index.
+
+    >>> ranked(np.array([1, 3, 3])).argsort(descending=True).tolist()
+    [1, 2, 0]
+    """
     tie = np.arange(len(counts), dtype=np.float64) / (2 * max(1, len(counts)))
     return torch.from_numpy(counts.astype(np.float64) - tie)
 
 
 def below_one(scores_V: Tensor) -> Tensor:
-    """The same order in [0, 1): it breaks the ties of counts and changes nothing else."""
+    """Scores of the same order in [0, 1): added to counts, they only break ties."""
     from_zero_V = scores_V - scores_V.min()
     return from_zero_V / (from_zero_V.max() + 1)
 
 
 class Pop(CountingNetwork):
-    """Scores every item by its count in the training data, which the vocabulary knows."""
+    """Scores every item by its count in the training data, which is in the vocabulary."""
 
     scores_V: Tensor
 
@@ -40,14 +45,14 @@ class Pop(CountingNetwork):
         self.register_buffer("scores_V", ranked(vocabulary.counts))
 
     def fit(self, sessions: Sessions, vocabulary: Vocabulary, config: ModelConfig) -> None:
-        """Nothing is left to learn."""
+        """Learn nothing: the vocabulary has the counts."""
 
     def state_fields(self) -> tuple[StateField, ...]:
-        """None."""
+        """No state."""
         return ()
 
     def advance(self, inputs: Columns, state: State) -> tuple[Tensor, State]:
-        """The output only carries the number of sessions."""
+        """Return an empty output, B×0: only the number of sessions matters."""
         return torch.zeros((len(inputs["item"]), 0), device=self.scores_V.device), state
 
     def score(self, output_BH: Tensor) -> Tensor:

@@ -1,6 +1,7 @@
-"""A session's newest items as a state: what the baselines that read more than one item keep.
+"""A session's newest items as a state, for baselines that read more than one item.
 
 Shapes: B sessions, R items, newest first, padded with -1.
+Tested by tests/unit/model/networks/baselines/test_baselines.py.
 """
 
 from __future__ import annotations
@@ -15,11 +16,16 @@ SESSION_ITEMS = 50
 
 
 def recent_field(items: int) -> StateField:
-    """The state of `items` items, none yet."""
+    """The state field of the newest `items` items, initially none."""
     return StateField(NAME, (items,), torch.int32, initial=-1)
 
 
 def with_newest(inputs: Columns, state: State) -> tuple[Tensor, State]:
-    """Put each session's item in front of its others: → B×R int32, and the state that keeps them."""
+    """Put each session's new item before its others. Returns the items, B×R int32, and the new state.
+
+    >>> state = {NAME: torch.tensor([[7, -1]], dtype=torch.int32)}
+    >>> with_newest({"item": torch.tensor([3])}, state)[0].tolist()
+    [[3, 7]]
+    """
     recent_BR = torch.cat([inputs["item"].int()[:, None], state[NAME][:, :-1]], 1)
     return recent_BR, {NAME: recent_BR}

@@ -1,7 +1,8 @@
-"""S-POP: the most popular items of the session itself, then those of the training data.
+"""S-POP: the most popular items of the session itself, then of the training data.
 
 Hidasi et al., ICLR 2016, section 4: counts in the session rank first, the global
 popularity breaks their ties.
+Tested by tests/unit/model/networks/baselines/test_baselines.py.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """Item-to-item transitions: what came next after the same item, by count.
 
 A first-order Markov chain (the "sequential rules" of Ludewig, Jannach, UMUAI 2018, with
-one step). Equal counts rank by how lately the transition was last seen.
+one step). Of equal counts, the transition seen last ranks first.
+Tested by tests/unit/model/networks/baselines/test_baselines.py.
 """
 
 from __future__ import annotations
@@ -32,14 +33,14 @@ class Transitions(CountingNetwork):
         """Count every (event, next event) pair."""
         inputs = np.delete(np.arange(len(sessions.items)), sessions.offsets[1:] - 1)
         pairs = sessions.items[inputs].astype(np.int64) * self.items + sessions.items[inputs + 1]
-        # By time of the second event, so that the last of equal pairs is the latest.
+        # In order of the second event's time, so that the last of equal pairs is the latest.
         pairs = pairs[np.argsort(sessions.times_ms[inputs + 1], kind="stable")]
         distinct, from_the_end, counts = np.unique(pairs[::-1], return_index=True, return_counts=True)
         recency = (len(pairs) - from_the_end) / (len(pairs) + 1)
         self.keep_strongest(distinct // self.items, distinct % self.items, counts + recency)
 
     def keep_strongest(self, rows: np.ndarray, columns: np.ndarray, weights: np.ndarray) -> None:
-        """Keep the heaviest columns of each row, best first, equal ones by index; pad with -1 / 0."""
+        """Keep the heaviest columns of each row, best first, ties by index; pad with -1 / 0."""
         order = np.lexsort((columns, -weights, rows))
         rows, columns, weights = rows[order], columns[order], weights[order]
         place = np.arange(len(rows)) - np.searchsorted(rows, rows)
@@ -49,7 +50,7 @@ class Transitions(CountingNetwork):
         self.scores_VN.zero_()[where] = torch.from_numpy(weights[kept])
 
     def state_fields(self) -> tuple[StateField, ...]:
-        """None: only the newest item counts."""
+        """No state: only the newest item counts."""
         return ()
 
     def advance(self, inputs: Columns, state: State) -> tuple[Tensor, State]:

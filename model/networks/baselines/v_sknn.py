@@ -6,6 +6,7 @@ binary vectors, similarity is their product; an item's score is the sum of the
 similarities of the nearest sessions that hold it.
 
 Shapes: B sessions, V items, S past sessions, P their distinct (session, item) pairs.
+Tested by tests/unit/model/networks/baselines/test_baselines.py.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ Indices = npt.NDArray[np.int64]
 
 
 class VSkNN(CountingNetwork):
-    """Compares with the newest `config.sampled_sessions`, adds up over the `config.neighbours` nearest."""
+    """Compares with the newest `config.sampled_sessions`; adds up over the `config.neighbours` nearest."""
 
     session_begins_S: Tensor
     session_items_P: Tensor
@@ -43,7 +44,7 @@ class VSkNN(CountingNetwork):
             self.register_buffer(name, torch.zeros(0, dtype=torch.int64))
 
     def _apply(self, fn: Any, recurse: bool = True) -> VSkNN:
-        """Stay on the CPU: the arrays are read by numpy, on any device's behalf."""
+        """Stay on the CPU, whatever the device: numpy reads the arrays."""
         return self
 
     def fit(self, sessions: Sessions, vocabulary: Vocabulary, config: ModelConfig) -> None:
@@ -83,11 +84,11 @@ class VSkNN(CountingNetwork):
         return torch.from_numpy(ids_BN).to(device), torch.from_numpy(scores_BN).to(device)
 
     def _score_one(self, recent_R: Indices) -> tuple[Indices, npt.NDArray[np.float64]]:
-        # Of an item that came twice the newer place counts.
+        # If an item came twice, the newer place counts.
         items, age = np.unique(recent_R, return_index=True)
         weights = 1 - age / len(recent_R)
         begins, ends = self.item_begins_V.numpy(), self.item_begins_V.numpy()[1:]
-        # The newest sessions over all are among the newest of each item.
+        # The newest sessions of all are among the newest of each item.
         starts = np.maximum(begins[items], ends[items] - self.sampled_sessions)
         holding = _concatenated(self.item_sessions_P.numpy(), starts, ends[items])
         sessions, inverse = np.unique(holding, return_inverse=True)

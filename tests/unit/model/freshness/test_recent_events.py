@@ -17,7 +17,7 @@ def as_added(new: NewEvents) -> list[tuple[int, str, list[str]]]:
     ]
 
 
-def test_what_came_since_is_told_once_and_to_everybody() -> None:
+def test_every_reader_gets_each_event_since_its_position_once() -> None:
     recent = RecentEvents(1_000)
     before = [f"b{n}" for n in range(NEAR + 3)]
     recent.add([(1, "a", []), (2, "b", ["a"])])

@@ -48,7 +48,7 @@ def model_of(embedding: str = "tied", prior: bool = True, seed: int = 1) -> Mode
 
 
 class Served:
-    """A version that is followed."""
+    """A version whose tables are refreshed."""
 
     def __init__(
         self,
@@ -152,7 +152,7 @@ def test_one_session_does_not_list_an_item(scoring: Scoring) -> None:
     assert all("once" not in shown for shown in served.lists(["i7"]))
 
 
-def test_known_items_move_with_their_popularity_and_only_if_that_is_followed() -> None:
+def test_known_items_move_with_their_popularity_only_if_popularity_is_configured() -> None:
     for freshness, moves in ((BOTH, True), (FreshnessConfig(new_items=True), False)):
         served = Served(freshness)
         network = served.stepper.network
@@ -319,7 +319,7 @@ def test_steps_of_two_threads_beside_refreshes_are_each_of_one_state_of_the_tabl
     assert set(seen) <= expected
 
 
-def test_what_cannot_be_followed_is_refused() -> None:
+def test_a_version_that_cannot_be_refreshed_is_refused() -> None:
     model = model_of()
     recent = RecentEvents(1_000)
     stepper = Stepper(model, device="cpu", deterministic=True)

@@ -57,13 +57,13 @@ def test_an_item_is_known_by_its_id_its_title_or_a_part_of_it(text: str, item: s
 def test_a_text_that_means_several_items_names_them_and_how_to_choose(
     text: str, candidates: list[str]
 ) -> None:
-    chooser = ItemSearch(VOCABULARY)
+    search = ItemSearch(VOCABULARY)
     with pytest.raises(NextclickError, match="may be any of 2 items") as caught:
-        chooser.choose(text)
+        search.choose(text)
     shown = [line.split()[0] for line in caught.value.meaning.splitlines()[1:]]
     assert shown == candidates
     assert "--first" in caught.value.remedy
-    assert chooser.choose(text, first=True).item_id == candidates[0]
+    assert search.choose(text, first=True).item_id == candidates[0]
 
 
 def test_candidates_come_by_how_sure_they_are_then_by_popularity() -> None:

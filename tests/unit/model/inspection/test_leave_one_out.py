@@ -21,8 +21,8 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> ModelVersion:
 def test_ranks_are_those_of_the_session_stepped_without_the_event(
     model: ModelVersion, exclude: bool, deterministic: bool
 ) -> None:
-    chooser = ItemSearch(model.vocabulary)
-    items = [chooser.item(index) for index in (3, 14, 15, 9)]
+    search = ItemSearch(model.vocabulary)
+    items = [search.item(index) for index in (3, 14, 15, 9)]
     columns = session_columns(model.network.columns, model.vocabulary, items)
     stepper = Stepper(model, device="cpu", k=10, wave_size=4, deterministic=deterministic, scoring="exact")
     found = attribute(stepper, columns, exclude_items=exclude, k=10)

@@ -31,8 +31,8 @@ def stepper_of(config: dict[str, Any]) -> Stepper:
     vocabulary = Vocabulary.from_frame(LOG, columns_of(settings))
     network = build(settings, vocabulary)
     if isinstance(network, GradientNetwork):
-        network.begin(vocabulary)
-        network.settle()
+        network.prepare_items(vocabulary)
+        network.finalize()
     return Stepper(ModelVersion("v", settings, vocabulary, network.eval()), device="cpu")
 
 

@@ -47,7 +47,7 @@ def test_the_clock_counts_each_event_once_however_it_is_moved() -> None:
     clock = EventClock(prior, log)
     clock.restart(keep=False)
     for now_ms in (0, 60_000, 59_000, 60_001, 150_000):
-        clock.to(now_ms)
+        clock.advance_to(now_ms)
     whole.advance(ITEMS[:3], TIMES_MS[:3], 150_000)
     torch.testing.assert_close(prior.counts_KV, whole.counts_KV)
 
@@ -59,7 +59,7 @@ def test_the_clock_ends_where_the_last_session_begins() -> None:
     prior = PopularityPrior((60.0,), 3)
     clock = EventClock(prior, log)
     clock.restart(keep=False)
-    clock.to_the_end()
+    clock.advance_to_end()
     assert int(prior.now_ms) == 60_000
     expected = [0.5, 0, 2**-0.5 + 2 ** (-1 / 3)]
     torch.testing.assert_close(prior.counts_KV[0], torch.tensor(expected))

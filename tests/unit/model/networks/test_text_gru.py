@@ -30,7 +30,7 @@ def network_of(vocabulary: Vocabulary = VOCABULARY, **settings: object) -> TextG
         {"network": "text-gru", "hidden_size": UNITS, "title_size": 6, "loss": "mse", **settings}
     )
     network = TextGRU(config, vocabulary)
-    network.begin(vocabulary)
+    network.prepare_items(vocabulary)
     return network.eval()
 
 
@@ -174,7 +174,7 @@ def test_only_the_layers_learn() -> None:
     config = log.config(epochs=1, loss="mse")
     result = train(log.training, log.vocabulary, config)
     fresh = TextGRU(config, log.vocabulary)
-    fresh.begin(log.vocabulary)
+    fresh.prepare_items(log.vocabulary)
     trained = result.network
     assert isinstance(trained, TextGRU)
     torch.testing.assert_close(trained.title_VD, fresh.title_VD, rtol=0, atol=0)

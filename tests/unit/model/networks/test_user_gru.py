@@ -36,7 +36,7 @@ def network_of(name: str, **settings: Any) -> UserGRU:
     with torch.no_grad():
         for parameter in network.parameters():
             parameter.normal_(0, 0.7)
-    network.settle()
+    network.finalize()
     return network.eval()
 
 
@@ -59,7 +59,7 @@ def test_a_block_is_the_steps_that_serve(name: str, layers: int) -> None:
     item_N, user_N = block()
     state = network.initial_state(len(SIZES) + 1)
     state["hidden"].normal_(generator=torch.Generator().manual_seed(4))
-    inputs = network.complete({"item": item_N, "user_id": user_N}, SIZES, state)
+    inputs = network.complete_inputs({"item": item_N, "user_id": user_N}, SIZES, state)
     # Index -1 reads the last row, the mean.
     users = torch.cat([network.user_YH, network.mean_user_YH[None]])
     rows = {"user_YH": users[inputs["user_id"]]}

@@ -125,7 +125,7 @@ USERS = torch.tensor([2, 0, -1, 2, 0, 2])
 
 def test_rows_of_a_further_table_learn_where_they_are_read_and_missing_ones_read_the_mean() -> None:
     network = Visitor(4)
-    network.settle()
+    network.finalize()
     whole = copy.deepcopy(network)
     mean = network.get_buffer("mean_user_UE").clone()
     torch.testing.assert_close(mean, network.get_parameter("user_UE").detach().mean(0))
@@ -142,7 +142,7 @@ def test_rows_of_a_further_table_learn_where_they_are_read_and_missing_ones_read
 
 def test_a_step_reads_the_rows_that_training_learned_and_the_mean_for_the_unknown() -> None:
     network = Visitor(4).eval()
-    network.settle()
+    network.finalize()
     output, _ = network.advance({"item": INPUT, "user_id": USERS}, {})
     table, mean = network.get_parameter("user_UE"), network.get_buffer("mean_user_UE")
     rows = torch.stack([table[user] if user >= 0 else mean for user in USERS.tolist()])

@@ -114,7 +114,7 @@ def test_without_popularity_only_the_new_items_move(network: GradientNetwork) ->
     assert moved.bias_V[3] > -math.inf
 
 
-def test_nothing_is_followed_before_it_has_come(network: GradientNetwork) -> None:
+def test_no_event_is_applied_before_its_time(network: GradientNetwork) -> None:
     whole, cut = refresher(network, BOTH), None
     kept = SESSIONS.times_ms < 171_000
     lengths = np.add.reduceat(kept.astype(int), SESSIONS.offsets[:-1])

@@ -154,7 +154,7 @@ def keys(log: StudyLog) -> list[tuple[str, int]]:
     return list(zip(ids.tolist(), (log.inputs_N - first).tolist(), strict=True))
 
 
-def test_following_makes_items_known_that_are_born_between_trainings(log: StudyLog) -> None:
+def test_refreshing_makes_items_known_that_appear_between_trainings(log: StudyLog) -> None:
     trainer = Trainer(log, CONFIG)
     never, followed = run_cadence(trainer, Cadence("never", None), [NONE, BOTH])
     [hourly] = run_cadence(trainer, Cadence("1h", HOUR_MS), [NONE])
