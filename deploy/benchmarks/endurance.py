@@ -1,11 +1,11 @@
 """A worker at a steady rate for an hour: delay, memory, store, open files, accounting, as a series.
 
-Real Kafka both ways, one machine. On the way a retraining goes on from the champion with the newest
-events, on one core and at low priority, as the systemd unit runs it; what the gate accepts is
-swapped in while events come. Later the first version is announced again: a second swap. The log's
-first tenth is what the first version has learned from; the rest is sent, and once more, later and with
-sessions of its own, where it is too short. The schedule is open: a list's delay counts from when its
-event was due (no coordinated omission), on one monotonic clock.
+Real Kafka both ways, on one machine. During the run a retraining continues from the champion with the
+newest events, on one core and at low priority, as the systemd unit does; a version that passes the gate
+is swapped in while events arrive. Later the first version is announced again, for a second swap. The
+first version has learned from the first tenth of the log; the rest is sent, and repeated with new
+sessions at later times when it is too short. The schedule is open: the delay of a list counts from when
+its event was due (no coordinated omission), on one monotonic clock.
 """
 
 from __future__ import annotations
@@ -161,7 +161,7 @@ def run(arguments: argparse.Namespace, folder: Path, address: str, broker_pid: i
             series.append({"wall_s": round(wall_s, 2), "retraining": retrains, **point})
             print(json.dumps(series[-1]), file=sys.stderr, flush=True)
         deadline_s = time.monotonic() + LAST_LIST_S
-        while clock.lists < load.sure and time.monotonic() < deadline_s:
+        while clock.lists < load.acknowledged and time.monotonic() < deadline_s:
             time.sleep(0.1)
         status = worker.status() or {}
         exit_code = worker.stop()
@@ -180,8 +180,8 @@ def run(arguments: argparse.Namespace, folder: Path, address: str, broker_pid: i
         "events_per_s": arguments.rate,
         "seconds": arguments.seconds,
         "items": len(vocabulary),
-        "events": load.sure,
-        "without_list": load.sure - clock.lists,
+        "events": load.acknowledged,
+        "without_list": load.acknowledged - clock.lists,
         "sender_latest_ms": round(load.latest_ns / 1e6, 1),
         "delay_ms": quantiles(clock.delays_ms(start_ns, time.monotonic_ns())),
         "retrain_exit": None if retraining is None else retraining.exit_code,

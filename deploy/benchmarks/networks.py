@@ -1,10 +1,9 @@
-"""What networks cost at a size: training events/s, time of a step, memory, each in a process of its own.
+"""What networks cost at a size: training events/s, time of a step, memory, each in its own process.
 
-The data are random sessions over `--items` items of Zipf popularity, each item with a title,
-brand, category and price of its own: cost depends on shapes, not on what is learned. The
-machine's matmul peak stands beside, from the same run. With one thread all of a network's times
-are CPU time, so that what else the machine does tells little. A step is scores and list of a wave,
-of one session or of 64, with all items scored.
+The data are random sessions over `--items` items of Zipf popularity, each with a title, brand, category
+and price: cost depends on shapes, not on what is learned. The machine's matmul peak is from the same
+run. With one thread all times are CPU time, so that other load matters little. A step scores all items
+for a wave of one session or of 64, and makes the lists.
 """
 
 from __future__ import annotations

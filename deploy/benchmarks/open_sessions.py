@@ -1,7 +1,7 @@
-"""Does the store follow the sessions that are open? A run's series beside the log's own count.
+"""Whether the store follows the open sessions: the series of a run beside the count of the log.
 
-Takes what `nextclick bench stream --series` saved. The log's count at a watermark: sessions
-that have begun, and are not silent for longer than the gap and the allowed lateness.
+Reads the series that `nextclick bench stream --series` saved. The count at a watermark includes the
+sessions that have begun and have not been silent for longer than the gap plus the allowed lateness.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
 """The live page: first paint, bytes, click to list through Kafka, and what open pages cost the worker's rate.
 
-First paint is Chromium's own first-contentful-paint of fresh profiles on a worker at rest. Click to
-list is timed in the page, from the click to the drawn list, event and list both by way of Kafka. The
-cost is the worker's events/s on a backlog with so many open streams beside the rate without any, the
-two in turn, and its core time per event, which neighbours on the machine sway less. The readers of
-the streams are a process of its own that throws away what it reads.
+First paint is Chromium's first-contentful-paint, in fresh profiles, on a worker at rest. Click to list
+is timed in the page, from the click to the drawn list; event and list both pass through Kafka. The cost
+is the worker's events/s on a backlog with many open streams beside the rate without any, in turns, and
+its core time per event, which other load on the machine affects less. Another process reads the
+streams and discards what it reads.
 """
 
 from __future__ import annotations

@@ -1,9 +1,8 @@
 """A replay's events/s beside Kafka's producer-perf-test in the same run; reading, memory and pace.
 
-The log is made here: Kaggle's columns, mostly of one size. Both producers send records of the same size
-with acks=all, idempotent, lz4, 5 ms of linger, into topics of the same shape, in turns; the peer's
-payloads are the replay's own records. Reading and ordering run in processes of their own, so that
-their peak of memory is theirs, on the log in order and on the log shuffled.
+The log is synthetic, with Kaggle's columns, mostly of one size. Both producers send the same records
+with acks=all, idempotent, lz4 and 5 ms of linger to topics of the same shape, in turns. Reading and
+ordering run in their own processes, which isolates their peak memory, on the log in order and shuffled.
 """
 
 from __future__ import annotations

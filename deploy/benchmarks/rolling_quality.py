@@ -1,10 +1,10 @@
-"""What rolling quality costs per event, and how often its intervals hold the truth.
+"""What rolling quality costs per event, and how often its intervals contain the truth.
 
-The cost is processor time of one thread: of the record that the step thread makes, of bringing
-it into every window in the sink's thread, and of a scrape. The intervals are those of means
-over drawn sessions of real ranks, of which the mean over all sessions is the truth: by groups
-of sessions, as kept online, beside the bootstrap that needs every session at hand, and a Poisson
-bootstrap, which could be kept online as well.
+The cost is processor time of one thread: of the record that the step thread makes, of adding it to
+every window in the sink's thread, and of a scrape. The intervals are those of means over drawn sessions
+with real ranks; the mean over all sessions is the truth. Compared are groups of sessions, as kept
+online, the bootstrap, which needs all sessions in memory, and a Poisson bootstrap, which could be kept
+online.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """What a target rate needs, calculated from measured figures, and a simulation that checks the formulas.
 
-Reads deploy/results/measured.toml; every line has its formula and what it rests on. Then sessions are
-simulated event by event on some partitions at the target's rate each: hashed as Kafka does, open until they
-expire, recovered and caught up. Fails where simulation and formula differ by more than their tolerance. With
---clicks the sessions last as those of a log do, else they are geometric.
+Reads deploy/results/measured.toml; every line has its formula and the figures it rests on. Then sessions
+are simulated event by event on some partitions, each at the rate of the target: hashed as Kafka does, open
+until they expire, recovered and caught up. Fails when simulation and formula differ by more than their
+tolerance. With --clicks the sessions follow a log, else geometric laws.
 """
 
 from __future__ import annotations

@@ -2,9 +2,10 @@
 
 The limit is the faster of the two things that a whole scoring cannot do without: its FLOP at
 the best rate of float32 products measured in the same run, or reading the table once a wave at
-the measured bandwidth. Weights: the champion's of `--registry`, and with more items than it has,
-its rows again with noise of half their length in all; without a registry, random ones. Agreement is the share
-of lists of the same items as the exact ones, swaps within 1e-4 relative aside, and the share of their items.
+the measured bandwidth. Weights are those of the champion in `--registry`, repeated
+with noise of half their length when there are more items than it has; without a registry, random ones.
+Agreement is the share of lists with the items of the exact list, ignoring swaps within a relative 1e-4,
+and the share of common items.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, get_args
+
+sys.path.insert(0, str(Path(__file__).parents[2]))
 
 import numpy as np
 import numpy.typing as npt

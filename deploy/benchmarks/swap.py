@@ -1,11 +1,10 @@
 """Milliseconds from event to list while versions change, beside the normal ones of the same run.
 
-The load and the clock are those of the latency benchmark: an open schedule, events due at a fixed
-rate. Every few seconds the worker is told of another version, which it loads, verifies, warms up
-and takes into service, while every session that returns is rebuilt for it. A swap lasts from its
-announcement until `--after-s` after the first list of the new version; normal is all the rest but
-the first seconds. Versions are equal in size, and their weights random: speed does not depend on
-what they know.
+Load and clock are those of the latency benchmark: an open schedule, with events due at a fixed rate.
+Every few seconds another version is announced; the worker loads, verifies and warms it up, switches to
+it, and rebuilds each session that returns. A swap lasts from its announcement until `--after-s` after
+the first list of the new version; the rest, without the first seconds, is normal. Versions have equal
+sizes and random weights: speed does not depend on what they have learned.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Training events/s of GRU4Rec, the FLOP/s that makes, and the machine's matmul peak of the same run.
+"""Training events/s and FLOP/s of GRU4Rec, beside the machine's matmul peak of the same run.
 
 The data are random sessions over `--items` items of Zipf popularity: speed depends on
 shapes, not on what is learned. The peak is the best of matrix products of the batch's own

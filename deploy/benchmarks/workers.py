@@ -1,8 +1,8 @@
 """Events/s of one worker and of several on the same backlog, each worker held to one core.
 
-Lists are counted at the topic's end, from the moment every worker has made some until the
-first has nothing left, so that neither start-up nor the tail is counted. Every worker is a
-process with a core of its own, as long as there are cores; the broker has none of its own.
+Lists are counted at the end of the topic, from the moment when every worker has made some until the
+first worker has nothing left, so that neither start-up nor the tail counts. Every worker is a process
+on its own core while there are enough cores; the broker shares the cores.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """From measured figures to what a target rate needs: workers, partitions, brokers, disks, recovery.
 
-Formulas and bounds only; how sessions last is a law's business. Knows no simulation.
+Formulas and bounds only; session laws say how long sessions last. Knows no simulation.
 """
 
 from __future__ import annotations

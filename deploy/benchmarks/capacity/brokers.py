@@ -1,6 +1,6 @@
 """What the brokers of a target need: network, cores, disks, replicas, and the group's coordinator.
 
-Lines of a sheet that has partitions and workers already. Knows topics by the bytes of their records only.
+Adds lines to a sheet that has partitions and workers already. Knows topics only by their record bytes.
 """
 
 from __future__ import annotations

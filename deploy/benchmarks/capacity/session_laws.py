@@ -1,6 +1,6 @@
-"""How sessions last, by two means or as those of a log do, and what follows from it by formula.
+"""The laws of session lengths and gaps, from two means or from a log, and what follows by formula.
 
-What the arithmetic of `nextclick bench scale` calculates with; its simulation draws from the same laws, and
+The arithmetic of `nextclick bench scale` calculates with them; its simulation draws from the same laws and
 uses none of the formulas. Knows no machine. Duration: from a session's first event to its last.
 
 Legend: S sessions, E events (of all sessions, each session's together and in time's order).

@@ -1,12 +1,11 @@
-"""Sessions as they arrive, on the partitions that Kafka would give them, and what workers make of them.
+"""A simulation of sessions on Kafka's partitions and of the workers that serve them.
 
-A simulation, event by event in event time, of what the arithmetic of `nextclick bench scale` predicts.
-Knows how sessions come, last and hash; of sizes and costs it knows only what its plan says. Every partition
-has the rate that it has at the target: the scale is in how many there are. A function of its seed.
+It checks, event by event in event time, what the arithmetic of `nextclick bench scale` predicts. Knows
+how sessions arrive, last and hash; sizes and costs come from its plan. Every partition has its rate at
+the target, so that the scale lies in their number. Equal seeds give equal results.
 
 Legend: S sessions, E events (each session's together, in time's order), P partitions, T seconds of the
-window. `expiry` and `moved` are the real rules, of stream/sessions/partition.py and of
-stream/worker/source.py, in short.
+window. `expiry` and `moved` follow the rules of stream/sessions/partition.py and stream/worker/source.py.
 """
 
 from __future__ import annotations
@@ -87,7 +86,7 @@ class Stream:
 
 @dataclass
 class Simulated:
-    """What came out: means over partitions and samples, unless the name says otherwise."""
+    """The results: means over partitions and samples, unless the name says otherwise."""
 
     sessions: int
     events: int
@@ -103,7 +102,7 @@ class Simulated:
 
 
 def simulate(law: SessionLaw, plan: Plan, seed: int) -> Simulated:
-    """Let sessions arrive for the plan's horizon, and look at the window at its end."""
+    """Simulate sessions for the plan's horizon, and evaluate the window at its end."""
     rng = np.random.default_rng(seed)
     rate = plan.partitions * plan.partition_events_per_s / law.mean_events
     sessions = int(rng.poisson(rate * plan.horizon_s))
@@ -143,7 +142,7 @@ def simulate(law: SessionLaw, plan: Plan, seed: int) -> Simulated:
 
 
 def stream_of(law: SessionLaw, rng: np.random.Generator, starts_s_S: Floats) -> Stream:
-    """Sessions that begin then."""
+    """The stream of sessions with these start times."""
     lengths_S, gaps_E = law.sample(rng, len(starts_s_S))
     through_E = np.cumsum(gaps_E)
     first_S = np.cumsum(lengths_S) - lengths_S
@@ -217,7 +216,7 @@ def expiry(streams: list[Stream], plan: Plan) -> tuple[float, float, int]:
     stream = streams[0]
     first_look_s = stream.first_s_S + plan.silence_s
     open_S = np.flatnonzero(first_look_s > passes_s[0])
-    # Those whose looks are counted: they have the rest of the span to end in.
+    # Only sessions of the cohort are counted, as they have the rest of the span to end in.
     cohort_S = (first_look_s > passes_s[0]) & (first_look_s <= passes_s[0] + COHORT_S)
     # One ascending key for all sessions, so that one search finds each one's last event before a time.
     span_s = 4 * end_s

@@ -1,7 +1,7 @@
-"""The sheet that an arithmetic fills: named lines, each with its value, its formula and what it rests on.
+"""A sheet of named lines, each with its value, its formula and the figures it rests on.
 
-Knows the file of measured figures; what is calculated is not its business. A line can rest only on figures
-and on lines before it, and is marked as assumed where any of them is.
+Knows the file of measured figures, not what is calculated. A line can rest only on figures and on lines
+before it, and is marked as assumed when any of them is.
 """
 
 from __future__ import annotations

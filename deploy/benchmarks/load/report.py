@@ -1,4 +1,4 @@
-"""The endurance run's series: what a person asks of it, and the picture."""
+"""The figures and the picture of an endurance run, from its series."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-# Caches fill and the first sessions open; what is flat is judged behind it.
+# At first caches fill and sessions open; growth is judged after this share of the run.
 SETTLED_SHARE = 0.2
 MIB = 1 << 20
 

@@ -1,15 +1,11 @@
-"""The endurance run's load: events at a steady rate, and the lists that come back, on one clock."""
+"""The load of the endurance run: events at a steady rate, and the lists that return, on one clock."""
 
 from __future__ import annotations
 
-import sys
 import threading
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
-
-sys.path.insert(0, str(Path(__file__).parents[3]))
 
 import msgspec
 import numpy as np
@@ -28,28 +24,28 @@ ROUND_GAP_MS = 86_400_000
 
 
 class Clock:
-    """When each event was due and when its first list came, by partition and offset, as monotonic ns."""
+    """When each event was due and when its first list arrived, by partition and offset, in monotonic ns."""
 
     def __init__(self, partitions: int, events: int) -> None:
         self.due_ns = np.zeros((partitions, events), np.int64)
         self.arrived_ns = np.zeros((partitions, events), np.int64)
         self.lists = 0
 
-    def list_came(self, event_id: str, now_ns: int) -> None:
-        """A list; the first one of its event counts."""
+    def add_list(self, event_id: str, now_ns: int) -> None:
+        """Note that a list arrived; only the first list of an event counts."""
         partition, offset = map(int, event_id.split("-"))
         if not self.arrived_ns[partition, offset]:
             self.arrived_ns[partition, offset] = now_ns
             self.lists += 1
 
     def delays_ms(self, from_ns: int, until_ns: int) -> npt.NDArray[np.float64]:
-        """Of the events due in a time, those that have a list."""
+        """Delays of the events that were due in a span and have a list, in ms."""
         chosen = (self.due_ns >= from_ns) & (self.due_ns < until_ns) & (self.arrived_ns > 0)
         return np.asarray((self.arrived_ns[chosen] - self.due_ns[chosen]) / 1e6, np.float64)
 
 
 def rounds(frame: pd.DataFrame, events: int) -> Iterator[tuple[bytes, bytes, int]]:
-    """Key, value and event time of `events` events: the log, and again as often as it takes."""
+    """Key, value and event time of `events` events: the log, repeated as often as needed."""
     length_ms = int(frame["event_time_ms"].iloc[-1] - frame["event_time_ms"].iloc[0]) + ROUND_GAP_MS
     sent = number = 0
     while sent < events:
@@ -79,7 +75,7 @@ class Load(threading.Thread):
         self._clock = clock
         self._events = rounds(frame, count)
         self._period_ns = 1e9 / rate
-        self.sent = self.sure = 0
+        self.sent = self.acknowledged = 0
         self.latest_ns = 0
         self.failure: str | None = None
 
@@ -107,7 +103,7 @@ class Load(threading.Thread):
                 self.failure = error.str()
                 return
             self._clock.due_ns[message.partition() or 0, message.offset() or 0] = due_ns
-            self.sure += 1
+            self.acknowledged += 1
 
         return delivered
 
@@ -134,6 +130,6 @@ class Receiver(threading.Thread):
                 now_ns = time.monotonic_ns()
                 if message.error() is None:
                     shown = decode(message.value() or b"")
-                    self._clock.list_came(shown.event_id, now_ns)
+                    self._clock.add_list(shown.event_id, now_ns)
                     self.first_ns.setdefault(shown.model_version, now_ns)
         self._consumer.close()

@@ -1,7 +1,7 @@
-"""The least a worker can be: consume one record, produce a list-sized record, nothing else.
+"""The smallest possible worker: for each record it consumes it produces one of the size of a list.
 
-What Kafka alone costs from event to list: the floor of the latency benchmark. No batching in
-either direction, no linger, acknowledged by all replicas as the worker's lists are.
+Its time from event to list is the cost of Kafka alone, the floor of the latency benchmark. It batches in
+neither direction, does not linger, and waits for all replicas as the worker does for its lists.
 """
 
 from __future__ import annotations

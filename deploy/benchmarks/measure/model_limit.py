@@ -1,7 +1,7 @@
-"""The model-only limit: full waves stepped with nothing else to do, by the best use of the cores.
+"""The model-only limit: full waves stepped and nothing else, with the best use of the cores.
 
-Measured in processes of their own: one that has trained before keeps its memory in another way,
-and steps at half the speed.
+Each measurement runs in its own process: a process that has trained before steps at half the speed,
+because its memory is laid out differently.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""What the benchmarks measure a process by: lists, CPU seconds, memory, as points in wall time.
+"""Measures a process: its lists, CPU seconds and memory as points in wall time.
 
-Reads /proc and the worker's own status; changes nothing. CPU is counted over the same span as
-the rate, from the first list to the last, so that start-up is in neither. Also knows the
-machine's name and the broker that a benchmark starts for itself.
+Reads /proc and the worker's status; changes nothing. CPU is counted over the span of the rate, from the
+first list to the last, so that neither includes start-up. Also knows the machine's name, and starts a
+broker for a benchmark.
 """
 
 from __future__ import annotations

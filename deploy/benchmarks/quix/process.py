@@ -1,9 +1,9 @@
-"""Starts the Quix peer in an environment of its own, and measures its lists/s.
+"""Starts the Quix peer in a separate environment, and measures its lists/s.
 
-Quix Streams pins an older confluent-kafka, pydantic and pydantic-settings than the project, so it
-has a virtual environment of its own: made on demand, once, outside the checkout, named after what is in it.
-torch and the rest come from the project's environment, by a path file that is read after the
-peer's own packages; nothing is installed there.
+Quix Streams pins older versions of confluent-kafka, pydantic and pydantic-settings than the project.
+Its virtual environment is made once, on demand, outside the checkout, and named after its packages.
+torch and other packages come from the project's environment, by a path file that is read after the
+peer's packages; nothing is installed there.
 """
 
 from __future__ import annotations
