@@ -18,7 +18,7 @@ SHOWN_BYTES = 120
 
 
 @dataclass(frozen=True)
-class Difference:
+class RecordDifference:
     """Where a partition first differs from the certificate; `offset` is None when it is not known."""
 
     partition: int
@@ -36,7 +36,7 @@ class Verification:
     first_event_time_ms: int | None = None
     last_event_time_ms: int | None = None
     same_multiset: bool = False
-    differences: list[Difference] = field(default_factory=list)
+    differences: list[RecordDifference] = field(default_factory=list)
 
     @property
     def holds(self) -> bool:
@@ -85,7 +85,7 @@ def compare(
     bounds = reader.bounds()
     if len(bounds) != len(certificate.partitions):
         what = f"the topic has {len(bounds)} partitions, {len(certificate.partitions)} are certified"
-        result.differences.append(Difference(min(len(bounds), len(certificate.partitions)), None, what))
+        result.differences.append(RecordDifference(min(len(bounds), len(certificate.partitions)), None, what))
     for certified, (low, high) in zip(certificate.partitions, bounds, strict=False):
         comparison = _Comparison(certified, sums, ExpectedDigests(digests, certified.partition), result)
         first, end = max(certified.first_offset, low), min(certified.end_offset, high)
@@ -116,12 +116,12 @@ class _Comparison:
         self._expected = expected
         self._result = result
         self._next = certified.first_offset
-        self._found: Difference | None = None
+        self._found: RecordDifference | None = None
 
     def add_difference(self, offset: int | None, what: str) -> None:
         """Keep the first difference only: after it, all records may be shifted."""
         if self._found is None:
-            self._found = Difference(self._certified.partition, offset, what)
+            self._found = RecordDifference(self._certified.partition, offset, what)
 
     def add(self, batch: list[Message]) -> None:
         """Compare the next records of the topic."""

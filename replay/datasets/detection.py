@@ -1,6 +1,8 @@
 """The table of formats, and which of them a file has.
 
 A format is detected from the first line; a Parquet file is known by the names of its columns.
+
+Tested by tests/unit/replay/datasets/test_event_files.py.
 """
 
 from __future__ import annotations

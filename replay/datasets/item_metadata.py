@@ -1,4 +1,7 @@
-"""Title, brand, category and price of items, held in memory and joined to events by item id."""
+"""Title, brand, category and price of items, held in memory and joined to events by item id.
+
+Tested by tests/unit/replay/datasets/test_movielens.py.
+"""
 
 from __future__ import annotations
 

@@ -1,6 +1,8 @@
 """Delimited event files as chunks of text columns, read by pyarrow.
 
 Knows fields, quotes and headers, not what a format's columns mean. Memory is bounded by blocks.
+
+Tested by tests/unit/replay/reading/test_broken_files.py.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""The pace of a replay: when each event is due in wall time, and how late it was sent."""
+"""The pace of a replay: when each event is due in wall time, and how late it was sent.
+
+Tested by tests/unit/replay/sending/test_event_time_order.py.
+"""
 
 from __future__ import annotations
 

@@ -2,6 +2,8 @@
 
 Nothing is left out or thinned when the brokers, or the group of `lag_limit`, take events more slowly
 than they are due: the replay falls behind, reports by how much, and catches up as fast as they are taken.
+
+Tested by tests/unit/replay/sending/test_timeline.py.
 """
 
 from __future__ import annotations

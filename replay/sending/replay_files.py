@@ -1,6 +1,8 @@
 """The replay of event files: read, put in order, moved in time, and resumed where a checkpoint says.
 
 The log is read and encoded in a process beside the one that sends.
+
+Tested by tests/unit/replay/sending/test_timeline.py.
 """
 
 from __future__ import annotations
