@@ -19,6 +19,7 @@ from model.networks.by_name import columns_of
 from model.networks.model_version import ModelVersion
 from model.registry.registry import Registry
 from model.training.train import train
+from model.training.trained_model import TrainedModel
 from replay.end_to_end.worker_process import free_port
 from stream.kafka.topics import ensure_topics, plans
 from stream.settings import Settings
@@ -134,6 +135,8 @@ def train_small(log: SyntheticLog, registry: Registry, **config: Any) -> ModelVe
     vocabulary = Vocabulary.from_frame(log.frame, columns_of(settings))
     sessions = Sessions.from_frame(log.frame, vocabulary, SessionRule(settings.session_gap_s))
     result = train(sessions, vocabulary, settings)
-    model = registry.save(result.network, settings, vocabulary, scores={}, data={"events": len(log.frame)})
+    model = registry.save(
+        TrainedModel(result.network, settings, vocabulary), scores={}, data={"events": len(log.frame)}
+    )
     registry.promote(model.version)
     return model

@@ -120,10 +120,7 @@ def run(arguments: argparse.Namespace, folder: Path, address: str, broker_pid: i
     registry = Registry(settings.registry_dir)
     last_ms = int(known["event_time_ms"].iloc[-1])
     data = {"events": len(known), "last_event_time_ms": last_ms}
-    optimizer_state = learned.optimizer_state
-    first = registry.save(
-        learned.network, config, vocabulary, scores={}, data=data, optimizer_state=optimizer_state
-    ).version
+    first = registry.save(learned, scores={}, data=data).version
     registry.promote(first)
     ensure_topics(settings)
     clock = Clock(settings.partitions, count)

@@ -27,6 +27,7 @@ from model.config_files import build_config, read_params
 from model.data.sessions import SessionRule
 from model.freshness.recent_events import RecentEvents, Row
 from model.registry.registry import Registry
+from model.training.trained_model import TrainedModel
 from replay.cadence.live_baselines import HOUR_MS, LastHourPop
 from replay.cadence.study_log import StudyLog
 from replay.cadence.trainer import Trainer
@@ -156,9 +157,7 @@ def train_versions(arguments: argparse.Namespace, frame: Any, settings: Settings
     for tick_ms in range(arguments.from_ms, arguments.until_ms, step_ms):
         version = (trainer.next(version, tick_ms) if versions else None) or version
         saved = registry.save(
-            version.network,
-            config,
-            version.start.vocabulary,
+            TrainedModel(version.network, config, version.start.vocabulary),
             scores={},
             data={"last_event_time_ms": version.trained_ms - 1},
         )

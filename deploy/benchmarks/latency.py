@@ -40,6 +40,7 @@ from model.data.vocabulary import Vocabulary
 from model.errors import NextclickError
 from model.networks.by_name import build
 from model.registry.registry import Registry
+from model.training.trained_model import TrainedModel
 from replay.datasets.event_files import EventFiles
 from replay.end_to_end.worker_process import WorkerProcess, free_port
 from replay.sending.encoding import events_of
@@ -250,7 +251,9 @@ def main() -> int:
             settings = settings_of_run("latency", address, folder, **changes)
             bare = settings_of_run("echo", address, folder)
             registry = Registry(settings.registry_dir)
-            model = registry.save(build(config, vocabulary), config, vocabulary, scores={}, data={})
+            model = registry.save(
+                TrainedModel(build(config, vocabulary), config, vocabulary), scores={}, data={}
+            )
             registry.promote(model.version)
             ensure_topics(settings)
             ensure_topics(bare)

@@ -34,7 +34,7 @@ from model.memory import peak_memory_bytes
 from model.networks.by_name import columns_of
 from model.networks.model_version import ModelVersion
 from model.stepping.stepper import Stepper
-from model.training.train import train
+from model.training.train import RunOptions, train
 
 STEP_SECONDS = 2.0
 WAVES = (1, 64)
@@ -73,7 +73,7 @@ def measure(config: ModelConfig, events: int, items: int, threads: int) -> dict[
     before = peak_memory_bytes() >> 20
     clock = time.process_time if threads == 1 else time.perf_counter
     started = clock()
-    result = train(sessions, vocabulary, config, threads=threads)
+    result = train(sessions, vocabulary, config, run=RunOptions(threads=threads))
     seconds = clock() - started
     figures: dict[str, Any] = {
         "parameters": sum(p.numel() for p in result.network.parameters() if p.requires_grad),

@@ -41,6 +41,7 @@ from model.config import ModelConfig
 from model.data.vocabulary import Vocabulary
 from model.errors import NextclickError
 from model.registry.registry import Registry
+from model.training.trained_model import TrainedModel
 from replay.datasets.event_files import EventFiles
 from replay.end_to_end.worker_process import WorkerProcess, free_port
 from replay.sending.replay import replay_frames
@@ -218,7 +219,7 @@ def main() -> int:
         ensure_topics(settings)
         registry = Registry(settings.registry_dir)
         network = trained(frame, vocabulary, config)
-        registry.promote(registry.save(network, config, vocabulary, scores={}, data={}).version)
+        registry.promote(registry.save(TrainedModel(network, config, vocabulary), scores={}, data={}).version)
         worker = WorkerProcess(settings, folder / "worker.log")
         try:
             worker.wait_ready()

@@ -42,6 +42,7 @@ from model.data.vocabulary import Vocabulary
 from model.errors import NextclickError
 from model.networks.by_name import NETWORKS, build
 from model.registry.registry import Registry
+from model.training.trained_model import TrainedModel
 from replay.end_to_end.worker_process import WorkerProcess, free_port
 from replay.sending.producer import EventProducer
 from stream.events import Event
@@ -189,7 +190,9 @@ def main() -> int:
                 "recovery", address, folder, web_port=free_port(), torch_threads=arguments.torch_threads
             )
             registry = Registry(settings.registry_dir)
-            model = registry.save(build(config, vocabulary), config, vocabulary, scores={}, data={})
+            model = registry.save(
+                TrainedModel(build(config, vocabulary), config, vocabulary), scores={}, data={}
+            )
             registry.promote(model.version)
             ensure_topics(settings)
             sent = fill(settings, arguments.sessions, arguments.events, arguments.items)

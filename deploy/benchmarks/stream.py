@@ -43,6 +43,7 @@ from model.networks.model_version import ModelVersion
 from model.networks.network import Network
 from model.registry.registry import Registry
 from model.training.train import train
+from model.training.trained_model import TrainedModel
 from replay.datasets.event_files import EventFiles
 from replay.end_to_end.worker_process import WorkerProcess, free_port
 from replay.sending.replay import replay_frames
@@ -186,7 +187,9 @@ def main() -> int:
                 torch_threads=arguments.torch_threads,
             )
             registry = Registry(settings.registry_dir)
-            model = registry.save(network, config, vocabulary, scores={}, data={"events": len(frame)})
+            model = registry.save(
+                TrainedModel(network, config, vocabulary), scores={}, data={"events": len(frame)}
+            )
             registry.promote(model.version)
             sent = replay_frames(settings, [backlog])
             print(f"{sent.acknowledged:,} events in Kafka at {sent.rate:,.0f} events/s", file=sys.stderr)

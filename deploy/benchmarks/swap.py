@@ -32,6 +32,7 @@ from model.data.vocabulary import Vocabulary
 from model.errors import NextclickError
 from model.networks.by_name import build
 from model.registry.registry import Registry
+from model.training.trained_model import TrainedModel
 from replay.datasets.event_files import EventFiles
 from replay.end_to_end.worker_process import free_port
 from stream.events import Event
@@ -132,7 +133,9 @@ def main() -> int:
             for seed in range(arguments.swaps + 1):
                 torch.manual_seed(seed)
                 network = build(config, vocabulary)
-                versions.append(registry.save(network, config, vocabulary, scores={}, data={}).version)
+                versions.append(
+                    registry.save(TrainedModel(network, config, vocabulary), scores={}, data={}).version
+                )
             registry.promote(versions[0])
             ensure_topics(settings)
             with worker(settings, folder):

@@ -22,7 +22,7 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 from model.config import ModelConfig
 from model.data.sessions import Sessions
 from model.data.vocabulary import Vocabulary
-from model.training.train import train
+from model.training.train import RunOptions, train
 
 PEAK_SECONDS = 1.5
 
@@ -80,7 +80,7 @@ def main() -> int:
     shapes = [(config.batch_size, units, candidates), (1024, 1024, 1024)]
     torch.set_num_threads(arguments.threads)
     before = matmul_peak(shapes)
-    result = train(sessions, vocabulary, config, threads=arguments.threads)
+    result = train(sessions, vocabulary, config, run=RunOptions(threads=arguments.threads))
     peak = max(before, matmul_peak(shapes))
     rate = result.events / result.seconds
     # Forward and, twice that, backward: two products of H×3H in the cell, one of H×C for the scores.

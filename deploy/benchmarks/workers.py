@@ -26,6 +26,7 @@ from deploy.benchmarks.stream import trained
 from model.config import ModelConfig
 from model.data.vocabulary import Vocabulary
 from model.registry.registry import Registry
+from model.training.trained_model import TrainedModel
 from replay.datasets.event_files import EventFiles
 from replay.end_to_end.worker_process import WorkerProcess, free_port
 from replay.sending.replay import replay_frames
@@ -96,7 +97,9 @@ def main() -> int:
         with broker(arguments.bootstrap_servers, folder) as (address, _):
             settings = settings_of_run("workers", address, folder)
             registry = Registry(settings.registry_dir)
-            model = registry.save(network, config, vocabulary, scores={}, data={"events": len(frame)})
+            model = registry.save(
+                TrainedModel(network, config, vocabulary), scores={}, data={"events": len(frame)}
+            )
             registry.promote(model.version)
             replay_frames(settings, [frame.head(arguments.events)])
             rates = {count: serve(settings, count, folder) for count in arguments.workers}

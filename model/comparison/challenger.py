@@ -10,11 +10,10 @@ would be old when it begins to serve.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from torch import Tensor
 
 from model.comparison.gate import Contender
 from model.config import ModelConfig
@@ -22,12 +21,14 @@ from model.data.sessions import SessionRule, Sessions
 from model.data.vocabulary import Vocabulary
 from model.errors import NextclickError
 from model.evaluation.rank_targets import rank_targets
-from model.evaluation.step_time import sample, step_times_ms
+from model.evaluation.step_time import step_times_ms
 from model.networks.baselines.pop import Pop
-from model.networks.by_name import columns_of
 from model.networks.model_version import ModelVersion
 from model.networks.network import GradientNetwork, Network
-from model.training import train as training
+from model.training.run_options import RunOptions
+from model.training.train import train
+from model.training.trained_model import TrainedModel
+from model.training.training_data import TrainingData
 from model.training.warm_start import WarmStart
 
 SAMPLED_TARGETS = 5_000
@@ -84,23 +85,6 @@ def split_newest(frame: pd.DataFrame, fraction: float, after_ms: int | None) -> 
     return Split(frame, split_ms)
 
 
-@dataclass(frozen=True)
-class Challenger:
-    """A trained network with what the next training needs to go on from it."""
-
-    network: Network
-    config: ModelConfig
-    vocabulary: Vocabulary
-    optimizer_state: dict[str, Tensor] = field(default_factory=dict)
-    events: int = 0
-    seconds: float = 0.0
-
-    @property
-    def not_finite(self) -> list[str]:
-        """The weights that are no numbers."""
-        return [name for name, tensor in self.network.state_dict().items() if not tensor.isfinite().all()]
-
-
 def challenge(
     split: Split,
     config: ModelConfig,
@@ -109,60 +93,43 @@ def challenge(
     start: WarmStart | None = None,
     threads: int = 1,
     tell: Tell = lambda done, total, text: None,
-) -> Challenger:
+) -> TrainedModel:
     """Train on the events before the cut, going on from `start`.
 
     The vocabulary is the champion's, grown by what is new. Raises NextclickError as `train` does.
     """
-    return _trained(split.earlier, split.earlier, config, champion, start, threads, tell)
+    data = TrainingData.from_frame(split.earlier, config, earlier=champion)
+    return train(data.sessions, data.vocabulary, config, start=start, run=_run(threads, tell))
 
 
 def finished(
-    challenger: Challenger,
+    challenger: TrainedModel,
     split: Split,
     *,
     threads: int = 1,
     tell: Tell = lambda done, total, text: None,
-) -> Challenger:
+) -> TrainedModel:
     """The challenger, having learned from the held-out events too: what is to serve.
 
     Goes on with them alone; a network that only counts is fitted anew to all.
     """
-    if not isinstance(challenger.network, GradientNetwork):
-        return _trained(
-            split.frame, split.frame, challenger.config, challenger.vocabulary, None, threads, tell
-        )
-    start = WarmStart(challenger.network.state_dict(), challenger.optimizer_state, challenger.vocabulary)
-    return _trained(split.rest, split.frame, challenger.config, challenger.vocabulary, start, threads, tell)
-
-
-def _trained(
-    events: pd.DataFrame,
-    counted: pd.DataFrame,
-    config: ModelConfig,
-    earlier: Vocabulary | None,
-    start: WarmStart | None,
-    threads: int,
-    tell: Tell,
-) -> Challenger:
-    """Train on `events`; items and their counts are those of `counted`, behind those of `earlier`."""
-    vocabulary = Vocabulary.from_frame(counted, columns_of(config))
-    if earlier is not None:
-        vocabulary, _ = vocabulary.grown_from(earlier)
-    sessions = Sessions.from_frame(events, vocabulary, SessionRule(config.session_gap_s))
-
-    def report(p: training.Progress) -> None:
-        done = (p.epoch - 1) * p.total + p.events
-        tell(done, p.epochs * p.total, f"epoch {p.epoch}/{p.epochs} loss {p.loss:.3f}")
-
-    result = training.train(sessions, vocabulary, config, start=start, threads=threads, progress=report)
-    return Challenger(
-        result.network, config, vocabulary, result.optimizer_state, result.events, result.seconds
+    goes_on = isinstance(challenger.network, GradientNetwork)
+    data = TrainingData.from_frame(
+        split.rest if goes_on else split.frame,
+        challenger.config,
+        counted=split.frame,
+        earlier=challenger.vocabulary,
     )
+    start = challenger.warm_start() if goes_on else None
+    return train(data.sessions, data.vocabulary, challenger.config, start=start, run=_run(threads, tell))
+
+
+def _run(threads: int, tell: Tell) -> RunOptions:
+    return RunOptions(threads=threads, progress=lambda p: tell(p.done, p.whole, str(p)))
 
 
 def contenders(
-    challenger: Challenger,
+    challenger: TrainedModel,
     champion: ModelVersion | None,
     split: Split,
     *,
@@ -176,7 +143,7 @@ def contenders(
     rule = SessionRule(config.session_gap_s)
     sessions = split.evaluated(vocabulary, rule)
     learned = Sessions.from_frame(split.earlier, vocabulary, rule)
-    transitions = training.train(learned, vocabulary, config.model_copy(update={"network": "transitions"}))
+    transitions = train(learned, vocabulary, config.model_copy(update={"network": "transitions"}))
     entered: list[tuple[str, Network, Vocabulary, Sessions]] = [
         ("challenger", challenger.network, vocabulary, sessions),
         ("POP", Pop(vocabulary), vocabulary, sessions),
@@ -203,14 +170,14 @@ def contenders(
     return ranked[0], ranked[3] if champion is not None else None, ranked[1:3]
 
 
-def recalls_of(challengers: Sequence[Challenger], split: Split) -> list[float]:
+def recalls_of(challengers: Sequence[TrainedModel], split: Split) -> list[float]:
     """Recall@20 of each on the same sample of the evaluated sessions, unknown items missed."""
     recalls = []
     for challenger in challengers:
         sessions = split.evaluated(challenger.vocabulary, SessionRule(challenger.config.session_gap_s))
         ranks = rank_targets(
             challenger.network,
-            sample(sessions, SAMPLED_TARGETS),
+            sessions.sample(SAMPLED_TARGETS),
             exclude_session_items=challenger.config.exclude_session_items,
             losses=False,
             popularity_V=challenger.vocabulary.counts,

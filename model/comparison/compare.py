@@ -6,6 +6,7 @@ Recall@1.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -21,7 +22,8 @@ from model.evaluation.intervals import Interval, resampled_means
 from model.evaluation.metrics import is_hit, reciprocal_ranks
 from model.evaluation.rank_targets import Ranks, rank_targets
 from model.networks.by_name import constructor
-from model.training.train import Progress, TrainingResult, train
+from model.training.train import Progress, RunOptions, train
+from model.training.trained_model import TrainedModel
 
 K = 20
 RECALL_AT = (1, 5, 10, 20)
@@ -72,7 +74,7 @@ class Cost:
     parameters: int
 
     @classmethod
-    def of(cls, result: TrainingResult) -> Cost:
+    def of(cls, result: TrainedModel) -> Cost:
         """Of a training that has ended."""
         learned = [p for p in result.network.parameters() if p.requires_grad]
         return cls(result.seconds, result.events, sum(p.numel() for p in learned))
@@ -119,7 +121,9 @@ def compare(
     ranks: dict[str, Ranks] = {}
     costs: dict[str, Cost] = {}
     for name, config in configs.items():
-        result = train(training, vocabulary, config, progress=lambda p, name=name: progress(name, p))  # type: ignore[misc]
+        result = train(
+            training, vocabulary, config, run=RunOptions(progress=functools.partial(progress, name))
+        )
         costs[name] = Cost.of(result)
         progress(name, None)
         ranks[name] = rank_targets(

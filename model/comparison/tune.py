@@ -18,7 +18,7 @@ from model.data.splits import split_at
 from model.data.vocabulary import Vocabulary
 from model.errors import NextclickError
 from model.evaluation.rank_targets import Evaluation, evaluate
-from model.training.train import train
+from model.training.train import RunOptions, train
 
 Measure = Literal["recall", "mrr"]
 
@@ -115,7 +115,9 @@ def tune(
                 raise optuna.TrialPruned
 
         try:
-            result = train(older, vocabulary, config, validation=newer, after_epoch=after_epoch)
+            result = train(
+                older, vocabulary, config, validation=newer, run=RunOptions(after_epoch=after_epoch)
+            )
         except NextclickError as error:
             if "diverged" not in error.meaning:
                 raise

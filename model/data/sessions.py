@@ -119,6 +119,10 @@ class Sessions:
         """The sessions at the indices `chosen`, in that order."""
         return self._runs(chosen, self.lengths[chosen])
 
+    def sample(self, targets: int) -> Sessions:
+        """Every n-th session, so that about `targets` next events are left."""
+        return self.select(np.arange(0, len(self), max(1, self.pairs // targets)))
+
     def heads(self, lengths: npt.NDArray[np.int64]) -> Sessions:
         """Of each session its first events, so many of them."""
         return self._runs(np.arange(len(self)), lengths)

@@ -10,6 +10,7 @@ validation and test. Between users time does not separate, as in the paper.
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -19,7 +20,16 @@ from model.data.sessions import Sessions
 from model.data.vocabulary import Vocabulary
 from model.errors import NextclickError
 
+# One in HELD_OUT is held out: of the sessions to stop a training by, of each user's events to evaluate.
 HELD_OUT = 10
+
+
+class LogSplit(NamedTuple):
+    """A log in two parts, and the vocabulary of the training part, whose indices both have."""
+
+    training: Sessions
+    test: Sessions
+    vocabulary: Vocabulary
 
 
 def temporal_split(
@@ -52,7 +62,7 @@ def split_sessions(
     test_fraction: float | None = None,
     test_from_ms: int | None = None,
     keep_titled: bool = False,
-) -> tuple[Sessions, Sessions, Vocabulary]:
+) -> LogSplit:
     """Earlier sessions, later sessions, and the vocabulary of the earlier ones, whose indices both have.
 
     Sessions go whole to the side where they begin. `test_fraction` puts about that share of the
@@ -77,9 +87,7 @@ def split_sessions(
     return split_at(sessions, vocabulary, cut, keep_titled=keep_titled)
 
 
-def split_at(
-    sessions: Sessions, vocabulary: Vocabulary, cut: int, *, keep_titled: bool = False
-) -> tuple[Sessions, Sessions, Vocabulary]:
+def split_at(sessions: Sessions, vocabulary: Vocabulary, cut: int, *, keep_titled: bool = False) -> LogSplit:
     """The first `cut` sessions, the others, and the vocabulary of the first, whose indices both have.
 
     With `keep_titled` that has all items that have a title. Raises NextclickError when the first have
@@ -90,7 +98,7 @@ def split_at(
     before = vocabulary
     vocabulary, renamed = before.restricted(counts, first.columns, keep_titled=keep_titled)
     sessions = sessions.renamed(renamed, vocabulary.features.renames_of(before.features))
-    return sessions.between(0, cut), sessions.between(cut, len(sessions)), vocabulary
+    return LogSplit(sessions.between(0, cut), sessions.between(cut, len(sessions)), vocabulary)
 
 
 def shuffled_split(
@@ -100,7 +108,7 @@ def shuffled_split(
     test_fraction: float,
     seed: int,
     keep_titled: bool = False,
-) -> tuple[Sessions, Sessions, Vocabulary]:
+) -> LogSplit:
     """Training sessions, test sessions, both in their order, and the vocabulary of the first.
 
     `test_fraction` of all sessions, drawn by `seed`, are the test; with `keep_titled` the vocabulary has
@@ -118,6 +126,22 @@ def shuffled_split(
     is_test[np.random.default_rng(seed).permutation(len(sessions))[:count]] = True
     order = np.argsort(is_test, kind="stable")
     return split_at(sessions.select(order), vocabulary, len(sessions) - count, keep_titled=keep_titled)
+
+
+def hold_out_newest(sessions: Sessions) -> tuple[Sessions, Sessions]:
+    """The sessions without the newest tenth, and that tenth, without its unknown items.
+
+    Raises NextclickError when either part has no next event.
+    """
+    cut = len(sessions) - max(1, len(sessions) // HELD_OUT)
+    earlier, later = sessions.between(0, cut), sessions.between(cut, len(sessions)).known()
+    if not earlier.pairs or not later.pairs:
+        raise NextclickError(
+            f"{len(sessions):,} sessions are too few to hold the newest tenth of them out",
+            "With patience, training stops by how it predicts sessions that it does not learn from.",
+            "Use a longer log, or leave patience away.",
+        )
+    return earlier, later
 
 
 def by_user(frame: pd.DataFrame) -> pd.DataFrame:
@@ -138,9 +162,7 @@ def by_user(frame: pd.DataFrame) -> pd.DataFrame:
     return frame.assign(session_id=frame["user_id"])
 
 
-def split_users(
-    users: Sessions, vocabulary: Vocabulary, *, keep_titled: bool = False
-) -> tuple[Sessions, Sessions, Vocabulary]:
+def split_users(users: Sessions, vocabulary: Vocabulary, *, keep_titled: bool = False) -> LogSplit:
     """Each user's first events, the users to test, and the vocabulary of the first, whose indices both have.
 
     Of a user's n events the newest n // 10 are held out, and of these the newer half is to be tested
@@ -159,7 +181,7 @@ def split_users(
     counts = np.bincount(training.items[training.items >= 0], minlength=len(vocabulary))
     known, renamed = vocabulary.restricted(counts, training.columns, keep_titled=keep_titled)
     codes = known.features.renames_of(vocabulary.features)
-    return training.renamed(renamed, codes), newest_of(users).renamed(renamed, codes), known
+    return LogSplit(training.renamed(renamed, codes), newest_of(users).renamed(renamed, codes), known)
 
 
 def newest_of(users: Sessions) -> Sessions:

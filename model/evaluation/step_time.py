@@ -9,7 +9,6 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 
-import numpy as np
 import torch
 
 from model.data.batches import session_parallel
@@ -28,7 +27,7 @@ TARGETS = 2_000
 def step_times_ms(models: Sequence[tuple[Network, Sessions]]) -> list[float]:
     """Milliseconds per event of each network, on about 2,000 next events of its `Sessions`."""
     best = [float("inf")] * len(models)
-    samples = [(network, sample(sessions.known(), TARGETS)) for network, sessions in models]
+    samples = [(network, sessions.known().sample(TARGETS)) for network, sessions in models]
     for _ in range(ROUNDS):
         for number, (network, sessions) in enumerate(samples):
             best[number] = min(best[number], _cpu_ms(network, sessions) / max(1, sessions.pairs))
@@ -46,8 +45,3 @@ def _cpu_ms(network: Network, sessions: Sessions) -> float:
         top_of(scores, K, None)
         seconds += time.thread_time() - started
     return 1000 * seconds
-
-
-def sample(sessions: Sessions, targets: int) -> Sessions:
-    """The sessions, or every n-th of them, so that they have about so many next events."""
-    return sessions.select(np.arange(0, len(sessions), max(1, sessions.pairs // targets)))

@@ -22,7 +22,6 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
-from torch import Tensor
 
 from model.config import ModelConfig
 from model.data.vocabulary import Vocabulary
@@ -30,9 +29,10 @@ from model.durable import sync_folder, write_durably
 from model.errors import NextclickError
 from model.networks.by_name import build
 from model.networks.model_version import ModelVersion
-from model.networks.network import CountingNetwork, Network
+from model.networks.network import CountingNetwork
 from model.registry.champions import Champions
 from model.registry.version_files import VERSION_NAME, declared_shapes, read_file, shape_difference
+from model.training.trained_model import TrainedModel
 from model.training.warm_start import WarmStart
 
 FORMAT = 1
@@ -70,22 +70,20 @@ class Registry:
 
     def save(
         self,
-        network: Network,
-        config: ModelConfig,
-        vocabulary: Vocabulary,
+        trained: TrainedModel,
         *,
         scores: Mapping[str, Any],
         data: Mapping[str, Any],
-        optimizer_state: Mapping[str, Tensor] | None = None,
         reports: Mapping[str, bytes] | None = None,
     ) -> ModelVersion:
         """Write a new version and return it; CHAMPION stays where it is.
 
         `scores` are its measured qualities, `data` says what it was trained on (files,
-        event-time range). With `optimizer_state` a later training can go on from the version;
-        `reports` are files for people (plots), by name. The version id is the UTC time and
-        the hash of its contents.
+        event-time range), `reports` are files for people (plots), by name. A later training can go
+        on from the version when it has an optimizer state. The version id is the UTC time and the
+        hash of its contents.
         """
+        network, config, vocabulary = trained.network, trained.config, trained.vocabulary
         files = {
             WEIGHTS: save_tensors(
                 {k: v.detach().cpu().contiguous() for k, v in network.state_dict().items()}
@@ -95,8 +93,10 @@ class Registry:
             SCORES: json.dumps(dict(scores), indent=2).encode(),
             **(reports or {}),
         }
-        if optimizer_state is not None:
-            files[OPTIMIZER] = save_tensors({k: v.cpu().contiguous() for k, v in optimizer_state.items()})
+        if trained.optimizer_state:
+            files[OPTIMIZER] = save_tensors(
+                {k: v.cpu().contiguous() for k, v in trained.optimizer_state.items()}
+            )
         created = datetime.now(UTC)
         digests = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
         whole = hashlib.sha256("".join(sorted(digests.values())).encode()).hexdigest()

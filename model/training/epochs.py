@@ -10,8 +10,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator
 from itertools import islice
 
 import numpy as np
@@ -20,48 +19,20 @@ from torch import Tensor
 
 from model.config import ModelConfig
 from model.data.batches import Batch, session_parallel
-from model.data.sessions import Sessions
-from model.data.vocabulary import Vocabulary
 from model.errors import NextclickError
 from model.evaluation.rank_targets import Evaluation, evaluate
 from model.networks.input_columns import InputColumns
-from model.networks.network import GradientNetwork, Network
+from model.networks.network import GradientNetwork
 from model.networks.popularity_prior import EventClock
-from model.training.checkpoint import Checkpoint, CheckpointFile
+from model.training.checkpoint import Checkpoint
 from model.training.gradient_step import GradientStep
 from model.training.negative_sampling import NegativeSampler
-from model.training.replicas import Replicas
+from model.training.run_options import Progress, RunOptions
+from model.training.trained_model import TrainedModel
+from model.training.training_data import TrainingData
 from model.training.warm_start import WarmStart
 
 BATCHES_BETWEEN_REPORTS = 50
-
-
-@dataclass(frozen=True)
-class Progress:
-    """How far a training is: `events` of `total` in epoch `epoch` (from 1), and its mean loss so far."""
-
-    epoch: int
-    epochs: int
-    events: int
-    total: int
-    loss: float
-
-
-@dataclass
-class TrainingResult:
-    """The trained network in evaluation mode, loss and validation of each epoch.
-
-    `accuracies` are the shares of targets that had the highest score while they were learned,
-    where training scores all items. `events` were learned from in `seconds`, without the validation.
-    """
-
-    network: Network
-    losses: list[float] = field(default_factory=list)
-    accuracies: list[float] = field(default_factory=list)
-    optimizer_state: dict[str, Tensor] = field(default_factory=dict)
-    validation: list[Evaluation] = field(default_factory=list)
-    events: int = 0
-    seconds: float = 0.0
 
 
 class Epochs:
@@ -70,23 +41,20 @@ class Epochs:
     def __init__(
         self,
         network: GradientNetwork,
-        sessions: Sessions,
-        vocabulary: Vocabulary,
+        data: TrainingData,
         config: ModelConfig,
-        checkpoint: CheckpointFile | None,
-        replicas: Replicas,
-        validation: Sessions | None,
         start: WarmStart | None,
-        after_epoch: Callable[[int, Evaluation], None],
+        run: RunOptions,
     ) -> None:
-        self._network, self._config, self._file, self._replicas = network, config, checkpoint, replicas
-        self._validation, self._after_epoch = validation, after_epoch
+        sessions, vocabulary, self._validation = data
+        self._network, self._config, self._run = network, config, run
+        self._file, self._replicas = run.checkpoint, run.replicas
         self._total = sessions.pairs
-        self._sessions = replicas.share(sessions)
+        self._sessions = self._replicas.share(sessions)
         self._sampler = NegativeSampler(
             vocabulary.counts, config.alpha, config.negatives, np.random.default_rng(config.seed)
         )
-        self._step = GradientStep(network, vocabulary, config, self._sampler, replicas)
+        self._step = GradientStep(network, vocabulary, config, self._sampler, self._replicas)
         if start is not None:
             neighbours_in = sessions if config.new_item_vectors == "neighbours" else None
             start.put_into(network, self._step.optimizer, vocabulary, neighbours_in)
@@ -95,23 +63,23 @@ class Epochs:
         prior = network.prior
         self._clock = None if prior is None else EventClock(prior, sessions)
         self._started = start is not None
-        self._result = TrainingResult(network)
+        self._result = TrainedModel(network, config, vocabulary)
         self._done, self._loss_sum, self._hits = 0, 0.0, 0
         self._state = network.initial_state(0)
         self._best: dict[str, Tensor] = {}
 
-    def run(self, progress: Callable[[Progress], None]) -> TrainingResult:
+    def run(self) -> TrainedModel:
         """Train to the end."""
         epoch, skipped = self._take_up() if self._file else (1, 0)
         while epoch <= self._config.epochs:
             started = time.perf_counter()
-            self._epoch(epoch, skipped, progress)
+            self._epoch(epoch, skipped)
             self._result.seconds += time.perf_counter() - started
             if self._validation is not None:
                 masked = self._config.exclude_session_items
                 scored = evaluate(self._network, self._validation, exclude_session_items=masked)
                 self._result.validation.append(scored)
-                self._after_epoch(epoch, scored)
+                self._run.after_epoch(epoch, scored)
                 if self._stops(scored):
                     break
             epoch, skipped = epoch + 1, 0
@@ -149,7 +117,7 @@ class Epochs:
         self._network.load_state_dict(parts["network"])
         self._step.optimizer.state = parts["optimizer"]
 
-    def _epoch(self, epoch: int, skipped: int, progress: Callable[[Progress], None]) -> None:
+    def _epoch(self, epoch: int, skipped: int) -> None:
         config, replicas = self._config, self._replicas
         if not skipped:
             if self._clock:
@@ -178,7 +146,7 @@ class Epochs:
             self._result.events += positions
             self._loss_sum += loss * positions
             if number % BATCHES_BETWEEN_REPORTS == 0:
-                progress(self._progress(epoch))
+                self._run.progress(self._progress(epoch))
             if self._file and replicas.count == 1 and number % self._file.every_batches == 0:
                 self._keep(epoch, number)
         if self._clock:
@@ -186,7 +154,7 @@ class Epochs:
         self._result.losses.append(self._loss_sum / self._done)
         if self._config.loss == "full-cross-entropy" and not self._network.has_own_loss:
             self._result.accuracies.append(replicas.total(self._hits) / self._done)
-        progress(self._progress(epoch))
+        self._run.progress(self._progress(epoch))
         self._network.eval()
         self._network.finalize()
 

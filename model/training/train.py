@@ -3,28 +3,26 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
 
 from model.config import ModelConfig
 from model.data.sessions import Sessions
+from model.data.splits import hold_out_newest
 from model.data.vocabulary import Vocabulary
 from model.errors import NextclickError
-from model.evaluation.rank_targets import Evaluation
 from model.memory import keep_freed_memory
 from model.networks.by_name import build
 from model.networks.network import CountingNetwork, GradientNetwork
-from model.training.checkpoint import CheckpointFile
-from model.training.epochs import Epochs, Progress, TrainingResult
-from model.training.replicas import Replicas
+from model.training.epochs import Epochs
+from model.training.run_options import Progress, RunOptions
+from model.training.trained_model import TrainedModel
+from model.training.training_data import TrainingData
 from model.training.warm_start import WarmStart
 
-__all__ = ["Progress", "TrainingResult", "train"]
-
-# Without validation sessions, one in so many is held out where training is to stop early.
-HELD_OUT = 10
+__all__ = ["Progress", "RunOptions", "TrainedModel", "train"]
 
 
 def train(
@@ -34,24 +32,17 @@ def train(
     *,
     validation: Sessions | None = None,
     start: WarmStart | None = None,
-    checkpoint: CheckpointFile | None = None,
-    replicas: Replicas | None = None,
-    threads: int = 1,
-    after_epoch: Callable[[int, Evaluation], None] = lambda epoch, scored: None,
-    progress: Callable[[Progress], None] = lambda _: None,
-) -> TrainingResult:
+    run: RunOptions | None = None,
+) -> TrainedModel:
     """Train a new network on `sessions`, in their order, for `config.epochs` passes.
 
     `start` is an earlier model to go on from. `validation` is evaluated after each epoch, for the
-    curve, and `after_epoch` is told (the epoch, from 1, and what it reached). With `config.patience`
-    it also says when to stop, and the best epoch's weights are kept; the newest tenth of the sessions
-    is held out for it where none is given. `checkpoint` is taken up when it is there, and rewritten
-    as the training goes. With `config.dwell_threshold_s` the sessions are boosted. `threads` share
-    each product: more than one is faster on idle cores, and many times slower beside another busy
-    process, which they then wait for. Raises NextclickError when no session has two known events, or
-    when the loss is no number any more: the last checkpoint is then kept.
+    curve. With `config.patience` it also says when to stop, and the best epoch's weights are kept; the
+    newest tenth of the sessions is held out for it where none is given. With `config.dwell_threshold_s`
+    the sessions are boosted. `run` says where the training runs. Raises NextclickError when no session
+    has two known events, or when the loss is not finite: the last checkpoint is then kept.
     """
-    replicas = replicas or Replicas()
+    run = run or RunOptions()
     if (sessions.items < 0).any():
         sessions = sessions.known()
     if not sessions.pairs:
@@ -61,38 +52,24 @@ def train(
             "Use a longer log, or check that its session column is the right one.",
         )
     if config.patience is not None and validation is None:
-        sessions, validation = _held_out(sessions)
+        sessions, validation = hold_out_newest(sessions)
     if config.dwell_threshold_s is not None:
         sessions = sessions.boosted(config.dwell_threshold_s)
     keep_freed_memory()
     torch.manual_seed(config.seed)
     network = build(config, vocabulary)
-    with _sharing_products(threads):
+    with _sharing_products(run.threads):
         if isinstance(network, GradientNetwork):
-            training = Epochs(
-                network, sessions, vocabulary, config, checkpoint, replicas, validation, start, after_epoch
-            )
-            result = training.run(progress)
+            data = TrainingData(sessions, vocabulary, validation)
+            result = Epochs(network, data, config, start, run).run()
         else:
             assert isinstance(network, CountingNetwork)
             started = time.perf_counter()
             network.fit(sessions, vocabulary, config)
-            result = TrainingResult(network, events=sessions.pairs, seconds=time.perf_counter() - started)
+            result = TrainedModel(network, config, vocabulary, events=sessions.pairs)
+            result.seconds = time.perf_counter() - started
     network.eval()
     return result
-
-
-def _held_out(sessions: Sessions) -> tuple[Sessions, Sessions]:
-    """The sessions without the newest tenth, and that tenth."""
-    cut = len(sessions) - max(1, len(sessions) // HELD_OUT)
-    earlier, later = sessions.between(0, cut), sessions.between(cut, len(sessions)).known()
-    if not earlier.pairs or not later.pairs:
-        raise NextclickError(
-            f"{len(sessions):,} sessions are too few to hold the newest tenth of them out",
-            "With patience, training stops by how it predicts sessions that it does not learn from.",
-            "Use a longer log, or leave patience away.",
-        )
-    return earlier, later
 
 
 @contextmanager

@@ -16,7 +16,7 @@ from model.data.sessions import Sessions
 from model.data.vocabulary import Vocabulary
 from model.errors import NextclickError
 from model.networks.network import GradientNetwork
-from model.training.train import Progress, TrainingResult, train
+from model.training.train import Progress, RunOptions, TrainedModel, train
 from model.training.warm_start import WarmStart
 from replay.cadence.study_log import StudyLog
 
@@ -65,17 +65,16 @@ class Trainer:
         known = self.log.known_at(tick_ms)
         counts = np.bincount(window.items, minlength=known)
         vocabulary = Vocabulary(self.log.vocabulary.decode(np.arange(known)), counts)
-        result = train(window, vocabulary, self.config, start=start, progress=progress)
+        result = train(window, vocabulary, self.config, start=start, run=RunOptions(progress=progress))
         self.events, self.seconds = self.events + result.events, self.seconds + result.seconds
-        return _version(result, vocabulary, tick_ms)
+        return _version(result, tick_ms)
 
 
-def _version(result: TrainingResult, vocabulary: Vocabulary, trained_ms: int) -> Version:
+def _version(result: TrainedModel, trained_ms: int) -> Version:
     if not isinstance(result.network, GradientNetwork):
         raise NextclickError(
             f"a {type(result.network).__name__} counts, it is not trained further",
             "A cadence goes on from the version before.",
             "Name a network that learns by gradients, such as gru4rec.",
         )
-    start = WarmStart(result.network.state_dict(), result.optimizer_state, vocabulary)
-    return Version(result.network, start, trained_ms, len(vocabulary))
+    return Version(result.network, result.warm_start(), trained_ms, len(result.vocabulary))

@@ -17,7 +17,7 @@ import typer
 
 from model.data.sessions import SessionRule, Sessions
 from model.data.sessions_on_disk import SessionFile
-from model.data.splits import by_user, shuffled_split, split_sessions, split_users
+from model.data.splits import LogSplit, by_user, shuffled_split, split_sessions, split_users
 from model.data.vocabulary import Vocabulary, titles_of
 from model.errors import NextclickError
 from replay.commands.options import check_on_error
@@ -37,7 +37,6 @@ Split = Annotated[
         "user: one sequence per user, evaluate on the newest tenth of each"
     ),
 ]
-Parts = tuple[Sessions, Sessions, Vocabulary]
 
 
 @dataclass(frozen=True)
@@ -124,7 +123,7 @@ def read_split(
     columns: Sequence[str] = (),
     titles: Mapping[str, str] | None = None,
     folder: Path | None = None,
-) -> Parts:
+) -> LogSplit:
     """Training sessions, test sessions and the training sessions' vocabulary.
 
     `columns` are the event columns, besides the item, that the networks read. With `titles`, by item id,
@@ -142,7 +141,7 @@ def read_split(
             vocabulary = vocabulary.with_titles({**titles_of(frame), **vocabulary.titles, **titles})
             _print_titles(vocabulary)
         rule = SessionRule(gap_s)
-        return sessions, Sessions.from_frame(frame, vocabulary, rule), vocabulary
+        return LogSplit(sessions, Sessions.from_frame(frame, vocabulary, rule), vocabulary)
     if titles is not None:
         vocabulary = vocabulary.with_titles(titles)
     parts = _split(sessions, vocabulary, choice, keep_titled=titles is not None)
@@ -179,7 +178,7 @@ def _read_sessions(
     return sessions, vocabulary
 
 
-def _split(sessions: Sessions, vocabulary: Vocabulary, choice: SplitChoice, *, keep_titled: bool) -> Parts:
+def _split(sessions: Sessions, vocabulary: Vocabulary, choice: SplitChoice, *, keep_titled: bool) -> LogSplit:
     if choice.by_user:
         return split_users(sessions, vocabulary, keep_titled=keep_titled)
     if choice.split == "shuffled":
@@ -195,7 +194,7 @@ def _split(sessions: Sessions, vocabulary: Vocabulary, choice: SplitChoice, *, k
     )
 
 
-def _print_parts(split: str, parts: Parts) -> None:
+def _print_parts(split: str, parts: LogSplit) -> None:
     earlier, later, _ = parts
     if later.is_target is not None:
         log.print(

@@ -12,16 +12,12 @@ import typer
 
 from model.config import ModelConfig
 from model.config_files import build_config, parse_settings, read_params
-from model.data.sessions import Sessions
-from model.data.splits import validation_of
-from model.data.vocabulary import Vocabulary
-from model.evaluation.rank_targets import Evaluation, rank_targets
-from model.networks.baselines.pop import Pop
 from model.networks.by_name import NETWORKS, columns_of
 from model.registry.registry import Registry
-from model.training import train as training
-from model.training.checkpoint import EVERY_BATCHES, CheckpointFile, fingerprint
+from model.training.checkpoint import EVERY_BATCHES
+from model.training.job import TrainingJob, data_facts
 from model.training.replicas import Replicas
+from model.training.run_options import RunOptions
 from replay.commands.options import (
     Category,
     Files,
@@ -42,12 +38,9 @@ from replay.commands.options import (
 )
 from replay.commands.read_split import LogFiles, Split, SplitChoice, read_split
 from replay.commands.titles_file import TitlesFile, titles_for
-from replay.commands.training_output import sample, show, training_bar
+from replay.commands.training_output import curves_of, print_epoch, show_scores, training_bar
 from replay.console import log, out, progress_bar
-from replay.datasets.event_filter import EventFilter
 from stream.settings import load_settings
-
-VALIDATION_TARGETS = 20_000
 
 
 def setting(name: str, text: str) -> Any:
@@ -159,139 +152,56 @@ def train(
             if memory_map
             else None
         )
-        earlier, later, vocabulary = read_split(
+        log_split = read_split(
             LogFiles(files, format, on_error, wanted), choice, config.session_gap_s,
             columns=columns_of(config), titles=titles_for(config, catalogue), folder=mapped,
         )  # fmt: skip
-        warm = None
+        job = TrainingJob(config, log_split)
         if earlier_model:
-            warm = folder.warm_start(earlier_model)
-            found = vocabulary.features
-            vocabulary, renamed = vocabulary.grown_from(earlier_model.vocabulary)
-            codes = vocabulary.features.renames_of(found)
-            earlier, later = earlier.renamed(renamed, codes), later.renamed(renamed, codes)
-        name = fingerprint(
-            earlier,
-            vocabulary,
-            config,
-            start=earlier_model.version if earlier_model else None,
-            processes=replicas.count,
-        )
-        checkpoint = CheckpointFile(folder.root / f".training-{name}", name, checkpoint_every)
-        if replicas.rank == 0 and checkpoint.path.exists():
+            job = job.going_on_from(earlier_model, folder.warm_start(earlier_model))
+        checkpoint = job.checkpoint(folder.root, checkpoint_every, replicas.count)
+        is_first = replicas.rank == 0
+        if is_first and checkpoint.path.exists():
             log.print(f"going on from the checkpoint {checkpoint.path}", highlight=False)
-        with training_bar("training", quiet=replicas.rank > 0) as report:
-            result = training.train(
-                earlier,
-                vocabulary,
-                config,
-                # What is to stop the training may not be what it is held to in the end.
-                validation=sample(validation_of(later) if users else later, VALIDATION_TARGETS)
-                if users or config.patience is None
-                else None,
-                start=warm,
-                checkpoint=checkpoint if checkpoint_every else None,
-                replicas=replicas,
-                threads=threads,
-                after_epoch=_tell if replicas.rank == 0 else lambda epoch, scored: None,
-                progress=report,
+        with training_bar("training", quiet=not is_first) as report:
+            trained = job.train(
+                RunOptions(
+                    checkpoint if checkpoint_every else None,
+                    replicas,
+                    threads,
+                    print_epoch if is_first else lambda epoch, scored: None,
+                    report,
+                )
             )
-        if replicas.rank > 0:
+        if not is_first:
             return
-        _save(
-            folder, result, config, vocabulary, earlier, later, [path.name for path in files],
-            wanted, leaky=leaky, all_items=all_items, promote=promote, as_json=as_json,
-        )  # fmt: skip
+        with progress_bar("evaluating") as bar:
+            scored = job.evaluate(
+                trained,
+                all_items=all_items,
+                leaky=leaky,
+                progress=lambda done, total: bar(done, total, "events"),
+            )
+        data = {
+            "files": [path.name for path in files],
+            **data_facts(job.log.training),
+            **({"filter": wanted.as_dict()} if wanted else {}),
+        }
+        reports = curves_of(trained)
+        scores = scored.as_dict(trained)
+        version = folder.save(trained, scores=scores, data=data, reports=reports).version
+        if promote:
+            folder.promote(version)
         checkpoint.remove()
-
-
-def _tell(epoch: int, scored: Evaluation) -> None:
-    loss = "" if scored.loss is None else f" loss {scored.loss:.3f}"
-    measures = f"Recall@20 {scored.recall:.4f} MRR@20 {scored.mrr:.4f} accuracy {scored.accuracy:.4f}{loss}"
-    log.print(f"epoch {epoch}: {measures} of {scored.targets:,} next events", highlight=False)
-
-
-def _save(
-    folder: Registry,
-    result: training.TrainingResult,
-    config: ModelConfig,
-    vocabulary: Vocabulary,
-    earlier: Sessions,
-    later: Sessions,
-    files: list[str],
-    wanted: EventFilter,
-    *,
-    leaky: bool,
-    all_items: bool,
-    promote: bool,
-    as_json: bool,
-) -> None:
-    """Evaluate what was trained beside POP, save it, show it."""
-    # Imported here: matplotlib takes half a second that no other command should wait for.
-    from model.comparison.plots import training_curves
-
-    masked = config.exclude_session_items
-    popularity_V = vocabulary.counts if all_items else None
-    with progress_bar("evaluating") as bar:
-        scored = rank_targets(
-            result.network,
-            later,
-            exclude_session_items=masked,
-            popularity_V=popularity_V,
-            progress=lambda done, total: bar(done, total, "events"),
-        ).evaluation()
-    rows: dict[str, Evaluation] = {config.network: scored}
-    if leaky:
-        assert config.dwell_threshold_s is not None
-        boosted = later.boosted(config.dwell_threshold_s)
-        rows[f"{config.network}, LEAKY"] = rank_targets(result.network, boosted).evaluation()
-    popular = rank_targets(
-        Pop(vocabulary), later, exclude_session_items=masked, popularity_V=popularity_V
-    ).evaluation()
-    rows["POP"] = popular
-    scores = {
-        "evaluation": scored.as_dict(),
-        "pop": popular.as_dict(),
-        "losses": result.losses,
-        "accuracies": result.accuracies,
-        "validation": [v.as_dict() for v in result.validation],
-        "events_per_s": round(result.events / result.seconds, 1),
-    }
-    if leaky:
-        scores["leaky"] = rows[f"{config.network}, LEAKY"].as_dict()
-    data = {
-        "files": files,
-        "events": len(earlier.items),
-        "first_event_time_ms": int(earlier.times_ms.min()),
-        "last_event_time_ms": int(earlier.times_ms.max()),
-        **({"filter": wanted.as_dict()} if wanted else {}),
-    }
-    reports = (
-        {"curves.png": training_curves(result.losses, result.validation, result.accuracies)}
-        if result.losses
-        else {}
-    )
-    model = folder.save(
-        result.network, config, vocabulary, scores=scores, data=data,
-        optimizer_state=result.optimizer_state or None, reports=reports,
-    )  # fmt: skip
-    if promote:
-        folder.promote(model.version)
     if as_json:
-        print(json.dumps({"version": model.version, "champion": promote, **scores}))
+        print(json.dumps({"version": version, "champion": promote, **scores}))
         return
-    show(rows)
-    if leaky:
-        out.print(
-            "LEAKY: the test targets are repeated by their own dwell too, so that an item often predicts "
-            "itself. Published gains of dwell-time boosting come from there.",
-            highlight=False,
-        )
+    show_scores(config.network, scored)
     unknown = "counted as missed" if all_items else "left out"
     out.print(
-        f"version {model.version}{' (champion)' if promote else ''}: {len(vocabulary):,} items, "
-        f"{scores['events_per_s']:,} training events/s; {scored.unknown:,} unknown test events {unknown}",
+        f"version {version}{' (champion)' if promote else ''}: {len(trained.vocabulary):,} items, "
+        f"{trained.events_per_s:,} training events/s; {scored.model.unknown:,} unknown test events {unknown}",
         highlight=False,
     )
     if reports:
-        out.print(f"curves: {folder.root / model.version / 'curves.png'}", highlight=False)
+        out.print(f"curves: {folder.root / version / 'curves.png'}", highlight=False)

@@ -1,4 +1,4 @@
-"""What the commands that learn from files share: samples, progress, a table of evaluations."""
+"""What the commands that learn from files show: progress, and a table of evaluations."""
 
 from __future__ import annotations
 
@@ -6,29 +6,22 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import numpy as np
 from rich.table import Column, Table
 
-from model.data.sessions import Sessions
 from model.evaluation.rank_targets import Evaluation
-from model.training import train as training
-from replay.console import out, progress_bar
-
-
-def sample(sessions: Sessions, targets: int) -> Sessions:
-    """Every n-th session, so that they have about `targets` next events."""
-    step = max(1, sessions.pairs // targets)
-    return sessions.select(np.arange(0, len(sessions), step))
+from model.training.job import JobScores
+from model.training.run_options import Progress
+from model.training.trained_model import TrainedModel
+from replay.console import log, out, progress_bar
 
 
 @contextmanager
 def training_bar(title: str, quiet: bool = False) -> Iterator[Any]:
-    """A progress bar for `training.train`."""
+    """A progress bar for `train`."""
     with progress_bar(title) as bar:
 
-        def report(p: training.Progress) -> None:
-            done = (p.epoch - 1) * p.total + p.events
-            bar(done, p.epochs * p.total, f"epoch {p.epoch}/{p.epochs} loss {p.loss:.3f}")
+        def report(p: Progress) -> None:
+            bar(p.done, p.whole, str(p))
 
         yield (lambda p: None) if quiet else report
 
@@ -49,3 +42,34 @@ def show(rows: dict[str, Evaluation]) -> None:
             f"{scored.sessions:,}",
         )
     out.print(table)
+
+
+def print_epoch(epoch: int, scored: Evaluation) -> None:
+    """One line on stderr for the validation after an epoch."""
+    loss = "" if scored.loss is None else f" loss {scored.loss:.3f}"
+    measures = f"Recall@20 {scored.recall:.4f} MRR@20 {scored.mrr:.4f} accuracy {scored.accuracy:.4f}{loss}"
+    log.print(f"epoch {epoch}: {measures} of {scored.targets:,} next events", highlight=False)
+
+
+def show_scores(name: str, scored: JobScores) -> None:
+    """The model beside POP, and a warning about the leaky evaluation where there is one."""
+    rows = {name: scored.model}
+    if scored.leaky is not None:
+        rows[f"{name}, LEAKY"] = scored.leaky
+    show({**rows, "POP": scored.pop})
+    if scored.leaky is not None:
+        out.print(
+            "LEAKY: the test targets are repeated by their own dwell too, so that an item often predicts "
+            "itself. Published gains of dwell-time boosting come from there.",
+            highlight=False,
+        )
+
+
+def curves_of(trained: TrainedModel) -> dict[str, bytes]:
+    """The curves of a training as a file of its version; none for a network that counts."""
+    # Imported here: matplotlib takes half a second that no other command should wait for.
+    from model.comparison.plots import training_curves
+
+    if not trained.losses:
+        return {}
+    return {"curves.png": training_curves(trained.losses, trained.validation, trained.accuracies)}

@@ -15,7 +15,7 @@ from model.config_files import (
 )
 from model.evaluation.rank_targets import rank_targets
 from model.networks.by_name import columns_of
-from model.training import train as training
+from model.training.train import RunOptions, train
 from replay.commands.options import (
     Category,
     Files,
@@ -79,7 +79,7 @@ def tune(
             progress=lambda done, total, best: bar(done, total, f"best {measure}@20 {best:.4f}"),
         )
     with training_bar("training") as report:
-        result = training.train(earlier, vocabulary, found.config, progress=report)
+        result = train(earlier, vocabulary, found.config, run=RunOptions(progress=report))
     scored = rank_targets(
         result.network, later, exclude_session_items=found.config.exclude_session_items
     ).evaluation()

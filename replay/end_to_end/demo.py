@@ -25,12 +25,12 @@ from confluent_kafka import Producer
 from rich.live import Live
 
 from model.config import ModelConfig
-from model.data.sessions import SessionRule, Sessions
 from model.data.splits import temporal_split
-from model.data.vocabulary import Vocabulary
 from model.errors import NextclickError
 from model.registry.registry import Registry
-from model.training import train as training
+from model.training.job import data_facts
+from model.training.train import Progress, RunOptions, train
+from model.training.training_data import TrainingData
 from replay.datasets.event_files import EventFiles
 from replay.end_to_end.demo_screen import console, say, summary, view
 from replay.end_to_end.worker_process import START_TIMEOUT_S, WorkerProcess, free_port
@@ -71,30 +71,20 @@ class EmbeddedBroker:
 def train_first_model(earlier: pd.DataFrame, registry: Registry, epochs: int) -> None:
     """Train on the earlier part and make it the champion."""
     config = ModelConfig(epochs=epochs, exclude_session_items=True)
-    vocabulary = Vocabulary.from_frame(earlier)
-    sessions = Sessions.from_frame(earlier, vocabulary, SessionRule(config.session_gap_s))
+    sessions, vocabulary, _ = TrainingData.from_frame(earlier, config)
     last = 0
 
-    def report(p: training.Progress) -> None:
+    def report(p: Progress) -> None:
         nonlocal last
         if p.epoch > last and p.events >= p.total * 0.99:
             last = p.epoch
             console.print(f"  epoch {p.epoch} of {p.epochs}: loss {p.loss:.3f}", highlight=False)
 
-    result = training.train(sessions, vocabulary, config, progress=report)
-    times = earlier["event_time_ms"]
-    span = {"first_event_time_ms": int(times.iloc[0]), "last_event_time_ms": int(times.iloc[-1])}
-    model = registry.save(
-        result.network,
-        config,
-        vocabulary,
-        scores={"losses": result.losses},
-        data={"files": ["demo"], "events": len(earlier), **span},
-    )
+    result = train(sessions, vocabulary, config, run=RunOptions(progress=report))
+    model = registry.save(result, scores=result.scores(), data={"files": ["demo"], **data_facts(sessions)})
     registry.promote(model.version)
     console.print(
-        f"  version {model.version}: {len(vocabulary):,} items, "
-        f"{result.events / result.seconds:,.0f} training events/s",
+        f"  version {model.version}: {len(vocabulary):,} items, {result.events_per_s:,.0f} training events/s",
         highlight=False,
     )
 

@@ -13,11 +13,11 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from model.comparison.challenger import Challenger
 from model.comparison.gate import Decision
 from model.durable import write_durably
 from model.evaluation.intervals import Interval
 from model.registry.registry import REPORTS
+from model.training.trained_model import TrainedModel
 from stream.logs import utc_text
 
 UNFINISHED_PREFIX = ".unfinished-"
@@ -59,14 +59,14 @@ class RunReport:
     peak_memory_bytes: int = 0
     folder: Path | None = None
 
-    def add_training(self, challenger: Challenger, known_before: int) -> None:
+    def add_training(self, challenger: TrainedModel, known_before: int) -> None:
         """Enter the training; the champion knew `known_before` items."""
         self.items = len(challenger.vocabulary)
         self.new_items = self.items - known_before
         self.training_events = challenger.events
-        self.training_events_per_s = round(challenger.events / max(challenger.seconds, 1e-9), 1)
+        self.training_events_per_s = challenger.events_per_s
 
-    def add_held_out_training(self, challenger: Challenger, held_out_recall: float) -> None:
+    def add_held_out_training(self, challenger: TrainedModel, held_out_recall: float) -> None:
         """Enter the training on the held-out events, and the Recall@20 on them afterwards."""
         self.new_items += len(challenger.vocabulary) - self.items
         self.items = len(challenger.vocabulary)

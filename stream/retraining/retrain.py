@@ -20,7 +20,6 @@ from pathlib import Path
 import torch
 
 from model.comparison.challenger import (
-    Challenger,
     Split,
     challenge,
     contenders,
@@ -36,6 +35,7 @@ from model.memory import peak_memory_bytes
 from model.networks.model_version import ModelVersion
 from model.networks.network import GradientNetwork
 from model.registry.registry import Registry
+from model.training.trained_model import TrainedModel
 from stream.event_log.window import EventWindow, read_window
 from stream.failpoints import reach
 from stream.kafka.announcements import announce
@@ -201,7 +201,7 @@ class _Run:
 
     def _challenge(
         self, champion: ModelVersion | None, config: ModelConfig, split: Split
-    ) -> tuple[Challenger, Decision]:
+    ) -> tuple[TrainedModel, Decision]:
         settings, options = self.settings, self.options
         start = None
         if champion is not None and isinstance(champion.network, GradientNetwork):
@@ -225,8 +225,8 @@ class _Run:
             return challenger, decide(own, reference, baselines, rule)
 
     def _learn_held_out(
-        self, challenger: Challenger, split: Split, decision: Decision
-    ) -> tuple[Challenger, Decision]:
+        self, challenger: TrainedModel, split: Split, decision: Decision
+    ) -> tuple[TrainedModel, Decision]:
         """Train on the held-out events too; refuse if their Recall@20 falls by more than the margin."""
         with self._step("finish") as progress:
             whole = finished(challenger, split, threads=self.options.threads, tell=progress)
@@ -249,7 +249,7 @@ class _Run:
 
     def _save_and_promote(
         self,
-        challenger: Challenger,
+        challenger: TrainedModel,
         before: str | None,
         window: EventWindow,
         split: Split,
@@ -262,9 +262,7 @@ class _Run:
             reach("retrain-accepted")
             learned = split.frame if options.finish else split.earlier
             saved = self.registry.save(
-                challenger.network,
-                challenger.config,
-                challenger.vocabulary,
+                challenger,
                 scores=report.scores(decision),
                 data={
                     "run": report.run,
@@ -276,7 +274,6 @@ class _Run:
                     # No time ahead of the wall clock: the next run begins after this event.
                     "last_event_time_ms": min(int(learned["event_time_ms"].max()), int(time.time() * 1000)),
                 },
-                optimizer_state=challenger.optimizer_state or None,
             )
         report.version = saved.version
         reach("retrain-saved")

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from model.registry.registry import Registry
+from model.training.trained_model import TrainedModel
 from stream.kafka.announcements import ShadowAnnouncement, announce, announce_shadow
 from tests.conftest import train_small
 from tests.harness.markov_shoppers import SyntheticLog, markov_shoppers
@@ -65,7 +66,9 @@ def test_a_worse_version_is_rolled_back_by_the_worker_itself_and_an_equal_one_st
     model = train_small(log, registry, epochs=3)
     first, equal = (
         model.version,
-        registry.save(model.network, model.config, model.vocabulary, scores={}, data={}).version,
+        registry.save(
+            TrainedModel(model.network, model.config, model.vocabulary), scores={}, data={}
+        ).version,
     )
     # What `worse` came before in the line is of no matter here.
     assert registry.champion() == first

@@ -9,7 +9,7 @@ from model.config import ModelConfig
 from model.data.sessions import SessionRule, Sessions
 from model.data.vocabulary import Vocabulary
 from model.training.replicas import Replicas
-from model.training.train import train
+from model.training.train import RunOptions, train
 from tests.harness.markov_shoppers import markov_shoppers
 
 replicas = Replicas.join()
@@ -28,7 +28,7 @@ for network, loss, embedding in (
     if network != "gru4rec":
         settings |= {"network": network, "unroll": 3, "clip_norm": 0.5, "user_l2": 0.01}
     config = ModelConfig.model_validate({**settings, "batch_size": 4, "dropout_hidden": 0.1})
-    result = train(sessions, vocabulary, config, replicas=replicas)
+    result = train(sessions, vocabulary, config, run=RunOptions(replicas=replicas))
     digest = hashlib.sha256()
     for tensor in result.network.state_dict().values():
         digest.update(tensor.numpy().tobytes())

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from model.registry.registry import Registry
+from model.training.trained_model import TrainedModel
 from replay.end_to_end.worker_process import WorkerProcess
 from replay.sending.replay import replay_frames
 from stream.doctor.broker_checks import BrokerChecks
@@ -140,7 +141,9 @@ def test_a_model_that_is_damaged_old_or_missing_is_found(
     assert (fresh["model"].verdict, fresh["model age"].verdict) == ("PASS", "SKIP")
     until_ms = 1_700_000_000_000
     dated = registry.save(
-        model.network, model.config, model.vocabulary, scores={}, data={"last_event_time_ms": until_ms}
+        TrainedModel(model.network, model.config, model.vocabulary),
+        scores={},
+        data={"last_event_time_ms": until_ms},
     )
     registry.promote(dated.version)
     for hours, verdict in ((-1, "PASS"), (23, "PASS"), (25, "WARN")):

@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 from model.registry.registry import Registry
+from model.training.trained_model import TrainedModel
 from replay.sending.replay import replay_frames
 from stream.event_log.archive_folder import ArchiveFolder
 from stream.event_log.archiver import Archiver
@@ -149,7 +150,9 @@ def test_a_champion_of_meanwhile_stays_and_a_stamp_ahead_of_the_wall_is_not_beli
     replay_frames(settings, [later, ahead])
     registry = Registry(settings.registry_dir)
     model = registry.load(first)
-    other = registry.save(model.network, model.config, model.vocabulary, scores={}, data={}).version
+    other = registry.save(
+        TrainedModel(model.network, model.config, model.vocabulary), scores={}, data={}
+    ).version
     told: list[str] = []
 
     @contextmanager

@@ -11,6 +11,7 @@ from model.data.sessions import SessionRule, Sessions
 from model.data.splits import temporal_split
 from model.data.vocabulary import Vocabulary
 from model.errors import NextclickError
+from tests.harness.markov_shoppers import markov_shoppers
 
 
 def frame(rows: list[tuple[str, str, float]], kinds: list[str] | None = None) -> pd.DataFrame:
@@ -127,3 +128,11 @@ def test_session_parallel_batches_hold_every_pair_once_and_go_on_where_their_lan
         seen += batch.rows.tolist()
     last = set((offsets[1:] - 1).tolist())
     assert sorted(seen) == [row for row in rows if row not in last]
+
+
+def test_a_sample_has_about_as_many_targets_as_asked_for() -> None:
+    frame = markov_shoppers(sessions=2_000, items=100).frame
+    vocabulary = Vocabulary([f"i{n}" for n in range(100)], np.ones(100, np.int64))
+    sessions = Sessions.from_frame(frame, vocabulary, SessionRule(1800))
+    assert 900 < sessions.sample(1_000).pairs < 1_300
+    assert len(sessions.sample(10**9)) == len(sessions)

@@ -4,7 +4,7 @@ import pandas as pd
 from model.config import ModelConfig
 from model.data.sessions import SessionRule, Sessions
 from model.data.vocabulary import Vocabulary
-from model.evaluation.step_time import sample, step_times_ms
+from model.evaluation.step_time import step_times_ms
 from model.networks.by_name import build
 from tests.harness.markov_shoppers import markov_shoppers
 
@@ -30,9 +30,3 @@ def test_without_known_items_there_is_no_time_and_no_error() -> None:
     frame = markov_shoppers(sessions=50, items=100).frame
     sessions, vocabulary = sessions_of(frame.assign(item_id="unknown"), 100)
     assert step_times_ms([(build(ModelConfig(hidden_size=4), vocabulary), sessions)]) == [0.0]
-
-
-def test_a_sample_has_about_as_many_targets_as_asked_for() -> None:
-    sessions, _ = sessions_of(markov_shoppers(sessions=2_000, items=100).frame, 100)
-    assert 900 < sample(sessions, 1_000).pairs < 1_300
-    assert len(sample(sessions, 10**9)) == len(sessions)

@@ -14,6 +14,7 @@ from model.registry.registry import Registry
 from model.stepping.state_layout import StateLayout
 from model.stepping.stepper import Stepper
 from model.training.train import train
+from model.training.trained_model import TrainedModel
 from tests.conftest import ROOT
 from tests.harness.titled import titled_log
 
@@ -196,7 +197,7 @@ def test_a_loaded_version_lists_the_same_without_reading_a_title_again(tmp_path:
     config = log.config(epochs=1)
     result = train(log.training, log.vocabulary, config)
     registry = Registry(tmp_path)
-    saved = registry.save(result.network, config, log.vocabulary, scores={}, data={})
+    saved = registry.save(TrainedModel(result.network, config, log.vocabulary), scores={}, data={})
     loaded = registry.load(saved.version)
     for name, tensor in saved.network.state_dict().items():
         assert torch.equal(loaded.network.state_dict()[name], tensor), name
@@ -229,9 +230,7 @@ def test_a_training_that_goes_on_reads_new_titles_into_the_earlier_space(tmp_pat
     config = log.config(epochs=1)
     registry = Registry(tmp_path)
     first = train(log.training, log.vocabulary, config)
-    saved = registry.save(
-        first.network, config, log.vocabulary, scores={}, data={}, optimizer_state=first.optimizer_state
-    )
+    saved = registry.save(first, scores={}, data={})
     more = titled_log(makes=5)
     vocabulary, renamed = more.vocabulary.grown_from(saved.vocabulary)
     again = train(more.training.renamed(renamed), vocabulary, config, start=registry.warm_start(saved))

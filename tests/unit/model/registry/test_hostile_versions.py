@@ -18,12 +18,13 @@ from model.networks.by_name import NETWORKS, build
 from model.networks.model_version import ModelVersion
 from model.registry import version_files
 from model.registry.registry import RefusedVersion, Registry
+from model.training.trained_model import TrainedModel
 
 
 def save(registry: Registry, **config: Any) -> ModelVersion:
     vocabulary = Vocabulary(["a", "b", "c"], np.array([3, 2, 1]), {"a": "Ä"})
     settings = ModelConfig(**{"hidden_size": 4, **config})
-    return registry.save(build(settings, vocabulary), settings, vocabulary, scores={}, data={})
+    return registry.save(TrainedModel(build(settings, vocabulary), settings, vocabulary), scores={}, data={})
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ from model.errors import NextclickError
 from model.networks.by_name import build
 from model.networks.model_version import ModelVersion
 from model.registry.registry import Registry
+from model.training.trained_model import TrainedModel
 
 
 @pytest.fixture
@@ -25,7 +26,9 @@ def save(registry: Registry, seed: int = 0) -> ModelVersion:
     vocabulary = Vocabulary(["a", "b", "c"], np.array([3, 2, 1]), {"a": "Ä"})
     config = ModelConfig(hidden_size=4)
     return registry.save(
-        build(config, vocabulary), config, vocabulary, scores={"recall": 0.5}, data={"events": 6}
+        TrainedModel(build(config, vocabulary), config, vocabulary),
+        scores={"recall": 0.5},
+        data={"events": 6},
     )
 
 
@@ -82,7 +85,7 @@ def test_weights_that_are_no_numbers_are_refused(registry: Registry) -> None:
     config = ModelConfig(hidden_size=4)
     network = build(config, vocabulary)
     network.get_parameter("bias_V").data[0] = float("nan")
-    version = registry.save(network, config, vocabulary, scores={}, data={}).version
+    version = registry.save(TrainedModel(network, config, vocabulary), scores={}, data={}).version
     with pytest.raises(NextclickError, match="bias_V"):
         registry.load(version)
 

@@ -9,7 +9,7 @@ from model.data.vocabulary import Vocabulary
 from model.errors import NextclickError
 from model.evaluation.rank_targets import evaluate
 from model.training.checkpoint import CheckpointFile, fingerprint
-from model.training.train import Progress, TrainingResult, train
+from model.training.train import Progress, RunOptions, TrainedModel, train
 from tests.harness.markov_shoppers import markov_shoppers
 
 LOG = markov_shoppers(sessions=300, items=40, seed=5).frame
@@ -36,13 +36,17 @@ def killed_at(path: Path, events: int, config: ModelConfig = CONFIG) -> None:
 
     with pytest.raises(Killed):
         train(
-            SESSIONS, VOCABULARY, config, checkpoint=a_file(path, config), validation=SESSIONS, progress=stop
+            SESSIONS,
+            VOCABULARY,
+            config,
+            run=RunOptions(checkpoint=a_file(path, config), progress=stop),
+            validation=SESSIONS,
         )
 
 
-def trained(path: Path | None, config: ModelConfig = CONFIG) -> TrainingResult:
+def trained(path: Path | None, config: ModelConfig = CONFIG) -> TrainedModel:
     file = a_file(path, config) if path else None
-    return train(SESSIONS, VOCABULARY, config, checkpoint=file, validation=SESSIONS)
+    return train(SESSIONS, VOCABULARY, config, run=RunOptions(checkpoint=file), validation=SESSIONS)
 
 
 @pytest.mark.parametrize("optimizer", ["adagrad", "adam", "momentum"])
@@ -122,7 +126,7 @@ def test_a_checkpoint_of_another_training_is_not_taken_up(tmp_path: Path) -> Non
     killed_at(path, SESSIONS.pairs)
     other = CONFIG.model_copy(update={"learning_rate": 0.2})
     with pytest.raises(NextclickError, match="is of training"):
-        train(SESSIONS, VOCABULARY, other, checkpoint=a_file(path, other))
+        train(SESSIONS, VOCABULARY, other, run=RunOptions(checkpoint=a_file(path, other)))
 
 
 @pytest.mark.parametrize("keep", [0, 7, 2000])
@@ -153,6 +157,6 @@ def test_a_diverged_training_keeps_its_last_good_checkpoint(tmp_path: Path, ever
     with pytest.raises(
         NextclickError, match=r"(loss|weights).* (is|are) .* at batch \d+ of epoch \d"
     ) as caught:
-        train(SESSIONS, VOCABULARY, config, checkpoint=file)
+        train(SESSIONS, VOCABULARY, config, run=RunOptions(checkpoint=file))
     assert "last good checkpoint is kept" in caught.value.meaning
     assert path.read_bytes() == good

@@ -15,7 +15,7 @@ from model.data.vocabulary import Vocabulary
 from model.errors import NextclickError
 from model.evaluation.rank_targets import Evaluation, evaluate
 from model.training.checkpoint import CheckpointFile
-from model.training.train import train
+from model.training.train import RunOptions, train
 from tests.harness.markov_shoppers import markov_shoppers
 
 EPOCHS, PATIENCE = 30, 2
@@ -85,8 +85,8 @@ def test_a_training_that_is_killed_stops_at_the_same_epoch_with_the_same_weights
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        train(SESSIONS, VOCABULARY, CONFIG, checkpoint=file, after_epoch=kill)
-    again = train(SESSIONS, VOCABULARY, CONFIG, checkpoint=file)
+        train(SESSIONS, VOCABULARY, CONFIG, run=RunOptions(checkpoint=file, after_epoch=kill))
+    again = train(SESSIONS, VOCABULARY, CONFIG, run=RunOptions(checkpoint=file))
     assert again.losses == whole.losses
     assert again.validation == whole.validation
     assert again.events < whole.events, "it began where the other ended"

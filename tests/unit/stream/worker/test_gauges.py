@@ -7,6 +7,7 @@ from prometheus_client import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from model.registry.registry import Registry
+from model.training.trained_model import TrainedModel
 from stream.app import registry_of
 from stream.quality.prequential import Prequential
 from stream.sessions.offsets import AppliedOffsets
@@ -98,9 +99,7 @@ def test_one_version_serves_and_a_swap_is_counted_and_dated(pipeline: Pipeline) 
     assert "model_trained_until_seconds" not in before
     model = registry.load()
     second = registry.save(
-        model.network,
-        model.config,
-        model.vocabulary,
+        TrainedModel(model.network, model.config, model.vocabulary),
         scores={},
         data={"last_event_time_ms": 1_700_000_000_500},
     )

@@ -1,0 +1,58 @@
+"""How a training runs, and how it tells where it stands. Neither changes what is learned from.
+
+Tested by tests/unit/model/training/test_checkpoint.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from model.evaluation.rank_targets import Evaluation
+from model.training.checkpoint import CheckpointFile
+from model.training.replicas import Replicas
+
+
+@dataclass(frozen=True)
+class Progress:
+    """`events` of `total` are learned in epoch `epoch` of `epochs` (from 1), with mean loss `loss`.
+
+    >>> progress = Progress(epoch=2, epochs=5, events=300, total=1000, loss=3.25)
+    >>> progress.done, progress.whole, str(progress)
+    (1300, 5000, 'epoch 2/5 loss 3.250')
+    """
+
+    epoch: int
+    epochs: int
+    events: int
+    total: int
+    loss: float
+
+    @property
+    def done(self) -> int:
+        """Events learned in all epochs so far."""
+        return (self.epoch - 1) * self.total + self.events
+
+    @property
+    def whole(self) -> int:
+        """Events to learn in all epochs."""
+        return self.epochs * self.total
+
+    def __str__(self) -> str:
+        return f"epoch {self.epoch}/{self.epochs} loss {self.loss:.3f}"
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """Where a training runs and who is told of it.
+
+    `checkpoint` is resumed when its file exists, and rewritten as the training goes. `threads` share
+    each product: more than one is faster on idle cores, and many times slower beside another busy
+    process, which they then wait for. `after_epoch` gets (the epoch, from 1, and its validation).
+    """
+
+    checkpoint: CheckpointFile | None = None
+    replicas: Replicas = field(default_factory=Replicas)
+    threads: int = 1
+    after_epoch: Callable[[int, Evaluation], None] = lambda epoch, scored: None
+    progress: Callable[[Progress], None] = lambda _: None
