@@ -24,7 +24,8 @@ import torch
 from confluent_kafka.admin import AdminClient
 
 from model.errors import NextclickError
-from model.registry.registry import MANIFEST, WEIGHTS, Registry
+from model.registry.registry import Registry
+from model.registry.version_files import MANIFEST, WEIGHTS
 from replay.certificates.certificate import (
     EVENTS,
     LISTS,

@@ -19,7 +19,8 @@ from confluent_kafka.admin import AdminClient
 
 from model.durable import replace_durably
 from model.errors import NextclickError
-from model.registry.registry import MANIFEST, Registry
+from model.registry.registry import Registry
+from model.registry.version_files import MANIFEST
 from stream.kafka.announcements import announce
 from stream.kafka.topics import ensure_topics, partition_counts
 from stream.settings import Settings

@@ -23,7 +23,8 @@ from model.freshness.recent_events import RecentEvents
 from model.freshness.refresher import TableRefresher
 from model.networks.model_version import ModelVersion
 from model.networks.network import GradientNetwork
-from model.registry.registry import NOT_FINITE, RefusedVersion, Registry
+from model.registry.registry import Registry
+from model.registry.version_files import NOT_FINITE, RefusedVersion
 from model.stepping.stepper import Stepper
 from model.stepping.top_k import LIST_LENGTH
 from stream.logs import happening

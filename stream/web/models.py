@@ -6,7 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from model.registry.registry import REPORTS, RefusedVersion, Registry
+from model.registry.registry import REPORTS, Registry
+from model.registry.version_files import RefusedVersion
 
 SHOWN_VERSIONS, SHOWN_RUNS = 50, 20
 RUN_FIELDS = (

@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from prometheus_client import CollectorRegistry, Counter, Histogram, Metric, disable_created_metrics
 from prometheus_client.registry import Collector
 
-from model.registry.registry import REFUSALS
+from model.registry.version_files import REFUSALS
 from stream.events import REASONS
 from stream.quality.prequential import Prequential
 from stream.wave.processor import FALLBACKS, OUTCOMES, SteppedWave

@@ -15,7 +15,8 @@ from pathlib import Path
 import msgspec
 
 from model.errors import NextclickError
-from model.registry.registry import RefusedVersion, Registry
+from model.registry.registry import Registry
+from model.registry.version_files import RefusedVersion
 from stream.kafka.announcements import SHADOW_KEY, announce, decode_announcement, decode_shadow
 from stream.logs import happening
 from stream.settings import Settings

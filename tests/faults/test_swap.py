@@ -13,7 +13,8 @@ from safetensors.torch import load_file, save_file
 
 from model.durable import write_durably
 from model.networks.model_version import ModelVersion
-from model.registry.registry import MANIFEST, WEIGHTS, Registry
+from model.registry.registry import Registry
+from model.registry.version_files import MANIFEST, WEIGHTS
 from replay.end_to_end.worker_process import WorkerProcess
 from stream.kafka.announcements import announce
 from tests.conftest import train_small

@@ -15,7 +15,8 @@ from confluent_kafka import Producer
 from prometheus_client.parser import text_string_to_metric_families
 
 from deploy.grafana.generate import files
-from model.registry.registry import REFUSALS, Registry
+from model.registry.registry import Registry
+from model.registry.version_files import REFUSALS
 from replay.end_to_end.worker_process import WorkerProcess, free_port
 from replay.sending.replay import replay_frames
 from stream.events import REASONS

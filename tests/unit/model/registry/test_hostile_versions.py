@@ -17,7 +17,8 @@ from model.data.vocabulary import Vocabulary
 from model.networks.by_name import NETWORKS, build
 from model.networks.model_version import ModelVersion
 from model.registry import version_files
-from model.registry.registry import RefusedVersion, Registry
+from model.registry.registry import Registry
+from model.registry.version_files import RefusedVersion
 from model.training.trained_model import TrainedModel
 
 
