@@ -19,13 +19,12 @@ from model.data.sessions import Sessions
 from model.data.vocabulary import Vocabulary
 from model.errors import NextclickError
 from model.evaluation.intervals import Interval, resampled_means
-from model.evaluation.metrics import is_hit, reciprocal_ranks
+from model.evaluation.metrics import K, is_hit, reciprocal_ranks
 from model.evaluation.rank_targets import Ranks, rank_targets
 from model.networks.by_name import constructor
 from model.training.train import Progress, RunOptions, train
 from model.training.trained_model import TrainedModel
 
-K = 20
 RECALL_AT = (1, 5, 10, 20)
 SPLITS = {
     "temporal": "Split by time: every test session begins after the training ones.",

@@ -18,10 +18,8 @@ import numpy as np
 
 from model.comparison.compare import per_session
 from model.evaluation.intervals import Interval, resampled_means
-from model.evaluation.metrics import is_hit, reciprocal_ranks
+from model.evaluation.metrics import K, is_hit, reciprocal_ranks
 from model.evaluation.rank_targets import Ranks
-
-K = 20
 
 
 @dataclass(frozen=True)

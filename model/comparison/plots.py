@@ -10,9 +10,10 @@ from matplotlib.axes import Axes
 from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 from matplotlib.figure import Figure
 
-from model.comparison.compare import SPLITS, Comparison, K
+from model.comparison.compare import SPLITS, Comparison
 from model.comparison.gate import Decision
 from model.evaluation.intervals import Interval
+from model.evaluation.metrics import K
 from model.evaluation.rank_targets import Evaluation
 
 BLUE, ORANGE, GREY = "#2563eb", "#d97706", "#6b7280"

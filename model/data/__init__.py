@@ -1,1 +1,12 @@
-"""Logs as arrays: sessions, the rule that cuts them, vocabulary, splits."""
+"""Logs as arrays: what training and evaluation read.
+
+sessions          the rule that ends a session, and events grouped by session
+sessions_on_disk  the same arrays, mapped from disk, for logs larger than memory
+vocabulary        item id to index, with training counts and titles
+features          the other event columns as codes and numbers
+batches           session-parallel batches
+splits            training and test parts: by time, by chance, by user
+co_clicks         pairs of items that sessions have near each other
+
+May import: no other room.
+"""

@@ -18,6 +18,10 @@ from model.data.features import Arrays
 from model.data.vocabulary import Vocabulary
 from model.errors import NextclickError
 
+# Newest items of a session that lists leave out and baselines read. A worker keeps as many as its setting
+# `recent_items` says, which has the same default.
+RECENT_ITEMS = 50
+
 
 @dataclass(frozen=True)
 class SessionRule:

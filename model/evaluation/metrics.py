@@ -5,14 +5,27 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from model.stepping.top_k import LIST_LENGTH
+
+# The k of Recall@k and MRR@k wherever no other is given: the length of a served list.
+K = LIST_LENGTH
+
 
 def is_hit(ranks: npt.NDArray[np.int64], k: int) -> npt.NDArray[np.bool_]:
-    """Whether each target is in the top k."""
+    """Whether each target is in the top k.
+
+    >>> is_hit(np.array([1, 3, 0]), 2).tolist()
+    [True, False, False]
+    """
     return (ranks > 0) & (ranks <= k)
 
 
 def reciprocal_ranks(ranks: npt.NDArray[np.int64], k: int) -> npt.NDArray[np.float64]:
-    """1/rank of each target, 0 outside the top k."""
+    """1/rank of each target, 0 outside the top k.
+
+    >>> reciprocal_ranks(np.array([1, 4, 0]), 20).tolist()
+    [1.0, 0.25, 0.0]
+    """
     return np.where(is_hit(ranks, k), 1 / np.maximum(ranks, 1), 0.0)
 
 

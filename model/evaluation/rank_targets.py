@@ -15,15 +15,14 @@ import numpy.typing as npt
 import torch
 
 from model.data.batches import session_parallel
-from model.data.sessions import Sessions
-from model.evaluation.metrics import RankingMetrics
+from model.data.sessions import RECENT_ITEMS, Sessions
+from model.evaluation.metrics import K, RankingMetrics
 from model.losses import cross_entropies
 from model.networks.input_columns import InputColumns
 from model.networks.network import GradientNetwork, Network
 from model.stepping.top_k import rank_of, top_of
 
 LANES = 128
-RECENT_ITEMS = 50
 
 
 @dataclass(frozen=True)
@@ -91,7 +90,7 @@ def evaluate(
     network: Network,
     sessions: Sessions,
     *,
-    k: int = 20,
+    k: int = K,
     lanes: int = LANES,
     exclude_session_items: bool = False,
     losses: bool = True,
@@ -114,7 +113,7 @@ def rank_targets(
     network: Network,
     sessions: Sessions,
     *,
-    k: int = 20,
+    k: int = K,
     lanes: int = LANES,
     exclude_session_items: bool = False,
     lists: bool = False,

@@ -16,9 +16,8 @@ from model.data.sessions import Sessions
 from model.evaluation.rank_targets import LANES
 from model.networks.input_columns import InputColumns
 from model.networks.network import Network
-from model.stepping.top_k import top_of
+from model.stepping.top_k import LIST_LENGTH, top_of
 
-K = 20
 ROUNDS = 5
 TARGETS = 2_000
 
@@ -42,6 +41,6 @@ def _cpu_ms(network: Network, sessions: Sessions) -> float:
         state = network.carry(state, batch)
         started = time.thread_time()
         scores, state = network.step(columns.at(batch.rows), state)
-        top_of(scores, K, None)
+        top_of(scores, LIST_LENGTH, None)
         seconds += time.thread_time() - started
     return 1000 * seconds

@@ -1,1 +1,8 @@
-"""Versions on disk, who is champion."""
+"""Model versions on disk, and which of them is champion.
+
+registry       saves, lists, loads and promotes versions
+champions      the pointer to the champion, and the champions before it
+version_files  writes a version's files with their hashes; reads them distrustfully
+
+May import: training, networks, data.
+"""

@@ -1,1 +1,16 @@
-"""The training loop."""
+"""The training loop, from sessions to a trained model.
+
+job                a training as `nextclick train` runs it, evaluated beside POP
+train              one training: a network that learns by gradients, or one that counts
+training_data      sessions to learn from, with their vocabulary
+run_options        checkpoint, processes, threads and who is told of the progress
+epochs             the epochs of a network that learns by gradients, resumable
+gradient_step      one batch: loss, gradients, updates of the rows touched
+negative_sampling  extra negatives, drawn by popularity
+replicas           processes that train one network together
+checkpoint         an interrupted training on disk
+warm_start         an earlier model's weights, moved to a grown vocabulary
+trained_model      what a training returns
+
+May import: evaluation, networks, data.
+"""

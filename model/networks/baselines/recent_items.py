@@ -12,7 +12,6 @@ from torch import Tensor
 from model.networks.network import Columns, State, StateField
 
 NAME = "recent"
-SESSION_ITEMS = 50
 
 
 def recent_field(items: int) -> StateField:

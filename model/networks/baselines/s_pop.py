@@ -10,9 +10,10 @@ from __future__ import annotations
 from torch import Tensor
 
 from model.config import ModelConfig
+from model.data.sessions import RECENT_ITEMS
 from model.data.vocabulary import Vocabulary
 from model.networks.baselines.pop import Pop, below_one
-from model.networks.baselines.recent_items import SESSION_ITEMS, recent_field, with_newest
+from model.networks.baselines.recent_items import recent_field, with_newest
 from model.networks.network import Columns, State, StateField
 
 
@@ -26,7 +27,7 @@ class SessionPop(Pop):
 
     def state_fields(self) -> tuple[StateField, ...]:
         """The newest items."""
-        return (recent_field(SESSION_ITEMS),)
+        return (recent_field(RECENT_ITEMS),)
 
     def advance(self, inputs: Columns, state: State) -> tuple[Tensor, State]:
         """The output is the newest items, B×R."""

@@ -19,9 +19,9 @@ import torch
 from torch import Tensor
 
 from model.config import ModelConfig
-from model.data.sessions import Sessions
+from model.data.sessions import RECENT_ITEMS, Sessions
 from model.data.vocabulary import Vocabulary
-from model.networks.baselines.recent_items import SESSION_ITEMS, recent_field, with_newest
+from model.networks.baselines.recent_items import recent_field, with_newest
 from model.networks.network import Columns, CountingNetwork, State, StateField
 
 Indices = npt.NDArray[np.int64]
@@ -66,7 +66,7 @@ class VSkNN(CountingNetwork):
 
     def state_fields(self) -> tuple[StateField, ...]:
         """The newest items."""
-        return (recent_field(SESSION_ITEMS),)
+        return (recent_field(RECENT_ITEMS),)
 
     def advance(self, inputs: Columns, state: State) -> tuple[Tensor, State]:
         """The output is the newest items, B×R."""

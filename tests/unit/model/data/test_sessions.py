@@ -8,7 +8,6 @@ from hypothesis import strategies as st
 
 from model.data.batches import session_parallel
 from model.data.sessions import SessionRule, Sessions
-from model.data.splits import temporal_split
 from model.data.vocabulary import Vocabulary
 from model.errors import NextclickError
 from tests.harness.markov_shoppers import markov_shoppers
@@ -72,14 +71,6 @@ def test_unknown_items_leave_with_the_sessions_they_made() -> None:
     vocabulary = Vocabulary(["x", "y"], np.array([1, 1]))
     sessions = Sessions.from_frame(LOG, vocabulary, SessionRule(1800))
     assert parts(sessions.known()) == [("a", [0, 1]), ("b", [1, 0])]
-
-
-def test_the_split_by_time_keeps_sessions_whole() -> None:
-    earlier, later = temporal_split(LOG, test_from_ms=5_000)
-    assert set(earlier["session_id"]) == {"a"}
-    assert set(later["session_id"]) == {"b"}
-    with pytest.raises(NextclickError, match="leaves 0 events before"):
-        temporal_split(LOG, test_from_ms=0)
 
 
 def test_one_item_is_no_vocabulary_and_an_empty_log_has_no_sessions() -> None:

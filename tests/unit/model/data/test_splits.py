@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from model.data.sessions import SessionRule, Sessions
-from model.data.splits import by_user, split_users, validation_of
+from model.data.splits import by_user, split_users, temporal_split, validation_of
 from model.data.vocabulary import Vocabulary
 from model.errors import NextclickError
 from model.evaluation.rank_targets import rank_targets
@@ -118,3 +118,13 @@ def test_of_a_user_all_that_was_consumed_is_masked_however_long_ago() -> None:
     assert rank_targets(Pop(vocabulary), of_user, exclude_session_items=True).ranks.tolist() == [1]
     # A session masks what the stream keeps of it: the newest 50.
     assert rank_targets(Pop(vocabulary), sessions, exclude_session_items=True).ranks[-1] == 20
+
+
+def test_the_split_by_time_keeps_sessions_whole() -> None:
+    log = pd.DataFrame({"session_id": list("abaaba"), "item_id": list("xyyxxz")})
+    log["event_time_ms"] = [0, 5_000, 100_000, 1_901_000, 1_805_000, 1_902_000]
+    earlier, later = temporal_split(log, test_from_ms=5_000)
+    assert set(earlier["session_id"]) == {"a"}
+    assert set(later["session_id"]) == {"b"}
+    with pytest.raises(NextclickError, match="leaves 0 events before"):
+        temporal_split(log, test_from_ms=0)
