@@ -12,18 +12,18 @@ HOUR_MS = 3_600_000
 START_MS = 1_700_000_000_000
 
 
-def test_what_the_store_has_already_moves_the_watermark_and_no_history(tmp_path: Path) -> None:
+def test_an_event_that_the_store_has_advances_the_watermark_and_no_history(tmp_path: Path) -> None:
     store = SessionStore(tmp_path / "p0")
     batch = Batch()
     batch.put_applied(AppliedOffsets(position=0, watermark=Watermark(START_MS), top=2, pending=[0]))
     store.write(batch)
     store.close()
     partition = OpenPartition(0, SessionStore(tmp_path / "p0"))
-    histories = HistoryReplay(partition, SessionRule(1_800.0), (), 50)
+    replay = HistoryReplay(partition, SessionRule(1_800.0), (), 50)
     times_ms = (START_MS, START_MS + HOUR_MS, START_MS + HOUR_MS + 5)
-    histories.add([(n, Event(f"s{n}", time_ms, "i")) for n, time_ms in enumerate(times_ms)], 3)
-    histories.write(3)
-    # The leap of the second record, which was taken before, is confirmed by the third.
+    replay.add([(n, Event(f"s{n}", time_ms, "i")) for n, time_ms in enumerate(times_ms)], 3)
+    replay.write(3)
+    # The leap of the second record, which is applied already, is confirmed by the third.
     assert partition.watermark.ms == START_MS + HOUR_MS
     assert [state is not None for state in partition.load(["s0", "s1", "s2"])] == [True, False, True]
     assert partition.sessions == 2

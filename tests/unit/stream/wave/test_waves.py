@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from stream.events import Event
 from stream.sessions.offsets import PendingOffsets
-from stream.sessions.watermark import NO_WATERMARK, Watermark
+from stream.sessions.watermark import NO_WATERMARK
 from stream.wave.waves import Arrival, Wave, WaveCutter
 from stream.worker.lanes import Lanes
 
@@ -69,17 +69,6 @@ def test_waves_hold_a_session_once_keep_its_order_and_lose_nothing(
     for session in {a.event.session_id for a in arrivals if a.event}:
         order = [a.offset for a in taken if a.event and a.event.session_id == session]
         assert order == sorted(order)
-
-
-def test_the_watermark_at_the_frontier_is_that_of_the_records_below_it() -> None:
-    pending = PendingOffsets()
-    for offset, (before_ms, after_ms) in enumerate([(0, 100), (100, 100), (100, 900)]):
-        pending.add(offset, Watermark(before_ms), Watermark(after_ms))
-    assert pending.finish([]) == (0, NO_WATERMARK)
-    assert pending.finish([0, 2]) == (1, Watermark(100))
-    assert pending.finish([1]) == (3, Watermark(900))
-    pending.advance(3, Watermark(1_000))
-    assert pending.finish([]) == (3, Watermark(1_000))
 
 
 def test_a_partition_of_a_producer_with_crc32_is_spread_over_the_lanes() -> None:
