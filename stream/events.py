@@ -1,6 +1,6 @@
 """The values on the topics: Event in, Recommendation out.
 
-Decoding accepts what the schema allows and nothing else; whatever it refuses carries a
+Decoding accepts only what the schema allows; a rejected event carries a
 reason from a fixed set, so that rejected events can be counted without unbounded labels.
 """
 
@@ -12,10 +12,10 @@ from typing import Annotated, Literal
 import msgspec
 import orjson
 
-# Year 2100: beyond it a time is a unit mistake (microseconds, nanoseconds), not a click.
+# Year 2100: a later time is a wrong unit (microseconds, nanoseconds).
 MAX_EVENT_TIME_MS = 4_102_444_800_000
 MAX_EVENT_BYTES = 64 * 1024
-# The timestamp of an event's message is its time, but for 0, which librdkafka takes for now.
+# The timestamp of an event's message is its event time, except for 0, which means now to librdkafka.
 LEAST_MESSAGE_TIME_MS = 1
 
 Kind = Literal["view", "cart", "purchase", "session_end"]
@@ -70,20 +70,30 @@ _recommendation_decoder = msgspec.json.Decoder(Recommendation)
 
 
 def encode_event(event: Event) -> bytes:
-    """Event → JSON; absent fields are left out."""
+    """Returns the event as JSON, without absent fields.
+
+    >>> encode_event(Event("a session", 1_700_000_000_000, "an item"))
+    b'{"session_id":"a session","event_time_ms":1700000000000,"item_id":"an item"}'
+    """
     return _encoder.encode(event)
 
 
 def message_time_ms(event_time_ms: int) -> int:
-    """The timestamp of the message of an event of that time."""
+    """The timestamp of the message of an event."""
     return max(event_time_ms, LEAST_MESSAGE_TIME_MS)
 
 
 def decode_event(value: bytes | None, key: bytes | None = None) -> Event:
-    """JSON → Event. Raises RejectedEvent with its reason.
+    """Returns the event of a JSON value. Raises RejectedEvent with its reason.
 
     A `key` must be the session id: with another key the session's events would be spread
     over partitions and lose their order.
+
+    >>> decode_event(b'{"session_id":"s","event_time_ms":5,"item_id":"i"}', b"s").kind
+    'view'
+    >>> decode_event(b'{"session_id":"s"}')  # doctest: +IGNORE_EXCEPTION_DETAIL
+    Traceback (most recent call last):
+    RejectedEvent: schema
     """
     if not value:
         raise RejectedEvent("empty")
@@ -111,7 +121,7 @@ def encode_recommendation(
     items: list[str],
     scores: object,
 ) -> bytes:
-    """Recommendation → JSON; `scores` is a float32 array of the items' length."""
+    """Returns the recommendation as JSON; `scores` is a float32 array of the items' length."""
     return orjson.dumps(
         {
             "session_id": session_id,
@@ -126,5 +136,5 @@ def encode_recommendation(
 
 
 def decode_recommendation(value: bytes) -> Recommendation:
-    """JSON → Recommendation. Raises msgspec.DecodeError when it is none."""
+    """Returns the recommendation of a JSON value. Raises msgspec.DecodeError when it is none."""
     return _recommendation_decoder.decode(value)

@@ -1,8 +1,10 @@
 """Points at which a test kills a process; without NEXTCLICK_FAULT they do nothing.
 
 NEXTCLICK_FAULT=POINT:N kills the process (SIGKILL) when it reaches POINT for the N-th time.
-The number in a name tells their order in a wave, or in a part of an archive; those of a
-retraining stand in its order.
+The number in a name is the order in a wave, or in a part of an archive; the points of a
+retraining are listed in order.
+
+Tested by tests/faults/test_kills.py, test_archive.py and test_retrain.py.
 """
 
 from __future__ import annotations
@@ -48,21 +50,24 @@ ARCHIVE_POINTS = (
 
 
 def armed(specification: str | None) -> Callable[[str], None]:
-    """The function that is told of each point reached. Raises ValueError on an unknown point."""
+    """Returns the function to call at each point. Raises ValueError on an unknown point.
+
+    >>> armed(None)("9-written")
+    """
     if specification is None:
         return lambda point: None
     chosen, _, count = specification.partition(":")
     points = (*POINTS, *ARCHIVE_POINTS, *RETRAIN_POINTS)
     if chosen not in points:
         raise ValueError(f"{VARIABLE}={specification!r}: the points are {', '.join(points)}")
-    left = int(count or 1)
+    remaining = int(count or 1)
 
     def count_down(point: str) -> None:
-        nonlocal left
+        nonlocal remaining
         if point == chosen:
-            left -= 1
-            # Two threads may count at once: not to be missed between them.
-            if left <= 0:
+            remaining -= 1
+            # Not `== 0`: two threads may count at once and step over it.
+            if remaining <= 0:
                 os.kill(os.getpid(), signal.SIGKILL)
 
     return count_down

@@ -1,8 +1,8 @@
-"""How a client proves to Kafka who it is, and Kafka to the client: TLS, and a password by SASL.
+"""Authentication of the client and of Kafka: TLS, and a password by SASL.
 
-The settings, held against each other, and what librdkafka and Python's TLS make of them. A password
+The settings, checked against each other, and their form for librdkafka and Python's TLS. A password
 comes from the environment or a file; the file is read whenever a client is made, so that it may
-change meanwhile. No message and no text of this object has it.
+change in between. No message and no text of this object contains it.
 """
 
 from __future__ import annotations
@@ -22,7 +22,11 @@ TLS_FIELDS = ("ssl_ca_file", "ssl_certificate_file", "ssl_key_file", "ssl_key_pa
 
 
 class KafkaSecurity(BaseModel):
-    """The part of the settings that is about security; raises ValueError with every contradiction."""
+    """The security settings. Raises ValueError with all contradictions.
+
+    >>> KafkaSecurity(security_protocol="SSL").security_properties()["security.protocol"]
+    'SSL'
+    """
 
     bootstrap_servers: str = Field("127.0.0.1:9092", min_length=1, description="Kafka brokers, host:port")
     security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = Field(
@@ -48,7 +52,7 @@ class KafkaSecurity(BaseModel):
 
     @property
     def has_sasl(self) -> bool:
-        """Whether a password is asked for."""
+        """Whether the client authenticates with a password."""
         return self.security_protocol.startswith("SASL_")
 
     @property
@@ -99,18 +103,18 @@ class KafkaSecurity(BaseModel):
             try:
                 self.ssl_context()
             except (ssl.SSLError, OSError, ValueError) as error:
-                # OpenSSL's words name no content.
+                # OpenSSL's message contains nothing of the files.
                 problems.append(f"{', '.join(given)}: no PEM files that belong together: {error}")
         return problems
 
     def password(self) -> str | None:
-        """The SASL password. Raises NextclickError when its file has gone."""
+        """The SASL password. Raises NextclickError when its file is gone."""
         if self.sasl_password is not None:
             return self.sasl_password.get_secret_value()
         return None if self.sasl_password_file is None else _secret(self.sasl_password_file)
 
     def security_properties(self) -> dict[str, str]:
-        """The librdkafka properties of security; none for PLAINTEXT."""
+        """The librdkafka security properties; none for PLAINTEXT."""
         found: dict[str, str | None] = {}
         if self.has_sasl or self.has_tls:
             found["security.protocol"] = self.security_protocol
@@ -118,7 +122,7 @@ class KafkaSecurity(BaseModel):
             found["sasl.mechanism"] = self.sasl_mechanism
             found["sasl.username"], found["sasl.password"] = self.sasl_username, self.password()
         if self.has_tls:
-            # The certificate has to name the host that was asked for.
+            # The certificate must name the requested host.
             found["ssl.endpoint.identification.algorithm"] = "https"
             found["ssl.ca.location"] = _text(self.ssl_ca_file)
             found["ssl.certificate.location"] = _text(self.ssl_certificate_file)
@@ -127,12 +131,12 @@ class KafkaSecurity(BaseModel):
         return {name: value for name, value in found.items() if value is not None}
 
     def ssl_context(self) -> ssl.SSLContext | None:
-        """What a TLS client trusts and shows, None without TLS; brokers are verified, names included."""
+        """The context of a TLS client, None without TLS; verifies the brokers' certificates and names."""
         if not self.has_tls:
             return None
         context = ssl.create_default_context(cafile=_text(self.ssl_ca_file))
         if self.ssl_certificate_file and self.ssl_key_file:
-            # Without a password OpenSSL would ask the terminal.
+            # Without a password OpenSSL would ask for one on the terminal.
             context.load_cert_chain(
                 self.ssl_certificate_file, self.ssl_key_file, self._key_password() or (lambda: "")
             )
@@ -147,7 +151,7 @@ def _text(path: Path | None) -> str | None:
 
 
 def _is_near(broker: str) -> bool:
-    """Whether a broker's address is this machine's own."""
+    """Whether a broker's address is on this machine."""
     host = broker.strip().rpartition(":")[0].strip("[]")
     try:
         return ipaddress.ip_address(host).is_loopback

@@ -1,8 +1,8 @@
-"""Logs for operators: one line for one happening, with its name and its values, human or JSON.
+"""Logs for operators: one line per event of the program, with a name and values, as text or JSON.
 
-A line's name (`event`) and fields do not change with its wording, so that a search or an alert can hold on
-to them. What comes from outside (an id, a broker's text) cannot begin a line of its own or
-steer a terminal: control characters are escaped.
+A line's name (`event`) and fields do not change with its wording, so that searches and alerts can rely
+on them. Text from outside (an id, a broker's message) cannot begin a new line or
+control a terminal: control characters are escaped.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from pythonjsonlogger.json import JsonFormatter
 from model.errors import NextclickError
 from stream.settings import Settings
 
-# What these say below a warning is about their own insides.
+# Below a warning these libraries log their internals.
 CHATTY = ("faust", "mode", "aiokafka", "kafka", "asyncio", "matplotlib")
 REPEATED_AFTER_S = 30.0
 # C0, DEL, C1, line and paragraph separators, and what turns the direction of writing.
@@ -31,7 +31,11 @@ logger = logging.getLogger(__name__)
 
 
 def happening(name: str, **fields: Any) -> dict[str, Any]:
-    """The `extra` of a log call: what happened, by a name of its own, and the values."""
+    """The `extra` of a log call: the name of what happened, and its values.
+
+    >>> happening("store_opened", partition=3)
+    {'event': 'store_opened', 'fields': {'partition': 3}}
+    """
     return {"event": name, "fields": fields}
 
 
@@ -59,7 +63,7 @@ class HumanFormatter(logging.Formatter):
     """`TIME LEVEL EVENT MESSAGE`; a traceback follows, indented."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """One line, and those of a traceback."""
+        """One line, and the lines of a traceback."""
         name = getattr(record, "event", record.name)
         line = f"{_record_time(record)} {record.levelname} {name} {escaped(record.getMessage())}"
         if not record.exc_info:
@@ -74,7 +78,7 @@ class EventFormatter(JsonFormatter):
     def add_fields(
         self, log_data: dict[str, Any], record: logging.LogRecord, message_dict: Mapping[str, Any]
     ) -> None:
-        """The fields of a record in the order in which they are read."""
+        """Add the fields of a record, in the order of reading."""
         log_data.update(
             time=_record_time(record),
             level=record.levelname,
@@ -89,38 +93,38 @@ class EventFormatter(JsonFormatter):
 
 
 class StderrHandler(logging.StreamHandler[TextIO]):
-    """Writes to what stderr is when it is written to."""
+    """Writes to the `sys.stderr` of the moment, which may be replaced."""
 
     def __init__(self) -> None:
         logging.Handler.__init__(self)
 
     @property
     def stream(self) -> TextIO:  # type: ignore[override]
-        """Standard error as it is now."""
+        """The current standard error."""
         return sys.stderr
 
 
 class NoRepeats(logging.Filter):
-    """Lets a text through once in 30 s: a client asks a broker that is away many times a second."""
+    """Passes a text once in 30 s: a client tries a missing broker many times a second."""
 
     def __init__(self) -> None:
         super().__init__()
         self._last_s: dict[tuple[str, str], float] = {}
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Whether it was not said just now, but for its numbers."""
-        said = record.name, re.sub(r"\d+", "", record.getMessage())
+        """Whether the text, its numbers aside, was not logged in the last 30 s."""
+        text = record.name, re.sub(r"\d+", "", record.getMessage())
         now_s = time.monotonic()
-        if now_s - self._last_s.get(said, -REPEATED_AFTER_S) < REPEATED_AFTER_S:
+        if now_s - self._last_s.get(text, -REPEATED_AFTER_S) < REPEATED_AFTER_S:
             return False
         if len(self._last_s) > 1000:
             self._last_s.clear()
-        self._last_s[said] = now_s
+        self._last_s[text] = now_s
         return True
 
 
 class LogLines:
-    """A text stream whose lines become log lines: what a command tells while it works."""
+    """A text stream whose lines become log lines, for the progress of a command."""
 
     encoding = "utf-8"
 
@@ -128,22 +132,22 @@ class LogLines:
         self._open = ""
 
     def write(self, text: str) -> int:
-        """Log every line that is complete."""
+        """Log every complete line."""
         *lines, self._open = (self._open + text).split("\n")
         for line in filter(str.strip, lines):
             logger.info("%s", line, extra=happening("progress"))
         return len(text)
 
     def flush(self) -> None:
-        """Nothing: a line that is not complete waits for its end."""
+        """Do nothing: an incomplete line waits for its end."""
 
     def isatty(self) -> bool:
-        """No terminal, so that no bar is drawn."""
+        """False, so that no progress bar is drawn."""
         return False
 
 
 def start_logging(settings: Settings) -> None:
-    """Send all logs to stderr in the settings' format; in JSON also what ends a thread."""
+    """Send all logs to stderr in the settings' format; in JSON also uncaught exceptions."""
     handler = StderrHandler()
     handler.setFormatter(EventFormatter() if settings.log_format == "json" else HumanFormatter())
     logging.basicConfig(level=settings.log_level, handlers=[handler], force=True)
@@ -160,12 +164,12 @@ def start_logging(settings: Settings) -> None:
 
 
 def tells_json() -> bool:
-    """Whether `start_logging` has been asked for JSON."""
+    """Whether `start_logging` chose JSON."""
     return any(isinstance(handler.formatter, EventFormatter) for handler in logging.getLogger().handlers)
 
 
 def log_failure(error: BaseException) -> None:
-    """Log what ends the process: a NextclickError in its three parts, another with its traceback."""
+    """Log the error that ends the process: a NextclickError's three parts, or a traceback."""
     if isinstance(error, NextclickError):
         logger.critical(
             "%s",

@@ -1,7 +1,9 @@
-"""Prometheus series of the services that are no worker: served on a port, or left in a file.
+"""The Prometheus series of services other than the worker: served on a port, or written to a file.
 
-Where a process runs on, Prometheus asks it; one that ends with its work leaves a file for
-node_exporter's textfile collector. A scrape is answered in a thread of its own.
+Prometheus scrapes a process that runs on; one that ends with its work writes a file for
+node_exporter's textfile collector. A separate thread answers scrapes.
+
+Tested by tests/integration/test_prometheus.py and tests/integration/test_metrics_file.py.
 """
 
 from __future__ import annotations
@@ -19,9 +21,9 @@ from stream.settings import Settings
 
 @contextmanager
 def serve_metrics(settings: Settings, collector: Collector) -> Iterator[None]:
-    """Answer scrapes at web_host:metrics_port while in this context; nothing where no port is set.
+    """Answer scrapes at web_host:metrics_port while in this context; do nothing without a port.
 
-    Raises NextclickError when the port cannot be had.
+    Raises NextclickError when the port cannot be opened.
     """
     if settings.metrics_port is None:
         yield
@@ -46,7 +48,7 @@ def serve_metrics(settings: Settings, collector: Collector) -> Iterator[None]:
 
 
 def write_metrics(path: Path, collector: Collector) -> None:
-    """Write the series as a text file, whole or not at all. Raises NextclickError when it cannot be."""
+    """Write the series as a text file, whole or not at all. Raises NextclickError when that fails."""
     registry = CollectorRegistry()
     registry.register(collector)
     try:

@@ -1,8 +1,8 @@
 """Settings of every nextclick process: flags, environment, TOML file, defaults.
 
 Precedence is in that order. All problems are reported at once and before any connection.
-Knows names, units and ranges; opens nothing but the TOML file and what the settings of security name.
-The environment variables are the field names in capitals behind `NEXTCLICK_`; one that names no
+Knows names, units and ranges; opens only the TOML file and the files that the security settings name.
+The environment variables are the field names in capitals after `NEXTCLICK_`; one that names no
 setting is an error. A password is neither a flag nor in the TOML file, and never shown.
 """
 
@@ -29,21 +29,25 @@ from stream.kafka_security import SECRETS, KafkaSecurity
 
 PREFIX = "NEXTCLICK_"
 CONFIG_VARIABLE = "NEXTCLICK_CONFIG"
-# No settings: read by the project's scripts, and before there are settings.
+# Not settings: read by the project's scripts, or before the settings.
 SCRIPT_VARIABLES = frozenset({CONFIG_VARIABLE, FAULT_VARIABLE, "NEXTCLICK_VENV", "NEXTCLICK_TEST_KAFKA"})
 
 TopicName = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,249}$")]
 
 
 def cores() -> int:
-    """How many processors this process may use."""
+    """The number of processors that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
 
 class Settings(KafkaSecurity, BaseSettings):
-    """What a process needs to know before it starts."""
+    """The settings of a process; see the fields for defaults and ranges.
+
+    >>> Settings(partitions=8).partitions
+    8
+    """
 
     model_config = SettingsConfigDict(
         env_prefix=PREFIX, extra="forbid", frozen=True, hide_input_in_errors=True
@@ -168,7 +172,7 @@ class Settings(KafkaSecurity, BaseSettings):
     @field_validator("follow")
     @classmethod
     def _moves_lists(cls, follow: str, info: ValidationInfo) -> str:
-        """What moves while events come is not the same byte for byte."""
+        """Lists that move while events come cannot be equal byte for byte."""
         if follow != "none" and info.data.get("deterministic"):
             raise ValueError("lists move while events come, and `deterministic` is set: set one of them only")
         return follow
@@ -188,7 +192,7 @@ class Settings(KafkaSecurity, BaseSettings):
         return (init_settings, env_settings, *file)
 
     def environment(self) -> dict[str, str]:
-        """The variables that give another process what was given here, a password among them."""
+        """The environment variables that give another process these settings, including a password."""
         values = {name: getattr(self, name) for name in self.model_fields_set}
         return {
             f"{PREFIX}{name.upper()}": value.get_secret_value()
@@ -199,7 +203,7 @@ class Settings(KafkaSecurity, BaseSettings):
         }
 
     def kafka_config(self) -> dict[str, Any]:
-        """The librdkafka properties that every client shares; to be handed on to a client alone."""
+        """The librdkafka properties of all clients. They may hold a password: pass them to a client only."""
         return {
             "bootstrap.servers": self.bootstrap_servers,
             "client.id": self.worker_id,
@@ -210,8 +214,8 @@ class Settings(KafkaSecurity, BaseSettings):
     def producer_config(self) -> dict[str, Any]:
         """The librdkafka properties of every producer.
 
-        Idempotent, because a topic's first produce came out of order without; murmur2_random,
-        because it places keys as Java's and aiokafka's producers do.
+        Idempotent, because without it a topic's first records came out of order; murmur2_random,
+        because Java's and aiokafka's producers partition keys the same way.
         """
         return {
             **self.kafka_config(),
@@ -226,9 +230,12 @@ class Settings(KafkaSecurity, BaseSettings):
 
 
 def load_settings(**flags: Any) -> Settings:
-    """Read the settings; `flags` that are None count as not given.
+    """Read the settings; a flag that is None counts as not given.
 
-    Raises NextclickError that lists every problem.
+    Raises a NextclickError that lists all problems.
+
+    >>> load_settings(partitions=8, group_id=None).group_id
+    'nextclick'
     """
     problems = [
         f"{name}: no such setting"
@@ -266,7 +273,7 @@ def load_settings(**flags: Any) -> Settings:
 
 
 def _problem(error: dict[str, Any]) -> str:
-    """One problem in words, without what may be a secret: what no known setting alone was given."""
+    """One problem in words. Shows the given value only for a known setting that is no secret."""
     name = ".".join(map(str, error["loc"]))
     text = str(error["msg"]).removeprefix("Value error, ")
     if not name:

@@ -1,4 +1,7 @@
-"""What can be found out about the brokers, the topics and the group without changing anything."""
+"""Checks of the brokers, the topics and the group. They change nothing.
+
+Tested by tests/integration/test_doctor.py.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +30,7 @@ from stream.kafka.topic_check import MIN_MESSAGE_BYTES, differences, is_refused
 from stream.settings import Settings
 
 REACH_TIMEOUT_S = 10.0
-# Written by brokers, with their clock: the only stamps of theirs that can be read without writing.
+# The brokers write it with their own clock: their only timestamps that can be read without writing.
 COMMITS_TOPIC = "__consumer_offsets"
 EARLIEST: Any = OffsetSpec.earliest()  # type: ignore[no-untyped-call]
 LATEST: Any = OffsetSpec.latest()  # type: ignore[no-untyped-call]
@@ -36,9 +39,9 @@ SKEW_WARN_S, SKEW_FAIL_S = 2.0, 60.0
 
 
 class BrokerChecks:
-    """Examines the brokers that the settings name, with a client of its own.
+    """Checks the brokers that the settings name.
 
-    `newest_event_ms` is the newest event time in `events`, once `run` has asked for it.
+    `newest_event_ms` is the newest event time in `events`, once `run` has read it.
     """
 
     def __init__(self, settings: Settings, now_s: Callable[[], float] = time.time) -> None:
@@ -50,7 +53,7 @@ class BrokerChecks:
         self.newest_event_ms: int | None = None
 
     def run(self) -> Iterator[CheckResult]:
-        """The findings, as they come; without a broker only that there is none."""
+        """The results, one by one; without a broker only that none answers."""
         reached, cluster = self._reach()
         yield from reached
         if cluster is None:
@@ -208,7 +211,7 @@ class BrokerChecks:
             yield CheckResult("events", "PASS", f"the newest is {-ahead_s:,.0f} s old by this clock")
 
     def _clock(self, cluster: Any) -> Iterator[CheckResult]:
-        """Stamps of the future say that this clock is behind; of the past they may just be old."""
+        """A broker's timestamp in the future means a slow clock here; one in the past may just be old."""
         if COMMITS_TOPIC not in cluster.topics:
             yield CheckResult(
                 "clock", "SKIP", "no group has committed yet: no stamp of the brokers to compare"

@@ -1,4 +1,7 @@
-"""One finding of an examination: what was looked at, whether it is well, and what to do if not."""
+"""The result of one check: what was checked, the verdict, and the remedy.
+
+Tested by tests/integration/test_doctor.py.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,11 @@ Verdict = Literal["PASS", "WARN", "FAIL", "SKIP"]
 
 @dataclass(frozen=True)
 class CheckResult:
-    """`verdict` FAIL: it cannot run so, or loses something; WARN: look at it; SKIP: not looked at."""
+    """`verdict` FAIL: cannot run, or would lose something; WARN: needs attention; SKIP: not checked.
+
+    >>> CheckResult("disk", "PASS", "12 GB free").remedy
+    ''
+    """
 
     check: str
     verdict: Verdict
@@ -21,5 +28,5 @@ class CheckResult:
 
 
 def failed(check: str, error: NextclickError) -> CheckResult:
-    """What an error says, as a finding."""
+    """An error as the result of a check."""
     return CheckResult(check, "FAIL", error.what, error.remedy)

@@ -1,4 +1,7 @@
-"""What can be found out about this machine, its stores and its models without changing anything."""
+"""Checks of this machine, its stores and its models. They change nothing.
+
+Tested by tests/integration/test_doctor.py.
+"""
 
 from __future__ import annotations
 
@@ -23,14 +26,14 @@ from stream.sessions.store_snapshot import open_snapshot, store_bytes, store_pat
 from stream.settings import Settings
 
 DISK_WARN_SHARE, DISK_WARN_BYTES, DISK_FAIL_BYTES = 0.1, 2 << 30, 256 << 20
-# A store opens at most 512 files; the clients and the web server need a few.
+# A store opens at most 512 files; the clients and the web server open a few more.
 FILES_PER_PARTITION, OTHER_FILES = 512, 256
 MODEL_AGE_WARN_S = 86_400.0
 LIBRARIES = ("confluent-kafka", "faust-streaming", "aiokafka", "rocksdict", "torch", "msgspec", "pydantic")
 
 
 def local_checks(settings: Settings, newest_event_ms: int | None) -> Iterator[CheckResult]:
-    """The findings, as they come; a model's age is held against the newest event, where that is known."""
+    """The results, one by one; the model's age is measured against the newest event, if known."""
     yield from _model(settings, newest_event_ms)
     yield _device(settings)
     yield from _stores(settings)
@@ -40,7 +43,7 @@ def local_checks(settings: Settings, newest_event_ms: int | None) -> Iterator[Ch
 
 
 def _model(settings: Settings, newest_event_ms: int | None) -> Iterator[CheckResult]:
-    """The champion, loaded and verified as a worker would."""
+    """The champion, loaded and verified as by a worker."""
     registry = Registry(settings.registry_dir)
     champion = registry.champion()
     if champion is None:
@@ -78,7 +81,7 @@ def _device(settings: Settings) -> CheckResult:
 
 
 def _stores(settings: Settings) -> Iterator[CheckResult]:
-    """Each store that is here, seen beside the worker that may have it open."""
+    """Every store on this machine; a worker may have it open."""
     places = [
         (number, store_path(settings.state_dir, settings.events_topic, number))
         for number in range(settings.partitions)
@@ -136,7 +139,7 @@ def _open_files(settings: Settings) -> CheckResult:
 
 
 def _versions() -> Iterator[CheckResult]:
-    """Libraries, against the versions that this one was tested with."""
+    """The installed libraries, against the versions that nextclick was tested with."""
     installed = {name: metadata.version(name) for name in LIBRARIES}
     text = f"Python {platform.python_version()}, librdkafka {libversion()[0]}, " + ", ".join(
         f"{name} {version}" for name, version in installed.items()
@@ -161,7 +164,7 @@ def _versions() -> Iterator[CheckResult]:
 
 
 def worker_check(address: str) -> CheckResult:
-    """Whether a worker at this address is there and ready."""
+    """Whether a worker answers at this address and is ready."""
     try:
         with urllib.request.urlopen(f"{address.rstrip('/')}/ready", timeout=5) as answer:
             json.load(answer)

@@ -1,1 +1,13 @@
-"""The log as columns; windows; the archive."""
+"""The event log as columns: windows to learn from, and the archive in Parquet.
+
+columns           records as columns, and back byte for byte
+kafka_reader      ranges of `events`, from Kafka
+archive_reader    the same, from an archive
+window            the events of a time, of offsets, or the newest ones, as a frame
+archiver          the consumer that writes the archive
+archive_part      one Parquet file: buffered, written, made durable
+archive_folder    the files of an archive, and which offsets they hold
+archive_metrics   Prometheus series of the archiver
+
+May import: kafka.
+"""

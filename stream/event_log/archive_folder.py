@@ -1,8 +1,8 @@
 """The folder of an archive: Parquet parts of `events`, and which offsets they hold.
 
 `partition=P/FIRST-END.parquet` holds the records of partition P in [FIRST, END), by offset;
-parts follow one another without gap or overlap. Names are the truth of how far a partition
-is archived: a part gets its name only when it is whole and durable, and only if it begins
+parts follow one another without gap or overlap. The names alone say which offsets are
+archived: a part gets its name only when it is whole and durable, and only if it begins
 where the newest one ends. Knows no Kafka.
 """
 
@@ -28,7 +28,7 @@ PARTITION = re.compile(r"partition=(\d+)")
 UNFINISHED = ".unfinished"
 LOCK = ".lock"
 TOPIC = "topic.json"
-# The lock is held for as long as it takes to give a name; longer, its holder hangs.
+# The lock is held while a part gets its name; a holder that takes longer hangs.
 LOCK_TIMEOUT_S = 60.0
 LOCK_POLL_S = 0.02
 
@@ -44,7 +44,14 @@ class Part:
 
 
 class ArchiveFolder:
-    """An archive on disk. Several processes may write it: a lock and the names keep them apart."""
+    """An archive on disk. Several processes may write it: a lock and the names keep them apart.
+
+    >>> from tempfile import TemporaryDirectory
+    >>> with TemporaryDirectory() as folder:
+    ...     archive = ArchiveFolder(Path(folder))
+    ...     archive.open_partition(0), archive.partitions()
+    (None, [0])
+    """
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -62,7 +69,7 @@ class ArchiveFolder:
         return sorted(int(name[1]) for name in found if name)
 
     def parts(self, partition: int) -> list[Part]:
-        """The parts of a partition in order. Raises NextclickError where they leave a gap or overlap."""
+        """The parts of a partition in order. Raises NextclickError on a gap or an overlap."""
         folder = self._folder(partition)
         names = [(path, NAME.fullmatch(path.name)) for path in (folder.iterdir() if folder.is_dir() else ())]
         parts = sorted(Part(partition, int(name[1]), int(name[2]), path) for path, name in names if name)
@@ -78,12 +85,12 @@ class ArchiveFolder:
         return parts
 
     def end(self, partition: int) -> int | None:
-        """The offset behind the last one archived, None where there is nothing."""
+        """The offset after the last archived one, None for an empty partition."""
         parts = self.parts(partition)
         return parts[-1].end if parts else None
 
     def open_partition(self, partition: int) -> int | None:
-        """Make the partition's folder, remove what kills have left in it; → `end`."""
+        """Make the partition's folder, and remove unfinished files of killed archivers. Returns `end`."""
         folder = self._folder(partition)
         folder.mkdir(parents=True, exist_ok=True)
         sync_folder(self.root)
@@ -93,9 +100,9 @@ class ArchiveFolder:
         return self.end(partition)
 
     def belong_to(self, topic: str, topic_id: str) -> None:
-        """Make the folder that topic's. Raises NextclickError when it is another's.
+        """Make the folder the archive of this topic. Raises NextclickError when it is another topic's.
 
-        Offsets of a topic that was made anew mean other records.
+        A topic that was deleted and created again has another id: its offsets mean other records.
         """
         path = self.root / TOPIC
         with self._lock(self.root):
@@ -111,13 +118,13 @@ class ArchiveFolder:
             )
 
     def unfinished(self, partition: int) -> Path:
-        """A path for a part that is being written."""
+        """A path for a part while it is written."""
         return self._folder(partition) / f".{os.getpid()}-{time.monotonic_ns()}{UNFINISHED}"
 
     def publish(self, unfinished: Path, partition: int, first: int, end: int) -> Part:
-        """Name a part that is whole and durable. Raises NextclickError if it does not go on from the newest.
+        """Name a part that is whole and durable. Raises NextclickError if it does not follow the newest one.
 
-        An archiver that was thought dead and wakes up again is refused here.
+        This refuses an archiver that hung and lost its partition to another one.
         """
         folder = self._folder(partition)
         part = Part(partition, first, end, folder / f"{first:020}-{end:020}.parquet")
@@ -140,7 +147,7 @@ class ArchiveFolder:
 
     @contextmanager
     def _lock(self, folder: Path) -> Iterator[None]:
-        """Alone in a folder. Raises NextclickError when another process does not leave it."""
+        """Exclusive access to a folder. Raises NextclickError when another process holds it too long."""
         deadline = time.monotonic() + LOCK_TIMEOUT_S
         with (folder / LOCK).open("ab") as file:
             while True:

@@ -1,4 +1,7 @@
-"""What an archiver tells Prometheus, read when somebody scrapes."""
+"""The Prometheus series of an archiver, read at each scrape.
+
+Tested by tests/integration/test_prometheus.py.
+"""
 
 from __future__ import annotations
 
@@ -12,17 +15,17 @@ from stream.event_log.archiver import ArchiveReport
 
 
 class ArchiveMetrics(Collector):
-    """The series of one archiver; `report` is kept up to date by it."""
+    """The series of one archiver, which keeps `report` up to date."""
 
     def __init__(self, report: ArchiveReport) -> None:
         self._report = report
 
     def describe(self) -> list[Metric]:
-        """Nothing before the first scrape."""
+        """No series before the first scrape."""
         return []
 
     def collect(self) -> Iterator[Metric]:
-        """Events and files since the start, and what is missing."""
+        """Events and files since the start, and the lag."""
         report = self._report
         yield CounterMetricFamily("nextclick_archive_events", "records in named files", value=report.events)
         yield CounterMetricFamily("nextclick_archive_files", "files finished and named", value=report.parts)

@@ -1,7 +1,9 @@
-"""One part of an archive on its way: buffered, written under a passing name, made durable.
+"""One part of an archive while it is written: buffered, written under a temporary name, made durable.
 
-Memory is bounded by what is buffered: a row group is written as soon as it is full. What
-is not published is worth nothing, and is read again from Kafka.
+The buffer bounds the memory: a row group is written as soon as it is full. A part that is not
+published does not count; its records are read again from Kafka.
+
+Tested by tests/unit/stream/event_log/test_archive_folder.py and tests/faults/test_archive.py.
 """
 
 from __future__ import annotations
@@ -22,7 +24,7 @@ from stream.failpoints import reach
 
 ROW_GROUP_RECORDS = 65_536
 ROW_GROUP_BYTES = 16 << 20
-# Records become columns so many at a time; what one takes beside its bytes until then.
+# Records that become columns at a time; RECORD_BYTES is a record's memory beside its key and value.
 PACK_RECORDS = 4_096
 PACK_BYTES = 2 << 20
 RECORD_BYTES = 200
@@ -31,7 +33,7 @@ T = TypeVar("T")
 
 
 class _Sink(io.RawIOBase):
-    """Where Parquet is written to in memory, so that only this module meets the errors of a disk."""
+    """The Parquet writer writes into memory, so that disk errors occur in this module only."""
 
     def __init__(self) -> None:
         self._chunks: list[bytes] = []
@@ -48,15 +50,15 @@ class _Sink(io.RawIOBase):
     def tell(self) -> int:
         return self._total
 
-    def take(self) -> bytes:
-        """What was written since the last call."""
-        taken = b"".join(self._chunks)
+    def pop_written(self) -> bytes:
+        """The bytes written since the last call."""
+        written = b"".join(self._chunks)
         self._chunks.clear()
-        return taken
+        return written
 
 
 class OpenPart:
-    """The records of one partition from `first` on; `end` is the offset behind the last one."""
+    """The records of one partition from `first` on; `end` is the offset after the last one."""
 
     def __init__(self, folder: ArchiveFolder, partition: int, first: int, now_s: float) -> None:
         self.partition = partition
@@ -80,7 +82,7 @@ class OpenPart:
             raise unwritable(self._path, error) from None
 
     def add(self, record: Record) -> None:
-        """Take the next record. Raises NextclickError when a row group cannot be written."""
+        """Add the next record. Raises NextclickError when a row group cannot be written."""
         self._waiting.append(record)
         self.end = record.offset + 1
         self.count += 1
@@ -93,7 +95,7 @@ class OpenPart:
             self.write_group()
 
     def _pack(self) -> None:
-        """Turn the records that wait into columns, which take a third of the memory."""
+        """Turn the waiting records into columns, which need a third of the memory."""
         if self._waiting:
             self._packed.append(record_columns(self.partition, self._waiting))
             self._rows += len(self._waiting)
@@ -101,24 +103,26 @@ class OpenPart:
             self._waiting, self._waiting_bytes = [], 0
 
     def write_group(self) -> None:
-        """Write what waits. Raises NextclickError when the disk does not take it."""
+        """Write the waiting records. Raises NextclickError when the disk cannot be written."""
         self._pack()
         columns = pa.concat_tables([RECORD_COLUMNS.empty_table(), *self._packed])
         self._writer.write_table(columns, row_group_size=ROW_GROUP_RECORDS)
         self._packed, self._rows, self.buffered_bytes = [], 0, 0
-        self._careful(self._write_out)
+        self._discard_on_error(self._write_out)
 
     def publish(self) -> Part:
-        """Write the rest, make it durable, and name it. Raises NextclickError where that fails."""
+        """Write the rest, make the file durable, and name it. Raises NextclickError when that fails."""
         self.write_group()
         self._writer.close()
-        self._careful(self._make_durable)
-        return self._careful(lambda: self._folder.publish(self._path, self.partition, self.first, self.end))
+        self._discard_on_error(self._make_durable)
+        return self._discard_on_error(
+            lambda: self._folder.publish(self._path, self.partition, self.first, self.end)
+        )
 
     def _write_out(self) -> None:
-        left = memoryview(self._sink.take())
-        while left:
-            left = left[self._file.write(left) :]
+        unwritten = memoryview(self._sink.pop_written())
+        while unwritten:
+            unwritten = unwritten[self._file.write(unwritten) :]
 
     def _make_durable(self) -> None:
         self._write_out()
@@ -128,13 +132,13 @@ class OpenPart:
         reach("archive-3-durable")
 
     def discard(self) -> None:
-        """Give it up; Kafka still has it."""
+        """Remove the part; Kafka still has its records."""
         self._waiting, self._packed = [], []
         self._file.close()
         self._path.unlink(missing_ok=True)
 
-    def _careful(self, write: Callable[[], T]) -> T:
-        """The result of `write`; after an error of the disk the file is removed, as nothing of it counts."""
+    def _discard_on_error(self, write: Callable[[], T]) -> T:
+        """The result of `write`; after a disk error the part is discarded, since it does not count."""
         try:
             return write()
         except OSError as error:
@@ -143,7 +147,7 @@ class OpenPart:
 
 
 def unwritable(path: Path, error: OSError) -> NextclickError:
-    """The error of a disk that does not take the archive."""
+    """The error of a disk that cannot be written."""
     return NextclickError(
         f"the archive {path} cannot be written: {error.strerror or error}",
         "The disk is full or without rights. Nothing half-written counts; Kafka still has the events.",

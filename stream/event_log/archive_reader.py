@@ -1,6 +1,8 @@
-"""Reads ranges of an archive, by offset: what `KafkaEvents` does, from Parquet.
+"""Reads ranges of an archive, by offset, as `KafkaEvents` reads them from Kafka.
 
-Row groups whose statistics say that they hold nothing of a window are not read. Knows no Kafka.
+Does not read row groups whose statistics exclude the window. Knows no Kafka.
+
+Tested by tests/unit/stream/event_log/test_window.py and tests/integration/test_event_log.py.
 """
 
 from __future__ import annotations
@@ -26,7 +28,7 @@ class ArchivedEvents:
     """An archive as it is now; parts that are added later are not seen."""
 
     def __init__(self, folder: Path, inside: pc.Expression) -> None:
-        """`inside` says which rows a window may need; whole row groups of others are passed over."""
+        """`inside` says which rows a window may need; row groups without such rows are not read."""
         archive = ArchiveFolder(folder)
         self._parts = {number: archive.parts(number) for number in archive.partitions()}
         self._inside = inside
@@ -35,14 +37,14 @@ class ArchivedEvents:
         """Nothing is held."""
 
     def bounds(self) -> dict[int, tuple[int, int]]:
-        """Partition → the first offset archived, and the one behind the last."""
+        """By partition: the first archived offset, and the one after the last."""
         return {
             number: (parts[0].first, parts[-1].end) if parts else (0, 0)
             for number, parts in self._parts.items()
         }
 
     def first_at(self, time_ms: int, ranges: Ranges) -> dict[int, int]:
-        """Partition → the first offset of its range with a message time from `time_ms` on, else its end."""
+        """By partition: the first offset of its range with a message time from `time_ms` on, else its end."""
         return {number: self._first_at(time_ms, number, *ranges[number]) for number in ranges}
 
     def _first_at(self, time_ms: int, number: int, first: int, end: int) -> int:
@@ -60,7 +62,7 @@ class ArchivedEvents:
         return end
 
     def read(self, ranges: Ranges, keep: Callable[[pa.Table], pa.Table]) -> Iterator[pa.Table]:
-        """The records in [first, end) of each partition, each once, in chunks that went through `keep`."""
+        """The records in [first, end) of each partition, each once, in chunks filtered by `keep`."""
         for number, (first, end) in ranges.items():
             parts = self._parts_of(number, first, end)
             if not parts:

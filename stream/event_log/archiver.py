@@ -1,8 +1,10 @@
-"""The archiver: a consumer with a group of its own that writes `events` to an archive, once.
+"""The archiver: a consumer, in its own group, that writes each record of `events` to an archive once.
 
-Where a partition goes on is what the folder says, looked at again whenever the partition is
-assigned; the group's commits only show the lag. So a kill at any moment leaves whole parts
-and an unfinished file, which is removed, and the records in it are read again.
+The folder's files say where a partition goes on, and are read whenever the partition is
+assigned; the group's commits only show the lag. A kill at any moment leaves whole parts
+and an unfinished file: the next archiver removes it and reads its records again.
+
+Tested by tests/faults/test_archive.py and tests/integration/test_event_log.py.
 """
 
 from __future__ import annotations
@@ -35,7 +37,7 @@ from stream.logs import happening
 from stream.settings import Settings
 
 BATCH_RECORDS = 10_000
-# Of all partitions together; the largest writes a row group then.
+# Of all partitions together; above it the largest one writes a row group.
 BUFFERED_BYTES = 64 << 20
 IDLE_POLL_S = 0.5
 logger = logging.getLogger(__name__)
@@ -43,7 +45,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass
 class ArchiveReport:
-    """What one archiver has done: in parts that are named, and records of its partitions that are not."""
+    """The records in named parts, the number of these parts, and the records in no named part (lag)."""
 
     events: int = 0
     parts: int = 0
@@ -51,7 +53,7 @@ class ArchiveReport:
 
 
 class Archiver:
-    """Writes the partitions that the group gives it; one thread, which calls `run`.
+    """Archives the partitions that the group assigns to it; one thread, which calls `run`.
 
     A part is finished after `rotate_events` records or `rotate_s` seconds, whichever comes first.
     """
@@ -79,32 +81,32 @@ class Archiver:
         self.report = ArchiveReport()
 
     def run(self, stopping: threading.Event, *, until_end: bool = False) -> ArchiveReport:
-        """Archive until `stopping`, or until the archive holds what the log holds now.
+        """Archive until `stopping`, or with `until_end` until the archive holds what the log holds now.
 
-        In both cases what was read is archived before the return. Raises NextclickError when the
-        log no longer has what the archive lacks, or the disk does not take it.
+        In both cases every record that was read is archived before the return. Raises NextclickError when
+        the log no longer has the records that the archive lacks, or the disk cannot be written.
         """
-        log = self._look_at_the_log()
-        # Not before a broker has answered: it would complain until then.
+        log = self._open_archive()
+        # Not before a broker has answered: until then the consumer would log errors.
         self._consumer = Consumer(_consumer_config(self._settings))
         try:
             self._consumer.subscribe(
                 [self._topic], on_assign=self._assigned, on_revoke=self._revoked, on_lost=self._lost
             )
             while not stopping.is_set():
-                self._turn()
+                self._poll()
                 if until_end and self._reached(log):
                     break
             self._finish(set(self._parts))
             self._measure()
         finally:
-            # After an error nothing unfinished is to be named by the revocation that closing brings.
+            # Closing revokes the partitions: after an error that must not publish unfinished parts.
             self._discard(set(self._parts))
             self._consumer.close()
         return self.report
 
-    def _look_at_the_log(self) -> dict[int, tuple[int, int]]:
-        """The log's bounds by partition, to all of which the archive must be able to go on."""
+    def _open_archive(self) -> dict[int, tuple[int, int]]:
+        """Make the folder the topic's archive, and check that it can go on. Returns the log's bounds."""
         with closing(KafkaEvents(self._settings)) as log:
             bounds, topic_id = log.bounds(), log.topic_id()
         try:
@@ -113,11 +115,11 @@ class Archiver:
         except OSError as error:
             raise unwritable(self._folder.root, error) from None
         for number, (low, high) in bounds.items():
-            self._start(number, self._folder.end(number), low, high)
+            self._next_offset(number, self._folder.end(number), low, high)
         return bounds
 
-    def _start(self, number: int, end: int | None, low: int, high: int) -> int:
-        """Where the archive of a partition goes on. Raises NextclickError where the log does not reach."""
+    def _next_offset(self, number: int, end: int | None, low: int, high: int) -> int:
+        """The offset at which a partition's archive goes on. Raises NextclickError if the log lacks it."""
         if end is None:
             if low:
                 logger.warning(
@@ -128,7 +130,7 @@ class Archiver:
                 )
             return low
         if end < low:
-            raise self._gap(number, end, low)
+            raise self._gap_error(number, end, low)
         if end > high:
             raise NextclickError(
                 f"the archive of partition {number} ends at offset {end}, the log of {self._topic} at {high}",
@@ -137,7 +139,7 @@ class Archiver:
             )
         return end
 
-    def _gap(self, number: int, end: int, low: int) -> NextclickError:
+    def _gap_error(self, number: int, end: int, low: int) -> NextclickError:
         return NextclickError(
             f"offsets {end} to {low} of partition {number} of {self._topic} are neither in the archive "
             f"{self._folder.root} nor in the log",
@@ -145,10 +147,10 @@ class Archiver:
             "Archive on into another --folder; set retention.ms=-1 on the topic and let the archiver run.",
         )
 
-    def _turn(self) -> None:
-        """Take what there is, finish the parts that are due, say how far it is."""
+    def _poll(self) -> None:
+        """Add the waiting records, finish the parts that are due, and report the progress."""
         for message in self._consumer.consume(BATCH_RECORDS, timeout=IDLE_POLL_S):
-            self._take(message)
+            self._add(message)
         while sum(part.buffered_bytes for part in self._parts.values()) > BUFFERED_BYTES:
             max(self._parts.values(), key=lambda part: part.buffered_bytes).write_group()
         now_s = self._clock_s()
@@ -156,24 +158,24 @@ class Archiver:
         self._measure()
         self._progress(self.report)
 
-    def _take(self, message: Message) -> None:
+    def _add(self, message: Message) -> None:
         number, offset = message.partition() or 0, message.offset() or 0
         error = message.error()
         if error is not None and error.code() == KafkaError._AUTO_OFFSET_RESET:  # noqa: SLF001
             low, _ = offset_bounds(self._consumer, TopicPartition(self._topic, number))
-            raise self._gap(number, self._positions[number], low)
+            raise self._gap_error(number, self._positions[number], low)
         if error is not None and error.code() != KafkaError._PARTITION_EOF:  # noqa: SLF001
             raise_unless_transient(error, self._settings)
             return
         if number not in self._positions or (error is not None and offset <= self._positions[number]):
-            # Revoked in the very call that returned it; or nothing lies behind what was read.
+            # Revoked by the call that returned it; or the log ends where it was read.
             return
         part = self._parts.get(number)
         if part is None:
             part = OpenPart(self._folder, number, self._positions[number], self._clock_s())
             self._parts[number] = part
         if error is not None:
-            # The last offsets of the log hold no records (of transactions); the part covers them.
+            # The log's last offsets hold no records (aborted transactions); the part covers them.
             part.end = offset
         else:
             kind, timestamp_ms = message.timestamp()
@@ -195,7 +197,7 @@ class Archiver:
             self._finish({number})
 
     def _finish(self, numbers: set[int]) -> None:
-        """Archive the open parts of `numbers` and commit."""
+        """Publish the open parts of the partitions `numbers` and commit."""
         ended: list[TopicPartition] = []
         for number in sorted(numbers & self._parts.keys()):
             part = self._parts[number].publish()
@@ -219,7 +221,7 @@ class Archiver:
             self._parts.pop(number).discard()
 
     def _measure(self) -> None:
-        """Records of these partitions that are in no named part, as of the newest fetch."""
+        """Count the records of these partitions that are in no named part, as of the newest fetch."""
         self.report.lag = 0
         for number, archived in self._archived.items():
             place = TopicPartition(self._topic, number)
@@ -227,14 +229,14 @@ class Archiver:
             self.report.lag += max(newest, self._positions[number]) - archived
 
     def _reached(self, log: dict[int, tuple[int, int]]) -> bool:
-        """Whether the archive, the partitions of other archivers included, has come to the log's ends."""
+        """Whether the archive has reached the log's ends, including the partitions of other archivers."""
         if any(self._positions.get(number, end) < end for number, (_, end) in log.items()):
             return False
         self._finish({number for number in self._parts if self._archived[number] < log[number][1]})
         return all((self._folder.end(number) or low) >= end for number, (low, end) in log.items())
 
     def _assigned(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
-        """Look at the folder again: another archiver may have been there."""
+        """Read the folder: another archiver may have archived these partitions in the meantime."""
         starts: list[TopicPartition] = []
         for number in sorted(tp.partition for tp in partitions):
             try:
@@ -242,7 +244,7 @@ class Archiver:
             except OSError as error:
                 raise unwritable(self._folder.root, error) from None
             bounds = offset_bounds(consumer, TopicPartition(self._topic, number))
-            start = self._start(number, end, *bounds)
+            start = self._next_offset(number, end, *bounds)
             self._positions[number] = self._archived[number] = start
             starts.append(TopicPartition(self._topic, number, start))
         if starts:
@@ -251,12 +253,12 @@ class Archiver:
             self._commit([tp for tp in starts if tp.offset])
 
     def _revoked(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
-        """Give the partitions up, archived as far as they were read."""
+        """Archive what was read, then give the partitions up."""
         self._finish({tp.partition for tp in partitions})
         self._forget(consumer, partitions)
 
     def _lost(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
-        """Others have them already, and go on from the newest part: what is unfinished is theirs."""
+        """Other archivers have them already and go on from the newest part: discard the unfinished ones."""
         self._discard({tp.partition for tp in partitions})
         numbers = sorted(tp.partition for tp in partitions)
         logger.warning(
@@ -287,7 +289,7 @@ def _consumer_config(settings: Settings) -> dict[str, Any]:
         "enable.auto.commit": False,
         "enable.auto.offset.store": False,
         "on_commit": _on_commit,
-        # The folder says where to go on: an offset that the log lacks is an error, not a leap.
+        # The folder says where to go on: an offset that the log lacks is an error, not to be skipped.
         "auto.offset.reset": "error",
         "enable.partition.eof": True,
         "session.timeout.ms": settings.session_timeout_ms,

@@ -1,7 +1,9 @@
-"""Records of `events` as columns: what windows are read into and archives are written from.
+"""Records of `events` as columns, for windows and archives.
 
-One row per record, whether it reads as an event or not: `reason` says why it does not. A
-row gives back its record byte for byte where the columns were made to (`record_of`).
+One row per record, whether it is an event or not: `reason` says why it is none. From a row of
+RECORD_COLUMNS `record_of` restores the record byte for byte.
+
+Tested by tests/unit/stream/event_log/test_window.py and tests/unit/stream/event_log/test_archive_folder.py.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ import pyarrow as pa
 from stream.events import OPTIONAL_FIELDS, Event, RejectedEvent, decode_event, encode_event
 
 EVENT = ("session_id", "item_id", "event_time_ms", "kind", *OPTIONAL_FIELDS)
-# 64-bit offsets: the texts of a window may exceed 2 GiB, and pandas has them so, too.
+# 64-bit offsets: the texts of a window may exceed 2 GiB, and pandas uses them too.
 TEXT = pa.large_string()
 TYPES = {"event_time_ms": pa.int64(), "price": pa.float64()}
 
@@ -27,7 +29,7 @@ COLUMNS = pa.schema(
         pa.field("reason", TEXT),
     ]
 )
-# With these a row is the whole record: its bytes follow from the event, or else the raw ones are set.
+# With these a row is the whole record: either its bytes follow from the event, or the raw ones are set.
 RECORD_COLUMNS = pa.schema(
     [
         *COLUMNS,
@@ -52,12 +54,17 @@ class Record(NamedTuple):
 
 
 def event_columns(partition: int, records: Sequence[Record]) -> pa.Table:
-    """Records of one partition → rows of COLUMNS."""
+    """Records of one partition as rows of COLUMNS."""
     return pa.table(_columns(partition, records, *_decode(records)), schema=COLUMNS)
 
 
 def record_columns(partition: int, records: Sequence[Record]) -> pa.Table:
-    """Records of one partition → rows of RECORD_COLUMNS, from which they come back byte for byte."""
+    """Records of one partition as rows of RECORD_COLUMNS, from which `record_of` restores them.
+
+    >>> record = Record(7, b"s", b'{"session_id":"s","event_time_ms":5,"item_id":"i"}')
+    >>> record_of(record_columns(0, [record]).to_pylist()[0]) == record
+    True
+    """
     events, reasons = _decode(records)
     columns = _columns(partition, records, events, reasons)
     encoded = [
@@ -78,7 +85,7 @@ def record_of(row: dict[str, Any]) -> Record:
     """The record of a row of RECORD_COLUMNS, byte for byte."""
     if row["names_kind"] is None:
         return Record(row["offset"], row["raw_key"], row["raw_value"], row["timestamp_ms"])
-    # A default is left out of the JSON when it is the default itself, not one that equals it.
+    # The JSON leaves a field out only if it has the default value itself.
     absent = {"item_id": ""} if row["names_kind"] else {"item_id": "", "kind": "view"}
     given = {name: row[name] for name in EVENT if row[name] is not None and row[name] != absent.get(name)}
     event = Event(**given)
@@ -109,7 +116,7 @@ def _names_kind(record: Record) -> bool:
 
 
 def _decode(records: Sequence[Record]) -> tuple[list[Event | None], list[str | None]]:
-    """Each record's event, or the reason why it is none."""
+    """By record, its event or None, and the reason why it is none."""
     events: list[Event | None] = []
     reasons: list[str | None] = []
     for record in records:

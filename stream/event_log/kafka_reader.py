@@ -1,7 +1,9 @@
 """Reads ranges of `events` from Kafka, by offset, without a group.
 
-Knows where a partition's log begins and ends, from which offset on a time may be found,
-and the records between two offsets, decoded in columns. Commits nothing.
+Knows a partition's first and last offsets, the first offset of a time, and
+the records between two offsets, decoded into columns. Commits nothing.
+
+Tested by tests/integration/test_event_log.py.
 """
 
 from __future__ import annotations
@@ -22,7 +24,7 @@ from stream.settings import Settings
 
 
 class KafkaEvents:
-    """The events topic as it is now."""
+    """The events topic, read through one connection."""
 
     def __init__(self, settings: Settings) -> None:
         self._topic = settings.events_topic
@@ -45,7 +47,7 @@ class KafkaEvents:
         self._consumer.close()
 
     def bounds(self) -> dict[int, tuple[int, int]]:
-        """Partition → the log's first offset and the one behind its last.
+        """By partition: the log's first offset and the one after its last.
 
         Raises NextclickError without a broker or a topic.
         """
@@ -65,10 +67,10 @@ class KafkaEvents:
         }
 
     def topic_id(self) -> str:
-        """What tells this topic from an earlier or later one of its name."""
+        """The id that distinguishes this topic from an earlier or later one of its name."""
 
         def ask() -> str:
-            # Held until it has answered.
+            # Keep a reference until it has answered.
             admin = AdminClient({**self._settings.kafka_config(), "log_level": 0})
             topics = TopicCollection([self._topic])
             answer = admin.describe_topics(topics, request_timeout=ANSWER_TIMEOUT_S)
@@ -77,15 +79,15 @@ class KafkaEvents:
         return retry_while_away(ask, f"asking for the id of the topic {self._topic}")
 
     def first_at(self, time_ms: int, ranges: Ranges) -> dict[int, int]:
-        """Partition → the first offset of its range with a message time of `time_ms` or later, else the end.
+        """By partition: the first offset of its range with a message time from `time_ms` on, else the end.
 
-        Events carry their own time as message time, or a later one: none of `time_ms` or later
+        The message time of an event is its event time or later, so that no event of `time_ms` or later
         lies before that offset, however late others come.
         """
-        found = self._ask_for_time(time_ms, ranges)
+        found = self._offsets_at(time_ms, ranges)
         missing = {number: ranges[number] for number, offset in found.items() if offset < 0}
-        # Some brokers (librdkafka's own) never know: the range is then to be read from its start.
-        knows = self._ask_for_time(0, missing)
+        # Some brokers (librdkafka's mock) never know: then the range is read from its start.
+        knows = self._offsets_at(0, missing)
         return {
             number: min(max(found[number], low), high)
             if found[number] >= 0
@@ -93,7 +95,7 @@ class KafkaEvents:
             for number, (low, high) in ranges.items()
         }
 
-    def _ask_for_time(self, time_ms: int, numbers: Ranges) -> dict[int, int]:
+    def _offsets_at(self, time_ms: int, numbers: Ranges) -> dict[int, int]:
         def ask() -> dict[int, int]:
             places = [TopicPartition(self._topic, number, time_ms) for number in numbers]
             answers = self._consumer.offsets_for_times(places, timeout=ANSWER_TIMEOUT_S)
@@ -105,7 +107,7 @@ class KafkaEvents:
         return retry_while_away(ask, f"asking {self._topic} for the offsets of a time") if numbers else {}
 
     def read(self, ranges: Ranges, keep: Callable[[pa.Table], pa.Table]) -> Iterator[pa.Table]:
-        """The records in [first, end) of each partition, each once, in chunks that went through `keep`.
+        """The records in [first, end) of each partition, each once, in chunks filtered by `keep`.
 
         Raises NextclickError when they cannot be read, or nothing comes for two minutes.
         """

@@ -1,7 +1,7 @@
 """A window of the event log, from Kafka or an archive, as a frame to learn from.
 
-A window is by event time, by offsets, or the newest events. It says which offsets it
-covers, so that what was learnt from can be named and the next window can go on from there.
+A window is chosen by event time, by offsets, or as the newest events. It names the offsets that it
+covers, so that a model can name what it learned from and the next window can go on there.
 Both sources give the same window of the same records.
 """
 
@@ -29,27 +29,27 @@ from stream.events import OPTIONAL_FIELDS
 from stream.kafka.partition_reader import Ranges
 from stream.settings import Settings
 
-# As the end of a range of offsets: wherever the log ends at the time of the call.
+# As the end of a range of offsets: the end of the log at the time of the call.
 LOG_END = -1
-# Read back first, of each partition, when the newest events are wanted: at least so many records.
+# Records of each partition that are read first when the newest events are wanted.
 LEAST_BACK = 1_000
 ORDER = [("event_time_ms", "ascending"), ("partition", "ascending"), ("offset", "ascending")]
 
 
 class EventSource(Protocol):
-    """What holds the events: Kafka, or an archive."""
+    """A source of events: Kafka, or an archive."""
 
     def bounds(self) -> dict[int, tuple[int, int]]:
-        """Partition → first offset, and the one behind the last."""
+        """By partition: the first offset, and the one after the last."""
 
     def first_at(self, time_ms: int, ranges: Ranges) -> dict[int, int]:
-        """Partition → the first offset of its range with a message time from `time_ms` on, else its end."""
+        """By partition: the first offset of its range with a message time from `time_ms` on, else its end."""
 
     def read(self, ranges: Ranges, keep: Callable[[pa.Table], pa.Table]) -> Iterator[pa.Table]:
-        """The records of the ranges, in chunks of COLUMNS that went through `keep`."""
+        """The records of the ranges, in chunks of COLUMNS filtered by `keep`."""
 
     def close(self) -> None:
-        """Give up what it holds."""
+        """Close the connection or the files."""
 
 
 @dataclass(frozen=True)
@@ -58,11 +58,11 @@ class EventWindow:
 
     `frame` has session_id, item_id, event_time_ms and kind; user_id, price, brand, category
     and title where any event has one; partition and offset. Rows are in event-time order,
-    equal times by partition and offset. Rows of kind session_end stand where a session was
-    ended and are no items: `Sessions` and `Vocabulary` take them as that.
+    equal times by partition and offset. A row of kind session_end ends its session and has no
+    item: `Sessions` and `Vocabulary` treat it so.
 
-    `offsets` has each partition's [first, end): outside of it no event of the window lies, and
-    the next window goes on at `end`. `rejected` counts the records in there that are no events.
+    `offsets` has each partition's [first, end): no event of the window lies outside it, and
+    the next window goes on at `end`. `rejected` counts the records in it that are no events.
     """
 
     frame: pd.DataFrame
@@ -79,13 +79,13 @@ def read_window(
     offsets: dict[int, tuple[int, int]] | None = None,
     archive: Path | None = None,
 ) -> EventWindow:
-    """The events from `from_ms` up to `until_ms` (event time), in `offsets`, the newest so many of them.
+    """The `newest_events` events from `from_ms` up to `until_ms` (event time), in `offsets`.
 
-    Every bound that is None does not bound; the log ends where it does at the call. `offsets` has
-    [first, end) by partition, others are not read; an end of LOG_END is the log's. Events further
-    ahead of the wall than `max_future_s` are rejected, as the worker does. Reads Kafka, or the
-    `archive` folder that `nextclick archive` has written; of the log no more than the window
-    asks for, as long as no message time is before its event's. Raises NextclickError when the
+    A bound that is None does not bound; the log ends where it does at the call. `offsets` has
+    [first, end) by partition, other partitions are not read; LOG_END as end is the log's end. Events further
+    ahead of the wall clock than `max_future_s` are rejected, as by the worker. Reads Kafka, or the
+    `archive` folder that `nextclick archive` writes; reads no more of the log than the window
+    needs, if no message time is before its event time. Raises NextclickError when the
     source cannot be read or lacks some of `offsets`.
     """
     if newest_events is not None and newest_events < 1:
@@ -99,7 +99,7 @@ def read_window(
     )
     with closing(source):
         ranges = _chosen(source.bounds(), offsets, archive or settings.events_topic)
-        window = _Reading(source, times)
+        window = _WindowRows(source, times)
         if from_ms is not None:
             first = source.first_at(from_ms, ranges)
             ranges = {number: (first[number], end) for number, (_, end) in ranges.items()}
@@ -113,7 +113,7 @@ def read_window(
 def _chosen(
     bounds: dict[int, tuple[int, int]], offsets: dict[int, tuple[int, int]] | None, name: object
 ) -> dict[int, tuple[int, int]]:
-    """The ranges that are asked for. Raises NextclickError where the log does not have them."""
+    """The ranges in `offsets`, or all. Raises NextclickError when the log does not have them."""
     if offsets is None:
         return bounds
     chosen: dict[int, tuple[int, int]] = {}
@@ -132,14 +132,14 @@ def _chosen(
 
 @dataclass(frozen=True)
 class _Times:
-    """The times of a window, `latest_ms` being the last that is not rejected as future."""
+    """The times of a window; events after `latest_ms` are rejected as future."""
 
     from_ms: int | None
     until_ms: int | None
     latest_ms: int
 
     def expression(self) -> pc.Expression:
-        """Which rows belong to the window, or are rejected."""
+        """True for the rows of the window and for rejected ones."""
         time_ms = pc.field("event_time_ms")
         inside = time_ms >= (self.from_ms or 0)
         if self.until_ms is not None:
@@ -147,7 +147,7 @@ class _Times:
         return inside | pc.is_valid(pc.field("reason")) | (time_ms > self.latest_ms)
 
     def keep(self, table: pa.Table) -> pa.Table:
-        """The rows of the window, and the rejected ones; what is ahead of the wall is rejected."""
+        """The rows of the window and the rejected ones, with those of the future rejected."""
         table = table.filter(self.expression())
         future = pc.fill_null(pc.greater(table["event_time_ms"], self.latest_ms), False)
         if not pc.any(future).as_py():
@@ -157,8 +157,8 @@ class _Times:
         return table.set_column(column, COLUMNS.field("reason"), reasons)
 
 
-class _Reading:
-    """The rows of a window as they come: events within its times, and what was rejected."""
+class _WindowRows:
+    """The rows of a window while it is read: events within its times, and rejected records."""
 
     def __init__(self, source: EventSource, times: _Times) -> None:
         self._source = source
@@ -166,14 +166,14 @@ class _Reading:
         self._tables = [COLUMNS.empty_table()]
 
     def read(self, ranges: Ranges) -> None:
-        """Take the rows of more ranges in."""
+        """Read the rows of more ranges."""
         self._tables += self._source.read(ranges, self._times.keep)
 
     def read_back(self, wanted: int, ranges: dict[int, tuple[int, int]]) -> dict[int, tuple[int, int]]:
-        """Take in what holds the newest `wanted` events of the ranges; → the ranges that do.
+        """Read the newest `wanted` events of the ranges. Returns the ranges that hold them.
 
-        Back from the end in steps that double, until there are enough of them; the oldest of the
-        newest is then the time from which on the log has to be read.
+        Reads backwards from the end in steps that double, until there are enough events. The oldest
+        of the newest gives the time from which the log has to be read.
         """
         begins = {number: end for number, (_, end) in ranges.items()}
         if self._times.until_ms is not None:
@@ -195,18 +195,18 @@ class _Reading:
     def _read_from(
         self, first: dict[int, int], begins: dict[int, int], ranges: dict[int, tuple[int, int]]
     ) -> dict[int, int]:
-        """Read what lies between `first` and what was read from `begins` on; → where that begins now."""
+        """Read from `first` to `begins`, where the read rows begin. Returns where they begin now."""
         now = {number: min(begins[number], max(first[number], low)) for number, (low, _) in ranges.items()}
         self.read({number: (now[number], begins[number]) for number in ranges})
         return now
 
     def _event_times(self) -> npt.NDArray[np.int64]:
-        """The event times so far."""
+        """The event times of the rows so far."""
         parts = [t["event_time_ms"].filter(pc.is_null(t["reason"])).to_numpy() for t in self._tables]
         return np.concatenate(parts)
 
     def result(self, ranges: dict[int, tuple[int, int]], newest: int | None) -> EventWindow:
-        """The rows in `ranges` as a window, the newest so many of them."""
+        """The rows in `ranges` as a window, the `newest` of them."""
         table = pa.concat_tables(self._tables)
         self._tables.clear()
         if newest is not None:
@@ -231,7 +231,7 @@ def _oldest(times_ms: npt.NDArray[np.int64], wanted: int) -> int:
 
 
 def _within(table: pa.Table, ranges: Ranges) -> pa.Array:
-    """Which rows lie in the ranges."""
+    """A mask of the rows in the ranges."""
     firsts = np.zeros(max(ranges, default=0) + 1, np.int64)
     for number, (first, _) in ranges.items():
         firsts[number] = first

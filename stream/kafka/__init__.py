@@ -1,1 +1,15 @@
-"""Everything that only talks to Kafka."""
+"""Everything that only talks to Kafka.
+
+connection          the first request; why a broker refuses this client
+retries             which errors pass by themselves, and asking again
+consumers           settings, offsets, log lines and errors that consumers share
+partition_reader    reads the records between two offsets of partitions
+topic_reader, lists_reader, dead_letter_reader   a topic, the lists, the dead letters
+topics              the four topics: created and verified
+topic_check         how the brokers' topics differ from what they must be
+acls                the rights of each role: granted and verified
+announcements       versions to serve and to shadow, on the topic `models`
+partitioner         the partition of a session
+
+May import: no room; the contracts of stream/.
+"""

@@ -1,7 +1,9 @@
-"""The rights of each role in Kafka: read from acls.toml beside it, granted, held against the brokers'.
+"""The rights of each role in Kafka: read from acls.toml beside this file, granted, verified.
 
-Least privilege: what stands there is granted to the role's user and nothing else. Knows no
-secrets; who grants is whom the settings name.
+Least privilege: a role's user gets the rights in the file and no others. Knows no
+secrets; the user that the settings name grants them.
+
+Tested by tests/integration/test_security.py.
 """
 
 from __future__ import annotations
@@ -28,7 +30,7 @@ from stream.settings import Settings
 
 FILE = Path(__file__).with_name("acls.toml")
 RESOURCES = {"topic": ResourceType.TOPIC, "group": ResourceType.GROUP}
-# As Kafka's documentation and its tools write them.
+# The names in Kafka's documentation and tools.
 OPERATIONS = {
     "Read": AclOperation.READ,
     "Write": AclOperation.WRITE,
@@ -40,7 +42,11 @@ OPERATIONS = {
 
 @dataclass(frozen=True, order=True)
 class Right:
-    """One operation that one user may do on a topic or a group; a `name` that ends in * is a beginning."""
+    """One operation that one user may do on a topic or a group; a `name` that ends in * is a prefix.
+
+    >>> Right("User:worker", "topic", "events*", "Read").binding().name
+    'events'
+    """
 
     principal: str
     resource: str
@@ -48,7 +54,7 @@ class Right:
     operation: str
 
     def binding(self) -> AclBinding:
-        """As Kafka's clients say it: allowed from every host."""
+        """The right as Kafka's clients express it: allowed from every host."""
         return AclBinding(
             RESOURCES[self.resource],
             self.name.removesuffix("*"),
@@ -61,7 +67,7 @@ class Right:
 
 
 def rights(settings: Settings, file: Path = FILE) -> dict[str, list[Right]]:
-    """Role → its rights on the topics and groups of the settings. Raises NextclickError."""
+    """By role, its rights on the topics and groups of the settings. Raises NextclickError."""
     names = {
         "events": settings.events_topic,
         "recommendations": settings.recommendations_topic,
@@ -97,11 +103,11 @@ def rights(settings: Settings, file: Path = FILE) -> dict[str, list[Right]]:
 
 
 def grant(settings: Settings, wanted: list[Right]) -> None:
-    """Have the brokers grant all of `wanted`; what they have granted already stays.
+    """Grant all of `wanted`, beside the rights that are granted already.
 
-    Raises NextclickError when they do not.
+    Raises NextclickError when the brokers refuse.
     """
-    # Held until it has answered.
+    # Keep a reference until it has answered.
     admin = _admin(settings)
     answers = admin.create_acls([right.binding() for right in wanted], request_timeout=ANSWER_TIMEOUT_S)
     try:
@@ -112,7 +118,7 @@ def grant(settings: Settings, wanted: list[Right]) -> None:
 
 
 def granted(settings: Settings, principals: set[str]) -> set[Right]:
-    """What the brokers grant these users on topics and groups. Raises NextclickError."""
+    """The rights that the brokers grant these users on topics and groups. Raises NextclickError."""
     everything = AclBindingFilter(
         ResourceType.ANY,
         None,  # type: ignore[arg-type]
@@ -129,7 +135,7 @@ def granted(settings: Settings, principals: set[str]) -> set[Right]:
     except KafkaException as error:
         raise _refused("read", error) from None
     if not bindings:
-        # What brokers answer to a user who may not look, too.
+        # Brokers answer so, too, when this user may not see the rights.
         raise NextclickError(
             "the brokers show no rights of anybody",
             "Either none were granted yet, or this user may not see them.",

@@ -1,8 +1,9 @@
-"""Announcements on `models`: which version is to serve, and which is to step in its shadow.
+"""Announcements on `models`: the version to serve, and the version to step as its shadow.
 
-A key for each, so that the compacted topic keeps the newest; no value ends the shadow.
-An announcement names a version and carries no weights: whoever hears it loads the version from the
-registry, verifies it, and refuses what it cannot serve. Announcing again what serves already changes nothing.
+Each has its key, so that the compacted topic keeps the newest; an empty value ends the shadow.
+An announcement names a version and carries no weights: a worker loads the version from the
+registry, verifies it, and refuses one that it cannot serve. Announcing the serving version again
+changes nothing.
 """
 
 from __future__ import annotations
@@ -22,37 +23,41 @@ DEADLINE_S = 30.0
 
 
 class Announcement(msgspec.Struct):
-    """The value on `models`: the version that is to serve."""
+    """The value under "champion": the version to serve."""
 
     version: str
 
 
 class ShadowAnnouncement(msgspec.Struct):
-    """The value under "shadow": the version that is to step unseen, and for which share of sessions."""
+    """The value under "shadow": the version to step as a shadow, and for which share of sessions."""
 
     version: str
     share: Annotated[float, msgspec.Meta(gt=0, le=1)]
 
 
 def encode_announcement(version: str) -> bytes:
-    """The value that announces `version`."""
+    """The value that announces `version`.
+
+    >>> encode_announcement("v1")
+    b'{"version":"v1"}'
+    """
     return msgspec.json.encode(Announcement(version))
 
 
 def decode_announcement(value: bytes | None) -> Announcement:
-    """The announcement in a record's value. Raises msgspec.DecodeError when it cannot be read."""
+    """The announcement in a record's value. Raises msgspec.DecodeError when it is none."""
     return msgspec.json.decode(value or b"", type=Announcement)
 
 
 def decode_shadow(value: bytes | None) -> ShadowAnnouncement | None:
-    """The same of a record under "shadow"; None: nothing is to step unseen."""
+    """The announcement in a value under "shadow", None when it ends the shadow."""
     return msgspec.json.decode(value, type=ShadowAnnouncement) if value else None
 
 
 def announce(settings: Settings, version: str, *, deadline_s: float = DEADLINE_S) -> None:
     """Announce `version` on `models`, and return when the brokers have acknowledged it.
 
-    Raises NextclickError when that has not happened within `deadline_s`.
+    Raises NextclickError when it is not acknowledged within `deadline_s`.
     """
     reason = _produce(settings, KEY, encode_announcement(version), deadline_s)
     if reason:
@@ -90,9 +95,9 @@ def announce_champion(settings: Settings, version: str, before: str | None) -> N
 def announce_shadow(
     settings: Settings, shadow: ShadowAnnouncement | None, *, deadline_s: float = DEADLINE_S
 ) -> None:
-    """Announce what is to step in the shadow, None for nothing.
+    """Announce the version to step as a shadow, None to end the shadow.
 
-    Raises NextclickError when that has not been acknowledged within `deadline_s`.
+    Raises NextclickError when it is not acknowledged within `deadline_s`.
     """
     value = msgspec.json.encode(shadow) if shadow else None
     reason = _produce(settings, SHADOW_KEY, value, deadline_s)
@@ -105,17 +110,17 @@ def announce_shadow(
 
 
 def _produce(settings: Settings, key: bytes, value: bytes | None, deadline_s: float) -> str:
-    """Produce one record; → "" when it is acknowledged, else why it is not."""
+    """Produce one record. Returns "" when it is acknowledged, else the reason."""
     refused: list[KafkaError] = []
-    sure = False
+    acknowledged = False
 
     def delivered(error: KafkaError | None, message: Message) -> None:
-        nonlocal sure
-        sure = error is None
+        nonlocal acknowledged
+        acknowledged = error is None
         if error is not None:
             refused.append(error)
 
-    # After the deadline nothing is under way any more: an announcement given up must not come later.
+    # librdkafka gives up at the deadline too: a failed announcement must not arrive later.
     timeout_ms = int(deadline_s * 1000)
     producer = Producer({**settings.producer_config(), "message.timeout.ms": timeout_ms, "log_level": 0})
     try:
@@ -123,6 +128,6 @@ def _produce(settings: Settings, key: bytes, value: bytes | None, deadline_s: fl
     except KafkaException as error:
         refused.append(error.args[0])
     producer.flush(deadline_s + 1)
-    if sure:
+    if acknowledged:
         return ""
     return refused[0].str() if refused else f"no answer in {deadline_s:.0f} s"

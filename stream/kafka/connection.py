@@ -1,7 +1,7 @@
-"""The first word with Kafka: patient while brokers are away, quick and clear when they refuse.
+"""The first request to Kafka: waits while brokers are away, fails fast when they refuse the client.
 
-librdkafka tries again without end whatever is wrong, and says "transport failure". What a look from
-here can tell is told: a certificate that is not accepted, TLS on one side only, a wrong password.
+librdkafka retries forever whatever is wrong, and reports "transport failure". This module finds the
+reason itself: a rejected certificate, TLS on one side only, a wrong password.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from model.errors import NextclickError
 from stream.settings import Settings
 
 ANSWER_TIMEOUT_S = 15.0
-# Of an admin client's answer: its request ends sooner, with an error of Kafka's.
+# For an admin client's future: the request itself times out sooner, with an error of Kafka.
 RESULT_TIMEOUT_S = 2 * ANSWER_TIMEOUT_S
-# After it one looks why there is no answer; a broker that is well answers in less.
+# Without an answer in this time the reason is looked for; a healthy broker answers sooner.
 FIRST_TIMEOUT_S = 1.0
-LOOK_TIMEOUT_S = 3.0
+CHECK_TIMEOUT_S = 3.0
 NOT_ALLOWED = frozenset(
     {
         KafkaError.TOPIC_AUTHORIZATION_FAILED,
@@ -40,27 +40,27 @@ class Client(Protocol):
     """A producer, a consumer or an admin client."""
 
     def list_topics(self, topic: str | None = None, *, timeout: float = -1) -> ClusterMetadata:
-        """What the brokers know of a topic, or of all."""
+        """The metadata of a topic, or of all topics."""
 
 
 class RefusedConnection(NextclickError):
-    """Brokers are there, and do not speak with this client, or it does not speak with them."""
+    """A broker is reachable and refuses this client, or the client refuses the broker."""
 
     def __init__(self, what: str, remedy: str) -> None:
         super().__init__(what, "Nothing was read and nothing was written.", remedy)
 
 
 def metadata(client: Client, settings: Settings, topic: str | None = None) -> ClusterMetadata:
-    """What the brokers know of `topic`, None for all.
+    """The brokers' metadata of `topic`, None for all topics.
 
-    Raises RefusedConnection when trying again is of no use, NextclickError when no broker has answered
+    Raises RefusedConnection when a retry cannot help, NextclickError when no broker answers
     in ANSWER_TIMEOUT_S.
     """
     began_s = time.monotonic()
     try:
         return _ask(client, topic, FIRST_TIMEOUT_S)
     except KafkaException:
-        look_why(settings)
+        raise_refusal(settings)
     try:
         return _ask(client, topic, max(FIRST_TIMEOUT_S, ANSWER_TIMEOUT_S - (time.monotonic() - began_s)))
     except KafkaException as error:
@@ -80,22 +80,22 @@ def _ask(client: Client, topic: str | None, timeout_s: float) -> ClusterMetadata
     return client.list_topics(topic, timeout=timeout_s)
 
 
-def look_why(settings: Settings) -> None:
-    """Look why brokers do not answer; returns where nothing is found. Raises RefusedConnection."""
+def raise_refusal(settings: Settings) -> None:
+    """Raise RefusedConnection with the reason why no broker answers; return when none is found."""
     for broker in settings.bootstrap_servers.split(","):
         host, _, port = broker.strip().rpartition(":")
         try:
-            with socket.create_connection((host.strip("[]"), int(port)), LOOK_TIMEOUT_S) as connection:
-                _look_at_tls(settings, broker, host.strip("[]"), connection)
+            with socket.create_connection((host.strip("[]"), int(port)), CHECK_TIMEOUT_S) as connection:
+                _check_tls(settings, broker, host.strip("[]"), connection)
         except (OSError, ValueError):
-            # Nobody is there, or not long enough to tell.
+            # Nothing listens there, or the connection ended too soon to tell.
             continue
         if settings.has_sasl:
-            _look_at_password(settings, broker)
+            _check_password(settings, broker)
         return
 
 
-def _look_at_tls(settings: Settings, broker: str, host: str, connection: socket.socket) -> None:
+def _check_tls(settings: Settings, broker: str, host: str, connection: socket.socket) -> None:
     context = settings.ssl_context()
     if context is None:
         anything = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
@@ -104,7 +104,7 @@ def _look_at_tls(settings: Settings, broker: str, host: str, connection: socket.
         try:
             anything.wrap_socket(connection, server_hostname=host).close()
         except OSError:
-            # Then it is no TLS that keeps it from answering.
+            # Not TLS either, so that is not the reason.
             return
         raise RefusedConnection(
             f"{broker} speaks TLS, and security_protocol is {settings.security_protocol}",
@@ -132,16 +132,16 @@ def _certificate_remedy(code: int) -> str:
     return "Name the certificate of the brokers' authority: NEXTCLICK_SSL_CA_FILE."
 
 
-def _look_at_password(settings: Settings, broker: str) -> None:
+def _check_password(settings: Settings, broker: str) -> None:
     refused: list[KafkaError] = []
 
-    def heard(error: KafkaError) -> None:
+    def on_error(error: KafkaError) -> None:
         if error.code() == KafkaError._AUTHENTICATION:  # noqa: SLF001
             refused.append(error)
 
-    config = {**settings.kafka_config(), "bootstrap.servers": broker, "log_level": 0, "error_cb": heard}
+    config = {**settings.kafka_config(), "bootstrap.servers": broker, "log_level": 0, "error_cb": on_error}
     admin = AdminClient(config)
-    deadline = time.monotonic() + LOOK_TIMEOUT_S
+    deadline = time.monotonic() + CHECK_TIMEOUT_S
     while not refused and time.monotonic() < deadline:
         admin.poll(0.1)
     if refused:
@@ -154,7 +154,11 @@ def _look_at_password(settings: Settings, broker: str) -> None:
 
 
 def remedy_for(error: KafkaError, otherwise: str) -> str:
-    """What to do about an error of Kafka's: about a missing right, or else `otherwise`."""
+    """The remedy for an error of Kafka: to grant a missing right, or else `otherwise`.
+
+    >>> remedy_for(KafkaError(KafkaError.NOT_COORDINATOR), "Look at the brokers.")
+    'Look at the brokers.'
+    """
     if error.code() in NOT_ALLOWED:
         return "Grant this user the rights of its role: stream/kafka/acls.toml, `nextclick acls --apply`."
     return otherwise

@@ -18,9 +18,9 @@ logger = logging.getLogger(__name__)
 
 
 def groupless_consumer(settings: Settings, purpose: str, config: Mapping[str, Any]) -> Consumer:
-    """A consumer that is assigned its partitions by hand and commits nothing, with `config` on top.
+    """A consumer that assigns itself its partitions and commits nothing; `config` is added to its settings.
 
-    librdkafka wants the name of a group all the same, for which the cluster may have rules.
+    librdkafka requires the name of a group all the same, on which the user needs rights.
     """
     return Consumer(
         {
@@ -42,7 +42,7 @@ def offset_bounds(consumer: Consumer, place: TopicPartition) -> tuple[int, int]:
 
 
 def log_assigned(starts: list[TopicPartition]) -> None:
-    """Log which partitions are read now, and from where."""
+    """Log which partitions are read, and from which offset."""
     offsets = {tp.partition: tp.offset for tp in starts}
     logger.info(
         "assigned: %s",
@@ -52,7 +52,7 @@ def log_assigned(starts: list[TopicPartition]) -> None:
 
 
 def log_refused_commit(error: KafkaError, meaning: str) -> None:
-    """Log that the group did not take a commit, and what that means."""
+    """Log that the group refused a commit, and what that means."""
     logger.warning(
         "a commit was refused: %s; %s",
         error.str(),

@@ -1,4 +1,7 @@
-"""The letters in `events-dlq`: records that were rejected, as they came, with reason and origin."""
+"""Reads the dead letters in `events-dlq`: rejected records, as they came, with reason and origin.
+
+Tested by tests/integration/test_dead_letters.py.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,7 @@ from stream.settings import Settings
 class Letter:
     """One rejected record. `time_ms` is the wall time of its rejection, `origin` its topic-partition-offset.
 
-    `is_cut`: it was too large to be kept whole. The same origin may stand twice, after a crash.
+    `is_cut`: it was too large to be kept whole. After a crash the same origin may occur twice.
     """
 
     partition: int
@@ -35,7 +38,7 @@ class Letter:
 
 
 def letters(settings: Settings) -> Iterator[Letter]:
-    """All letters that the topic keeps now, by partition and offset.
+    """All letters in the topic, by partition and offset.
 
     Raises NextclickError when the brokers do not answer or the topic is missing.
     """

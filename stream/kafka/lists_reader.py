@@ -1,4 +1,7 @@
-"""Subscribes to the recommendations topic: each list as it comes, with its headers."""
+"""Reads the recommendations topic: each list as it comes, with its headers.
+
+Tested by tests/integration/test_consumers.py and tests/integration/test_worker.py.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,7 @@ from stream.settings import Settings
 
 @dataclass(frozen=True)
 class Received:
-    """One list and what its headers say."""
+    """One list with the place and the headers of its record."""
 
     recommendation: Recommendation
     partition: int
@@ -32,10 +35,11 @@ def recommendations(
     idle_s: float | None = None,
     until: Callable[[], bool] = lambda: False,
 ) -> Iterator[Received]:
-    """The lists of all partitions; new ones, or with `from_start` all that are kept.
+    """The lists of all partitions: the new ones, or with `from_start` all that are kept.
 
-    Reads without a group, so that every subscriber sees every list. Ends after `idle_s`
-    seconds without one (None: never), or when `until` says so. Raises NextclickError when no broker answers.
+    Reads without a group, so that every reader gets every list. Ends after `idle_s`
+    seconds without a list (None: never), or when `until` returns True. Raises NextclickError when no
+    broker answers.
     """
     config = {"auto.offset.reset": "earliest" if from_start else "latest"}
     consumer = groupless_consumer(settings, "watch", config)

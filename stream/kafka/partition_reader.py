@@ -1,4 +1,4 @@
-"""Reads the records between two offsets of partitions, in order, each once; the one place that knows how.
+"""Reads the records between two offsets of partitions, in order, each once.
 
 A partition ends at a record at or after its last offset, or at the end of its log: the last
 offsets may hold no records (aborted transactions, compaction). Before that offset the end of the
@@ -19,7 +19,7 @@ from stream.kafka.retries import RETRY_FOR_S, is_transient
 
 # By partition: the first offset, and the one after the last.
 Ranges = Mapping[int, tuple[int, int]]
-# Of a command that somebody waits for; the worker waits longer.
+# For a command, whose user waits; the worker waits longer.
 SILENCE_S = 15.0
 
 
@@ -50,7 +50,7 @@ class PartitionReader:
         positions = {number: ranges[number][0] for number in ends}
         places = [TopicPartition(self.topic, number, first) for number, first in positions.items()]
         self.consumer.assign(places)
-        heard_s = time.monotonic()
+        newest_s = time.monotonic()
         while ends:
             # No more than there is to come: librdkafka waits for a batch to fill.
             missing = sum(end - positions[number] for number, end in ends.items())
@@ -73,8 +73,8 @@ class PartitionReader:
                     raise self.unread(error.str(), _left(positions, ends))
             if records:
                 yield records
-                heard_s = time.monotonic()
-            elif time.monotonic() - heard_s > self.silence_s:
+                newest_s = time.monotonic()
+            elif time.monotonic() - newest_s > self.silence_s:
                 raise self.unread(f"nothing came for {self.silence_s:.0f} s", _left(positions, ends))
         # A pause would outlast the assignment.
         self.consumer.resume(places)

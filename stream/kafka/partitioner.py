@@ -1,4 +1,4 @@
-"""Where a key lies: the partition that Java's default partitioner gives it."""
+"""The partition of a key: that of Java's default partitioner (murmur2)."""
 
 from __future__ import annotations
 
@@ -6,6 +6,10 @@ from aiokafka.partitioner import murmur2
 
 
 def partition_of(session_id: str, partitions: int) -> int:
-    """Where the producers put a session's events: Java's hash of the key (murmur2)."""
+    """The partition to which the producers send a session's events.
+
+    >>> partition_of("a session", 4)
+    2
+    """
     hashed: int = murmur2(session_id.encode())
     return (hashed & 0x7FFFFFFF) % partitions

@@ -1,4 +1,7 @@
-"""Holds the topics that the brokers have against what they have to look like. Changes nothing."""
+"""Compares the brokers' topics with what they must be. Changes nothing.
+
+Tested by tests/integration/test_topics.py and tests/integration/test_doctor.py.
+"""
 
 from __future__ import annotations
 
@@ -18,13 +21,13 @@ from stream.kafka.connection import ANSWER_TIMEOUT_S, RESULT_TIMEOUT_S
 from stream.kafka.topics import TopicPlan, plans
 from stream.settings import Settings
 
-# A batch carries headers and its own overhead beside the largest event that is taken.
+# A batch has headers and an overhead beside the largest accepted event.
 MIN_MESSAGE_BYTES = MAX_EVENT_BYTES + 4096
 
 
 @dataclass(frozen=True)
 class Difference:
-    """`setting` of a topic is not as it has to be; `stops` says that the worker does not run so."""
+    """A `setting` of a topic that is wrong; `stops`: the worker cannot run or would lose events."""
 
     topic: str
     setting: str
@@ -35,17 +38,17 @@ class Difference:
 
 
 def expected_config(plan: TopicPlan, settings: Settings) -> dict[str, str]:
-    """The configuration of a topic that is verified: what it is created with, and what may not differ."""
+    """The verified configuration of a topic: what it is created with, and what must not differ."""
     config = {"cleanup.policy": "delete", **plan.config}
     if plan.name == settings.events_topic:
-        # By size or by arrival, events would be lost that open sessions and retraining need; and event
-        # time is the records' own.
+        # Retention by size or arrival time would remove events that open sessions and retraining need;
+        # the message timestamp is the event time.
         config |= {"retention.bytes": "-1", "message.timestamp.type": "CreateTime"}
     return config
 
 
 def differences(admin: AdminClient, settings: Settings) -> list[Difference]:
-    """What is to be corrected in the four topics, topic by topic. Raises NextclickError without an answer."""
+    """The differences of the four topics, topic by topic. Raises NextclickError without an answer."""
     try:
         topics = admin.list_topics(timeout=ANSWER_TIMEOUT_S).topics
         found: list[Difference] = []
@@ -109,7 +112,7 @@ def _configuration(plan: TopicPlan, config: dict[str, str], settings: Settings) 
     for name, wanted in expected_config(plan, settings).items():
         if name in config and config[name] != wanted:
             remedy = _alter(settings, plan.name, name, wanted)
-            # These three lose events or give them another time.
+            # In `events` these settings lose events or change their time.
             stops = plan.name == settings.events_topic
             found.append(Difference(plan.name, name, config[name], wanted, remedy, stops=stops))
     largest = int(config.get("max.message.bytes", MIN_MESSAGE_BYTES))
@@ -119,7 +122,7 @@ def _configuration(plan: TopicPlan, config: dict[str, str], settings: Settings) 
         found.append(Difference(plan.name, "max.message.bytes", str(largest), wanted, remedy))
     in_sync = int(config.get("min.insync.replicas", 1))
     if settings.replication_factor > 2 and in_sync < 2:
-        # With one copy acknowledged, its broker's loss would be the event's.
+        # With one acknowledged copy, losing its broker loses the event.
         remedy = _alter(settings, plan.name, "min.insync.replicas", "2")
         found.append(Difference(plan.name, "min.insync.replicas", str(in_sync), "at least 2", remedy))
     return found
@@ -133,7 +136,7 @@ def _alter(settings: Settings, topic: str, name: str, value: str) -> str:
 
 
 def is_refused(error: KafkaError) -> bool:
-    """Whether the brokers know this client, or not, and do not let it."""
+    """Whether the brokers refuse this client: its certificate, its password or its rights."""
     return error.code() in (
         KafkaError._AUTHENTICATION,  # noqa: SLF001
         KafkaError._SSL,  # noqa: SLF001

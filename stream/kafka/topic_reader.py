@@ -1,6 +1,8 @@
-"""Reads the records of any topic between offsets, partition by partition, in order, without a group.
+"""Reads any topic between offsets, partition by partition, in order, without a group.
 
-Knows records as Kafka gives them; decodes nothing and commits nothing.
+Returns the records as Kafka has them; decodes nothing and commits nothing.
+
+Tested by tests/integration/test_certificate.py.
 """
 
 from __future__ import annotations
@@ -45,7 +47,7 @@ class TopicReader:
         self._consumer.close()
 
     def bounds(self) -> list[tuple[int, int]]:
-        """By partition: the log's first offset and the one behind its last.
+        """By partition: the log's first offset and the one after its last.
 
         Raises NextclickError without a broker or a topic.
         """

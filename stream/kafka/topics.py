@@ -1,8 +1,10 @@
 """The four topics: created where missing, verified where present.
 
 Knows their names, partition counts and retention; produces and consumes nothing. A wrong
-partition count is an error before anything is consumed, since `events` and
-`recommendations` must place a session alike.
+partition count is an error before anything is consumed, since a session's events and its
+`recommendations` must have the same partition number.
+
+Tested by tests/integration/test_topics.py.
 """
 
 from __future__ import annotations
@@ -22,7 +24,7 @@ DAY_MS = 86_400_000
 
 @dataclass(frozen=True)
 class TopicPlan:
-    """What one topic has to look like."""
+    """The expected layout of one topic; `exact`: with exactly this many partitions."""
 
     name: str
     partitions: int
@@ -31,10 +33,13 @@ class TopicPlan:
 
 
 def plans(settings: Settings) -> list[TopicPlan]:
-    """The topics of design: events, recommendations, models, dead letters.
+    """The four topics: events, recommendations, models, dead letters.
 
     Kafka ages a record by its message timestamp, which in `events` is the event time: with
     the 7-day default a replayed log of 2014 would be deleted within minutes.
+
+    >>> [plan.name for plan in plans(Settings())]
+    ['events', 'recommendations', 'models', 'events-dlq']
     """
     return [
         TopicPlan(settings.events_topic, settings.partitions, config={"retention.ms": "-1"}),
@@ -65,7 +70,7 @@ def ensure_topics(settings: Settings, *, create: bool = True) -> dict[str, int]:
     missing = [plan for plan in wanted if plan.name not in present]
     if missing and create:
         _create(admin, missing, settings)
-        # A broker may answer for a while as if it had not heard of them.
+        # A broker may answer without the new topics for a while.
         deadline = time.monotonic() + ANSWER_TIMEOUT_S
         present = partition_counts(admin, settings)
         while any(not present.get(plan.name) for plan in missing) and time.monotonic() < deadline:

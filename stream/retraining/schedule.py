@@ -1,8 +1,8 @@
-"""When to run again: every so often or by a cron expression, by the wall's time or the log's.
+"""When to run again: by a period or a cron expression, by the wall clock's time or the log's.
 
 The log's time is the event time that every partition has reached, so that a fast replay
-of days retrains as often as those days did. Ticks are whole multiples of the period, UTC. A tick
-that came while something else was under way is made up for once, however many they were.
+of days retrains as often as those days did. Ticks are whole multiples of the period, UTC. Ticks
+that passed during a run are made up for by one run.
 """
 
 from __future__ import annotations
@@ -31,17 +31,21 @@ LONGEST_WAIT_S = 60.0
 
 
 class Schedule(Protocol):
-    """Moments, in epoch milliseconds."""
+    """The times of the runs, in epoch milliseconds."""
 
     def next_after(self, time_ms: int) -> int:
-        """The first moment later than this."""
+        """The first time of the schedule after `time_ms`."""
 
     def newest_until(self, time_ms: int) -> int:
-        """The last moment that is not later than this."""
+        """The last time of the schedule that is not after `time_ms`."""
 
 
 class Every:
-    """Multiples of a period: "30s", "15m", "6h", "1d". Raises NextclickError on anything else."""
+    """Multiples of a period: "30s", "15m", "6h", "1d". Raises NextclickError on anything else.
+
+    >>> Every("15m").next_after(1_000_000)
+    1800000
+    """
 
     def __init__(self, text: str) -> None:
         parts = re.fullmatch(r"(\d+)([smhd])", text.strip())
@@ -52,16 +56,20 @@ class Every:
             )
 
     def next_after(self, time_ms: int) -> int:
-        """The first moment later than this."""
+        """The first time of the schedule after `time_ms`."""
         return (time_ms // self._period_ms + 1) * self._period_ms
 
     def newest_until(self, time_ms: int) -> int:
-        """The last moment that is not later than this."""
+        """The last time of the schedule that is not after `time_ms`."""
         return time_ms // self._period_ms * self._period_ms
 
 
 class Cron:
-    """The moments of a cron expression of five fields, UTC. Raises NextclickError when it is none."""
+    """The times of a cron expression of five fields, UTC. Raises NextclickError on anything else.
+
+    >>> Cron("0 * * * *").next_after(1_000_000)
+    3600000
+    """
 
     def __init__(self, expression: str) -> None:
         self._expression = expression
@@ -77,12 +85,12 @@ class Cron:
             ) from None
 
     def next_after(self, time_ms: int) -> int:
-        """The first moment later than this."""
+        """The first time of the schedule after `time_ms`."""
         return int(croniter(self._expression, _utc(time_ms)).get_next(float) * 1000)
 
     def newest_until(self, time_ms: int) -> int:
-        """The last moment that is not later than this."""
-        # What croniter calls previous is strictly before; moments are whole minutes.
+        """The last time of the schedule that is not after `time_ms`."""
+        # croniter's previous time is strictly before its argument; the times are whole minutes.
         return int(croniter(self._expression, _utc(time_ms + 1)).get_prev(float) * 1000)
 
 
@@ -91,33 +99,33 @@ def _utc(time_ms: int) -> datetime:
 
 
 class Clock(Protocol):
-    """A time that goes on by itself."""
+    """The time by which a schedule runs."""
 
     def now_ms(self) -> int | None:
-        """Epoch milliseconds; None as long as it has no time."""
+        """Epoch milliseconds; None before it has a time."""
 
     def begin_ms(self) -> int | None:
-        """From when on moments count; None as long as it has no time."""
+        """The time after which the schedule begins; None before it has a time."""
 
 
 class WallClock:
-    """This machine's."""
+    """This machine's clock."""
 
     def now_ms(self) -> int:
         """Epoch milliseconds."""
         return int(time.time() * 1000)
 
     def begin_ms(self) -> int:
-        """From now on."""
+        """Now: the schedule begins with the next time."""
         return self.now_ms()
 
 
 class LogClock:
-    """The event time of the `events` topic: what all its partitions have reached.
+    """The event time of the `events` topic: the time that all its partitions have reached.
 
-    By the records' message times, which are event times where the replay, or a producer that keeps
-    to it, has written them. A partition without records counts for nothing, nor does a time
-    further ahead of the wall than `max_future_s`, which the worker rejects too.
+    Reads the message timestamps, which are the event times if the producer sets them, as the replay
+    does. Ignores partitions without records, and times further ahead of the wall clock than
+    `max_future_s`, whose events the worker rejects too.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -125,7 +133,7 @@ class LogClock:
         self._admin = AdminClient({**settings.kafka_config(), "log_level": 0})
 
     def begin_ms(self) -> int | None:
-        """The first events' time: what the log holds is due. Raises NextclickError without an answer."""
+        """The time of the first events: those in the log are due. Raises NextclickError without an answer."""
         with closing(KafkaEvents(self._settings)) as source:
             bounds = source.bounds()
         first = {number: (low, min(low + 1, end)) for number, (low, end) in bounds.items()}
@@ -149,7 +157,7 @@ class LogClock:
                 "Look at the brokers.",
             ) from None
         latest_ms = int((time.time() + self._settings.max_future_s) * 1000)
-        # Of an empty partition the time is -1.
+        # An empty partition has the time -1.
         reached = [time_ms for time_ms in newest if 0 <= time_ms <= latest_ms]
         return min(reached, default=None)
 
@@ -162,7 +170,7 @@ def ticks(
     sleep: Callable[[float], None] = time.sleep,
     notify: Callable[[str], None] = lambda text: None,
 ) -> Iterator[int]:
-    """Each moment of the schedule when the clock has reached it; of several that have passed, the newest.
+    """Each time of the schedule once the clock has reached it; of several that have passed, the newest.
 
     The first is the one after `since_ms`, else after the clock's begin. `notify` gets a
     text when the clock does not answer; it is asked again.
@@ -182,7 +190,7 @@ def ticks(
     while True:
         while (now := answer(clock.now_ms)) < tick:
             ahead_s = (tick - now) / 1000
-            # The wall's time goes on by itself; the log's may run at any speed.
+            # The wall clock runs at its own speed; the log's time may run at any.
             sleep(min(ahead_s, LONGEST_WAIT_S) if isinstance(clock, WallClock) else POLL_S)
         tick = max(tick, schedule.newest_until(now))
         yield tick

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from stream.kafka.connection import RefusedConnection, look_why
+from stream.kafka.connection import RefusedConnection, raise_refusal
 from stream.settings import Settings
 
 
@@ -84,7 +84,7 @@ def test_a_certificate_that_is_not_to_be_trusted_is_told_with_its_remedy(
             bootstrap_servers=address, security_protocol="SSL", ssl_ca_file=authority / f"{ca}.pem"
         )
         with pytest.raises(RefusedConnection) as caught:
-            look_why(settings)
+            raise_refusal(settings)
     assert f"the certificate of {address} is not accepted: {words}" in caught.value.what
     assert remedy in caught.value.remedy
 
@@ -92,20 +92,20 @@ def test_a_certificate_that_is_not_to_be_trusted_is_told_with_its_remedy(
 def test_tls_on_one_side_only_is_told(authority: Path) -> None:
     told = "speaks TLS, and security_protocol is PLAINTEXT"
     with broker(with_certificate(authority, "good")) as address, pytest.raises(RefusedConnection, match=told):
-        look_why(Settings(bootstrap_servers=address))
+        raise_refusal(Settings(bootstrap_servers=address))
     with broker(None) as address:
         settings = Settings(
             bootstrap_servers=address, security_protocol="SSL", ssl_ca_file=authority / "ca.pem"
         )
         with pytest.raises(RefusedConnection, match="made no TLS connection"):
-            look_why(settings)
+            raise_refusal(settings)
 
 
 def test_brokers_that_are_away_or_well_are_not_refused(authority: Path) -> None:
-    look_why(Settings(bootstrap_servers="127.0.0.1:9,nonsense"))
+    raise_refusal(Settings(bootstrap_servers="127.0.0.1:9,nonsense"))
     with broker(None) as address:
-        look_why(Settings(bootstrap_servers=f"127.0.0.1:9,{address}"))
+        raise_refusal(Settings(bootstrap_servers=f"127.0.0.1:9,{address}"))
     with broker(with_certificate(authority, "good")) as address:
-        look_why(
+        raise_refusal(
             Settings(bootstrap_servers=address, security_protocol="SSL", ssl_ca_file=authority / "ca.pem")
         )
