@@ -1,1 +1,14 @@
-"""The replay tool: historical event logs into Kafka, in event-time order."""
+"""The replay tool and the command line: historical logs into Kafka, in event-time order.
+
+console        the terminal: results to stdout, progress and logs to stderr
+reading        packed files as chunks of text columns
+datasets       one adapter per published log
+sending        a log into Kafka, in order, at a pace
+synthetic      shoppers with a known best list
+certificates   hashes of what was sent, and their check
+dead_letters   rejected events sent again
+log_report, cadence, end_to_end   reports and studies
+commands       `nextclick X` is commands/X.py
+
+May import: stream, model.
+"""

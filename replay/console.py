@@ -1,7 +1,6 @@
-"""What every command shows people: progress, moments in time, logs as they are read.
+"""The terminal: results go to stdout (`out`), progress, notes and logs to stderr (`log`).
 
-Results go to stdout (`out`), everything else to stderr (`log`). Ids and titles come from strangers: what
-of them would steer a terminal is shown as an escape, whoever prints it.
+Ids and titles come from strangers, so control characters in any printed text are shown as escapes.
 """
 
 from __future__ import annotations
@@ -22,10 +21,10 @@ from stream.settings import Settings
 
 
 class Terminal(Console):
-    """A console whose texts steer nothing; colours and progress bars are rich's own."""
+    """A rich console that escapes control characters in texts; colours and progress bars still work."""
 
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
-        """The segments of what is printed, their texts escaped."""
+        """Render as rich does, with the texts escaped."""
         for segment in super().render(renderable, options):
             yield segment if segment.control else Segment(escaped(segment.text, keep="\n"), segment.style)
 
@@ -35,7 +34,7 @@ out = Terminal(soft_wrap=True)
 
 
 def start_logs(settings: Settings) -> None:
-    """Log to stderr in the settings' format; in JSON also what a command tells while it works."""
+    """Log to stderr in the settings' format; as JSON, the notes of a command are log lines, too."""
     start_logging(settings)
     if settings.log_format == "json":
         log.file = cast(IO[str], LogLines())
@@ -43,7 +42,7 @@ def start_logs(settings: Settings) -> None:
 
 @contextmanager
 def progress_bar(title: str) -> Iterator[Callable[[float, float, str], None]]:
-    """A bar on a terminal, else a plain line every two seconds: update(done, total, text)."""
+    """Yields update(done, total, text): a bar on a terminal, else a plain line every two seconds."""
     if log.is_terminal:
         columns = (
             TextColumn("{task.description}"),
@@ -70,12 +69,20 @@ def progress_bar(title: str) -> Iterator[Callable[[float, float, str], None]]:
 
 
 def moment(time_ms: float | None) -> str:
-    """Epoch milliseconds as UTC text."""
+    """Epoch milliseconds as UTC text, "-" for None.
+
+    >>> moment(0)
+    '1970-01-01 00:00:00Z'
+    """
     return "-" if time_ms is None else utc_text(time_ms)
 
 
 def parse_moment(text: str | None) -> int | None:
-    """UTC text (ISO) as epoch milliseconds. Raises typer.BadParameter on anything else."""
+    """ISO text, in UTC unless it names a zone, as epoch milliseconds. Raises typer.BadParameter otherwise.
+
+    >>> parse_moment("1970-01-01T00:01")
+    60000
+    """
     if text is None:
         return None
     try:

@@ -1,1 +1,14 @@
-"""Nextclick X is commands/X.py."""
+"""The command line: `nextclick X` is the function X, or the group X, of commands/X.py.
+
+A command parses its options, shows progress and prints; the work is done by the room it calls.
+Shared modules: options, lazy_commands, read_split, titles_file, training_output.
+
+To add a command X:
+1. Write commands/X.py with `def X(...) -> None:`, its options as `Annotated[..., typer.Option(help=...)]`.
+2. Take options that exist elsewhere from options.py, so that they keep one meaning.
+3. Print the result to `console.out` (or as JSON with --json), progress and notes to `console.log`.
+4. Add its name and an example to EXAMPLES in nextclick.py.
+5. Show it in README.md.
+
+May import: all rooms.
+"""

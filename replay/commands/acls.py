@@ -1,4 +1,7 @@
-"""`nextclick acls`: what each role may do in Kafka: shown, granted, held against the brokers'."""
+"""`nextclick acls`: the Kafka rights of each role: shown, granted, compared with the brokers'.
+
+Tested by tests/integration/test_security.py.
+"""
 
 from __future__ import annotations
 
@@ -19,14 +22,16 @@ EXIT_DIFFERENT = 1
 
 
 def acls(
-    role: Annotated[list[str] | None, typer.Option("--role", help="only this one; may stand again")] = None,
-    apply: Annotated[bool, typer.Option("--apply", help="grant them; as a super user")] = False,
-    verify: Annotated[bool, typer.Option("--verify", help="exit 1 if the brokers grant others")] = False,
-    file: Annotated[Path, typer.Option(help="where the roles' rights are")] = FILE,
+    role: Annotated[list[str] | None, typer.Option("--role", help="only this role; may be repeated")] = None,
+    apply: Annotated[bool, typer.Option("--apply", help="grant the rights; needs a super user")] = False,
+    verify: Annotated[
+        bool, typer.Option("--verify", help="exit 1 if the brokers grant other rights")
+    ] = False,
+    file: Annotated[Path, typer.Option(help="TOML file of the roles and their rights")] = FILE,
     bootstrap_servers: Annotated[str | None, typer.Option(help="Kafka, host:port")] = None,
     as_json: Json = False,
 ) -> None:
-    """The rights of each role on the topics and groups of the settings; to grant or to verify them."""
+    """Show each role's rights on the topics and groups of the settings; grant or verify them."""
     settings = load_settings(bootstrap_servers=bootstrap_servers)
     roles = rights(settings, file)
     unknown = set(role or ()) - roles.keys()
@@ -50,7 +55,7 @@ def acls(
 
 
 def show(wanted: list[Right], missing: list[Right], extra: list[Right], as_json: bool) -> None:
-    """Print rights, and which of them are not granted, and which are granted beside them."""
+    """Print the rights, marking those that are missing and those that are granted in addition."""
     if as_json:
         kinds = {"rights": wanted, "missing": missing, "extra": extra}
         print(json.dumps({kind: [vars(right) for right in found] for kind, found in kinds.items()}))

@@ -1,4 +1,7 @@
-"""`nextclick archive`: the event log as Parquet files, every event once."""
+"""`nextclick archive`: the event log as Parquet files, every event once.
+
+Tested by tests/faults/test_archive.py.
+"""
 
 from __future__ import annotations
 
@@ -20,25 +23,27 @@ from stream.settings import load_settings
 
 
 def archive(
-    folder: Annotated[Path, typer.Option(help="where the archive is, or is to be")] = Path("archive"),
+    folder: Annotated[Path, typer.Option(help="folder of the archive; made if it does not exist")] = Path(
+        "archive"
+    ),
     rotate_events: Annotated[
-        int, typer.Option(min=1, help="records after which a file is finished")
+        int, typer.Option(min=1, help="finish a file after this many records")
     ] = 1_000_000,
-    rotate_s: Annotated[float, typer.Option(min=0.1, help="seconds after which it is, at the latest")] = 300,
+    rotate_s: Annotated[
+        float, typer.Option(min=0.1, help="finish a file after this many seconds at the latest")
+    ] = 300,
     until_end: Annotated[
-        bool, typer.Option("--until-end", help="end when the archive has what the log has now")
+        bool, typer.Option("--until-end", help="end when the archive has all events that the log has now")
     ] = False,
     topic: Annotated[str | None, typer.Option(help="topic of the events")] = None,
-    group: Annotated[
-        str | None, typer.Option(help="the worker's group; archivers have GROUP-archive")
-    ] = None,
-    worker_id: Annotated[str | None, typer.Option(help="this archiver's name, one per process")] = None,
+    group: Annotated[str | None, typer.Option(help="the worker's group; archivers use GROUP-archive")] = None,
+    worker_id: Annotated[str | None, typer.Option(help="name of this archiver, unique per process")] = None,
     bootstrap_servers: Annotated[str | None, typer.Option(help="Kafka, host:port")] = None,
     as_json: Json = False,
 ) -> None:
     """Archive the event log as Parquet files, every event once. Ends by SIGTERM or Ctrl-C.
 
-    With NEXTCLICK_METRICS_PORT Prometheus can scrape it.
+    Prometheus can scrape it when NEXTCLICK_METRICS_PORT is set.
     """
     settings = load_settings(
         events_topic=topic, group_id=group, worker_id=worker_id, bootstrap_servers=bootstrap_servers

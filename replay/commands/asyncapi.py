@@ -1,4 +1,7 @@
-"""The command `asyncapi`: prints the contract of the topics."""
+"""`nextclick asyncapi`: prints the contract of the topics.
+
+Tested by tests/unit/stream/test_asyncapi.py.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,7 @@ from stream.settings import load_settings
 
 
 def asyncapi(
-    as_json: Annotated[bool, typer.Option("--json", help="JSON instead of YAML")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="print JSON instead of YAML")] = False,
     bootstrap_servers: Annotated[
         str | None, typer.Option("--bootstrap-servers", help="Kafka, host:port")
     ] = None,
@@ -24,7 +27,7 @@ def asyncapi(
 
 
 def to_yaml(contract: dict[str, object]) -> str:
-    """The document as YAML, in its own order."""
-    # Through JSON, so that what occurs twice is written twice: YAML's aliases are hard to read.
+    """The document as YAML, keys in the document's order."""
+    # Copying through JSON repeats shared parts in full: YAML's aliases are hard to read.
     plain = json.loads(json.dumps(contract))
     return str(yaml.safe_dump(plain, sort_keys=False, allow_unicode=True, width=110))

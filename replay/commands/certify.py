@@ -1,4 +1,7 @@
-"""`nextclick certify`: the same input and the same weights give the same lists, with kills or without."""
+"""`nextclick certify`: equal input and equal weights give equal lists, whether the worker is killed or not.
+
+Tested by tests/faults/test_certify.py.
+"""
 
 from __future__ import annotations
 
@@ -32,13 +35,19 @@ from stream.settings import load_settings
 
 def certify(
     files: Files,
-    model: Annotated[str | None, typer.Option(help="a version of the registry; else the champion")] = None,
-    kills: Annotated[int, typer.Option(min=0, help="end the worker so often by SIGKILL, at random")] = 0,
-    seed: Annotated[int | None, typer.Option(help="of the moments of the kills; else by chance")] = None,
-    limit: Annotated[int | None, typer.Option(min=1, help="at most so many events")] = None,
-    certificate: Annotated[Path, typer.Option(help="where to write it")] = Path("lists.json"),
-    compare: Annotated[Path | None, typer.Option(help="the certificate of another run, to be equal")] = None,
-    partitions: Annotated[int | None, typer.Option(min=1, help="of the run's own topics")] = None,
+    model: Annotated[
+        str | None, typer.Option(help="a version of the registry; default: the champion")
+    ] = None,
+    kills: Annotated[int, typer.Option(min=0, help="kill the worker this often, at random moments")] = 0,
+    seed: Annotated[
+        int | None, typer.Option(help="seed of the moments of the kills; default: random")
+    ] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="serve at most this many events")] = None,
+    certificate: Annotated[Path, typer.Option(help="file to write the certificate to")] = Path("lists.json"),
+    compare: Annotated[
+        Path | None, typer.Option(help="certificate of another run; exit 1 if the lists differ")
+    ] = None,
+    partitions: Annotated[int | None, typer.Option(min=1, help="partitions of the run's topics")] = None,
     registry: RegistryDir = None,
     bootstrap_servers: Annotated[
         str | None, typer.Option("--bootstrap-servers", help="Kafka, host:port")
@@ -49,10 +58,10 @@ def certify(
     on_error: OnError = "stop",
     as_json: Json = False,
 ) -> None:
-    """Serve a log by a worker of its own, killed at random if wanted, and print the hash of all lists.
+    """Serve a log by a new worker, killed at random if wanted, and print the hash of all lists.
 
-    Equal input, weights and settings give an equal hash. Topics and group are the run's own and
-    are removed. Ends with 1 when --compare finds a difference.
+    Equal input, weights and settings give an equal hash. The run makes its own topics and group, and
+    removes them in the end. Exit: 1 when --compare finds a difference.
     """
     settings = load_settings(
         bootstrap_servers=bootstrap_servers, registry_dir=registry, partitions=partitions
@@ -70,7 +79,7 @@ def certify(
             folder=Path(folder),
             kills=kills,
             moments=random.Random(seed),
-            tell=lambda text: log.print(text, highlight=False),
+            on_progress=lambda text: log.print(text, highlight=False),
         )
     found = difference(made, certificate, other, compare) if other and compare else None
     whole = made.about["lists_sha256"]

@@ -43,19 +43,15 @@ def compare(
     models: Annotated[
         str | None,
         typer.Option(
-            help="separated by blanks: [label=]network or settings file[:name=value,…] "
+            help="separated by spaces: [label=]network or settings file[:name=value,…] "
             f"(default, without --variants: {EVERY_KIND})"
         ),
     ] = None,
     variants: Annotated[
         Path | None,
-        typer.Option(
-            help="file of named configurations, all to be compared, behind --models; --set goes first"
-        ),
+        typer.Option(help="file of named configurations, compared after --models; --set goes before them"),
     ] = None,
-    only: Annotated[
-        str, typer.Option(help="the names of some of the variants, separated by blanks; default: all")
-    ] = "",
+    only: Annotated[str, typer.Option(help="names of variants, separated by spaces; default: all")] = "",
     split: Split = "temporal",
     test: Test = None,
     test_fraction: TestFraction = 0.1,
@@ -64,7 +60,7 @@ def compare(
     session_gap_s: GapS = None,
     set_: SetOptions = None,
     output: Annotated[
-        Path | None, typer.Option(help="write OUTPUT.md, OUTPUT.json and OUTPUT.png as well")
+        Path | None, typer.Option(help="also write OUTPUT.md, OUTPUT.json and OUTPUT.png")
     ] = None,
     kind: Kind = None,
     category: Category = None,

@@ -1,4 +1,7 @@
-"""`nextclick data report`: what a person wants to know of a log before training on it."""
+"""`nextclick data report`: figures and warnings about a log before training on it.
+
+Tested by tests/unit/replay/log_report/test_report.py.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +32,7 @@ def report(
     test: Annotated[
         list[Path] | None, typer.Option(help="a test log: is it contained in FILES, or earlier?")
     ] = None,
-    plot: Annotated[Path | None, typer.Option(help="write the picture here, PNG")] = None,
+    plot: Annotated[Path | None, typer.Option(help="PNG file to draw the report to")] = None,
     sample_events: Annotated[
         int | None, typer.Option(min=1_000, help="events of sampled sessions kept in memory, 33 bytes each")
     ] = None,
@@ -39,8 +42,8 @@ def report(
 ) -> None:
     """Report on a log: events, sessions, items, gaps, repeats, popularity, dirt, and known leaks.
 
-    Counts, times, items and dirt are exact. What is said of sessions is exact up to 4 million
-    events, beyond it is of every 2nd, 4th, … session, so that memory does not grow with the log.
+    Counts, times, items and dirt are exact. Session figures are exact up to 4 million events; of longer
+    logs every 2nd, 4th, … session is sampled, so that memory does not grow with the log.
     """
     with progress_bar("reading") as bar:
         found = report_on(
@@ -53,7 +56,7 @@ def report(
         )
     warnings = warnings_of(found)
     if plot is not None:
-        # Imported here: matplotlib takes half a second that no other command should wait for.
+        # Imported here: matplotlib takes half a second to load.
         from replay.log_report.plot import log_picture
 
         plot.write_bytes(log_picture(found))

@@ -1,4 +1,7 @@
-"""`nextclick dlq`: the events that were rejected, shown, and sent again once they can be read."""
+"""`nextclick dlq`: shows rejected events, and sends them again once they are valid.
+
+Tested by tests/integration/test_dead_letters.py.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,7 @@ import typer
 from replay.commands.options import Brokers, Json
 from replay.console import moment, out, start_logs
 from replay.dead_letters.replay_letters import read_corrections, replay_letters, shown_text
-from replay.dead_letters.replayed import LetterMemory
+from replay.dead_letters.replayed import ReplayedLetters
 from stream.events import REASONS
 from stream.kafka.dead_letter_reader import Letter, letters
 from stream.settings import load_settings
@@ -31,7 +34,7 @@ Reasons = Annotated[
 
 
 def _check(reasons: Iterable[str] | None) -> list[str]:
-    """The reasons; misuse ends the command."""
+    """The reasons as a list. Raises typer.BadParameter on an unknown one."""
     wrong = sorted(set(reasons or ()) - set(REASONS))
     if wrong:
         raise typer.BadParameter(f"{', '.join(wrong)}: no such reason; there are {', '.join(REASONS)}")
@@ -41,30 +44,30 @@ def _check(reasons: Iterable[str] | None) -> list[str]:
 @dlq.command(epilog="Example: nextclick dlq show --reason schema --limit 5")
 def show(
     reason: Reasons = None,
-    limit: Annotated[int, typer.Option(min=1, help="so many of the newest; all are counted")] = 20,
+    limit: Annotated[int, typer.Option(min=1, help="show this many of the newest; all are counted")] = 20,
     bootstrap_servers: Brokers = None,
     as_json: Json = False,
 ) -> None:
     """Count the rejected events by reason, and show the newest with origin, time and value, escaped.
 
-    With --json whole, in a form that `nextclick dlq replay --corrected` takes after it was edited.
+    --json prints them whole; edited, the output is the input of `nextclick dlq replay --corrected`.
     """
     reasons = _check(reason)
     settings = load_settings(bootstrap_servers=bootstrap_servers)
     found = list(letters(settings))
-    memory = LetterMemory(settings)
+    replayed = ReplayedLetters(settings)
     try:
-        memory.load(found)
+        replayed.load(found)
     finally:
-        memory.close()
+        replayed.close()
     counts = Counter(letter.reason for letter in found)
     chosen = [letter for letter in found if not reasons or letter.reason in reasons]
-    rows = [_row(letter, memory.is_done(letter)) for letter in chosen[-limit:]]
+    rows = [_row(letter, replayed.is_done(letter)) for letter in chosen[-limit:]]
     if as_json:
         print(json.dumps({"counts": counts, "letters": rows}))
         return
     for name, count in counts.most_common():
-        waiting = sum(letter.reason == name and not memory.is_done(letter) for letter in found)
+        waiting = sum(letter.reason == name and not replayed.is_done(letter) for letter in found)
         text = f"{name}: {count:,}, of which {waiting:,} not replayed"
         out.print(text, highlight=False, markup=False)
     if not found:
@@ -82,7 +85,7 @@ def show(
 
 
 def _row(letter: Letter, done: bool) -> dict[str, Any]:
-    """A letter as it is shown."""
+    """A letter as it is printed."""
     texts = {"key": shown_text(letter.key), "value": shown_text(letter.value)}
     origin = shown_text(letter.origin.encode())
     return {
@@ -101,18 +104,18 @@ def replay(
         Path | None, typer.Option(help="file of `nextclick dlq show --json`, with keys or values edited")
     ] = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="say what would be sent, and send nothing")
+        bool, typer.Option("--dry-run", help="print what would be sent, and send nothing")
     ] = False,
     give_up: Annotated[
-        bool, typer.Option("--give-up", help="never again try those that are still bad")
+        bool, typer.Option("--give-up", help="never try again those that are still invalid")
     ] = False,
     bootstrap_servers: Brokers = None,
     as_json: Json = False,
 ) -> None:
-    """Send rejected events to the topic of the events again, keyed as they were, and none of them twice.
+    """Send rejected events to the events topic again, with their keys, each at most once.
 
-    What would be rejected again is left where it is. Each record says in its headers which letter it
-    was. One replay at a time. A session that went on since takes its event late.
+    Letters that would be rejected again are not sent. A header of each record names its letter. Only
+    one replay may run at a time. A session that has continued since receives its event late.
     """
     reasons = _check(reason)
     settings = load_settings(bootstrap_servers=bootstrap_servers)

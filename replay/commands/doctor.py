@@ -1,4 +1,7 @@
-"""`nextclick doctor`: looks at everything that a worker needs, and changes nothing."""
+"""`nextclick doctor`: checks everything that a worker needs, and changes nothing.
+
+Tested by tests/integration/test_doctor.py.
+"""
 
 from __future__ import annotations
 
@@ -28,29 +31,29 @@ def doctor(
     registry: RegistryDir = None,
     as_json: Json = False,
 ) -> None:
-    """Examine broker, topics, group, clock, model, stores, disk, limits and versions. Changes nothing.
+    """Check broker, topics, group, clock, model, stores, disk, limits and versions. Changes nothing.
 
-    May be run beside a worker. Exit: 1 when something FAILs, else 0.
+    May run beside a worker. Exit: 1 when a check FAILs, else 0.
     """
     settings = load_settings(bootstrap_servers=bootstrap_servers, registry_dir=registry)
     workers = worker or [f"http://{settings.web_host}:{settings.web_port}"]
-    findings = []
-    for finding in all_checks(settings, workers):
-        findings.append(finding)
+    results = []
+    for result in all_checks(settings, workers):
+        results.append(result)
         if not as_json:
-            _show(finding)
-    bad = sum(finding.verdict == "FAIL" for finding in findings)
+            _show(result)
+    bad = sum(result.verdict == "FAIL" for result in results)
     if as_json:
-        print(json.dumps({"ok": not bad, "findings": [asdict(finding) for finding in findings]}))
+        print(json.dumps({"ok": not bad, "findings": [asdict(result) for result in results]}))
     else:
-        warned = sum(finding.verdict == "WARN" for finding in findings)
-        out.print(f"{len(findings)} findings: {bad} FAIL, {warned} WARN", highlight=False)
+        warned = sum(result.verdict == "WARN" for result in results)
+        out.print(f"{len(results)} findings: {bad} FAIL, {warned} WARN", highlight=False)
     raise typer.Exit(1 if bad else 0)
 
 
-def _show(finding: CheckResult) -> None:
-    colour = COLOURS[finding.verdict]
-    text = escape(escaped(finding.found))
-    out.print(f"[{colour}]{finding.verdict}[/] {finding.check}: {text}", highlight=False)
-    if finding.remedy and finding.verdict != "PASS":
-        out.print(f"     do: {escape(escaped(finding.remedy))}", highlight=False)
+def _show(result: CheckResult) -> None:
+    colour = COLOURS[result.verdict]
+    text = escape(escaped(result.found))
+    out.print(f"[{colour}]{result.verdict}[/] {result.check}: {text}", highlight=False)
+    if result.remedy and result.verdict != "PASS":
+        out.print(f"     do: {escape(escaped(result.remedy))}", highlight=False)

@@ -1,4 +1,7 @@
-"""The command evaluate: the quality of a version on event files."""
+"""`nextclick evaluate`: the quality of a version on event files.
+
+Tested by tests/unit/replay/commands/test_filtered_commands.py.
+"""
 
 from __future__ import annotations
 
@@ -44,7 +47,7 @@ def evaluate(
 ) -> None:
     """Next-item Recall@20 and MRR@20 of a version over all steps of the files' sessions.
 
-    With --split user over the newest twentieth of each user's steps.
+    --split user evaluates the newest twentieth of each user's steps.
     """
     if split == "shuffled":
         raise typer.BadParameter("--split shuffled is for training: an evaluation takes all sessions")

@@ -1,4 +1,7 @@
-"""`nextclick models`: what the registry holds."""
+"""`nextclick models`: the versions in the registry.
+
+Tested by tests/docs/test_readme.py.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,7 @@ from stream.settings import load_settings
 
 
 def models(registry: RegistryDir = None, as_json: Json = False) -> None:
-    """The versions in the registry, oldest first, with their measured quality."""
+    """List the versions in the registry, oldest first, with their measured quality."""
     folder = Registry(registry or load_settings().registry_dir)
     versions = folder.versions()
     if as_json:

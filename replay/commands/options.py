@@ -1,4 +1,7 @@
-"""Options that several commands have, with the same words and the same meaning."""
+"""Options that several commands share, with one spelling and one meaning.
+
+Tested by tests/unit/replay/commands/test_filtered_commands.py.
+"""
 
 from __future__ import annotations
 
@@ -15,23 +18,26 @@ FILTERED_KINDS = ("view", "cart", "purchase")
 Files = Annotated[
     list[Path],
     typer.Argument(
-        help="event files, also .xz .gz .bz2 .zip, and files of metadata (movies.dat, meta_Beauty.json.gz), "
-        "which are known by their content, held in memory and joined"
+        help="event files, also .xz .gz .bz2 .zip, and metadata files (movies.dat, meta_Beauty.json.gz), "
+        "which are recognised by their content, held in memory and joined"
     ),
 ]
 Test = Annotated[list[Path] | None, typer.Option(help="evaluate on these files, train on all of FILES")]
 TestFraction = Annotated[
-    float, typer.Option(min=0.001, max=0.9, help="newest share of events kept for the evaluation")
+    float, typer.Option(min=0.001, max=0.9, help="newest share of the events, kept for the evaluation")
 ]
-TestFrom = Annotated[str | None, typer.Option(help="evaluate from this UTC time on, instead")]
+TestFrom = Annotated[str | None, typer.Option(help="evaluate from this UTC time on, instead of a share")]
 Items = Annotated[
-    str, typer.Option(help="known: leave out test events of items unseen in training; all: they are misses")
+    str,
+    typer.Option(help="known: leave out test events of items unseen in training; all: count them as misses"),
 ]
 SetOptions = Annotated[
-    list[str] | None, typer.Option("--set", help="any setting of the model, name=value; may be repeated")
+    list[str] | None, typer.Option("--set", help="a setting of the model, name=value; may be repeated")
 ]
 Params = Annotated[Path | None, typer.Option(help="TOML file of model settings, see deploy/params")]
-Format = Annotated[str | None, typer.Option(help=f"one of {', '.join(FORMATS)}; else by content")]
+Format = Annotated[
+    str | None, typer.Option(help=f"one of {', '.join(FORMATS)}; default: recognised by content")
+]
 Kind = Annotated[
     list[str] | None, typer.Option(help="only events of this kind: view, cart or purchase; may be repeated")
 ]
@@ -39,28 +45,32 @@ Category = Annotated[
     list[str] | None,
     typer.Option(help="only items of this category and its subcategories, such as electronics; repeatable"),
 ]
-OnError = Annotated[str, typer.Option(help="stop or skip, at a line that cannot be read")]
+OnError = Annotated[str, typer.Option(help="at a line that cannot be read: stop or skip")]
 Brokers = Annotated[str | None, typer.Option("--bootstrap-servers", help="Kafka, host:port")]
 RegistryDir = Annotated[Path | None, typer.Option("--registry", help="folder of the model versions")]
 Json = Annotated[bool, typer.Option("--json", help="print the result as JSON")]
 GapS = Annotated[
     float | None,
     typer.Option(
-        help="silence that ends a session; 0: sessions as logged, which are whole users in amazon, "
-        "movielens and lastfm-1k"
+        help="silence that ends a session, in seconds; 0: sessions as logged, which are whole users in "
+        "amazon, movielens and lastfm-1k"
     ),
 ]
 
 
 def check_items(items: str) -> bool:
-    """Whether events of unknown items count: "known" or "all"."""
+    """Whether --items is "all", so that events of unknown items count. Raises typer.BadParameter."""
     if items not in ("known", "all"):
         raise typer.BadParameter(f"--items is known or all, not {items!r}")
     return items == "all"
 
 
 def event_filter(kind: list[str] | None, category: list[str] | None) -> EventFilter:
-    """The events that --kind and --category name."""
+    """The filter that --kind and --category describe. Raises typer.BadParameter.
+
+    >>> str(event_filter(["view"], None))
+    'of kind view'
+    """
     for one in kind or []:
         if one not in FILTERED_KINDS:
             raise typer.BadParameter(f"--kind is one of {', '.join(FILTERED_KINDS)}, not {one!r}")

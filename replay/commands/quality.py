@@ -1,4 +1,4 @@
-"""The command quality: what running workers have scored, added up, with intervals, and as a picture."""
+"""`nextclick quality`: the live Recall@20 and MRR@20 of running workers, as tables and as a picture."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from stream.quality.report import as_dict, recall_over_time
 from stream.quality.sums import WINDOWS, QualitySums, measured
 from stream.settings import load_settings
 
-# Of tables where there is no terminal, whose width they would have to keep to.
+# Columns of a table that is not printed to a terminal.
 WIDTH = 140
 NAMES = {"champion": "champion", "pop": "POP", "window_pop": "last-hour POP"}
 WINDOW_NAMES = {
@@ -39,13 +39,16 @@ KIND_NAMES = {
 def quality(
     worker: Annotated[
         list[str] | None,
-        typer.Option(help="a worker's web address; may be repeated. By default the one of the settings"),
+        typer.Option(help="web address of a worker; may be repeated. Default: the address in the settings"),
     ] = None,
-    window: Annotated[str, typer.Option(help=f"of the tables by slice: {', '.join(WINDOWS)}")] = "24h",
+    window: Annotated[
+        str,
+        typer.Option(help=f"window of the tables by version, position and item age: {', '.join(WINDOWS)}"),
+    ] = "24h",
     plot: Annotated[Path | None, typer.Option(help="draw Recall@20 over event time to this PNG file")] = None,
     as_json: Json = False,
 ) -> None:
-    """Recall@20 and MRR@20 of running workers, added up, beside POP and last-hour POP on the same events."""
+    """Add up the Recall@20 and MRR@20 of running workers, beside POP and last-hour POP on the same events."""
     if window not in WINDOWS:
         raise typer.BadParameter(f"--window is one of {', '.join(WINDOWS)}, not {window!r}")
     if not worker:
@@ -69,7 +72,7 @@ def quality(
 
 
 def show(sums: QualitySums, workers: int, window: str) -> None:
-    """The tables: every window, then the slices of one."""
+    """Print a table of all windows, then the tables by version, position and item age of one window."""
     names = {
         name: text.format(newest=sums.newest_events, fading=sums.fading)
         for name, text in WINDOW_NAMES.items()

@@ -1,4 +1,7 @@
-"""The command recommend: choose items by title, see what any saved version lists after them."""
+"""`nextclick recommend`: what a saved version lists after chosen items.
+
+Tested by tests/learning/test_recommend_command.py.
+"""
 
 from __future__ import annotations
 
@@ -23,23 +26,26 @@ def recommend(
     items: Annotated[
         list[str] | None,
         typer.Option(
-            "--items", help="the same: an id, a title or a part of one each; --items A B C is A, then B and C"
+            "--items",
+            help="the same; an item is an id, a title or a part of a title; --items A B C is A, B, C",
         ),
     ] = None,
-    version: Annotated[str | None, typer.Option(help="version; default: the champion")] = None,
+    version: Annotated[
+        str | None, typer.Option(help="a version of the registry; default: the champion")
+    ] = None,
     k: Annotated[int, typer.Option(min=1, max=1000, help="length of the list")] = 20,
     user: Annotated[str | None, typer.Option(help="user id, for networks that read it")] = None,
     first: Annotated[
-        bool, typer.Option("--first", help="where several items are meant, take the most popular")
+        bool, typer.Option("--first", help="when several items match, choose the most popular")
     ] = False,
     exclude_session_items: Annotated[
         bool | None,
-        typer.Option(help="leave the chosen items out of the list; default: as the version serves"),
+        typer.Option(help="leave the chosen items out of the list; default: the version's setting"),
     ] = None,
     registry: RegistryDir = None,
     as_json: Json = False,
 ) -> None:
-    """Recommend what follows a session of chosen items, by any saved version."""
+    """Recommend the next items of a session of chosen items, by any saved version."""
     wanted = [*(items or []), *(more or [])]
     if len(items or []) > 1 and more:
         raise typer.BadParameter("the order is not clear: name all items behind one --items")

@@ -1,4 +1,7 @@
-"""The command that replays event files into Kafka."""
+"""`nextclick replay`: event files into Kafka.
+
+Tested by tests/unit/replay/sending/test_timeline.py and tests/faults/test_interrupted_replay.py.
+"""
 
 from __future__ import annotations
 
@@ -30,21 +33,30 @@ def replay(
         typer.Argument(help="event files, also .gz .xz .bz2 .zip and Parquet, and their metadata"),
     ],
     speed: Annotated[str, typer.Option(help="event seconds per wall second, or max")] = "max",
-    rate: Annotated[float | None, typer.Option(help="events per wall second, whatever their times")] = None,
-    from_: Annotated[str | None, typer.Option("--from", help="first event time of the log, UTC")] = None,
-    until: Annotated[str | None, typer.Option(help="event time of the log to end before, UTC")] = None,
-    shift: Annotated[str | None, typer.Option(help="now: move the events so that the log ends now")] = None,
-    loop: Annotated[bool, typer.Option("--loop", help="again and again, later, with new sessions")] = False,
-    limit: Annotated[int | None, typer.Option(min=1, help="at most so many events")] = None,
+    rate: Annotated[
+        float | None, typer.Option(help="events per wall second, regardless of their times")
+    ] = None,
+    from_: Annotated[
+        str | None, typer.Option("--from", help="start at this event time of the log, UTC")
+    ] = None,
+    until: Annotated[str | None, typer.Option(help="end before this event time of the log, UTC")] = None,
+    shift: Annotated[
+        str | None, typer.Option(help="now: shift all event times so that the log ends now")
+    ] = None,
+    loop: Annotated[
+        bool, typer.Option("--loop", help="replay again and again, with later times and new session ids")
+    ] = False,
+    limit: Annotated[int | None, typer.Option(min=1, help="send at most this many events")] = None,
     checkpoint: Annotated[
-        Path | None, typer.Option(help="file by which an interrupted replay goes on, none lost or repeated")
+        Path | None,
+        typer.Option(help="file that lets an interrupted replay continue without loss or repeats"),
     ] = None,
     certificate: Annotated[
         Path | None, typer.Option(help="write counts and hashes of what was sent, for `nextclick verify`")
     ] = None,
-    memory: Annotated[str, typer.Option(help="what sorting may take before it goes to the disk")] = "32MB",
+    memory: Annotated[str, typer.Option(help="memory for sorting; larger logs are sorted on disk")] = "32MB",
     lag_limit: Annotated[
-        int | None, typer.Option(min=1, help="wait while the worker's group lags more")
+        int | None, typer.Option(min=1, help="wait while the worker's group lags more than this many events")
     ] = None,
     group: Annotated[str | None, typer.Option(help="the worker's group, for --lag-limit")] = None,
     topic: Annotated[str | None, typer.Option(help="topic of the events")] = None,
@@ -54,7 +66,7 @@ def replay(
     format: Format = None,
     columns: Annotated[
         str | None,
-        typer.Option(help="of any other file: session=sid,item=sku,time=at and kind, user, price…"),
+        typer.Option(help="columns of any other file: session=sid,item=sku,time=at and kind, user, price…"),
     ] = None,
     on_error: Annotated[
         str, typer.Option(help="at a line that cannot be read: stop, skip, or dlq: send it to events-dlq")
@@ -63,8 +75,8 @@ def replay(
 ) -> None:
     """Replay event files into Kafka in event-time order, keyed by session.
 
-    SIGUSR1, or the space bar, pauses it and lets it go on. A replay that Kafka or --lag-limit holds up
-    leaves nothing out: it falls behind, says how far, and catches up.
+    SIGUSR1 or the space bar pauses and continues it. A replay held up by Kafka or by --lag-limit leaves
+    no event out: it falls behind its pace, shows by how much, and catches up.
     """
     factor = _speed(speed)
     if rate is not None and (factor is not None or not (math.isfinite(rate) and rate > 0)):
@@ -88,7 +100,7 @@ def replay(
             ),
             part=ReplayRange(parse_moment(from_), parse_moment(until), shift is not None, loop, limit),
             storage=ReplayStorage(memory_bytes(memory), checkpoint=checkpoint, certificate=certificate),
-            opened=_tell_of_files,
+            opened=_print_formats,
         )
     if as_json:
         print(json.dumps(result.as_dict()))
@@ -97,7 +109,7 @@ def replay(
 
 
 def state(report: ReplayReport) -> str:
-    """How a replay goes, in a few words."""
+    """The progress of a replay in a few words."""
     parts = [f"{report.rate:,.0f} events/s", f"event time {moment(report.last_event_time_ms)}"]
     if report.paused:
         parts.append("paused")
@@ -109,7 +121,11 @@ def state(report: ReplayReport) -> str:
 
 
 def memory_bytes(text: str) -> int:
-    """ "512MB" → bytes, by powers of 1,024. Raises typer.BadParameter."""
+    """A size such as "512MB" in bytes, by powers of 1,024. Raises typer.BadParameter.
+
+    >>> memory_bytes("32MB")
+    33554432
+    """
     found = re.fullmatch(r"(\d+)\s*([KMG]?)i?B?", text.strip().upper().replace("IB", "B"))
     size = int(found[1]) * UNITS[found[2]] if found else 0
     if size < LEAST_MEMORY_BYTES:
@@ -127,7 +143,7 @@ def _speed(text: str) -> float | None:
     return factor
 
 
-def _tell_of_files(formats: dict[str, str]) -> None:
+def _print_formats(formats: dict[str, str]) -> None:
     for path, name in formats.items():
         log.print(f"{path}: {name}", highlight=False, markup=False)
 

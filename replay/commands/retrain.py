@@ -1,4 +1,7 @@
-"""The command retrain: a new champion from the newest events, once or by a schedule."""
+"""`nextclick retrain`: a new champion from the newest events, once or on a schedule.
+
+Tested by tests/integration/test_retrain.py and tests/integration/test_retrain_schedule.py.
+"""
 
 from __future__ import annotations
 
@@ -36,9 +39,12 @@ EXIT_FAILED = 2
 
 
 def parse_offsets(texts: list[str] | None) -> dict[int, tuple[int, int]] | None:
-    """PARTITION:FIRST-END as partition → (first, end); an open end is the log's.
+    """PARTITION:FIRST-END texts as offsets (first, end) by partition; -1 stands for the end of the log.
 
     Raises typer.BadParameter on anything else.
+
+    >>> parse_offsets(["0:1000-2000", "1:5-"])
+    {0: (1000, 2000), 1: (5, -1)}
     """
     if not texts:
         return None
@@ -53,60 +59,70 @@ def parse_offsets(texts: list[str] | None) -> dict[int, tuple[int, int]] | None:
 
 def retrain(
     newest_events: Annotated[
-        int | None, typer.Option(min=2, help="at most so many (default: 500000 since the champion)")
+        int | None,
+        typer.Option(min=2, help="train on at most this many events (default: 500000 since the champion)"),
     ] = None,
     from_: Annotated[
         str | None, typer.Option("--from", help="first event time, UTC (default: since the champion's)")
     ] = None,
-    until: Annotated[str | None, typer.Option(help="event time to end before, UTC")] = None,
+    until: Annotated[str | None, typer.Option(help="end before this event time, UTC")] = None,
     offsets: Annotated[
         list[str] | None,
-        typer.Option(help="PARTITION:FIRST-END of the topic; may be repeated, others are not read"),
+        typer.Option(help="PARTITION:FIRST-END; may be repeated; other partitions are not read"),
     ] = None,
     archive: Annotated[
-        Path | None, typer.Option(help="read this folder of `nextclick archive`, not Kafka")
+        Path | None, typer.Option(help="read a folder of `nextclick archive` instead of Kafka")
     ] = None,
-    every: Annotated[str | None, typer.Option(help="run again and again: 30s, 15m, 6h, 1d (UTC)")] = None,
-    cron: Annotated[str | None, typer.Option(help="or by a cron expression: '0 */6 * * *' (UTC)")] = None,
+    every: Annotated[str | None, typer.Option(help="run on a schedule: 30s, 15m, 6h, 1d (UTC)")] = None,
+    cron: Annotated[
+        str | None, typer.Option(help="run on a schedule given as cron expression: '0 */6 * * *' (UTC)")
+    ] = None,
     clock: Annotated[
         str, typer.Option(help="wall, or event: the event time that the log has reached")
     ] = "wall",
-    runs: Annotated[int | None, typer.Option(min=1, help="of a schedule: end after so many")] = None,
+    runs: Annotated[int | None, typer.Option(min=1, help="end a schedule after this many runs")] = None,
     registry: RegistryDir = None,
     params: Params = None,
     set_: SetOptions = None,
     epochs: Annotated[int | None, typer.Option(min=1, help="passes over the events (default: 1)")] = None,
     held_out: Annotated[
-        float | None, typer.Option(min=0.01, max=0.5, help="newest share to judge by (default: 0.1)")
+        float | None,
+        typer.Option(
+            min=0.01, max=0.5, help="newest share of the events, by which the gate judges (default: 0.1)"
+        ),
     ] = None,
     margin: Annotated[
-        float | None, typer.Option(min=0, help="of Recall@20 and MRR@20 that may be lost (default: 0.01)")
+        float | None,
+        typer.Option(min=0, help="largest loss of Recall@20 and MRR@20 the gate accepts (default: 0.01)"),
     ] = None,
     step_factor: Annotated[
-        float | None, typer.Option(help="times the champion's step time (default: 4)")
+        float | None,
+        typer.Option(help="longest step time the gate accepts, in champion's step times (default: 4)"),
     ] = None,
-    min_sessions: Annotated[int | None, typer.Option(min=1, help="to judge by (default: 100)")] = None,
-    finish: Annotated[
-        bool, typer.Option(help="once accepted, learn from the events held out as well")
-    ] = True,
+    min_sessions: Annotated[
+        int | None, typer.Option(min=1, help="fewest sessions the gate judges by (default: 100)")
+    ] = None,
+    finish: Annotated[bool, typer.Option(help="once accepted, train on the held-out events, too")] = True,
     promote: Annotated[bool, typer.Option(help="make an accepted version the champion")] = True,
-    announce: Annotated[bool, typer.Option(help="tell the workers, on the topic models")] = True,
+    announce: Annotated[bool, typer.Option(help="announce the version to the workers")] = True,
     metrics_file: Annotated[
         Path | None,
-        typer.Option(help="*.prom for node_exporter's textfile collector, written after each run"),
+        typer.Option(help="*.prom file for node_exporter's textfile collector, written after each run"),
     ] = None,
-    threads: Annotated[int, typer.Option(min=1, help="more are faster only where nothing else is busy")] = 1,
+    threads: Annotated[
+        int, typer.Option(min=1, help="threads of the training; more help only on an idle machine")
+    ] = 1,
     topic: Annotated[str | None, typer.Option(help="topic of the events")] = None,
     bootstrap_servers: Annotated[
         str | None, typer.Option("--bootstrap-servers", help="Kafka, host:port")
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Train the champion on with the newest events; where the gate takes it, it is the next champion.
+    """Train the champion further on the newest events; if the gate accepts the result, promote it.
 
-    Once, or by a schedule. Exit: 0 when a version was accepted, 3 when the gate refused it, 2 when
-    the run failed. A schedule goes on to its next run in all cases. With NEXTCLICK_METRICS_PORT Prometheus
-    can scrape a schedule; what cron runs leaves a --metrics-file.
+    Exit: 0 when a version was accepted, 3 when the gate refused it, 2 when the run failed. A schedule
+    continues with its next run in every case. Prometheus can scrape a schedule when
+    NEXTCLICK_METRICS_PORT is set; runs started by cron write a --metrics-file.
     """
     if every and cron:
         raise typer.BadParameter("--every and --cron are two ways to say the same; give one")
@@ -137,7 +153,7 @@ def retrain(
     )
     metrics = RetrainMetrics(settings.registry_dir)
     if not (every or cron):
-        with _told(metrics, metrics_file):
+        with _metrics_of_run(metrics, metrics_file):
             report = _run(settings, options, as_json)
         if report.outcome == "refused":
             raise typer.Exit(EXIT_REFUSED)
@@ -149,14 +165,14 @@ def retrain(
             log.print(f"run of {moment(tick_ms)}, {clock} time", highlight=False)
             window = replace(options.window, until_ms=until_ms)
             try:
-                with _told(metrics, metrics_file):
+                with _metrics_of_run(metrics, metrics_file):
                     _run(settings, replace(options, window=window), as_json)
             except NextclickError as error:
-                _tell_failed_run(error)
+                _report_failed_run(error)
 
 
-def _tell_failed_run(error: NextclickError) -> None:
-    """Say that one run of a schedule failed; the next is made all the same."""
+def _report_failed_run(error: NextclickError) -> None:
+    """Report the failed run of a schedule, which continues with its next run."""
     if tells_json():
         logger.error(
             "a run failed: %s",
@@ -169,8 +185,8 @@ def _tell_failed_run(error: NextclickError) -> None:
 
 
 @contextmanager
-def _told(metrics: RetrainMetrics, path: Path | None) -> Iterator[None]:
-    """A run that is under way, and whose series are left in the file when it ends, however it ends."""
+def _metrics_of_run(metrics: RetrainMetrics, path: Path | None) -> Iterator[None]:
+    """Mark a run as under way; when it ends, in success or failure, write its series to `path`."""
     metrics.running = True
     try:
         yield
@@ -181,11 +197,11 @@ def _told(metrics: RetrainMetrics, path: Path | None) -> Iterator[None]:
 
 
 def _ticks(settings: Settings, every: str | None, cron: str | None, clock: str) -> Iterator[int]:
-    """The schedule's moments, as they come."""
+    """The moments of the schedule, each when the clock reaches it."""
     schedule = Every(every) if every else Cron(cron or "")
     since_ms = None
     if clock == "event":
-        # What the champion has not learned from counts as due, though it lies in the log already.
+        # Events in the log that the champion has not learned from count towards the first moment.
         registry = Registry(settings.registry_dir)
         if registry.champion():
             since_ms = registry.load().manifest["data"].get("last_event_time_ms")
@@ -199,7 +215,7 @@ def _ticks(settings: Settings, every: str | None, cron: str | None, clock: str) 
 
 
 def _run(settings: Settings, options: RetrainOptions, as_json: bool) -> RunReport:
-    """One run, and what came of it."""
+    """Make one run and print its outcome."""
 
     def notify(text: str) -> None:
         log.print(text, highlight=False, markup=False)

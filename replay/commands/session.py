@@ -1,4 +1,7 @@
-"""`nextclick session show`: what is known of one session, from a worker, a store or the log."""
+"""`nextclick session show`: the state of one session, from a worker, a store or the log.
+
+Tested by tests/integration/test_session_view.py.
+"""
 
 from __future__ import annotations
 
@@ -33,16 +36,16 @@ def only() -> None:
 def show(
     session_id: Annotated[str, typer.Argument(help="the session's id")],
     worker: Annotated[
-        list[str] | None, typer.Option("--worker", help="a worker's web address; may be repeated")
+        list[str] | None, typer.Option("--worker", help="web address of a worker; may be repeated")
     ] = None,
     bootstrap_servers: Brokers = None,
     registry: RegistryDir = None,
     as_json: Json = False,
 ) -> None:
-    """Show a session's recent items, its age, the list it was shown last, and the items nearest to its state.
+    """Show a session's recent items, its age, its last list, and the items nearest to its hidden state.
 
-    Asks the workers; where none that answers has it, the store on this machine is read, and
-    else the log. `position` counts its events. Exit: 1 when it is not open.
+    Asks the workers first, then reads the store on this machine, then the log. `position` counts the
+    session's events. Exit: 1 when the session is not open.
     """
     settings = load_settings(bootstrap_servers=bootstrap_servers, registry_dir=registry)
     addresses = worker or [f"http://{settings.web_host}:{settings.web_port}"]
@@ -65,7 +68,7 @@ def _print_refusal(address: str, reason: str) -> None:
 
 
 def _from_here(settings: Settings, session_id: str) -> dict[str, Any] | None:
-    """The view from this machine's store, else from the log, with the champion of the registry."""
+    """The view from this machine's store or from the log, computed with the registry's champion."""
     number = partition_of(session_id, settings.partitions)
     live = ModelSlot(settings)
     serving = live.prepare()

@@ -1,4 +1,7 @@
-"""`nextclick settings`: what is set, and by what."""
+"""`nextclick settings`: every setting, its value and its source.
+
+Tested by tests/docs/test_readme.py.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,7 @@ from stream.settings import Settings, load_settings, setting_source
 
 
 def settings(as_json: Json = False) -> None:
-    """Every setting with its value and where it comes from."""
+    """List every setting with its value and where it comes from."""
     current = load_settings()
     rows = {
         name: {"value": getattr(current, name), "source": setting_source(name, {})}

@@ -1,4 +1,7 @@
-"""`nextclick synthetic`: made-up shoppers as a file of any size, with the recall nobody can beat."""
+"""`nextclick synthetic`: a log of simulated shoppers, of any size, with the best possible Recall@20.
+
+Tested by tests/unit/replay/synthetic/test_shopper_stream.py.
+"""
 
 from __future__ import annotations
 
@@ -18,28 +21,36 @@ DEFAULTS = ShopperSettings()
 
 
 def synthetic(
-    output: Annotated[Path, typer.Option(help="the file: .csv (as Globo's), .jsonl or .parquet")],
+    output: Annotated[Path, typer.Option(help="file to write: .csv (in Globo's format), .jsonl or .parquet")],
     events: Annotated[int, typer.Option(min=1, help="rows, repeats included")] = DEFAULTS.events,
     items: Annotated[int, typer.Option(min=10, help="in the catalogue at a time")] = DEFAULTS.items,
     rate: Annotated[float, typer.Option(help="events per second of event time")] = DEFAULTS.rate,
-    mean_length: Annotated[float, typer.Option(help="events of a session")] = DEFAULTS.mean_length,
-    mean_gap_s: Annotated[float, typer.Option(help="between a session's events")] = DEFAULTS.mean_gap_s,
-    noise: Annotated[float, typer.Option(help="share of steps to any item")] = DEFAULTS.noise,
+    mean_length: Annotated[
+        float, typer.Option(help="mean number of events in a session")
+    ] = DEFAULTS.mean_length,
+    mean_gap_s: Annotated[
+        float, typer.Option(help="mean time between two events of a session")
+    ] = DEFAULTS.mean_gap_s,
+    noise: Annotated[float, typer.Option(help="share of steps to a random item")] = DEFAULTS.noise,
     skew: Annotated[float, typer.Option(help="exponent of the popularity's power law")] = DEFAULTS.skew,
     births: Annotated[
-        float, typer.Option(help="items born an hour of event time; as many die")
+        float, typer.Option(help="items that appear per hour of event time; as many disappear")
     ] = DEFAULTS.births,
-    bots: Annotated[float, typer.Option(help="share of events that bots make")] = DEFAULTS.bots,
-    late: Annotated[float, typer.Option(help="share of events that come late")] = DEFAULTS.late,
-    late_s: Annotated[float, typer.Option(help="mean delay of these")] = DEFAULTS.late_s,
-    duplicates: Annotated[float, typer.Option(help="share of events that come twice")] = DEFAULTS.duplicates,
-    start_ms: Annotated[int, typer.Option(help="event time of the first, epoch ms")] = DEFAULTS.start_ms,
-    seed: Annotated[int, typer.Option(min=0, help="of all chance")] = DEFAULTS.seed,
+    bots: Annotated[float, typer.Option(help="share of events made by bots")] = DEFAULTS.bots,
+    late: Annotated[float, typer.Option(help="share of events that arrive late")] = DEFAULTS.late,
+    late_s: Annotated[float, typer.Option(help="mean delay of the late events")] = DEFAULTS.late_s,
+    duplicates: Annotated[
+        float, typer.Option(help="share of events that arrive twice")
+    ] = DEFAULTS.duplicates,
+    start_ms: Annotated[
+        int, typer.Option(help="event time of the first event, epoch ms")
+    ] = DEFAULTS.start_ms,
+    seed: Annotated[int, typer.Option(min=0, help="seed of the random numbers")] = DEFAULTS.seed,
     as_json: Json = False,
 ) -> None:
     """Write a log of Markov shoppers whose best lists, and so the best possible Recall@20, are known.
 
-    The same options give the same file, in constant memory.
+    Equal options give an equal file. Memory does not grow with the log.
     """
     given = {name: value for name, value in locals().items() if name not in ("output", "as_json")}
     stream = ShopperStream(ShopperSettings(**given))

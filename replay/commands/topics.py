@@ -1,4 +1,7 @@
-"""`nextclick topics`: created where they are missing, and held against what they have to be."""
+"""`nextclick topics`: creates missing topics, and compares existing ones with the settings.
+
+Tested by tests/integration/test_topics.py.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,7 @@ from stream.kafka.topics import ensure_topics, partition_counts, plans
 from stream.settings import Settings, load_settings
 
 topics = typer.Typer(help="Create the four topics, or verify them.", invoke_without_command=True)
-Partitions = Annotated[int | None, typer.Option(min=1, help="of events and recommendations")]
+Partitions = Annotated[int | None, typer.Option(min=1, help="partitions of events and of recommendations")]
 
 
 @topics.callback(epilog="Example: nextclick topics create --partitions 8")
@@ -28,7 +31,7 @@ def either(context: typer.Context, partitions: Partitions = None, bootstrap_serv
 
 @topics.command(epilog="Example: nextclick topics create --partitions 8")
 def create(partitions: Partitions = None, bootstrap_servers: Brokers = None) -> None:
-    """Create the missing topics, and say where those that exist differ; these are left as they are."""
+    """Create the missing topics; print how existing topics differ, without changing them."""
     settings = load_settings(bootstrap_servers=bootstrap_servers, partitions=partitions)
     for name, count in ensure_topics(settings).items():
         out.print(f"{name}: {count} partitions", highlight=False)
@@ -37,7 +40,7 @@ def create(partitions: Partitions = None, bootstrap_servers: Brokers = None) -> 
 
 @topics.command(epilog="Example: nextclick topics verify --json")
 def verify(partitions: Partitions = None, bootstrap_servers: Brokers = None, as_json: Json = False) -> None:
-    """Say where partitions, copies, retention or sizes differ, and what corrects it. Changes nothing.
+    """Print differing partitions, replicas, retention or sizes, and how to correct them. Changes nothing.
 
     Exit: 0 when nothing differs, else 1.
     """
@@ -53,7 +56,7 @@ def verify(partitions: Partitions = None, bootstrap_servers: Brokers = None, as_
 
 
 def _show(settings: Settings) -> int:
-    """Print the differences; → how many."""
+    """Print the differences. Returns their number."""
     found = differences(AdminClient({**settings.kafka_config(), "log_level": 0}), settings)
     for row in found:
         out.print(

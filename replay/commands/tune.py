@@ -37,12 +37,12 @@ from replay.console import out, progress_bar
 
 def tune(
     files: Files,
-    output: Annotated[Path, typer.Option(help="the TOML file of what was found, for train --params")],
-    network: Annotated[str, typer.Option(help="the network's name")] = "gru4rec",
+    output: Annotated[Path, typer.Option(help="TOML file to write the settings to, for train --params")],
+    network: Annotated[str, typer.Option(help="name of the network")] = "gru4rec",
     trials: Annotated[int, typer.Option(min=1)] = 30,
     measure: Annotated[str, typer.Option(help="recall or mrr, at 20")] = "recall",
     validation_fraction: Annotated[
-        float, typer.Option(min=0.01, max=0.5, help="newest share of the training sessions that decides")
+        float, typer.Option(min=0.01, max=0.5, help="newest share of the training sessions, which decides")
     ] = 0.1,
     test: Test = None,
     test_fraction: TestFraction = 0.1,
@@ -56,7 +56,7 @@ def tune(
     as_json: Json = False,
 ) -> None:
     """Search a network's settings on the newest part of the training data; the test part only confirms."""
-    # Imported here: optuna takes a second that no other command should wait for.
+    # Imported here: optuna takes a second to load.
     from model.comparison.tune import tune as search
 
     if measure not in ("recall", "mrr"):

@@ -1,4 +1,7 @@
-"""`nextclick verify`: does the topic hold what a replay's certificate says?"""
+"""`nextclick verify`: compares a topic with the certificate of a replay.
+
+Tested by tests/integration/test_certificate.py.
+"""
 
 from __future__ import annotations
 
@@ -16,18 +19,18 @@ from stream.settings import load_settings
 
 
 def verify(
-    certificate: Annotated[Path, typer.Argument(help="what `nextclick replay --certificate` wrote")],
+    certificate: Annotated[Path, typer.Argument(help="file written by `nextclick replay --certificate`")],
     topic: Annotated[
-        str | None, typer.Option(help="hold it against this topic, not the one it names")
+        str | None, typer.Option(help="compare with this topic instead of the one that the certificate names")
     ] = None,
     bootstrap_servers: Annotated[
         str | None, typer.Option("--bootstrap-servers", help="Kafka, host:port")
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Hold a replay's certificate against its topic: equal, or where the first difference lies.
+    """Compare a topic with the certificate of a replay; print the first difference of each partition.
 
-    Ends with 1 when the topic holds something else.
+    Exit: 1 when they differ.
     """
     settings = load_settings(bootstrap_servers=bootstrap_servers, events_topic=topic)
     certified = read_certificate(certificate, EVENTS, topic)

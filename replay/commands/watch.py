@@ -1,4 +1,7 @@
-"""`nextclick watch`: the recommendations as they come."""
+"""`nextclick watch`: prints recommendations as they arrive.
+
+Tested by tests/integration/test_command_line.py.
+"""
 
 from __future__ import annotations
 
@@ -17,14 +20,18 @@ from stream.settings import load_settings
 
 
 def watch(
-    from_start: Annotated[bool, typer.Option(help="all kept lists, not only new ones")] = False,
-    limit: Annotated[int | None, typer.Option(min=1, help="end after so many lists")] = None,
-    idle_s: Annotated[float | None, typer.Option(min=0.1, help="end after so long without a list")] = None,
+    from_start: Annotated[
+        bool, typer.Option(help="start with the oldest list in the topic, not with new ones")
+    ] = False,
+    limit: Annotated[int | None, typer.Option(min=1, help="end after this many lists")] = None,
+    idle_s: Annotated[
+        float | None, typer.Option(min=0.1, help="end after this many seconds without a list")
+    ] = None,
     bootstrap_servers: Brokers = None,
     registry: RegistryDir = None,
     as_json: Json = False,
 ) -> None:
-    """Subscribe to the recommendations and show them as they come."""
+    """Subscribe to the recommendations and print them as they arrive."""
     settings = load_settings(bootstrap_servers=bootstrap_servers, registry_dir=registry)
     lists = islice(recommendations(settings, from_start=from_start, idle_s=idle_s), limit)
     if as_json:

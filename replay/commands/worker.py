@@ -1,4 +1,7 @@
-"""`nextclick worker`: the stream worker."""
+"""`nextclick worker`: the stream worker.
+
+Tested by tests/integration/test_command_line.py.
+"""
 
 from __future__ import annotations
 
@@ -17,10 +20,14 @@ def worker(
     bootstrap_servers: Brokers = None,
     registry: RegistryDir = None,
     state_dir: Annotated[Path | None, typer.Option(help="folder of the session stores")] = None,
-    worker_id: Annotated[str | None, typer.Option(help="this instance's name, one per process")] = None,
-    partitions: Annotated[int | None, typer.Option(min=1, help="of events and recommendations")] = None,
+    worker_id: Annotated[str | None, typer.Option(help="name of this worker, unique per process")] = None,
+    partitions: Annotated[
+        int | None, typer.Option(min=1, help="partitions of events and of recommendations")
+    ] = None,
     device: Annotated[str | None, typer.Option(help="auto, cpu or cuda")] = None,
-    deterministic: Annotated[bool | None, typer.Option(help="pad waves: lists equal byte for byte")] = None,
+    deterministic: Annotated[
+        bool | None, typer.Option(help="pad waves, so that lists are equal byte for byte")
+    ] = None,
     web_port: Annotated[int | None, typer.Option(min=1, max=65535)] = None,
 ) -> None:
     """Run a stream worker: one step per event, top-20 lists out. Ends by SIGTERM or Ctrl-C."""

@@ -1,8 +1,9 @@
-"""Sends dead letters to `events` again, each once: those that are events now.
+"""Sends dead letters to `events` again, each once, if they are valid events now.
 
-A letter that would be rejected again is not sent, so that none goes round forever. The key is the
-one it had. Before a batch is sent it is written down, with the ends of `events`; if the process dies,
-the next replay looks in `events`, from there on, for what the batch has left, by its headers.
+A letter that would be rejected again is not sent, so that no letter circulates forever. Keys stay. A batch
+is committed, with the ends of `events`, before it is sent; after a crash the next replay reads `events`
+from those ends and finds by header which letters of the batch arrived.
+Tested by tests/integration/test_dead_letters.py.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from pathlib import Path
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer
 
 from model.errors import NextclickError
-from replay.dead_letters.replayed import LetterMemory, Sending
+from replay.dead_letters.replayed import ReplayedLetters, Sending
 from stream.events import RejectedEvent, decode_event, message_time_ms
 from stream.kafka.consumers import groupless_consumer
 from stream.kafka.dead_letter_reader import Letter, letters
@@ -34,7 +35,7 @@ Place = tuple[int, int]
 
 @dataclass
 class LetterReport:
-    """What became of the letters: `sent` (or to be sent), by reason those that are `still_bad`."""
+    """Counts of a replay: `sent` letters (or, in a dry run, valid ones), and `still_bad` by reason."""
 
     sent: int = 0
     done_before: int = 0
@@ -44,7 +45,7 @@ class LetterReport:
 
 
 @dataclass(frozen=True)
-class _Ready:
+class _Outgoing:
     letter: Letter
     key: bytes | None
     value: bytes
@@ -52,14 +53,18 @@ class _Ready:
 
 
 def shown_text(value: bytes | None) -> str:
-    """Bytes as text for people and for corrections: what is not UTF-8 and what controls is escaped."""
+    """Bytes as text, with invalid UTF-8 and control characters escaped.
+
+    >>> shown_text(b"a\\xff")
+    'a\\\\xff'
+    """
     return escaped((value or b"").decode(errors="backslashreplace"))
 
 
 def read_corrections(path: Path) -> dict[Place, tuple[str, str]]:
-    """The letters of a file that `nextclick dlq show --json` has written: place → key and value.
+    """Key and value of each letter in a file of `nextclick dlq show --json`, by (partition, offset).
 
-    Raises NextclickError where it is none.
+    Raises NextclickError when the file cannot be read as one.
     """
     try:
         found = json.loads(path.read_text())["letters"]
@@ -83,29 +88,29 @@ def replay_letters(
     give_up: bool = False,
     now_s: Callable[[], float] = time.time,
 ) -> LetterReport:
-    """Send every letter of these reasons (none: of all) that is an event now, or as corrected.
+    """Send every letter of these reasons (all, if none is given) that is valid now or after correction.
 
-    `give_up` lets those that are still bad be for good. Raises NextclickError when the brokers
-    do not answer or take an event; what was sent until then is remembered.
+    `give_up` marks letters that are still invalid as done. Raises NextclickError when the brokers do not
+    answer or refuse an event; letters sent until then are remembered.
     """
     report = LetterReport()
     found = list(letters(settings))
-    memory = LetterMemory(settings)
+    replayed = ReplayedLetters(settings)
     try:
-        memory.load(found)
-        _resume(settings, memory)
-        origins = {letter.origin for letter in found if memory.is_done(letter)}
-        ready: list[_Ready] = []
+        replayed.load(found)
+        _resume(settings, replayed)
+        origins = {letter.origin for letter in found if replayed.is_done(letter)}
+        ready: list[_Outgoing] = []
         for letter in found:
             if reasons and letter.reason not in reasons:
                 continue
-            if memory.is_done(letter):
+            if replayed.is_done(letter):
                 report.done_before += 1
                 continue
             if letter.origin in origins:
-                # Rejected once, written twice: the worker was killed in between.
+                # The same event was written twice: the worker was killed after the first letter.
                 report.repeated += 1
-                memory.of(letter.partition).settle([letter.offset])
+                replayed.of(letter.partition).mark_done([letter.offset])
                 continue
             try:
                 event = _ready(letter, (corrections or {}).get(letter.place), settings, now_s())
@@ -113,20 +118,20 @@ def replay_letters(
                 report.still_bad[rejected.reason] += 1
                 if give_up:
                     report.given_up += 1
-                    memory.of(letter.partition).settle([letter.offset])
+                    replayed.of(letter.partition).mark_done([letter.offset])
                 continue
             origins.add(letter.origin)
             ready.append(event)
         report.sent = len(ready)
         if not dry_run:
-            _send(settings, memory, ready)
+            _send(settings, replayed, ready)
     finally:
-        memory.close()
+        replayed.close()
     return report
 
 
-def _ready(letter: Letter, correction: tuple[str, str] | None, settings: Settings, now_s: float) -> _Ready:
-    """The record to be sent. Raises RejectedEvent where it would be rejected again."""
+def _ready(letter: Letter, correction: tuple[str, str] | None, settings: Settings, now_s: float) -> _Outgoing:
+    """The record to send. Raises RejectedEvent when it would be rejected again."""
     key, value = letter.key, letter.value or b""
     if correction is not None and correction != (shown_text(key), shown_text(value)):
         key, value = correction[0].encode() or None, correction[1].encode()
@@ -135,11 +140,11 @@ def _ready(letter: Letter, correction: tuple[str, str] | None, settings: Setting
     event = decode_event(value, key)
     if event.event_time_ms > (now_s + settings.max_future_s) * 1000:
         raise RejectedEvent("future")
-    return _Ready(letter, key, value, event.event_time_ms)
+    return _Outgoing(letter, key, value, event.event_time_ms)
 
 
-def _send(settings: Settings, memory: LetterMemory, ready: list[_Ready]) -> None:
-    """Send in batches, each remembered before and after."""
+def _send(settings: Settings, replayed: ReplayedLetters, ready: list[_Outgoing]) -> None:
+    """Send in batches; the state is committed before and after each batch."""
     producer = Producer(settings.producer_config())
     errors: list[KafkaError] = []
 
@@ -154,8 +159,8 @@ def _send(settings: Settings, memory: LetterMemory, ready: list[_Ready]) -> None
         for event in batch:
             by_partition.setdefault(event.letter.partition, []).append(event.letter.offset)
         for number, offsets in by_partition.items():
-            memory.of(number).sending = Sending(offsets, ends)
-        memory.save()
+            replayed.of(number).sending = Sending(offsets, ends)
+        replayed.save()
         for event in batch:
             letter = event.letter
             producer.produce(
@@ -177,9 +182,9 @@ def _send(settings: Settings, memory: LetterMemory, ready: list[_Ready]) -> None
                 "Look at the brokers, then replay again.",
             )
         for number, offsets in by_partition.items():
-            memory.of(number).settle(offsets)
-            memory.of(number).sending = None
-    memory.save()
+            replayed.of(number).mark_done(offsets)
+            replayed.of(number).sending = None
+    replayed.save()
 
 
 def _name(settings: Settings, partition: int, offset: int) -> bytes:
@@ -201,9 +206,9 @@ def _ends(settings: Settings) -> dict[int, int]:
         consumer.close()
 
 
-def _resume(settings: Settings, memory: LetterMemory) -> None:
-    """Find out which letters of unfinished batches are in `events`."""
-    unfinished = memory.unfinished()
+def _resume(settings: Settings, replayed: ReplayedLetters) -> None:
+    """Mark the letters of unfinished batches that are in `events` as done."""
+    unfinished = replayed.unfinished()
     if not unfinished:
         return
     topic = settings.events_topic
@@ -226,5 +231,5 @@ def _resume(settings: Settings, memory: LetterMemory) -> None:
     finally:
         consumer.close()
     for number, sending in unfinished.items():
-        memory.of(number).settle(o for o in sending.offsets if _name(settings, number, o) in arrived)
-        memory.of(number).sending = None
+        replayed.of(number).mark_done(o for o in sending.offsets if _name(settings, number, o) in arrived)
+        replayed.of(number).sending = None

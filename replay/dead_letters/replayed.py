@@ -1,7 +1,8 @@
-"""What has become of the dead letters: which were replayed, kept as commits of a group of its own.
+"""Which dead letters were replayed, kept in Kafka as commits of the group GROUP-dlq-replay.
 
-Of each partition of `events-dlq` the committed offset lies behind the newest letter that was looked
-at; the commit's metadata name those before it that were left, and the batch that was being sent.
+For each partition of `events-dlq` the committed offset is one after the newest letter seen; the commit's
+metadata list the earlier letters that were not replayed, and the batch being sent.
+Tested by tests/integration/test_dead_letters.py.
 """
 
 from __future__ import annotations
@@ -23,37 +24,44 @@ MAX_METADATA_BYTES = 4096
 
 
 class Sending(msgspec.Struct, array_like=True):
-    """A batch under way: its letters' offsets, and where the partitions of `events` ended before it."""
+    """A batch being sent: its letters' offsets, and the ends of the partitions of `events` before it."""
 
     offsets: list[int]
     ends: dict[int, int]
 
 
-class Memory(msgspec.Struct, array_like=True):
-    """Of one partition: letters below `top` are done, but those `left`."""
+class PartitionLetters(msgspec.Struct, array_like=True):
+    """One partition of `events-dlq`: letters below offset `top` are done, except those in `left`.
+
+    >>> letters = PartitionLetters()
+    >>> letters.add([0, 1])
+    >>> letters.mark_done([0])
+    >>> letters.is_done(0), letters.is_done(1)
+    (True, False)
+    """
 
     top: int = 0
     left: set[int] = msgspec.field(default_factory=set)
     sending: Sending | None = None
 
     def is_done(self, offset: int) -> bool:
-        """Whether nothing is to be done with this letter any more."""
+        """Whether the letter at this offset was replayed or given up."""
         return offset < self.top and offset not in self.left
 
-    def settle(self, offsets: Iterable[int]) -> None:
-        """These letters are done."""
+    def mark_done(self, offsets: Iterable[int]) -> None:
+        """Mark these letters as replayed or given up."""
         self.left.difference_update(offsets)
 
-    def look_at(self, offsets: Iterable[int]) -> None:
-        """Take letters up that are new: they are left, until they are done."""
+    def add(self, offsets: Iterable[int]) -> None:
+        """Add letters not seen before; they are left until they are marked as done."""
         for offset in sorted(offsets):
             if offset >= self.top:
                 self.left.add(offset)
                 self.top = offset + 1
 
 
-class LetterMemory:
-    """The memories of all partitions. One replay at a time: two would not see each other's."""
+class ReplayedLetters:
+    """The letters of all partitions. Only one replay may run: two would overwrite each other's commits."""
 
     def __init__(self, settings: Settings) -> None:
         self._topic = settings.dlq_topic
@@ -65,10 +73,10 @@ class LetterMemory:
                 "enable.partition.eof": True,
             }
         )
-        self._partitions: dict[int, Memory] = {}
+        self._partitions: dict[int, PartitionLetters] = {}
 
     def load(self, letters: list[Letter]) -> None:
-        """Read what is known of these letters. Raises NextclickError without an answer."""
+        """Read from Kafka which of these letters are done. Raises NextclickError without an answer."""
         present: dict[int, set[int]] = {}
         for letter in letters:
             present.setdefault(letter.partition, set()).add(letter.offset)
@@ -78,29 +86,29 @@ class LetterMemory:
         except KafkaException as error:
             raise _unknown(error.args[0].str()) from None
         for tp in answers:
-            memory = _decode(tp.metadata) if tp.offset >= 0 else Memory()
-            # What retention has taken need not be remembered.
-            memory.left &= present[tp.partition]
-            memory.look_at(present[tp.partition])
-            self._partitions[tp.partition] = memory
+            partition = _decode(tp.metadata) if tp.offset >= 0 else PartitionLetters()
+            # Letters that retention removed need not be remembered.
+            partition.left &= present[tp.partition]
+            partition.add(present[tp.partition])
+            self._partitions[tp.partition] = partition
 
-    def of(self, number: int) -> Memory:
-        """The memory of a partition."""
+    def of(self, number: int) -> PartitionLetters:
+        """The letters of a partition."""
         return self._partitions[number]
 
     def unfinished(self) -> dict[int, Sending]:
-        """Batches of which it is not known how far they were sent."""
-        return {n: memory.sending for n, memory in self._partitions.items() if memory.sending}
+        """Batches that may have been sent in part, by partition."""
+        return {n: partition.sending for n, partition in self._partitions.items() if partition.sending}
 
     def is_done(self, letter: Letter) -> bool:
-        """Whether nothing is to be done with it any more."""
+        """Whether the letter was replayed or given up."""
         return self._partitions[letter.partition].is_done(letter.offset)
 
     def save(self) -> None:
-        """Commit all that changed. Raises NextclickError when it is not kept."""
+        """Commit the state of all partitions. Raises NextclickError when Kafka refuses."""
         offsets = [
-            TopicPartition(self._topic, number, memory.top, _encode(memory))
-            for number, memory in self._partitions.items()
+            TopicPartition(self._topic, number, partition.top, _encode(partition))
+            for number, partition in self._partitions.items()
         ]
         if not offsets:
             return
@@ -116,20 +124,20 @@ class LetterMemory:
         self._consumer.close()
 
 
-def _encode(memory: Memory) -> str:
-    text = base64.b85encode(zlib.compress(msgspec.msgpack.encode(memory), 9)).decode()
+def _encode(partition: PartitionLetters) -> str:
+    text = base64.b85encode(zlib.compress(msgspec.msgpack.encode(partition), 9)).decode()
     if len(text) > MAX_METADATA_BYTES:
         raise NextclickError(
-            f"{len(memory.left):,} letters were left without being replayed, too many to remember",
+            f"{len(partition.left):,} letters were left without being replayed, too many to remember",
             "Nothing was sent that is not remembered.",
             "Give those up that cannot be corrected: `nextclick dlq replay --give-up`.",
         )
     return text
 
 
-def _decode(text: str | None) -> Memory:
+def _decode(text: str | None) -> PartitionLetters:
     try:
-        return msgspec.msgpack.decode(zlib.decompress(base64.b85decode(text or "")), type=Memory)
+        return msgspec.msgpack.decode(zlib.decompress(base64.b85decode(text or "")), type=PartitionLetters)
     except (ValueError, zlib.error, msgspec.DecodeError) as error:
         raise NextclickError(
             f"what is remembered of the dead letters cannot be read: {error}",

@@ -1,8 +1,9 @@
-"""Certifies recommendations: a log and a version give the same lists, run after run, killed or not.
+"""Certifies lists: a log and a version give the same lists in every run, killed or not.
 
-A real worker, `deterministic`, serves the log on topics, group and folders of its own; it may
-be killed at random moments. The certificate is over every event's list as it stands in the
-topic, byte for byte; lists that stand twice must be equal and count once.
+A real, `deterministic` worker serves the log on the run's own topics, group and folders; it may be killed
+at random moments. The certificate covers every event's list as stored in the topic, byte for byte; lists
+published twice must be equal and count once.
+Tested by tests/faults/test_certify.py.
 """
 
 from __future__ import annotations
@@ -51,24 +52,24 @@ from stream.kafka.topics import plans
 from stream.settings import Settings
 
 SERVING_TIMEOUT_S = 24 * 3600.0
-# How a run went, which its lists do not depend on; and what follows from the lists.
+# Facts of a run on which its lists do not depend, and the hash that follows from the lists.
 UNCOMPARED = {"kills", "kills_in_mid_stream", "lists_twice", "lists_sha256"}
-# With one of these, lists depend on the wall clock or on the load.
+# With one of these settings, lists depend on the wall clock or on the load.
 MOVING = ("newest_only_lag", "popular_lag", "idle_expiry_s")
 
 
 @dataclass(frozen=True)
 class Difference:
-    """How two certificates of lists differ; `event_id` is the first event with another list, if known."""
+    """The differences of two certificates; `event_id` is the first event whose lists differ, if known."""
 
     what: list[str]
     event_id: str | None
 
 
-def settings_of_its_own(settings: Settings, folder: Path) -> Settings:
-    """The settings with topics, group, names and folders of one run, and lists that are byte for byte equal.
+def isolated_settings(settings: Settings, folder: Path) -> Settings:
+    """The settings with new topics, group, names and folders, and with lists that are equal byte for byte.
 
-    Raises NextclickError when they let lists depend on the wall clock or on the load.
+    Raises NextclickError when the settings let lists depend on the wall clock or on the load.
     """
     moving = [name for name in MOVING if getattr(settings, name) is not None]
     if moving:
@@ -107,27 +108,27 @@ def certify_lists(
     folder: Path,
     kills: int = 0,
     moments: random.Random | None = None,
-    tell: Callable[[str], None] = lambda text: None,
+    on_progress: Callable[[str], None] = lambda text: None,
 ) -> Certificate:
     """Serve `frames`, in event-time order, by `version` of the registry; write the certificate to `path`.
 
-    `folder` is an empty one for the run. `kills` times the worker is ended by SIGKILL after a
-    random number of lists. The topics are removed in the end. Raises NextclickError when the
-    worker fails, or when an event has two lists that differ.
+    `folder` is an empty folder for the run. The worker is killed `kills` times, each after a random number
+    of lists. The topics are removed in the end. Raises NextclickError when the worker fails, or when
+    an event has two lists that differ.
     """
-    own = settings_of_its_own(settings, folder)
+    own = isolated_settings(settings, folder)
     registry = Registry(own.registry_dir)
     Registry(settings.registry_dir).load(version)
     shutil.copytree(settings.registry_dir / version, own.registry_dir / version)
     registry.promote(version)
     manifest = json.loads((own.registry_dir / version / MANIFEST).read_bytes())
     with _topics_removed(own):
-        tell("sending the log")
+        on_progress("sending the log")
         sent = folder / "sent.json"
         replay_frames(own, frames, certificate=sent)
         events = read_certificate(sent, EVENTS)
-        killed = _serve(own, folder, kills, moments or random.Random(), tell)
-        tell("reading the lists")
+        killed = _serve(own, folder, kills, moments or random.Random(), on_progress)
+        on_progress("reading the lists")
         about = {
             "model_version": version,
             "weights_sha256": manifest["sha256"][WEIGHTS],
@@ -144,7 +145,11 @@ def certify_lists(
 
 
 def first_rows(frames: Iterable[pd.DataFrame], limit: int | None) -> Iterator[pd.DataFrame]:
-    """The first `limit` rows (None: all) of the frames."""
+    """The first `limit` rows (None: all) of the frames.
+
+    >>> [len(frame) for frame in first_rows([pd.DataFrame({"n": [1, 2]})] * 3, 3)]
+    [2, 1]
+    """
     left = limit
     for frame in frames:
         yield frame if left is None else frame.iloc[:left]
@@ -155,7 +160,7 @@ def first_rows(frames: Iterable[pd.DataFrame], limit: int | None) -> Iterator[pd
 def difference(
     certificate: Certificate, path: Path, other: Certificate, other_path: Path
 ) -> Difference | None:
-    """How a certificate differs from another; None where all lists are equal."""
+    """How a certificate differs from another; None when all lists are equal."""
     if certificate.multiset_sha256 == other.multiset_sha256 and certificate.partitions == other.partitions:
         return None
     names = certificate.about.keys() & other.about.keys() - UNCOMPARED
@@ -200,9 +205,9 @@ def _topics_removed(settings: Settings) -> Iterator[None]:
 
 
 def _serve(
-    settings: Settings, folder: Path, kills: int, moments: random.Random, tell: Callable[[str], None]
+    settings: Settings, folder: Path, kills: int, moments: random.Random, on_progress: Callable[[str], None]
 ) -> int:
-    """Let a worker serve the whole log, killed `kills` times; → how often a wave was under way."""
+    """Let a worker serve the whole log, killed `kills` times. Returns how often a kill interrupted a wave."""
     group = LagLimit(settings, 0)
     log = folder / "worker.log"
     in_mid_stream = 0
@@ -220,11 +225,11 @@ def _serve(
                 in_mid_stream += bool(status["accounting"]["in_flight"])
             finally:
                 process.kill()
-            tell(f"killed after {status['lists']:,} lists")
+            on_progress(f"killed after {status['lists']:,} lists")
         process = WorkerProcess(settings, log)
         try:
             process.wait_ready()
-            tell("serving the rest")
+            on_progress("serving the rest")
             status = process.wait_until(lambda status: not group.lag(), "the whole log", SERVING_TIMEOUT_S)
             code = process.stop()
         finally:

@@ -1,9 +1,9 @@
 """The demo: a log in, live lists out, on librdkafka's in-process broker.
 
-Trains a first model on the earlier part of a log, starts the real worker as a process of
-its own, replays the later part and shows the lists as they come, with rolling Recall@20
-beside POP's; its live page takes clicks, and on a terminal stays until Ctrl-C. The in-process
-broker keeps only the last few MB of a partition, so the replay waits for the worker.
+Trains a first model on the earlier part of a log, starts a real worker process, replays the later part
+and shows the lists as they arrive, with rolling Recall@20 beside POP's. The live page accepts clicks; on
+a terminal it stays until Ctrl-C. The in-process broker keeps only the last few MB of a partition, so
+the replay waits for the worker.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ SHOWN_LISTS = 8
 
 
 class EmbeddedBroker:
-    """librdkafka's in-process broker, with the topics made; it lives as long as this object."""
+    """librdkafka's in-process broker; it lives as long as this object."""
 
     def __init__(self) -> None:
         self._client = Producer({"bootstrap.servers": "embedded", "test.mock.num.brokers": 1, "log_level": 3})
@@ -57,7 +57,7 @@ class EmbeddedBroker:
         self.address = ",".join(f"{broker.host}:{broker.port}" for broker in brokers)
 
     def make_topics(self, settings: Settings) -> None:
-        """Asking for a topic makes it here; there is no CreateTopics."""
+        """Create the topics by asking for their metadata: the broker has no CreateTopics."""
         client = Producer({**settings.kafka_config(), "allow.auto.create.topics": True})
         for plan in plans(settings):
             deadline = time.monotonic() + START_TIMEOUT_S
@@ -96,7 +96,7 @@ def follow(
     titles: dict[str, str],
     speed: float | None,
 ) -> ReplayReport:
-    """Replay, and show lists and numbers until every event has its list."""
+    """Replay `later`, and show lists and numbers until every event has its list."""
     newest: deque[Received] = deque(maxlen=SHOWN_LISTS)
     report = ReplayReport()
     failures: list[BaseException] = []
@@ -149,8 +149,8 @@ def follow(
             time.sleep(0.25)
 
 
-def at_rest(worker: WorkerProcess, sure: int) -> tuple[dict[str, Any], int]:
-    """The status when `sure` events and those of the live page are served, and how many these are."""
+def at_rest(worker: WorkerProcess, acknowledged: int) -> tuple[dict[str, Any], int]:
+    """Wait until all events are served. Returns the status and the number of the live page's events."""
     posted = 0
 
     def served(status: dict[str, Any]) -> bool:
@@ -158,7 +158,7 @@ def at_rest(worker: WorkerProcess, sure: int) -> tuple[dict[str, Any], int]:
         with urllib.request.urlopen(f"{worker.address}/api/live", timeout=5) as answer:
             posted = json.load(answer)["posted"]
         accounting = status["accounting"]
-        return not accounting["in_flight"] and accounting["read"] == sure + posted
+        return not accounting["in_flight"] and accounting["read"] == acknowledged + posted
 
     return worker.wait_until(served, "rest"), posted
 
@@ -175,7 +175,7 @@ def stay(worker: WorkerProcess) -> None:
 
 
 def web_port() -> int:
-    """The usual port of a worker, or a free one where that is taken."""
+    """The usual port of a worker, or a free one if it is taken."""
     with socket.socket() as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -186,7 +186,7 @@ def web_port() -> int:
 
 
 def run(files: list[Path], *, epochs: int, seconds: float) -> int:
-    """The whole demo; → exit code."""
+    """Run the whole demo. Returns the exit code."""
     rejects: Counter[str] = Counter()
     console.print(f"reading {', '.join(path.name for path in files)}", highlight=False)
     frame = EventFiles(files, on_error="skip").load(rejects)

@@ -1,4 +1,4 @@
-"""What the demo shows in a terminal: the newest lists and the numbers, or a line of each; the summary."""
+"""What the demo prints: lists and numbers as a live screen, or as lines without a terminal; the summary."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ console = Terminal(soft_wrap=True)
 def view(
     newest: deque[Received], titles: dict[str, str], status: dict[str, Any], sent: int, total: int
 ) -> Group:
-    """The screen: the newest lists, then the numbers."""
+    """The screen: the newest lists above the numbers."""
     lists = Table(title="newest lists", expand=True)
     for name in ("session", "event", "recommended next, best first"):
         lists.add_column(name, no_wrap=True, overflow="ellipsis", ratio=8 if name.startswith("rec") else None)
@@ -32,7 +32,7 @@ def view(
 
 
 def numbers(status: dict[str, Any], sent: int, total: int) -> Table:
-    """Quality beside POP's, and how far the replay is."""
+    """The rolling quality of all systems, and the progress of the replay."""
     table = Table(expand=True)
     for name in ("", "rolling Recall@20", "rolling MRR@20", "events scored"):
         table.add_column(name)
@@ -49,7 +49,7 @@ def numbers(status: dict[str, Any], sent: int, total: int) -> Table:
 def say(
     newest: deque[Received], titles: dict[str, str], status: dict[str, Any], sent: int, total: int
 ) -> None:
-    """One line each for the newest list and the numbers, where there is no terminal."""
+    """Print one line of numbers and one with the newest list; used without a terminal."""
     quality = {system: values["rolling"]["recall_at_20"] for system, values in status["quality"].items()}
     console.print(
         f"{sent:,} of {total:,} events, {status['lists']:,} lists, rolling Recall@20 "
@@ -63,7 +63,7 @@ def say(
 
 
 def summary(status: dict[str, Any], posted: int, report: ReplayReport) -> bool:
-    """Print how it went, when the page has `posted` events too; → whether all is as it should be."""
+    """Print the totals. Returns whether they add up, counting the `posted` events of the live page."""
     accounting, quality = status["accounting"], status["quality"]
     served = accounting["stepped"] + accounting["unknown"]
     good = accounting["holds"] and served == status["lists"]

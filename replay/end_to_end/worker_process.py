@@ -1,4 +1,7 @@
-"""A worker as a process of its own, with its settings in its environment and its log in a file."""
+"""Runs `nextclick worker` as a process: settings in its environment, its log in a file.
+
+Tested by tests/integration/test_command_line.py and tests/faults/test_kills.py.
+"""
 
 from __future__ import annotations
 
@@ -37,7 +40,7 @@ class WorkerProcess:
             )
 
     def status(self) -> dict[str, Any] | None:
-        """What the worker says of itself, None while it does not answer."""
+        """The answer of /api/status, or None while the worker does not answer."""
         try:
             with urllib.request.urlopen(f"{self.address}/api/status", timeout=5) as answer:
                 status: dict[str, Any] = json.load(answer)
@@ -48,7 +51,7 @@ class WorkerProcess:
     def wait_until(
         self, condition: Callable[[dict[str, Any]], bool], what: str, timeout_s: float = START_TIMEOUT_S
     ) -> dict[str, Any]:
-        """The first status that fulfils `condition`. Raises NextclickError when it ends or takes too long."""
+        """The first status that meets `condition`. Raises NextclickError if it ends or takes too long."""
         deadline = time.monotonic() + timeout_s
         while not ((status := self.status()) and condition(status)):
             self.check()
@@ -58,7 +61,7 @@ class WorkerProcess:
         return status
 
     def wait_ready(self) -> None:
-        """Return when it serves."""
+        """Return when the worker is ready to serve."""
         self.wait_until(lambda status: bool(status["ready"]), "readiness")
 
     def check(self) -> None:
@@ -67,7 +70,7 @@ class WorkerProcess:
             raise self._failed(f"the worker ended with code {self.process.returncode}")
 
     def stop(self) -> int:
-        """End it by SIGTERM; → its exit code."""
+        """End it by SIGTERM. Returns its exit code."""
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
         try:
@@ -76,12 +79,12 @@ class WorkerProcess:
             return self.kill()
 
     def kill(self) -> int:
-        """End it by SIGKILL; → its exit code."""
+        """End it by SIGKILL. Returns its exit code."""
         self.process.kill()
         return self.process.wait()
 
     def log(self) -> str:
-        """What it has written."""
+        """The text of its log."""
         return self._log_path.read_text(errors="replace")
 
     def _failed(self, what: str) -> NextclickError:
@@ -90,7 +93,11 @@ class WorkerProcess:
 
 
 def free_port() -> int:
-    """A TCP port of this machine that nobody has now."""
+    """A TCP port of this machine that is free now.
+
+    >>> free_port() > 0
+    True
+    """
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         return int(listener.getsockname()[1])

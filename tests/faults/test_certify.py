@@ -12,7 +12,7 @@ import nextclick
 from model.errors import NextclickError
 from model.registry.registry import Registry
 from replay.certificates.certificate import LISTS, digests_path, read_certificate
-from replay.end_to_end.certified_lists import certify_lists, difference, settings_of_its_own
+from replay.end_to_end.certified_lists import certify_lists, difference, isolated_settings
 from stream.settings import Settings
 from tests.conftest import train_small
 from tests.harness.markov_shoppers import SyntheticLog, markov_shoppers
@@ -113,6 +113,6 @@ def test_a_failed_run_leaves_no_topics_and_no_certificate(
 
 def test_settings_by_which_lists_depend_on_the_load_are_refused(tmp_path: Path) -> None:
     with pytest.raises(NextclickError, match="popular_lag is set"):
-        settings_of_its_own(Settings(popular_lag=5), tmp_path)
-    own = settings_of_its_own(Settings(follow="both", wave_size=7), tmp_path)
+        isolated_settings(Settings(popular_lag=5), tmp_path)
+    own = isolated_settings(Settings(follow="both", wave_size=7), tmp_path)
     assert (own.deterministic, own.follow, own.wave_size) == (True, "none", 7)

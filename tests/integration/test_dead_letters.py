@@ -12,7 +12,7 @@ from confluent_kafka import Producer
 from model.errors import NextclickError
 from model.registry.registry import Registry
 from replay.dead_letters.replay_letters import LetterReport, replay_letters
-from replay.dead_letters.replayed import LetterMemory
+from replay.dead_letters.replayed import ReplayedLetters
 from stream.events import Event, encode_event
 from stream.kafka.dead_letter_reader import letters
 from stream.settings import Settings
@@ -156,20 +156,20 @@ def test_a_replay_that_dies_between_sending_and_remembering_sends_nothing_twice(
     settings = make_settings()
     items = replayable(settings, 10)
     saves = 0
-    save = LetterMemory.save
+    save = ReplayedLetters.save
 
-    def dying(memory: LetterMemory) -> None:
+    def dying(memory: ReplayedLetters) -> None:
         nonlocal saves
         if saves == dies_at:
             raise RuntimeError("killed")
         saves += 1
         save(memory)
 
-    monkeypatch.setattr(LetterMemory, "save", dying)
+    monkeypatch.setattr(ReplayedLetters, "save", dying)
     with pytest.raises(RuntimeError, match="killed"):
         replay_letters(settings)
     assert sum(items_in(settings).values()) == min(4 * dies_at, 10)
-    monkeypatch.setattr(LetterMemory, "save", save)
+    monkeypatch.setattr(ReplayedLetters, "save", save)
     assert replay_letters(settings).sent == 10 - min(4 * dies_at, 10)
     assert items_in(settings) == Counter(items)
     assert replay_letters(settings) == LetterReport(done_before=10)
