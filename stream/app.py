@@ -195,7 +195,7 @@ class WorkerApp:
                 # while Faust started is not to be missed.
                 if event.key == SHADOW_KEY or event.message.timestamp >= self._prepared_s - CLOCK_SLACK_S:
                     await loop.run_in_executor(
-                        self._models, or_crash, self.model_switch.hear, event.key, event.value
+                        self._models, or_crash, self.model_switch.on_announcement, event.key, event.value
                     )
 
         @self.faust.timer(interval=1.0)

@@ -116,12 +116,12 @@ class Worker:
             if observed.position:
                 self.ranks.append(observed.champion_rank)
                 self.times_ms.append(observed.time_ms)
-        follower = self._live.current.follower
-        if follower is not None:
-            self.most_listed = max(self.most_listed, follower.vocabulary.added_items)
-            if follower.refreshes > self._refreshes:
-                self.refreshes_s.append(follower.refresh_cpu_s - self._refresh_cpu_s)
-                self._refreshes, self._refresh_cpu_s = follower.refreshes, follower.refresh_cpu_s
+        refresher = self._live.current.refresher
+        if refresher is not None:
+            self.most_listed = max(self.most_listed, refresher.vocabulary.added_items)
+            if refresher.refreshes > self._refreshes:
+                self.refreshes_s.append(refresher.refresh_cpu_s - self._refresh_cpu_s)
+                self._refreshes, self._refresh_cpu_s = refresher.refreshes, refresher.refresh_cpu_s
 
 
 def last_hour_pop(events: list[Event], begin_ms: int) -> float:

@@ -1,10 +1,9 @@
-"""What the versions of a worker follow between two trainings: the events of its own waves.
+"""Keeps versions fresh between two trainings, by the events of the worker's own waves.
 
-Every event goes to `ModelSlot.recent`; once so often, in event time, one of the step threads has the
-version in service, and the one in its shadow, take up what has come. That is in memory alone. When
-a partition is opened its newest events are read again from the log, as many as are kept, so a
-restart loses nothing but the moment at which each was taken up. Lists move with what is followed:
-of an event that is stepped again after a crash, the list may be another one.
+Every event goes to `ModelSlot.recent`. At intervals of event time, a step thread refreshes the tables
+of the version in service, and of the one in its shadow, in memory alone. When a partition is opened, its
+newest events are read again from the log, as many as are kept, so a restart loses only the moments of
+the refreshes. Lists depend on them: an event that is stepped again after a crash may get another list.
 """
 
 from __future__ import annotations
@@ -34,49 +33,49 @@ logger = logging.getLogger(__name__)
 
 
 class FreshnessFeed:
-    """Feeds the followers of a worker; called by all step threads."""
+    """Feeds the refreshers of a worker's versions; called by all step threads."""
 
     def __init__(self, live: ModelSlot, shadow: Shadow) -> None:
         self._live = live
         self._shadow = shadow
 
-    def begin(self, wave: Wave, serving: ServingModel) -> None:
-        """Have the version know what was seen, or read again, before it steps its first wave."""
-        if serving.follower is not None and wave.arrivals:
-            serving.follower.refresh_first(_now_ms(wave.arrivals))
+    def refresh_first(self, wave: Wave, serving: ServingModel) -> None:
+        """Apply the events so far, or read again, before the version steps its first wave."""
+        if serving.refresher is not None and wave.arrivals:
+            serving.refresher.refresh_first(_now_ms(wave.arrivals))
 
-    def see(self, visits: Sequence[SessionEvent]) -> None:
-        """Take in a wave's visits, whose states remember their events, and take up what is due."""
+    def add_events(self, events: Sequence[SessionEvent]) -> None:
+        """Add a wave's events, whose states have them already, and refresh the versions that are due."""
         recent = self._live.recent
-        if recent is None or not visits:
+        if recent is None or not events:
             return
         recent.add(
-            (v.event.event_time_ms, v.event.item_id, v.state.recent_items[-1 - NEAR : -1]) for v in visits
+            (e.event.event_time_ms, e.event.item_id, e.state.recent_items[-1 - NEAR : -1]) for e in events
         )
-        now_ms = _now_ms([v.arrival for v in visits])
-        for follower in self._followers():
-            follower.refresh(now_ms)
+        now_ms = _now_ms([event.arrival for event in events])
+        for refresher in self._refreshers():
+            refresher.refresh(now_ms)
 
-    def _followers(self) -> list[TableRefresher]:
+    def _refreshers(self) -> list[TableRefresher]:
         trial = self._shadow.trial
         servings = [self._live.current, *([] if trial is None else [trial.serving])]
-        return [serving.follower for serving in servings if serving.follower is not None]
+        return [serving.refresher for serving in servings if serving.refresher is not None]
 
 
 def _now_ms(arrivals: Sequence[Arrival]) -> int:
-    """The watermark, which one wrong stamp does not move."""
+    """The watermark, which one wrong timestamp does not move."""
     return max(arrival.watermark.ms for arrival in arrivals)
 
 
 def reload_recent_events(
     settings: Settings, live: ModelSlot, rule: SessionRule, number: int, begin: int, end: int
 ) -> None:
-    """Read the newest events of a partition in [begin, end) again, as far as they can matter.
+    """Read again the newest events of a partition in [begin, end) that a refresh can need.
 
     Raises NextclickError when the log cannot be read.
     """
-    follower = live.current.follower
-    if live.recent is None or follower is None or not end:
+    refresher = live.current.refresher
+    if live.recent is None or refresher is None or not end:
         return
     with closing(KafkaEvents(settings)) as source:
         low, high = source.bounds()[number]
@@ -84,7 +83,7 @@ def reload_recent_events(
         ranges = {number: (max(low, begin, end - most), min(high, end))}
         if ranges[number][0] >= ranges[number][1]:
             return
-        first = source.first_at(max(0, follower.needed_from_ms), ranges)[number]
+        first = source.first_at(max(0, refresher.needed_from_ms), ranges)[number]
         tables = [COLUMNS.empty_table(), *source.read({number: (first, ranges[number][1])}, _events)]
     frame = pa.concat_tables(tables).sort_by(ORDER).to_pandas()
     if frame["item_id"].nunique() > 1:

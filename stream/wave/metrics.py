@@ -23,18 +23,18 @@ class FreshnessMetrics(Collector):
 
     def collect(self) -> Iterable[GaugeMetricFamily]:
         """Yields nothing where no version is in service or `follow` is none."""
-        follower = self._live.current.follower if self._live.ready else None
-        if follower is None:
+        refresher = self._live.current.refresher if self._live.ready else None
+        if refresher is None:
             return
         yield GaugeMetricFamily(
             "nextclick_provisional_items",
             "listed though born after the training",
-            value=follower.vocabulary.added_items,
+            value=refresher.vocabulary.added_items,
         )
         yield GaugeMetricFamily(
             "nextclick_follow_age_seconds",
             "event time since the version took up what has come",
-            value=follower.age_ms / 1000,
+            value=refresher.age_ms / 1000,
         )
 
 

@@ -1,9 +1,8 @@
-"""The heart of the worker: one wave in, its lists and its state changes out.
+"""Steps 3 to 7 of a wave: its arrivals in, its lists and its state changes out.
 
-Fence, session rule, rebuild what is stale, score the past, step once, lists. Several threads
-may step, each with sessions of its own: side by side where the model works, one at a time
-where the partitions change. It publishes and writes nothing itself: what it hands over is to
-be published first and written after, in that order.
+Several threads may step, each with sessions that no other has: side by side where the model works,
+one at a time where the partitions change. Publishes and writes nothing: the sink publishes what is
+handed over (8), then writes it (9).
 """
 
 from __future__ import annotations
@@ -23,12 +22,11 @@ from stream.sessions.offsets import AppliedOffsets
 from stream.sessions.partition import OpenPartition
 from stream.sessions.session_state import SessionState, continued
 from stream.sessions.store import Batch
-from stream.wave import step as model_part
 from stream.wave.freshness import FreshnessFeed
 from stream.wave.load_shedding import FULL, POPULAR
 from stream.wave.serving_model import ModelSlot, ServingModel
 from stream.wave.shadow import Shadow
-from stream.wave.step import SessionEvent
+from stream.wave.step import SessionEvent, rank_in, rebuild, step
 from stream.wave.waves import Arrival, Wave
 
 OUTCOMES = ("stepped", "duplicate", "unknown", "ended", "dead_lettered")
@@ -40,7 +38,7 @@ FALLBACKS = (UNKNOWN_ITEM, EMPTY_SESSION, LAG)
 
 @dataclass(slots=True)
 class RecommendedList:
-    """A list to be published after one event. `fallback` is "" for a list of the event's own step."""
+    """A list to publish after one event; `fallback` says why it is not of the event's own step, else ""."""
 
     arrival: Arrival
     session_id: str
@@ -54,9 +52,9 @@ class RecommendedList:
 
 @dataclass(slots=True)
 class SteppedWave:
-    """What one wave leaves: lists, dead letters, batches to write, counts to add once written.
+    """What one wave leaves: lists and dead letters to publish, batches to write, counts to add once written.
 
-    `number` counts the waves of a worker in the order in which they are to be written.
+    `number` counts the waves of a worker in the order in which they are written.
     """
 
     number: int
@@ -78,9 +76,10 @@ class SteppedWave:
 
 
 class Processor:
-    """Steps waves with the model in service, over the partitions that are open.
+    """Steps waves with the model in service, over the open `partitions`.
 
-    Whoever else looks at these holds `changed`, which is notified when a wave has been stepped.
+    Other threads hold `changed` to read the partitions; it is notified after each wave. `written` is the
+    number of the newest durable wave.
     """
 
     def __init__(
@@ -94,63 +93,78 @@ class Processor:
         self.written = -1
         self._live = live
         self._shadow = shadow or Shadow()
-        self._following = FreshnessFeed(live, self._shadow)
+        self._freshness = FreshnessFeed(live, self._shadow)
         self._serving: ServingModel | None = None
-        self._sealed = 0
+        self._next_number = 0
         self._stepping = 0
         self.changed = threading.Condition()
         self._recent_items = recent_items
         self._now_ns = now_ns
 
     def process(self, wave: Wave, hand_over: Callable[[SteppedWave], None]) -> None:
-        """Step one wave. The states change in memory at once; nothing is durable yet."""
+        """Step one wave in memory; nothing is durable when this returns.
+
+        3. load     the states of the wave's sessions; skip duplicates
+        4. rule     reset sessions after silence, drop those that end; count late events
+        5. rebuild  hidden states that another version made, or that recovery left out
+        6. score    each event's item against the list that its session was shown last
+        7. step     once; select the top-20; hand over to the sink (8. publish, 9. write)
+
+        3, 4 and the handing over hold `changed`; 5 to 7 run beside the waves of other threads.
+        `hand_over` is called in the order of the waves' numbers.
+        """
         with self.changed:
-            serving = self._version()
-            self._following.begin(wave, serving)
+            serving = self._version_of_wave()
+            self._freshness.refresh_first(wave, serving)
             out = SteppedWave(-1, self._now_ns(), len(wave.arrivals), wave.level)
             self._stepping += 1
             for number in wave.partitions:
                 self.partitions[number].drop_written(self.written)
                 out.outcomes[number] = dict.fromkeys(OUTCOMES, 0)
-            fresh = self._fence(wave, out)
+            # 3. load
+            fresh = self._skip_duplicates(wave, out)
             stored = self._load(fresh)
             reach("3-loaded")
-            visits, ended = self._apply_rule(fresh, stored, serving, out)
+            # 4. rule
+            events, ended = self._apply_rule(fresh, stored, serving, out)
         reach("4-ruled")
-        watched = self._shadow.choose(visits, serving, behind=out.level > FULL)
-        shown = [(visit.state.list_items, visit.state.model_version) for visit in visits]
-        out.rebuilt, out.rebuilt_inexact = model_part.rebuild(visits, serving)
+        shadowed = self._shadow.choose(events, serving, sheds_load=out.level > FULL)
+        shown = [(event.state.list_items, event.state.model_version) for event in events]
+        # 5. rebuild
+        out.rebuilt, out.rebuilt_inexact = rebuild(events, serving)
         reach("5-rebuilt")
-        self._score(visits, shown, serving, out)
+        # 6. score
+        self._score(events, shown, serving, out)
         reach("6-scored")
-        model_part.step(visits, serving)
+        # 7. step
+        step(events, serving)
         reach("7-stepped")
         out.stepped_us = (self._now_ns() - out.started_ns) // 1000
         with self.changed:
-            out.number = self._sealed
-            self._sealed += 1
+            out.number = self._next_number
+            self._next_number += 1
             for number, session_id, oldest in ended:
                 self.partitions[number].delete(out.number, session_id, oldest)
-            self._list(visits, serving, out)
+            self._make_lists(events, serving, out)
             self._seal(wave, serving, out)
             hand_over(out)
             self._stepping -= 1
             self.changed.notify_all()
-        self._shadow.step(watched)
-        self._following.see(visits)
+        self._shadow.enqueue(shadowed)
+        self._freshness.add_events(events)
 
-    def _version(self) -> ServingModel:
-        """The version in service; another one than before only when no wave of that is under way.
+    def _version_of_wave(self) -> ServingModel:
+        """The version in service; waits until no wave of the version before is under way.
 
-        So the lists of a partition change over to it once, and not to and fro.
+        So a partition's lists change to the new version once, and not back and forth.
         """
         while (serving := self._live.current) is not self._serving and self._stepping:
             self.changed.wait()
         self._serving = serving
         return serving
 
-    def _fence(self, wave: Wave, out: SteppedWave) -> list[tuple[Arrival, Event]]:
-        """The arrivals that are events and not in the states yet."""
+    def _skip_duplicates(self, wave: Wave, out: SteppedWave) -> list[tuple[Arrival, Event]]:
+        """The events whose offsets are not in the states yet; counts duplicates and dead letters."""
         fresh: list[tuple[Arrival, Event]] = []
         for arrival in wave.arrivals:
             partition = self.partitions[arrival.partition]
@@ -183,13 +197,13 @@ class Processor:
         serving: ServingModel,
         out: SteppedWave,
     ) -> tuple[list[SessionEvent], list[tuple[int, str, int | None]]]:
-        """Give each event the state it continues, new after silence; count resets and late events.
+        """Give each event the state that it continues, new after silence; count resets and late events.
 
         Returns these events, and partition, id and oldest kept offset of each session that ends.
         """
         index, rule = serving.vocabulary.index, serving.rule
         lateness_ms = rule.allowed_lateness_s * 1000
-        visits: list[SessionEvent] = []
+        events: list[SessionEvent] = []
         ended: list[tuple[int, str, int | None]] = []
         for (arrival, event), before in zip(fresh, stored, strict=True):
             oldest = None if before is None else before.recent_offsets[0]
@@ -203,25 +217,25 @@ class Processor:
                     out.resets += 1
                 elif event.event_time_ms < before.last_event_time_ms - lateness_ms:
                     out.late += 1
-            quiet = out.level >= POPULAR or (out.level > FULL and arrival.superseded)
+            unlisted = out.level >= POPULAR or (out.level > FULL and arrival.superseded)
             item = index.get(event.item_id, -1)
-            visits.append(SessionEvent(arrival, event, state, oldest, item, not quiet))
-        return visits, ended
+            events.append(SessionEvent(arrival, event, state, oldest, item, not unlisted))
+        return events, ended
 
     def _score(
         self,
-        visits: list[SessionEvent],
+        events: list[SessionEvent],
         shown: list[tuple[list[str], str]],
         serving: ServingModel,
         out: SteppedWave,
     ) -> None:
-        """Look each event's item up in the list that its session was shown last, and in POP's.
+        """Rank each event's item in the list that its session was shown last, and in POP's.
 
-        Of a recovered session the list was lost; the one that is computed again is that list.
+        A recovered session has lost that list; step 5 has computed it again.
         """
         masks = serving.excludes_session_items
-        for visit, (items, version) in zip(visits, shown, strict=True):
-            state, event, arrival = visit.state, visit.event, visit.arrival
+        for session_event, (items, version) in zip(events, shown, strict=True):
+            state, event, arrival = session_event.state, session_event.event, session_event.arrival
             if not items:
                 items, version = state.list_items, state.model_version
             item_id = event.item_id
@@ -232,44 +246,46 @@ class Processor:
                     event.event_time_ms,
                     event.session_id,
                     item_id,
-                    0 <= visit.item < len(serving.vocabulary),
+                    0 <= session_event.item < len(serving.vocabulary),
                     state.position if items else 0,
                     version,
-                    model_part.rank_in(items, item_id),
+                    rank_in(items, item_id),
                     serving.popular_rank(item_id, state.recent_items) or 0 if items else 0,
                     tuple(state.recent_items) if masks else (),
                 )
             )
 
-    def _list(self, visits: list[SessionEvent], serving: ServingModel, out: SteppedWave) -> None:
-        """Remember each event and hand out its list: the step's, the last one, or POP's."""
-        for visit in visits:
-            state, event, arrival = visit.state, visit.event, visit.arrival
-            out.outcomes[arrival.partition]["unknown" if visit.item < 0 else "stepped"] += 1
+    def _make_lists(self, events: list[SessionEvent], serving: ServingModel, out: SteppedWave) -> None:
+        """Add each event to its session's history, and make its list: the step's, the last one, or POP's."""
+        for session_event in events:
+            state, event, arrival = session_event.state, session_event.event, session_event.arrival
+            out.outcomes[arrival.partition]["unknown" if session_event.item < 0 else "stepped"] += 1
             state.remember(event, arrival.offset, serving.columns, self._recent_items)
             if out.level and arrival.superseded:
                 out.unlisted += 1
             else:
-                out.lists.append(self._list_of(visit, serving, out.level))
-            self.partitions[arrival.partition].put(out.number, event.session_id, state, visit.oldest_before)
+                out.lists.append(self._list_of(session_event, serving, out.level))
+            self.partitions[arrival.partition].put(
+                out.number, event.session_id, state, session_event.oldest_before
+            )
 
-    def _list_of(self, visit: SessionEvent, serving: ServingModel, level: int) -> RecommendedList:
-        state, event = visit.state, visit.event
+    def _list_of(self, session_event: SessionEvent, serving: ServingModel, level: int) -> RecommendedList:
+        state, event = session_event.state, session_event.event
         fallback = ""
         if level >= POPULAR:
             fallback = LAG
-        elif visit.item < 0:
+        elif session_event.item < 0:
             fallback = UNKNOWN_ITEM if state.list_items else EMPTY_SESSION
         if fallback == LAG or not state.list_items:
             items, scores = serving.popular_list(state.recent_items)
-            # The session was shown POP's list, so that is what its next event is scored against.
+            # The session is shown POP's list, so its next event is scored against that list.
             state.list_items, state.list_scores = items, scores.tobytes()
             state.model_version = serving.version
             state.unlisted = max(state.unlisted, level)
         else:
             items, scores = state.list_items, np.frombuffer(state.list_scores, np.float32)
         return RecommendedList(
-            visit.arrival,
+            session_event.arrival,
             event.session_id,
             event.event_time_ms,
             state.model_version,
@@ -280,7 +296,7 @@ class Processor:
         )
 
     def _seal(self, wave: Wave, serving: ServingModel, out: SteppedWave) -> None:
-        """Expire what the watermark has left behind, and close each partition's batch."""
+        """Drop sessions that the watermark has passed, and close each partition's batch."""
         taken: dict[int, list[int]] = {number: [] for number in wave.partitions}
         for arrival in wave.arrivals:
             taken[arrival.partition].append(arrival.offset)

@@ -1,7 +1,8 @@
-"""The model that serves now, and the change to another one between two waves.
+"""The version in service, and the hot swap to another one between two waves.
 
-A version is loaded, verified and warmed up before it is offered; the step thread picks it
-up at the start of a wave. Knows the registry; knows no network by name.
+A version is loaded, verified and warmed up before it is offered; the step threads switch to it at the
+start of a wave. Knows the registry; knows no network by name.
+Tested by tests/unit/stream/wave/test_freshness.py and tests/faults/test_swap.py.
 """
 
 from __future__ import annotations
@@ -35,9 +36,9 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class ServingModel:
-    """A warmed-up version; immutable, so that a wave uses one and only one.
+    """A warmed-up version; immutable, so that a wave uses exactly one.
 
-    Its item tables and its vocabulary stand still but for what a `follower` takes up between two steps.
+    Only its `refresher` changes its item tables and vocabulary, between two steps.
     """
 
     version: str
@@ -47,7 +48,7 @@ class ServingModel:
     excludes_session_items: bool
     columns: tuple[str, ...]
     recent_items: int
-    follower: TableRefresher | None = None
+    refresher: TableRefresher | None = None
     trained_until_ms: int | None = None
 
     @cached_property
@@ -57,7 +58,7 @@ class ServingModel:
 
     @cached_property
     def popular_ids(self) -> list[str]:
-        """POP's list, long enough to stay full after a session's items are left out."""
+        """POP's list, long enough to give a full one after a session's items are left out."""
         return [
             str(item) for item in self.vocabulary.decode(self.vocabulary.top(LIST_LENGTH + self.recent_items))
         ]
@@ -69,7 +70,7 @@ class ServingModel:
 
     @cached_property
     def popular_ranks(self) -> dict[str, int]:
-        """Item id → place in `popular_ids`, from 0."""
+        """Place in `popular_ids`, from 0, by item id."""
         return {item: place for place, item in enumerate(self.popular_ids)}
 
     def popular_list(self, session_items: list[str]) -> tuple[list[str], npt.NDArray[np.float32]]:
@@ -95,8 +96,8 @@ class ServingModel:
 class ModelSlot:
     """Holds the version in service; `offer` replaces it for the waves to come.
 
-    `recent` are the events that versions follow, None where they stand still; `share` is the part of
-    all events that comes to this worker; `serving_since_s` is the wall's time of the newest change.
+    `recent` are the events that refresh versions, None where `follow` is none; `share` is the part of
+    all events that this worker reads; `serving_since_s` is the wall time of the newest swap.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -128,7 +129,7 @@ class ModelSlot:
     def warm(self, model: ModelVersion) -> ServingModel:
         """Make a loaded model ready to serve.
 
-        Raises RefusedVersion when its scores are no numbers, NextclickError when it cannot be followed.
+        Raises RefusedVersion when scores are not finite, NextclickError when it cannot be kept fresh.
         """
         settings = self._settings
         stepper = Stepper(
@@ -141,27 +142,27 @@ class ModelSlot:
         )
         stepper.warm_up()
         _check_scores(model, stepper)
-        follower = self._follow(model, stepper)
+        refresher = self._refresher_of(model, stepper)
         serving = ServingModel(
             version=model.version,
             stepper=stepper,
-            vocabulary=model.vocabulary if follower is None else follower.vocabulary,
+            vocabulary=model.vocabulary if refresher is None else refresher.vocabulary,
             rule=SessionRule(model.config.session_gap_s, settings.allowed_lateness_s),
             excludes_session_items=model.config.exclude_session_items,
             columns=tuple(name for name in model.network.columns if name != "item"),
             recent_items=settings.recent_items,
-            follower=follower,
+            refresher=refresher,
             trained_until_ms=model.manifest.get("data", {}).get("last_event_time_ms"),
         )
-        # Their first use is in a wave, where nobody should wait for them.
+        # Computed here, since at their first use a wave would wait for them.
         _ = serving.popular_ranks, serving.popular_scores, serving.blank_row
         return serving
 
-    def _follow(self, model: ModelVersion, stepper: Stepper) -> TableRefresher | None:
-        """What keeps the version fresh, with all taken up that has been seen since it was trained."""
+    def _refresher_of(self, model: ModelVersion, stepper: Stepper) -> TableRefresher | None:
+        """The refresher of a version, with the recent events applied; None where `follow` is none."""
         if self.recent is None:
             return None
-        follower = TableRefresher(
+        refresher = TableRefresher(
             model,
             stepper,
             self._freshness,
@@ -170,11 +171,11 @@ class ModelSlot:
             every_ms=int(self._settings.follow_every_s * 1000),
             share=lambda: self.share,
         )
-        if self._current is not None and self._current.follower is not None:
-            now_ms = self._current.follower.refreshed_ms
+        if self._current is not None and self._current.refresher is not None:
+            now_ms = self._current.refresher.refreshed_ms
             if now_ms is not None:
-                follower.refresh(now_ms)
-        return follower
+                refresher.refresh(now_ms)
+        return refresher
 
     def offer(self, serving: ServingModel) -> None:
         """Put a version into service from the next wave on."""
@@ -193,14 +194,15 @@ class ModelSlot:
 
 @torch.inference_mode()
 def _check_scores(model: ModelVersion, stepper: Stepper) -> None:
-    """Weights that are all numbers may still give scores that are none."""
+    """Raise RefusedVersion where finite weights give scores that are not finite."""
     network, device = model.network, stepper.device
     columns = {name: np.full(1, None, object) for name in network.columns}
     inputs = stepper.inputs({**columns, "item": np.zeros(1, np.int64)})
     output_1H, _ = network.advance(inputs, network.initial_state(1, device))
     scores = network.score(output_1H)
     scores_1N = scores[1] if isinstance(scores, tuple) else scores
-    # What scores by neighbours has none for most items; a network scores them all.
+    # Neighbour models leave most items at -inf, so only NaN is an error there; a network must score
+    # every item with a finite number.
     bad_1N = ~scores_1N.isfinite() if isinstance(network, GradientNetwork) else scores_1N.isnan()
     if bad_1N.any():
         raise RefusedVersion(

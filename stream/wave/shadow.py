@@ -1,12 +1,11 @@
-"""A version in the shadow: it steps on the same events for a share of sessions, and nobody sees its lists.
+"""A version in the shadow: it steps on the events of a share of sessions, and its lists are not published.
 
-Its hidden states and lists are kept in memory alone, for a bounded number of sessions, those stepped
-last. What is not there (after a restart, or pushed out) is rebuilt from the recent items in the
-champion's state, as after a hot swap. It steps after the champion's wave has been handed over, so
-that no list waits for it, several waves' events together, since few cost nearly what many do, and
-stands aside while the worker is behind. Both are scored on the
-same events: those whose session was shown a list of the champion's own step. Nothing that is
-published or stored depends on it.
+Its hidden states and lists are kept in memory alone, for a bounded number of sessions, the last
+stepped. A missing one (after a restart, or pushed out) is rebuilt from the recent items in the
+champion's state, as after a hot swap. It steps after the champion's wave is handed over, so that no
+list waits for it, and the events of several waves together, since a few cost nearly as much as many.
+It pauses while the worker sheds load. Champion and shadow are scored on the same events: those whose
+session was shown a list of the champion's own step. Nothing published or stored depends on it.
 """
 
 from __future__ import annotations
@@ -20,19 +19,18 @@ from typing import Any
 
 from model.evaluation.confidence_sequence import PairedDifference, SessionTally
 from stream.sessions.session_state import NO_VERSION, SessionState
-from stream.wave import step as model_part
 from stream.wave.serving_model import ServingModel
-from stream.wave.step import SessionEvent
+from stream.wave.step import SessionEvent, rank_in, rebuild, step
 
 CHALLENGER, FORMER = "challenger", "former"
 SESSIONS = 20_000
-# Events that are stepped together, and those that may wait while others are stepped.
-TOGETHER, MOST_WAITING = 64, 512
+BATCH_EVENTS = 64  # stepped together
+MOST_WAITING_EVENTS = 512  # more, and a step thread waits for the one that steps the shadow
 
 
 @dataclass(slots=True)
 class ShadowState:
-    """A session after its event at `offset`: hidden state and list of the shadow, and its scores."""
+    """A session after its event at `offset`: the shadow's hidden state and list, and its tallies."""
 
     offset: int
     hidden: bytes
@@ -51,7 +49,7 @@ class ShadowTrial:
     role: str
     recall: PairedDifference = field(default_factory=PairedDifference)
     mrr: PairedDifference = field(default_factory=PairedDifference)
-    kept: OrderedDict[str, ShadowState] = field(default_factory=OrderedDict)
+    states: OrderedDict[str, ShadowState] = field(default_factory=OrderedDict)
 
     def report(self) -> dict[str, Any]:
         """Both qualities on the same events; differences are the shadow's less the champion's."""
@@ -72,20 +70,20 @@ class ShadowTrial:
 
 @dataclass(slots=True)
 class ShadowedEvent:
-    """A shadowed visit, with the shadow's state in it, and the rank in the champion's list.
+    """An event with the shadow's state beside it, and its item's rank in the champion's list.
 
-    `last_offset` is that of the session's event before, None without one. `rank` is 0 when the item
-    is not in that list, None when there is none to be held against.
+    `last_offset` is the offset of the session's event before, None without one. `rank` is 0 when the
+    item is not in the list, None when the champion has no list to compare with.
     """
 
     trial: ShadowTrial
-    visit: SessionEvent
+    session_event: SessionEvent
     last_offset: int | None
     rank: int | None
 
 
 class Shadow:
-    """The trial under way, if there is one; called by all step threads."""
+    """Holds the trial under way, if any; called by all step threads."""
 
     def __init__(self, sessions: int = SESSIONS) -> None:
         self.trial: ShadowTrial | None = None
@@ -95,31 +93,31 @@ class Shadow:
         self._stepping = threading.Lock()
 
     def choose(
-        self, visits: Sequence[SessionEvent], serving: ServingModel, behind: bool
+        self, events: Sequence[SessionEvent], serving: ServingModel, sheds_load: bool
     ) -> list[ShadowedEvent]:
-        """The shadowed ones of a wave's visits, as they are before the champion's step."""
+        """The wave's events of shadowed sessions, with states as before the champion's step."""
         trial = self.trial
-        if trial is None or behind or serving.version != trial.champion:
+        if trial is None or sheds_load or serving.version != trial.champion:
             return []
         limit = trial.share * 2**32
-        # By the highest bits, which say nothing of the step thread.
-        return [_watch(v, trial) for v in visits if zlib.crc32(v.event.session_id.encode()) < limit]
+        # By the highest bits of the hash, which are independent of the step thread.
+        return [_shadowed(e, trial) for e in events if zlib.crc32(e.event.session_id.encode()) < limit]
 
-    def step(self, watched: list[ShadowedEvent]) -> None:
-        """Score and step the shadowed ones of a wave, when enough wait for it and nobody is about it."""
-        if not watched:
+    def enqueue(self, shadowed: list[ShadowedEvent]) -> None:
+        """Queue a wave's shadowed events; once enough are queued, step them, unless another thread does."""
+        if not shadowed:
             return
         with self._lock:
-            self._waiting += watched
+            self._waiting += shadowed
             waiting = len(self._waiting)
-        if waiting >= TOGETHER and self._stepping.acquire(blocking=waiting >= MOST_WAITING):
+        if waiting >= BATCH_EVENTS and self._stepping.acquire(blocking=waiting >= MOST_WAITING_EVENTS):
             try:
                 self._step_waiting()
             finally:
                 self._stepping.release()
 
     def step_waiting(self) -> None:
-        """Score and step all that wait, however few."""
+        """Score and step all queued events, however few."""
         with self._stepping:
             self._step_waiting()
 
@@ -131,40 +129,43 @@ class Shadow:
             return
         rounds: list[list[ShadowedEvent]] = []
         seen: Counter[str] = Counter()
-        for w in waiting:
-            if w.trial is not trial:
+        for shadowed in waiting:
+            if shadowed.trial is not trial:
                 continue
-            place = seen[w.visit.event.session_id]
-            seen[w.visit.event.session_id] += 1
+            session_id = shadowed.session_event.event.session_id
+            place = seen[session_id]
+            seen[session_id] += 1
             if place == len(rounds):
                 rounds.append([])
-            rounds[place].append(w)
-        for watched in rounds:
-            self._step_round(trial, watched)
+            rounds[place].append(shadowed)
+        for events in rounds:
+            self._step_round(trial, events)
 
-    def _step_round(self, trial: ShadowTrial, watched: list[ShadowedEvent]) -> None:
-        """Score the shadow's last lists, and take its own step of events of as many sessions."""
-        visits = [w.visit for w in watched]
-        before = [_continue(w, trial) for w in watched]
-        model_part.rebuild(visits, trial.serving)
-        ranks = [_rank(visit, trial.serving) for visit in visits]
-        model_part.step(visits, trial.serving)
+    def _step_round(self, trial: ShadowTrial, shadowed: list[ShadowedEvent]) -> None:
+        """Rebuild, score the shadow's last lists, and step: at most one event of each session."""
+        events = [s.session_event for s in shadowed]
+        before = [_restore(s, trial) for s in shadowed]
+        rebuild(events, trial.serving)
+        ranks = [_rank(event, trial.serving) for event in events]
+        step(events, trial.serving)
         with self._lock:
-            for w, kept, rank in zip(watched, before, ranks, strict=True):
-                recall, mrr = (kept.recall, kept.mrr) if kept else (SessionTally(), SessionTally())
-                if w.rank is not None and rank is not None:
-                    trial.recall.add(recall, w.rank > 0, rank > 0)
-                    trial.mrr.add(mrr, 1 / w.rank if w.rank else 0.0, 1 / rank if rank else 0.0)
-                session_id, state = w.visit.event.session_id, w.visit.state
-                trial.kept[session_id] = ShadowState(
-                    w.visit.arrival.offset, state.hidden, state.list_items, recall, mrr
+            for s, restored, rank in zip(shadowed, before, ranks, strict=True):
+                recall, mrr = (
+                    (restored.recall, restored.mrr) if restored else (SessionTally(), SessionTally())
                 )
-                trial.kept.move_to_end(session_id)
-            while len(trial.kept) > self._sessions:
-                trial.kept.popitem(last=False)
+                if s.rank is not None and rank is not None:
+                    trial.recall.add(recall, s.rank > 0, rank > 0)
+                    trial.mrr.add(mrr, 1 / s.rank if s.rank else 0.0, 1 / rank if rank else 0.0)
+                session_id, state = s.session_event.event.session_id, s.session_event.state
+                trial.states[session_id] = ShadowState(
+                    s.session_event.arrival.offset, state.hidden, state.list_items, recall, mrr
+                )
+                trial.states.move_to_end(session_id)
+            while len(trial.states) > self._sessions:
+                trial.states.popitem(last=False)
 
     def report(self) -> dict[str, Any] | None:
-        """What the trial under way has found, None without one."""
+        """The report of the trial under way, None without one."""
         trial = self.trial
         if trial is None:
             return None
@@ -172,13 +173,14 @@ class Shadow:
             return trial.report()
 
 
-def _watch(visit: SessionEvent, trial: ShadowTrial) -> ShadowedEvent:
-    state = visit.state
+def _shadowed(session_event: SessionEvent, trial: ShadowTrial) -> ShadowedEvent:
+    """The event with a state of the shadow's own: the champion's history, without its hidden state."""
+    state = session_event.state
     own = SessionState(
         NO_VERSION,
         state.last_event_time_ms,
         state.position,
-        # The champion's go on before the shadow steps.
+        # Copied: the champion's lists grow before the shadow steps.
         list(state.recent_items),
         [],
         {name: list(values) for name, values in state.recent_columns.items()},
@@ -186,34 +188,38 @@ def _watch(visit: SessionEvent, trial: ShadowTrial) -> ShadowedEvent:
         [],
         b"",
     )
-    item_id = visit.event.item_id
+    item_id = session_event.event.item_id
     item = trial.serving.vocabulary.index.get(item_id, -1)
     rank = None
     if state.list_items and not state.unlisted and state.model_version == trial.champion:
-        rank = model_part.rank_in(state.list_items, item_id)
+        rank = rank_in(state.list_items, item_id)
     last_offset = state.recent_offsets[-1] if state.recent_offsets else None
     return ShadowedEvent(
-        trial, SessionEvent(visit.arrival, visit.event, own, None, item, True), last_offset, rank
+        trial,
+        SessionEvent(session_event.arrival, session_event.event, own, None, item, True),
+        last_offset,
+        rank,
     )
 
 
-def _continue(watched: ShadowedEvent, trial: ShadowTrial) -> ShadowState | None:
-    """Put what was kept of the session into its state; None where it is to be rebuilt.
+def _restore(shadowed: ShadowedEvent, trial: ShadowTrial) -> ShadowState | None:
+    """Put the session's shadow state into the event's state; None where it must be rebuilt.
 
-    What another session of that name has left is not its own, nor what events have passed by.
+    A state is of use only when it is of this very session and of its last event, which the offset says.
     """
-    kept = trial.kept.get(watched.visit.event.session_id)
-    if kept is None or kept.offset != watched.last_offset:
+    restored = trial.states.get(shadowed.session_event.event.session_id)
+    if restored is None or restored.offset != shadowed.last_offset:
         return None
-    state = watched.visit.state
-    state.model_version, state.hidden, state.list_items = trial.serving.version, kept.hidden, kept.items
-    return kept
+    state = shadowed.session_event.state
+    state.model_version, state.hidden = trial.serving.version, restored.hidden
+    state.list_items = restored.items
+    return restored
 
 
-def _rank(visit: SessionEvent, serving: ServingModel) -> int | None:
+def _rank(session_event: SessionEvent, serving: ServingModel) -> int | None:
     """The item's rank in the shadow's last list, 0 when it is not listed, None before the first event."""
-    state = visit.state
+    state = session_event.state
     if not state.position:
         return None
     items = state.list_items or serving.popular_list(state.recent_items)[0]
-    return model_part.rank_in(items, visit.event.item_id)
+    return rank_in(items, session_event.event.item_id)

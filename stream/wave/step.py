@@ -1,7 +1,7 @@
-"""A visit: one event beside its session's state, on its way through a wave; and the model's part.
+"""The model's part of a wave: 5. rebuild stale states, 7. take one incremental step.
 
-Brings stale states up to the version in service, takes the one incremental step, and puts
-hidden states and lists back. Knows neither partitions nor what is published.
+Puts hidden states and lists into the session states. Knows neither partitions nor what is published.
+Tested by tests/unit/stream/wave/test_processor.py.
 """
 
 from __future__ import annotations
@@ -23,9 +23,10 @@ Columns = dict[str, npt.NDArray[Any]]
 
 @dataclass(slots=True)
 class SessionEvent:
-    """`item` is the event's vocabulary index, -1 unknown; `lists`: it is to have a list of its own step.
+    """One event beside its session's state, on its way through a wave.
 
-    `oldest_before` is the oldest kept offset that the stored state had, None without one.
+    `item` is the event's vocabulary index, -1 when unknown; `oldest_before` is the oldest kept offset of
+    the stored state, None without one; `needs_list` is False where load shedding leaves the list out.
     """
 
     arrival: Arrival
@@ -33,69 +34,70 @@ class SessionEvent:
     state: SessionState
     oldest_before: int | None
     item: int
-    lists: bool
+    needs_list: bool
 
 
 def rank_in(items: list[str], item_id: str) -> int:
-    """The item's rank in a list, from 1; 0 when it is not listed."""
+    """The item's rank in a list, from 1; 0 when it is not listed.
+
+    >>> rank_in(["i7", "i3"], "i3"), rank_in(["i7", "i3"], "i5")
+    (2, 0)
+    """
     return items.index(item_id) + 1 if item_id in items else 0
 
 
-def rebuild(visits: Sequence[SessionEvent], serving: ServingModel) -> tuple[int, int]:
-    """Bring states of another version, or recovered without one, up to the version in service.
+def rebuild(events: Sequence[SessionEvent], serving: ServingModel) -> tuple[int, int]:
+    """5. rebuild: re-run the recent items of states of another version, or recovered without one.
 
-    Where a list is needed that the state has not (it was lost, or not computed to catch up,
-    and an unknown item will give none), the last recent item is stepped rather than replayed.
-    → how many states, and how many of them are longer than the history they are rebuilt from.
+    Where an event needs a list that its state lacks (lost in recovery, or left out to catch up, while
+    an unknown item gives none), the last recent item is stepped, which makes the list, and not re-run.
+    Returns how many states were rebuilt, and how many of them have more events than are kept.
     """
-    stale = [v for v in visits if _is_stale(v, serving)]
+    stale = [e for e in events if _is_stale(e, serving)]
     if not stale:
         return 0, 0
-    # These lack a list only: their hidden states are exact, and stay.
-    exact = [(v.state, v.state.hidden) for v in stale if v.state.model_version == serving.version]
+    # These lack a list only: their hidden states are exact, and are kept.
+    exact = [(e.state, e.state.hidden) for e in stale if e.state.model_version == serving.version]
     inexact = 0
     histories: list[list[int]] = []
-    for visit in stale:
-        state = visit.state
+    for event in stale:
+        state = event.state
         kept = len(state.recent_items)
-        # Of a recovered session nobody knows whether it had more than what is kept.
+        # A recovered session with a full history may have had more events than are kept.
         inexact += state.position > kept or (not state.hidden and kept >= serving.recent_items)
         known = serving.vocabulary.encode(state.recent_items)
         histories.append([int(i) for i in np.flatnonzero(known >= 0)])
     relist = [
-        bool(history) and visit.lists and (not visit.state.list_items or visit.item < 0)
-        for visit, history in zip(stale, histories, strict=True)
+        bool(history) and event.needs_list and (not event.state.list_items or event.item < 0)
+        for event, history in zip(stale, histories, strict=True)
     ]
     rows = serving.stepper.rebuild(
         [
-            _columns_of(visit.state, history[:-1] if again else history, serving)
-            for visit, history, again in zip(stale, histories, relist, strict=True)
+            _columns_of(event.state, history[:-1] if again else history, serving)
+            for event, history, again in zip(stale, histories, relist, strict=True)
         ]
     )
-    for visit, row, history in zip(stale, rows, histories, strict=True):
-        state = visit.state
+    for event, row, history in zip(stale, rows, histories, strict=True):
+        state = event.state
         state.model_version = serving.version
         state.hidden = row.tobytes()
         if not history:
             state.list_items, state.list_scores = [], b""
-        elif not visit.lists:
-            # Its list is the other version's: the next one that is due is not to be that.
+        elif not event.needs_list:
+            # The stored list came from the previous version, so it must not be repeated.
             state.unlisted = max(1, state.unlisted)
-    again = [(v, h[-1]) for v, h, needed in zip(stale, histories, relist, strict=True) if needed]
+    again = [(e, h[-1]) for e, h, needed in zip(stale, histories, relist, strict=True) if needed]
     if again:
-        columns = [_columns_of(visit.state, [last], serving) for visit, last in again]
+        columns = [_columns_of(event.state, [last], serving) for event, last in again]
         merged = {name: np.concatenate([c[name] for c in columns]) for name in columns[0]}
-        _step([visit.state for visit, _ in again], merged, serving, None)
+        _step([event.state for event, _ in again], merged, serving, None)
     for kept_state, hidden in exact:
         kept_state.hidden = hidden
     return len(stale), inexact
 
 
 def row_of(state: SessionState, serving: ServingModel) -> npt.NDArray[np.uint8]:
-    """The packed hidden state that the version in service has for a session, rebuilt where it is stale.
-
-    `state` stays as it is.
-    """
+    """A session's packed hidden state by the version in service, rebuilt if stale; `state` is unchanged."""
     if state.hidden and state.model_version == serving.version:
         return np.frombuffer(state.hidden, np.uint8)
     known = np.flatnonzero(serving.vocabulary.encode(state.recent_items) >= 0).tolist()
@@ -103,23 +105,28 @@ def row_of(state: SessionState, serving: ServingModel) -> npt.NDArray[np.uint8]:
     return row
 
 
-def _is_stale(visit: SessionEvent, serving: ServingModel) -> bool:
-    state = visit.state
+def _is_stale(event: SessionEvent, serving: ServingModel) -> bool:
+    state = event.state
     if not state.position:
         return False
-    return state.model_version != serving.version or bool(state.unlisted and visit.item < 0 and visit.lists)
+    return state.model_version != serving.version or bool(
+        state.unlisted and event.item < 0 and event.needs_list
+    )
 
 
-def step(visits: Sequence[SessionEvent], serving: ServingModel) -> None:
-    """The one incremental step of every event whose item the model knows."""
-    listing = [v for v in visits if v.item >= 0 and v.lists]
-    if listing:
-        states = [v.state for v in listing]
-        _step(states, _inputs(listing, serving), serving, [v.item for v in listing])
-    quiet = [v for v in visits if v.item >= 0 and not v.lists]
-    if quiet:
-        states = [v.state for v in quiet]
-        rows = serving.stepper.advance(_inputs(quiet, serving), _pack(states, serving))
+def step(events: Sequence[SessionEvent], serving: ServingModel) -> None:
+    """7. step: one incremental step for every event whose item the model knows.
+
+    Events that need a list have all items scored and the top-20 selected.
+    """
+    listed = [e for e in events if e.item >= 0 and e.needs_list]
+    if listed:
+        states = [e.state for e in listed]
+        _step(states, _inputs(listed, serving), serving, [e.item for e in listed])
+    unlisted = [e for e in events if e.item >= 0 and not e.needs_list]
+    if unlisted:
+        states = [e.state for e in unlisted]
+        rows = serving.stepper.advance(_inputs(unlisted, serving), _pack(states, serving))
         for state, row in zip(states, rows, strict=True):
             state.model_version = serving.version
             state.hidden = row.tobytes()
@@ -129,7 +136,7 @@ def step(visits: Sequence[SessionEvent], serving: ServingModel) -> None:
 def _step(
     states: list[SessionState], columns: Columns, serving: ServingModel, current: Sequence[int] | None
 ) -> None:
-    """Step `states` and put hidden state and list back; `current` are the items not yet remembered."""
+    """Step `states`; set their hidden states and lists. `current` are items not in their histories yet."""
     exclude = _session_items(states, current, serving) if serving.excludes_session_items else None
     ids_Bk, scores_Bk, rows = serving.stepper.step(columns, _pack(states, serving), exclude)
     names = serving.vocabulary.item_ids[ids_Bk].tolist()
@@ -147,7 +154,7 @@ def _step(
 
 
 def _pack(states: list[SessionState], serving: ServingModel) -> npt.NDArray[np.uint8]:
-    """The hidden states as rows, initial ones where a session has none."""
+    """The hidden states as rows; initial ones for new sessions."""
     packed = [s.hidden for s in states]
     if not all(packed):
         packed = [row or serving.blank_row for row in packed]
@@ -155,15 +162,15 @@ def _pack(states: list[SessionState], serving: ServingModel) -> npt.NDArray[np.u
     return rows.reshape(len(states), serving.stepper.layout.row_bytes)
 
 
-def _inputs(visits: Sequence[SessionEvent], serving: ServingModel) -> Columns:
-    columns: Columns = {"item": np.fromiter((v.item for v in visits), np.int64, len(visits))}
+def _inputs(events: Sequence[SessionEvent], serving: ServingModel) -> Columns:
+    columns: Columns = {"item": np.fromiter((e.item for e in events), np.int64, len(events))}
     for name in serving.columns:
-        columns[name] = np.array([getattr(v.event, name) for v in visits], dtype=object)
+        columns[name] = np.array([getattr(e.event, name) for e in events], dtype=object)
     return columns
 
 
 def _columns_of(state: SessionState, places: list[int], serving: ServingModel) -> Columns:
-    """The recent events at `places` as columns of the network's inputs."""
+    """The recent events at `places`, as the network's input columns."""
     encoded = serving.vocabulary.encode([state.recent_items[i] for i in places])
     columns: Columns = {"item": np.asarray(encoded, np.int64)}
     for name in serving.columns:
@@ -175,7 +182,7 @@ def _columns_of(state: SessionState, places: list[int], serving: ServingModel) -
 def _session_items(
     states: list[SessionState], current: Sequence[int] | None, serving: ServingModel
 ) -> npt.NDArray[np.int64]:
-    """Items not to be listed, (B, M) vocabulary indices padded with -1: each session's recent ones."""
+    """Each session's recent items, left out of its list: (B, M) vocabulary indices, padded with -1."""
     encode = serving.vocabulary.encode
     rows = [encode(state.recent_items) for state in states]
     width = max(len(row) for row in rows) + 1

@@ -1,9 +1,8 @@
-"""Waves: events that are stepped together, at most one of each session.
+"""Step 2 of a wave: cut events that are stepped together, at most one of each session.
 
-Takes arrivals in offset order and cuts waves from them: order within a session is kept,
-an event whose session has an earlier one waiting waits behind it, and holds nobody else
-up. Cutters lie side by side, one for each step thread: a session's events are all in the same
-one. Knows neither Kafka nor the model.
+Takes arrivals in offset order. Order within a session is kept: an event waits while its session has
+an earlier one waiting, and holds up no other session. Each step thread has a cutter (see
+stream.worker.lanes); a session's events are all in the same one. Knows neither Kafka nor the model.
 """
 
 from __future__ import annotations
@@ -18,9 +17,9 @@ from stream.sessions.watermark import Watermark
 class Arrival:
     """One record of `events` on its way through a wave.
 
-    `event` is None where the record was rejected, with its `reason`. `watermark` is the
-    partition's before this record; `received_ns` is monotonic. `superseded`: when its wave
-    was cut, a newer event of its session was there.
+    `event` is None where the record was rejected, for `reason`. `watermark` is the partition's
+    before this record; `received_ns` is monotonic. `superseded` says that a newer event of its
+    session was waiting when its wave was cut.
     """
 
     __slots__ = (
@@ -59,9 +58,9 @@ class Arrival:
 
 @dataclass(slots=True)
 class Wave:
-    """Arrivals of `partitions` to be stepped together, at a level of the ladder.
+    """Arrivals of `partitions`, stepped together, at a load-shedding level.
 
-    `lane` is the cutter it comes from; `number` counts a lane's waves.
+    `lane` is the lane that it was cut from; `number` counts a lane's waves.
     """
 
     arrivals: list[Arrival]
@@ -72,37 +71,46 @@ class Wave:
 
 
 class WaveCutter:
-    """Cuts waves of at most `size` arrivals, one per session."""
+    """Cuts waves of at most `size` arrivals, one per session.
+
+    >>> from stream.sessions.watermark import NO_WATERMARK
+    >>> cutter = WaveCutter(size=64)
+    >>> for offset, session in enumerate(["a", "a", "b"]):
+    ...     cutter.add(Arrival(0, offset, Event(session, 1_000, "i"), NO_WATERMARK, 0))
+    >>> [arrival.offset for arrival in cutter.cut().arrivals]
+    [0, 2]
+    """
 
     def __init__(self, size: int) -> None:
         self._size = size
         self._ready: deque[Arrival] = deque()
-        self._behind: dict[str, deque[Arrival] | None] = {}
+        # Sessions with an arrival in `_ready`, and their later ones.
+        self._later: dict[str, deque[Arrival] | None] = {}
         self._waiting = 0
 
     def __len__(self) -> int:
         return self._waiting
 
     def add(self, arrival: Arrival) -> None:
-        """Queue an arrival; one session's come in offset order."""
+        """Queue an arrival; those of one session come in offset order."""
         self._waiting += 1
         if arrival.event is None:
             self._ready.append(arrival)
             return
         session = arrival.event.session_id
-        if session not in self._behind:
-            self._behind[session] = None
+        if session not in self._later:
+            self._later[session] = None
             self._ready.append(arrival)
             return
-        behind = self._behind[session]
-        if behind is None:
-            self._behind[session] = deque((arrival,))
+        later = self._later[session]
+        if later is None:
+            self._later[session] = deque((arrival,))
         else:
-            behind.append(arrival)
+            later.append(arrival)
 
     def cut(self) -> Wave | None:
         """The next wave, or None when nothing waits."""
-        ready, behind = self._ready, self._behind
+        ready, later = self._ready, self._later
         if not ready:
             return None
         taken = [ready.popleft() for _ in range(min(self._size, len(ready)))]
@@ -111,13 +119,13 @@ class WaveCutter:
             if arrival.event is None:
                 continue
             session = arrival.event.session_id
-            queue = behind[session]
+            queue = later[session]
             if queue:
                 arrival.superseded = True
                 following.append(queue.popleft())
             else:
-                del behind[session]
-        # They are older than what is ready, and the position waits for them.
+                del later[session]
+        # Older than the ready ones, and the applied position waits for them.
         ready.extendleft(reversed(following))
         self._waiting -= len(taken)
         return Wave(taken, {arrival.partition for arrival in taken})

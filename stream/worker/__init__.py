@@ -1,1 +1,15 @@
-"""Threads and queues: source, lanes, sink, commits."""
+"""The threads of a worker, and the queues between them. The steps of a wave: see stream.wave.
+
+source          reads and decodes `events`, commits offsets            thread "source"
+assignment      the assigned partitions, and how far each is read
+lanes           cuts waves; decides how many lanes are open, and how long an idle one waits
+wave_consumer   the role of the pipeline as the source sees it
+pipeline        counts waves under way, opens and closes partitions    threads "step-N"
+sink            publishes lists, waits for acknowledgements, writes    thread "sink"
+dead_letters    key, value and headers of a rejected record
+commits         written offsets that are not committed yet
+model_switch    follows announcements of versions, rolls back          thread "models"
+counters, gauges   Prometheus series, registered by stream.app
+
+May import: wave, quality, sessions, kafka.
+"""

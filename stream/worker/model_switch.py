@@ -1,10 +1,10 @@
-"""Which version serves next: takes up what is announced, refuses what cannot serve, and goes back.
+"""Switches versions: follows announcements, refuses versions that cannot serve, and rolls back.
 
-A version is loaded, verified and warmed up beside the one that serves; the step threads change
-over between two waves. What is refused is counted by reason and logged, and changes nothing.
-After a promotion the former champion steps on in the shadow; when it is surely better, CHAMPION is
-pointed back at it, if it still names the new one, and that is announced. Any worker that is
-sure may do so: the pointer moves once, and hearing twice who serves changes nothing.
+A version is loaded, verified and warmed up beside the one in service; the step threads switch
+between two waves. A refusal is counted by reason and logged, and changes nothing. After a promotion the
+former champion steps on in the shadow. When its 95 % confidence sequence shows it better, CHAMPION is
+set back to it, if it still names the new version, and the rollback is announced. Any worker may do so:
+the pointer moves once, and a repeated announcement changes nothing.
 """
 
 from __future__ import annotations
@@ -28,23 +28,23 @@ logger = logging.getLogger(__name__)
 
 
 class ModelSwitch:
-    """The announcements of one worker, heard one at a time, and the guard over a promotion."""
+    """Follows one worker's announcements, one at a time, and watches over promotions."""
 
     def __init__(self, settings: Settings, live: ModelSlot, shadow: Shadow, counters: WorkerCounters) -> None:
         self._settings = settings
         self._live = live
         self._shadow = shadow
         self._registry = Registry(Path(settings.registry_dir))
-        self._told: ShadowTrial | None = None
+        self._rolled_back: ShadowTrial | None = None
         self._counters = counters
 
-    def hear(self, key: bytes | None, value: bytes | None) -> None:
-        """Follow an announcement, or refuse it."""
+    def on_announcement(self, key: bytes | None, value: bytes | None) -> None:
+        """Switch to the announced version or start its shadow trial, or refuse it."""
         try:
             if key == SHADOW_KEY:
-                self._hear_shadow(value)
+                self._start_trial(value)
             else:
-                self._take_up(decode_announcement(value).version)
+                self._switch_to(decode_announcement(value).version)
         except msgspec.DecodeError as error:
             self._refuse(ANNOUNCEMENT, f"an announcement that cannot be read was refused: {error}")
         except RefusedVersion as error:
@@ -53,16 +53,16 @@ class ModelSwitch:
             self._refuse(UNSERVABLE, f"announced version refused: {error.what}")
 
     def review(self) -> None:
-        """Go back to the former champion when it is surely better; let the promotion stand after enough."""
+        """Roll back when the former champion is better; end the trial when enough sessions show nothing."""
         self._shadow.step_waiting()
         trial = self._shadow.trial
-        if trial is None or trial.role != FORMER or trial is self._told:
+        if trial is None or trial.role != FORMER or trial is self._rolled_back:
             return
         found = self._shadow.report()
         if found is None or found["sessions"] < self._settings.rollback_min_sessions:
             return
         if found["recall_difference"][1] > 0:
-            self._go_back(trial, found)
+            self._roll_back(trial, found)
         elif found["sessions"] >= self._settings.rollback_max_sessions:
             logger.info(
                 "the promotion of %s stands: %s",
@@ -72,7 +72,7 @@ class ModelSwitch:
             )
             self._shadow.trial = None
 
-    def _go_back(self, trial: ShadowTrial, found: dict[str, object]) -> None:
+    def _roll_back(self, trial: ShadowTrial, found: dict[str, object]) -> None:
         former = trial.serving.version
         try:
             if self._registry.go_back(former, instead_of=trial.champion):
@@ -86,7 +86,7 @@ class ModelSwitch:
                 )
             if self._registry.champion() == former:
                 announce(self._settings, former)
-            self._told = trial
+            self._rolled_back = trial
         except RefusedVersion as error:
             logger.error(
                 "%s is worse than %s, which cannot serve: %s",
@@ -97,7 +97,7 @@ class ModelSwitch:
             )
             self._shadow.trial = None
         except (OSError, ValueError) as error:
-            # Workers may be allowed to read the registry only; or somebody rewrote its line of champions.
+            # The registry may be read-only for workers, or its line of champions was rewritten by hand.
             logger.error(
                 "%s is worse than %s, and the registry cannot be changed: %s",
                 trial.champion,
@@ -114,25 +114,25 @@ class ModelSwitch:
                 extra=happening("rollback_not_announced", back_to=former),
             )
 
-    def _take_up(self, version: str) -> None:
+    def _switch_to(self, version: str) -> None:
         before = self._live.current
         if version == before.version:
             return
         trial = self._shadow.trial
-        # It is warm already when it steps in the shadow.
+        # A version in the shadow is warm already.
         known = trial is not None and trial.serving.version == version
         self._live.offer(trial.serving if trial is not None and known else self._live.prepare(version))
-        self._shadow.trial = self._guard(before, version)
+        self._shadow.trial = self._trial_of_former(before, version)
 
-    def _guard(self, former: ServingModel, version: str) -> ShadowTrial | None:
-        """A trial of the former champion, where it can be gone back to."""
+    def _trial_of_former(self, former: ServingModel, version: str) -> ShadowTrial | None:
+        """A trial of the former champion after a promotion; None where no rollback is possible or wanted."""
         share = self._settings.rollback_share
         promoted = self._registry.champion() == version
         if share and promoted and former.version in self._registry.champions.before():
             return ShadowTrial(former, version, share, FORMER)
         return None
 
-    def _hear_shadow(self, value: bytes | None) -> None:
+    def _start_trial(self, value: bytes | None) -> None:
         announced = decode_shadow(value)
         if announced is None:
             self._shadow.trial = None

@@ -122,7 +122,7 @@ class Source:
             self._next_commit_s = now_s + self._settings.commit_interval_ms / 1000
             self._commit_written()
             self.lag = self._assignment.measure_lag()
-            self._waves.level = self._load_shedding.follow(self.lag)
+            self._waves.level = self._load_shedding.update(self.lag)
             self._expire_idle()
         self._waves.fit_lanes(now_s)
         messages = self._read()

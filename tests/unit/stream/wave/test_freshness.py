@@ -69,8 +69,8 @@ def serve(
 
 
 def followed(serving: ServingModel) -> int:
-    assert serving.follower is not None
-    return serving.follower.vocabulary.added_items
+    assert serving.refresher is not None
+    return serving.refresher.vocabulary.added_items
 
 
 @pytest.mark.parametrize("threads", [1, 3])
@@ -119,10 +119,10 @@ def test_one_wrong_stamp_does_not_make_all_that_was_counted_old(settings: Settin
     last_ms = max(event.event_time_ms for event in events)
     events.insert(len(events) // 2, Event("ahead", last_ms + 80_000_000, "i1"))
     serve(live, events, tmp_path / "state")
-    follower = live.current.follower
-    assert follower is not None
-    assert follower.refreshed_ms is not None
-    assert last_ms - 60_000 < follower.refreshed_ms <= last_ms
+    refresher = live.current.refresher
+    assert refresher is not None
+    assert refresher.refreshed_ms is not None
+    assert last_ms - 60_000 < refresher.refreshed_ms <= last_ms
     gauges = {family.name: family.samples[0].value for family in FreshnessMetrics(live).collect()}
     assert gauges["nextclick_provisional_items"] == 1
     assert 0 <= gauges["nextclick_follow_age_seconds"] < 20
@@ -154,6 +154,6 @@ def test_nothing_is_kept_where_versions_stand_still(settings: Settings, tmp_path
     live.offer(live.prepare())
     lists = serve(live, list(events_of(afterwards())), tmp_path / "state")
     assert live.recent is None
-    assert live.current.follower is None
+    assert live.current.refresher is None
     assert not any("born" in shown.items for shown in lists)
     assert not list(FreshnessMetrics(live).collect())

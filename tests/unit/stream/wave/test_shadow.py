@@ -72,7 +72,7 @@ def test_the_shadow_is_as_good_as_it_would_be_in_service_however_few_sessions_it
     shadow = Shadow(kept_sessions)
     shadow.trial = trial = ShadowTrial(second, first.version, 1.0, CHALLENGER)
     _, champion = serve(live, first, tmp_path / "both", shadow)
-    assert len(trial.kept) == min(kept_sessions, 120)
+    assert len(trial.states) == min(kept_sessions, 120)
     assert trial.recall.events == len(champion) == len(alone)
     for ranks, recall, mrr in zip((champion, alone), trial.recall.means, trial.mrr.means, strict=True):
         found = [rank for rank in ranks if rank is not None]
@@ -103,7 +103,7 @@ def test_a_share_of_the_sessions_is_shadowed_and_always_the_same(versions: Versi
         shadow = Shadow()
         shadow.trial = trial = ShadowTrial(second, first.version, share, CHALLENGER)
         serve(live, first, tmp_path / name, shadow)
-        seen.append(set(trial.kept))
+        seen.append(set(trial.states))
     assert 15 <= len(seen[0]) <= 45
     assert seen[0] == seen[1] < seen[2]
 
