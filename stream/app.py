@@ -1,8 +1,8 @@
-"""The Faust app of one worker: topology, timers, web; librdkafka carries the bulk.
+"""Composes one worker: pipeline, Faust app, web, and every Prometheus series.
 
-A channel of waves feeds one agent, which has them stepped in threads of their own, so that
-Faust's heartbeats and web views never wait for the model. The `models` agent takes up
-announced versions. A failure anywhere ends the process: the restart recovers.
+librdkafka carries events and lists; Faust has a channel of waves, whose agent passes each wave to the
+step thread of its lane, so that heartbeats and web views never wait for the model. The `models` agent
+passes announcements to the model switch. A failure anywhere ends the process: the restart recovers.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ logger = logging.getLogger(__name__)
 
 
 def crash(error: BaseException) -> None:
-    """End the process at once with a clear error; what was durable stays, the rest is read again."""
+    """End the process at once with a clear error; durable waves stay, later events are read again."""
     if isinstance(error, NextclickError) and not tells_json():
         for line in (f"error: {error.what}", error.meaning, f"do: {error.remedy}"):
             print(escaped(line), file=sys.stderr, flush=True)
@@ -65,7 +65,7 @@ def crash(error: BaseException) -> None:
 
 
 def or_crash(do: Callable[..., None], *arguments: Any) -> None:
-    """Call `do` in a thread whose failure would otherwise be nobody's."""
+    """Call `do`, and end the process if it fails: in an executor, a failure would go unseen."""
     try:
         do(*arguments)
     except BaseException as error:  # noqa: BLE001 - crash-only: whatever it is ends the process
@@ -73,7 +73,7 @@ def or_crash(do: Callable[..., None], *arguments: Any) -> None:
 
 
 def broker_credentials(settings: Settings) -> Any:
-    """What Faust's own clients prove themselves with, None where nothing is asked for."""
+    """The credentials of Faust's own clients; None without TLS and SASL."""
     context = settings.ssl_context()
     if settings.has_sasl:
         return faust.SASLCredentials(
@@ -88,13 +88,13 @@ def broker_credentials(settings: Settings) -> Any:
 class WaveChannel(faust.Channel):
     """A channel that only its agent empties.
 
-    Faust clears its own queues when its group is rebalanced, since it would read their records
-    again; waves it would lose.
+    Faust clears its queues when its group is rebalanced, because it reads their records again; waves
+    would be lost.
     """
 
     @property
     def queue(self) -> ThrowableQueue:
-        """The queue, with a flow control that nobody suspends."""
+        """The queue, with a flow control that Faust does not suspend."""
         if self._queue is None:
             flow = FlowControlEvent(initially_suspended=False)
             self._queue = ThrowableQueue(self.maxsize or 0, flow_control=flow)
@@ -166,7 +166,7 @@ class WorkerApp:
 
     @property
     def can_finish(self) -> bool:
-        """Whether waves move and no partition is in recovery, so that a stop need not wait for either."""
+        """Whether waves move and no partition is being recovered, so that a stop can finish all waves."""
         return self._is_up.is_set() and not self.pipeline.recovering
 
     def _put_on_channel(self, waves: Any) -> None:
@@ -191,8 +191,8 @@ class WorkerApp:
         async def models(stream: Any) -> None:
             loop = asyncio.get_running_loop()
             async for event in stream.events():
-                # The champion of the start is newer than what was announced before; what was announced
-                # while Faust started is not to be missed.
+                # The champion at the start is newer than earlier announcements; one that was made while
+                # Faust started must not be missed.
                 if event.key == SHADOW_KEY or event.message.timestamp >= self._prepared_s - CLOCK_SLACK_S:
                     await loop.run_in_executor(
                         self._models, or_crash, self.model_switch.on_announcement, event.key, event.value
@@ -230,7 +230,7 @@ class _Worker(FaustWorker):
         await super().stop()
 
     def _setup_logging(self) -> None:
-        """The command line has set logging up; Faust is not to replace it."""
+        """Does nothing: the command line has set logging up, and Faust must not replace it."""
 
 
 def run_worker(settings: Settings) -> None:
@@ -239,7 +239,7 @@ def run_worker(settings: Settings) -> None:
     Raises NextclickError before anything is consumed.
     """
     torch.set_num_threads(settings.torch_threads)
-    # RocksDB and librdkafka give the GIL up at each call; at the default of 5 ms they would wait long.
+    # RocksDB and librdkafka release the GIL at each call; at the default of 5 ms they would wait long.
     sys.setswitchinterval(GIL_SWITCH_S)
     ensure_topics(settings)
     prepared_s = time.time()
@@ -250,7 +250,7 @@ def run_worker(settings: Settings) -> None:
     worker.worker_app = app
     # It would write control characters into the log.
     worker.spinner = None
-    # What is there now stays: the collector need not go through it again and again.
+    # Objects made so far stay for good: the collector need not visit them again.
     gc.collect()
     gc.freeze()
     # Recovery goes on while Faust starts.

@@ -1,8 +1,9 @@
-"""Publishes what a wave leaves, then makes it durable: lists, acknowledgements, write, commit.
+"""Steps 8 and 9 of a wave: publish its lists and dead letters, then write its states and offsets.
 
-One thread, waves in order. Lists of later waves are produced while earlier ones wait for
-their acknowledgements; nothing is written before every list of its wave is acknowledged,
-and nothing is committed before it is written. Any failure ends the process (see crash).
+One thread, waves in order. Lists of later waves are produced while earlier waves wait for
+acknowledgements. A wave is written once every list and letter of it is acknowledged, and
+committed (see commits) once it is written. Any failure ends the process (see stream.app.crash).
+Tested by tests/integration/test_worker.py and tests/faults/test_kills.py.
 """
 
 from __future__ import annotations
@@ -85,7 +86,7 @@ class Sink:
         self._thread.start()
 
     def submit(self, stepped: SteppedWave) -> None:
-        """Hand a wave over; blocks while as many as allowed are under way."""
+        """Queue a wave; blocks while `waves_in_flight` waves are queued."""
         self._stepped.put(stepped)
 
     def stop(self) -> None:
@@ -98,12 +99,12 @@ class Sink:
             while self._turn():
                 pass
             while self._unacknowledged:
-                self._collect(POLL_S)
+                self._write_acknowledged(POLL_S)
         except BaseException as error:  # noqa: BLE001 - crash-only: whatever it is ends the process
             self._on_failure(error)
 
     def _turn(self) -> bool:
-        """Publish one wave if there is one, and finish those that are acknowledged."""
+        """Publish a wave if one is queued, and write those that are acknowledged."""
         full = len(self._unacknowledged) >= self._settings.waves_in_flight
         if not full:
             try:
@@ -114,11 +115,11 @@ class Sink:
                 self._publish(stepped)
             except queue.Empty:
                 pass
-        self._collect(POLL_S if full else 0)
+        self._write_acknowledged(POLL_S if full else 0)
         return True
 
     def _publish(self, stepped: SteppedWave) -> None:
-        """Produce a wave's lists and dead letters."""
+        """8. publish: produce a wave's lists and dead letters."""
         wave = _Unacknowledged(stepped, len(stepped.lists) + len(stepped.dead))
 
         def acknowledged(error: KafkaError | None, message: Message) -> None:
@@ -177,15 +178,21 @@ class Sink:
         if self._error is not None:
             raise self._error
 
-    def _collect(self, wait_s: float) -> None:
-        """Take delivery reports; write the waves, in order, that are acknowledged in full."""
+    def _write_acknowledged(self, wait_s: float) -> None:
+        """8. wait for acknowledgements; 9. write the waves, in order, that are acknowledged in full.
+
+        One batch for each partition holds its states, expiry index and offsets; the offsets are then
+        handed back to the source, which commits them.
+        """
         self._producer.poll(wait_s)
         self._raise_delivery_error()
         while self._unacknowledged and not self._unacknowledged[0].waiting:
             reach("8-acknowledged")
             stepped = self._unacknowledged.popleft().stepped
+            # 9. write
             for partition, batch, applied in stepped.writes.values():
                 partition.write(batch, applied)
                 reach("9-written")
+            # then commit
             self._commit({number: applied for number, (_, _, applied) in stepped.writes.items()})
             self._on_durable(stepped)
