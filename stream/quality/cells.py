@@ -1,11 +1,12 @@
-"""How scored events are summed: by slice, by group of sessions, for every system, in whole numbers.
+"""The cells in which scored events are summed, in whole numbers.
 
-A cell is a slice of the events (all; a model version; a position; an item age) and a group of
-sessions. Every event is added to one cell of each kind of slice. Hits and reciprocal ranks are
-counted in units of 1/UNIT, which every 1/rank up to 20 is a multiple of: sums are exact, in
-whatever order and on whatever worker they are made.
+A cell is one slice of the events (all; one model version; one position; one item age) and one
+group of sessions. Every event is added to K cells, one for each kind of slice. Hits and
+reciprocal ranks are counted in units of 1/UNIT; every 1/rank up to 20 is a multiple of 1/UNIT,
+so sums are exact in any order and on any worker.
 
-Shapes: S slots, G groups of sessions, C columns, N events, K kinds of slice.
+Shapes: S slots (one for each slice), G groups of sessions, C columns, N events, K kinds of slice.
+Tested by tests/unit/stream/quality/test_prequential.py.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ VERSIONS = 4
 FIRST_VERSION = 1
 FIRST_POSITION = FIRST_VERSION + VERSIONS
 FIRST_AGE = FIRST_POSITION + len(POSITIONS)
-# Of versions older than the newest few: summed nowhere else, and never shown.
+# The slot of all versions older than the newest few; never shown.
 UNSHOWN = FIRST_AGE + len(AGES)
 SLOTS = UNSHOWN + 1
 
@@ -43,24 +44,25 @@ _RECIPROCAL = np.array([0, *(UNIT // rank for rank in range(1, LIST_LENGTH + 1))
 
 
 def position_slot(position: int) -> int:
-    """The slot of a list that `position` events of its session stand behind, from 1."""
+    """The slot of a list that was made after `position` events of its session, from 1."""
     return FIRST_POSITION + _POSITION_CLASS[min(position, 11)]
 
 
 def group_of(session_id: str) -> int:
-    """A session's group: the same on every worker and after every restart."""
+    """The group of a session, the same on every worker and after every restart."""
     return zlib.crc32(session_id.encode()) % GROUPS
 
 
 def cells_of(slots_NK: Whole, groups_N: Whole) -> Whole:
-    """The cells of events by their slots, N×K."""
+    """The cell numbers of events, N×K, from the slots of their slices."""
     return slots_NK * GROUPS + groups_N[:, None]
 
 
 def values_of(ranks_N2: Whole, expected_N2: Whole) -> Numbers:
-    """What events add to their cells, N×C.
+    """The numbers that events add to their cells, N×C.
 
-    `ranks_N2` are the champion's and POP's, `expected_N2` last-hour POP's hits and 1/rank in units.
+    `ranks_N2` holds the ranks of the champion and of POP, 0 for a miss; `expected_N2` holds the hit
+    and the 1/rank of last-hour POP in units of 1/UNIT.
     """
     values = np.empty((len(ranks_N2), len(COLUMNS)))
     values[:, 0] = 1
@@ -72,7 +74,7 @@ def values_of(ranks_N2: Whole, expected_N2: Whole) -> Numbers:
 
 
 def summed(cells_NK: Whole, values_NC: Numbers, weights_NK: Numbers | None = None) -> Numbers:
-    """The events' values by cell, S×G×C; exact without weights, up to some ten million events."""
+    """Sum the values by cell, S×G×C; exact without weights, up to some ten million events."""
     columns = len(COLUMNS)
     places = cells_NK[:, :, None] * columns + np.arange(columns)
     values = values_NC[:, None, :] if weights_NK is None else values_NC[:, None, :] * weights_NK[:, :, None]

@@ -1,8 +1,8 @@
-"""How old items are, by event time: since the worker first saw them while no model version knew them.
+"""The age of items in event time, counted from the first event that this worker saw of them.
 
-An item that the version in service knew when it was first seen was there at that version's
-training; its true age is not known, and it is "trained" for good. Any other item's age goes on
-from its first event, also when a later version knows it. Reckoned from the worker's start.
+An item that the version in service already knew at its first event is "trained" for good, since
+its true age is unknown. Any other item ages from its first event, even after a later version has
+learned it. Ages begin at the worker's start.
 """
 
 from __future__ import annotations
@@ -14,17 +14,21 @@ MOST_ITEMS = 200_000
 
 
 class ItemAges:
-    """First event times of items that were unknown then; beyond `most`, the first to come leave first."""
+    """First event times of items that were unknown then; beyond `most` items the oldest entry is dropped.
+
+    >>> ages = ItemAges()
+    >>> [AGES[ages.age("item", time_ms, known=False)] for time_ms in (0, 2 * HOUR_MS, 2 * DAY_MS)]
+    ['<1 h', '<1 day', '<1 week']
+    """
 
     def __init__(self, most: int = MOST_ITEMS) -> None:
         self._most = most
         self._first_ms: dict[str, int] = {}
 
     def age(self, item_id: str, time_ms: int, known: bool, learn: bool = True) -> int:
-        """The place in AGES of an event's item; a new one is younger than an hour.
+        """The index in AGES of an event's item; a new item is younger than an hour.
 
-        Unless it is not to `learn`, it takes notice of the event; one that comes late can make its
-        item older for those to come.
+        With `learn` the event is remembered: a late one can make its item older for later events.
         """
         first_ms = self._first_ms.get(item_id)
         if first_ms is None:

@@ -1,8 +1,8 @@
-"""Quality as Prometheus series, computed when somebody scrapes.
+"""Quality as Prometheus series, computed at each scrape.
 
-Labels take their values from fixed sets, but for the newest few model versions; the series of
-a version that is no longer among them ends. Events, hits and reciprocal ranks of workers may be
-added, Recall@20 and MRR@20 may not.
+Label values come from fixed sets, except for the newest few model versions; the series of a
+version ends when newer versions displace it. Events, hits and reciprocal ranks of several workers
+may be added, Recall@20 and MRR@20 may not.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from stream.quality.cells import SYSTEMS
 from stream.quality.prequential import Prequential
 from stream.quality.sums import measured
 
-# The sums since the start are counters, which Prometheus cuts into windows of wall time itself.
+# Without `total`: the sums since the start are counters, from which Prometheus makes its own windows.
 SHOWN_WINDOWS = ("newest", "1h", "24h", "fading")
 SLICE = ("window", "slice", "value")
 
@@ -29,13 +29,13 @@ class QualityCollector(Collector):
         self._prequential = prequential
 
     def describe(self) -> list[Metric]:
-        """Nothing before the first scrape."""
+        """Describe no series before the first scrape."""
         return []
 
     def collect(self) -> Iterator[Metric]:
-        """Counters since the start; gauges by window and slice, over all events with 95 % intervals.
+        """Counters since the start; gauges by window and slice, with 95 % intervals for the slice `all`.
 
-        A scrape takes the interpreter from the waves: the intervals of slices are in /api/quality.
+        A scrape takes time from the waves, so the intervals of other slices are only in /api/quality.
         """
         sums = self._prequential.sums()
         counters = [

@@ -1,4 +1,7 @@
-"""One stepped event as quality sees it: what came, and what its session had been shown before."""
+"""One stepped event as quality sees it: its item, and how that item ranked in the list shown before.
+
+Tested by tests/unit/stream/quality/test_prequential.py.
+"""
 
 from __future__ import annotations
 
@@ -8,10 +11,10 @@ import msgspec
 class ObservedEvent(msgspec.Struct, gc=False):
     """An event and how it was predicted; made in the step thread, summed once its wave is durable.
 
-    `watermark_ms` is its partition's before it. `known`: the version in service was trained on the item.
-    `position` counts the session's events behind the list that it was shown last, 0 where there was
-    no list and so no prediction; `version` made that list. Ranks count from 1, 0 is a miss. `masked`
-    are items that no list of this session may hold.
+    `watermark_ms` is the watermark of its partition before the event. `known`: the version in service
+    was trained on the item. `position` counts the session's events up to the list that it was shown
+    last, 0 without a list and so without a prediction; `version` made that list. Ranks count from 1, 0
+    is a miss. `masked` are the items that no list of this session may hold.
     """
 
     partition: int

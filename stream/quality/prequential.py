@@ -1,13 +1,13 @@
 """Prequential quality: each event is first predicted, then scored, then learned from.
 
-An event's item is looked up in the list that its session was shown last; POP's list and that of
-the last hour's POP are scored on the same events. Summed by slice and by group of sessions, over
-the newest n events, by event time, and with a fading factor (Gama, Sebastião, Rodrigues, On
-evaluating stream learning algorithms, Machine Learning 90, 2013). Memory has a bound whatever
-times, items and versions come.
+An event's item is looked up in the list that its session was shown last. POP and last-hour POP
+are scored on the same events. The results are summed in cells (stream.quality.cells): over the
+newest n events, by event time, and with a fading factor (Gama, Sebastião, Rodrigues, On
+evaluating stream learning algorithms, Machine Learning 90, 2013). Memory is bounded for any
+times, items and versions.
 
-Last-hour POP counts what this worker's partitions have had up to the event that it predicts;
-the champion's list was made an event earlier. The advantage is the baseline's.
+Last-hour POP knows this worker's events up to the one that it predicts; the champion's list was
+made one event earlier. The baseline has the advantage.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from stream.quality import cells as slices
+from stream.quality import cells
 from stream.quality.cells import FIRST_AGE, FIRST_POSITION, FIRST_VERSION, POSITIONS, UNSHOWN, VERSIONS
 from stream.quality.item_age import AGES, ItemAges
 from stream.quality.last_hour_pop import WindowPopularity
@@ -42,9 +42,17 @@ FIELDS = 9
 
 
 class Prequential:
-    """The champion's quality with POP's and last-hour POP's beside it, on the same events.
+    """The champion's quality beside that of POP and last-hour POP, on the same events.
 
-    Used by two threads: one adds, the other asks.
+    The sink's thread adds events, other threads read sums.
+
+    >>> prequential = Prequential(newest=1000, fading=0.99)
+    >>> hit_at_rank_2 = ObservedEvent(0, 0, 60_000, "session", "item", True, 1, "version", 2, 0, ())
+    >>> prequential.add([hit_at_rank_2])
+    >>> from stream.quality.sums import measured
+    >>> champion = measured(prequential.overall()["newest"])["champion"]
+    >>> champion.recall.mean, champion.mrr.mean
+    (1.0, 0.5)
     """
 
     def __init__(self, newest: int, fading: float) -> None:
@@ -59,7 +67,7 @@ class Prequential:
         self._outside = 0
         self._versions: dict[str, int] = {}
         self._batch = min(BATCH, newest)
-        # Rows of FIELDS numbers: bucket, group, slots, ranks, and what last-hour POP is expected to hit.
+        # Rows of FIELDS numbers: bucket, group, 3 slots, 2 ranks, expected hit and 1/rank of last-hour POP.
         self._rows: list[int] = []
         self._waiting: list[tuple[ObservedEvent, tuple[int, ...]]] = []
         self._total = no_sums()
@@ -77,21 +85,21 @@ class Prequential:
 
     def _add(self, event: ObservedEvent) -> None:
         time_ms, item_id = event.time_ms, event.item_id
-        is_ahead = self._follow(event)
+        is_ahead = self._advance_clocks(event)
         is_inside = not is_ahead and time_ms >= self._oldest_ms
         age = self._ages.age(item_id, time_ms, event.known, is_inside)
         if event.position:
             row = (
-                slices.group_of(event.session_id),
+                cells.group_of(event.session_id),
                 self._versions.get(event.version) or self._new_version(event.version),
-                slices.position_slot(event.position),
+                cells.position_slot(event.position),
                 FIRST_AGE + age,
                 event.champion_rank,
                 event.pop_rank,
                 *self._popularity.expected(item_id, event.masked),
             )
             if is_ahead:
-                self._wait(event, row)
+                self._hold(event, row)
             elif not is_inside:
                 self._outside += 1
             self._rows.extend((time_ms // BUCKET_MS if is_inside else NO_BUCKET, *row))
@@ -100,8 +108,8 @@ class Prequential:
         if is_inside:
             self._popularity.count(item_id, time_ms)
 
-    def _follow(self, event: ObservedEvent) -> bool:
-        """Move the clocks as the partition's watermark moves; → whether the event leaps ahead of it."""
+    def _advance_clocks(self, event: ObservedEvent) -> bool:
+        """Advance the clocks with the partition's watermark. Returns whether the event leaps ahead of it."""
         clock_ms = max(self._clocks.get(event.partition, 0), event.watermark_ms)
         ahead_ms = event.time_ms - clock_ms
         if 0 < ahead_ms <= LEAP_MS:
@@ -117,7 +125,7 @@ class Prequential:
         return ahead_ms > LEAP_MS
 
     def _new_version(self, version: str) -> int:
-        """A slot for a version: a free one, or that of the oldest version if this one is newer."""
+        """Give the version a free slot, or the slot of the oldest version if this one is newer."""
         slot = FIRST_VERSION + len(self._versions)
         if len(self._versions) == VERSIONS:
             oldest = min(self._versions)
@@ -131,8 +139,8 @@ class Prequential:
         self._versions[version] = slot
         return slot
 
-    def _wait(self, event: ObservedEvent, row: tuple[int, ...]) -> None:
-        """Keep an event that leaps, until the watermark says whether its time is right."""
+    def _hold(self, event: ObservedEvent, row: tuple[int, ...]) -> None:
+        """Hold an event that leaps ahead until the watermark confirms its time."""
         self._waiting.append((event, row))
         if len(self._waiting) > MOST_WAITING:
             del self._waiting[0]
@@ -150,18 +158,18 @@ class Prequential:
             if event.time_ms < self._oldest_ms:
                 self._outside += 1
                 continue
-            # Its version's slot may be another's by now.
+            # Another version may have taken the slot meanwhile.
             version = self._versions.get(event.version, UNSHOWN)
             rows.extend((event.time_ms // BUCKET_MS, group, version, *rest))
         self._buckets.add(*_batch_of(rows))
 
     def _sum(self) -> None:
-        """Bring the rows that were collected into every window."""
+        """Add the collected rows to every window."""
         if not self._rows:
             return
         numbers_N, cells_NK, values_NC = _batch_of(self._rows)
         self._rows.clear()
-        sums = slices.summed(cells_NK, values_NC).astype(np.int64)
+        sums = cells.summed(cells_NK, values_NC).astype(np.int64)
         self._total += sums
         self._newest.add(cells_NK, values_NC, sums)
         self._faded.add(cells_NK, values_NC)
@@ -169,14 +177,14 @@ class Prequential:
             np.where(numbers_N * BUCKET_MS >= self._oldest_ms, numbers_N, NO_BUCKET), cells_NK, values_NC
         )
 
-    def overall(self) -> dict[str, slices.Whole]:
-        """The sums of all slices together, G×C, over the newest events and over all."""
+    def overall(self) -> dict[str, cells.Whole]:
+        """The sums of the slice `all`, G×C, over the newest events and in total since the start."""
         with self._lock:
             self._sum()
             return {"newest": self._newest.sums[0].copy(), "total": self._total[0].copy()}
 
     def sums(self, until_ms: int | None = None) -> QualitySums:
-        """What was scored; windows of event time end with the bucket of `until_ms`, or of the newest one."""
+        """The sums of every window; windows of event time end with the bucket of `until_ms` or the newest."""
         with self._lock:
             self._sum()
             end = (self._clock_ms if until_ms is None else max(0, until_ms - 1)) // BUCKET_MS + 1
@@ -202,8 +210,8 @@ class Prequential:
                 },
             )
 
-    def _by_slice(self, sums: slices.Table) -> dict[str, Sums]:
-        """The slices that have events, with names."""
+    def _by_slice(self, sums: cells.Table) -> dict[str, Sums]:
+        """The sums of every slice that has events, by kind and name."""
         named = {
             "all": {"all": 0},
             "version": dict(sorted(self._versions.items())),
@@ -216,9 +224,9 @@ class Prequential:
         }
 
 
-def _batch_of(rows: list[int]) -> tuple[slices.Whole, slices.Whole, slices.Numbers]:
-    """Rows as bucket numbers, cells and values."""
+def _batch_of(rows: list[int]) -> tuple[cells.Whole, cells.Whole, cells.Numbers]:
+    """The rows as bucket numbers, cells and values (N, N×K, N×C)."""
     table = np.array(rows, np.int64).reshape(-1, FIELDS)
     slots_NK = np.column_stack([np.zeros(len(table), np.int64), table[:, 2:5]])
-    cells_NK = slices.cells_of(slots_NK, table[:, 1])
-    return table[:, 0], cells_NK, slices.values_of(table[:, 5:7], table[:, 7:9])
+    cells_NK = cells.cells_of(slots_NK, table[:, 1])
+    return table[:, 0], cells_NK, cells.values_of(table[:, 5:7], table[:, 7:9])

@@ -1,8 +1,10 @@
-"""Quality as sums that can be added: what one worker, or several together, have scored.
+"""Quality as sums that can be added over workers, and Recall@20 and MRR@20 computed from them.
 
-Sums over the same end of event time are added window by window, slice by slice, group by
-group; Recall@20, MRR@20 and their intervals are computed from the sums, never added. The
-newest and the faded events of several workers are those of each.
+Sums whose windows end at the same event time are added cell by cell. Recall@20, MRR@20 and their
+intervals are computed from the added sums and never added themselves. The newest and the faded
+events of several workers are the newest and the faded events of each.
+
+Tested by tests/unit/stream/quality/test_prequential.py and test_collect.py.
 """
 
 from __future__ import annotations
@@ -28,7 +30,7 @@ Key = TypeVar("Key", str, int)
 
 @dataclass(frozen=True)
 class Measured:
-    """Recall@20 and MRR@20 of a system with their 95 % intervals, and Recall@20 less the champion's."""
+    """Recall@20 and MRR@20 of one system with 95 % intervals, and its Recall@20 minus the champion's."""
 
     events: float
     hits: float
@@ -39,7 +41,7 @@ class Measured:
 
 
 def measured(sums_GC: Table) -> dict[str, Measured]:
-    """The systems' quality from the sums of groups of sessions; nothing without events."""
+    """The quality of each system from the sums of one slice, G×C; empty without events."""
     sums_CG = sums_GC.T.astype(np.float64)
     counts_G, sums_MG = sums_CG[0], sums_CG[1:] / UNIT
     if not counts_G.any():
@@ -82,11 +84,11 @@ class _Wire(msgspec.Struct, rename={"format_": "format"}):
 
 @dataclass(frozen=True)
 class QualitySums:
-    """Sums by window, kind of slice and slice, each G×C (see slices), and all events by bucket.
+    """Sums by window, kind of slice and slice, each G×C (see stream.quality.cells).
 
-    `until_ms` is where the windows of event time end (exclusive), `event_time_ms` how far event
-    time has come. `outside` events were too late, or too far ahead, for any window of event time;
-    `waiting` ones are ahead of their partition's watermark.
+    `series` has the sums of all events by the start of their bucket in ms. Windows of event time end
+    before `until_ms`; `event_time_ms` is the newest event time. `outside` counts events too late or
+    too far ahead for any window of event time, `waiting` events ahead of their partition's watermark.
     """
 
     until_ms: int
@@ -99,7 +101,7 @@ class QualitySums:
     series: dict[int, Table]
 
     def merged(self, other: QualitySums) -> QualitySums:
-        """Both together. Raises ValueError when they end, or fade, differently."""
+        """The sums of both. Raises ValueError when they end at other times, or fade differently."""
         mine = (self.until_ms, self.newest_events, self.fading)
         others = (other.until_ms, other.newest_events, other.fading)
         if mine != others:
@@ -125,7 +127,7 @@ class QualitySums:
         )
 
     def to_json(self) -> bytes:
-        """As JSON text, which says itself what its numbers are."""
+        """As JSON text, with the names and units of its numbers in it."""
         wire = _Wire(
             FORMAT, COLUMNS, UNIT, GROUPS, BUCKET_MS, self.until_ms, self.event_time_ms,
             self.newest_events, self.fading, self.outside, self.waiting, {}, {},

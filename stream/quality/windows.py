@@ -1,8 +1,7 @@
 """The sums of scored events over a window: the newest n, faded ones, and buckets of event time.
 
-Each takes the same batches of cells and values (see slices) in the order of the events.
-
-Shapes: as in slices.
+Each takes the same batches of cells and values in the order of the events. Shapes as in
+stream.quality.cells. Tested by tests/unit/stream/quality/test_prequential.py.
 """
 
 from __future__ import annotations
@@ -13,12 +12,12 @@ from stream.quality.cells import COLUMNS, GROUPS, KINDS, SLOTS, UNSHOWN, Numbers
 
 BUCKET_MS = 300_000
 DAY_BUCKETS = 288
-# An hour more than a day, for whoever asks for a day that ended a little earlier.
+# A day, and an hour more for a request whose day ended a little earlier.
 KEPT_BUCKETS = DAY_BUCKETS + 12
 
 
 def no_sums() -> Whole:
-    """S×G×C of nothing."""
+    """Zeros, S×G×C."""
     return np.zeros((SLOTS, GROUPS, len(COLUMNS)), np.int64)
 
 
@@ -32,14 +31,14 @@ class NewestEvents:
         self._place = 0
 
     def add(self, cells_NK: Whole, values_NC: Numbers, sums: Whole) -> None:
-        """Add a batch, whose sums they are, and take out the events that are no longer among the newest."""
+        """Add a batch and its `sums`, and subtract the events that are no longer among the newest."""
         places = (self._place + np.arange(len(cells_NK))) % len(self._cells)
         self.sums += sums - summed(self._cells[places], self._values[places]).astype(np.int64)
         self._cells[places], self._values[places] = cells_NK, values_NC
         self._place = (self._place + len(cells_NK)) % len(self._cells)
 
     def clear(self, slot: int) -> None:
-        """Forget a slice."""
+        """Set a slice to zero."""
         self.sums[slot] = 0
         self._cells[self._cells // GROUPS == slot] = UNSHOWN * GROUPS
 
@@ -48,7 +47,7 @@ class FadedEvents:
     """Over all events, each `fading` times lighter with every later one of its slice.
 
     S_i = e_i + α S_(i-1), for hits as for events: Gama, Sebastião, Rodrigues, On evaluating stream
-    learning algorithms, Machine Learning 90, 2013. 1/(1-α) is about how many events it holds.
+    learning algorithms, Machine Learning 90, 2013. It weighs like the newest 1/(1-α) events.
     """
 
     def __init__(self, fading: float) -> None:
@@ -66,18 +65,18 @@ class FadedEvents:
         self.sums += summed(cells_NK, values_NC, weights)
 
     def clear(self, slot: int) -> None:
-        """Forget a slice."""
+        """Set a slice to zero."""
         self.sums[slot] = 0
 
 
 class TimeBuckets:
-    """By five minutes of event time; keeps a day and an hour."""
+    """Buckets of five minutes of event time; keeps a day and an hour."""
 
     def __init__(self) -> None:
         self.buckets: dict[int, Whole] = {}
 
     def add(self, numbers_N: Whole, cells_NK: Whole, values_NC: Numbers) -> None:
-        """Add a batch, each event to the bucket of its number; to none where that is negative."""
+        """Add each event of a batch to the bucket of its number; a negative number has no bucket."""
         for number in np.unique(numbers_N[numbers_N >= 0]).tolist():
             of_bucket = numbers_N == number
             bucket = self.buckets.setdefault(number, no_sums())
@@ -97,6 +96,6 @@ class TimeBuckets:
         return sums
 
     def clear(self, slot: int) -> None:
-        """Forget a slice."""
+        """Set a slice to zero."""
         for bucket in self.buckets.values():
             bucket[slot] = 0

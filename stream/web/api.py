@@ -1,7 +1,7 @@
-"""The JSON that programs and the page ask for: items, lists, why, models; and events in, where that is open.
+"""The JSON API for programs and the page: items, lists, why, models; and events in, with `web_events`.
 
-What is asked is bounded before anything is computed; what is computed runs in two threads, beside
-the waves. Errors are {"error": …} with a status that says whose fault it is.
+Requests are checked against bounds before anything is computed. The work runs in two threads beside
+the step threads. Errors are {"error": …} with a 4xx or 5xx status.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from stream.logs import happening
 from stream.settings import Settings
 from stream.web.items import MOST_FOUND, PageItems
 from stream.web.models import model_cards
-from stream.web.posted_events import Answered, PostedEvents
+from stream.web.posted_events import PostedEvent, PostedEvents
 from stream.worker.pipeline import Pipeline
 
 MAX_QUERY_CHARACTERS = 200
@@ -45,14 +45,18 @@ logger = logging.getLogger(__name__)
 
 
 class BoundedWorker:
-    """Work for one thread, of which only so much may wait."""
+    """One thread that accepts work while fewer than MOST_WAITING calls are in it.
+
+    >>> asyncio.run(BoundedWorker("sums")(sum, [1, 2]))
+    3
+    """
 
     def __init__(self, name: str) -> None:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix=name)
         self._waiting = 0
 
     async def __call__(self, do: Callable[..., T], *arguments: Any) -> T | None:
-        """The result, None when too much waits already."""
+        """Run `do(*arguments)` in the thread; returns None when MOST_WAITING calls are in it already."""
         if self._waiting >= MOST_WAITING:
             return None
         self._waiting += 1
@@ -63,7 +67,7 @@ class BoundedWorker:
 
 
 class ApiViews:
-    """Items, lists, why and models; and the view that takes events, if the guard lets them in."""
+    """Items, why, models and recommendations; events, if the guard lets POST through."""
 
     def __init__(self, settings: Settings, pipeline: Pipeline, posted: PostedEvents) -> None:
         self._settings = settings
@@ -71,11 +75,11 @@ class ApiViews:
         self._posted = posted
         self._items = PageItems(pipeline.live)
         self._cards = CachedCards(Registry(settings.registry_dir))
-        # One thread each: a search never waits for the registry's files.
+        # Two threads: a search does not wait while the registry's files are hashed.
         self._compute, self._read_registry = BoundedWorker("catalogue"), BoundedWorker("registry")
 
     async def items(self, web: View, request: Any) -> Any:
-        """Items by title or id; the most popular ones without a query."""
+        """Items found by title or id; the most popular items without a query."""
         query, limit = request.query.get("q", ""), request.query.get("limit", "20")
         if len(query) > MAX_QUERY_CHARACTERS:
             return web.json({"error": f"q has at most {MAX_QUERY_CHARACTERS} characters"}, status=400)
@@ -84,26 +88,26 @@ class ApiViews:
         return _answer(web, await self._compute(self._items.find, query, int(limit)))
 
     async def why(self, web: View, request: Any) -> Any:
-        """Which of the items, in order, caused each place of the list after them."""
+        """The list after a session of these items, and for each place the item that caused it."""
         asked = request.query.getall("item", [])
         if not 1 <= len(asked) <= MAX_SESSION_ITEMS or any(len(one) > MAX_ID_CHARACTERS for one in asked):
             return web.json({"error": f"item is given 1 to {MAX_SESSION_ITEMS} times, in order"}, status=400)
         return _answer(web, await self._compute(self._items.why, asked))
 
     async def models(self, web: View, request: Any) -> Any:
-        """Versions and decisions."""
+        """The versions of the registry and the decisions of the retrainings."""
         live, trial = self._pipeline.live, self._pipeline.shadow.trial
         serving = live.current.version if live.ready else None
         shadow = None if trial is None else trial.serving.version
         return _answer(web, await self._read_registry(self._cards.get, serving, shadow))
 
     async def recommendations(self, web: View, request: Any, session_id: str) -> Any:
-        """The list that the session was shown last, if its partition is this worker's."""
+        """The list that the session was shown last, if this worker has its partition."""
         if len(session_id) > MAX_ID_CHARACTERS:
             return web.json({"error": "a session id has at most 256 characters"}, status=400)
         if self._settings.web_events and "await" in request.query:
             try:
-                # So that the session's first event finds everything ready.
+                # The session's first event then need not wait for a producer and a consumer.
                 await self._posted.open(session_id)
             except NextclickError as problem:
                 return web.json({"error": problem.what}, status=503)
@@ -133,7 +137,7 @@ class ApiViews:
         )
 
     async def events(self, web: View, request: Any) -> Any:
-        """Take one event by POST, its time now unless it has one: into Kafka, and answered with its list."""
+        """Post one event to Kafka and answer with its list; an event without a time gets the current time."""
         if self._posted.is_full:
             return web.json({"error": "too many events are under way; try again"}, status=503)
         try:
@@ -154,15 +158,15 @@ class ApiViews:
             )
             return web.json({"error": f"{error.what}. {error.meaning} {error.remedy}"}, status=503)
 
-    def _listed(self, answered: Answered) -> dict[str, Any]:
+    def _listed(self, posted: PostedEvent) -> dict[str, Any]:
         body: dict[str, Any] = {
-            "event_id": answered.event_id,
-            "acknowledged_ms": answered.acknowledged_ms,
-            "click_to_list_ms": answered.listed_ms,
+            "event_id": posted.event_id,
+            "acknowledged_ms": posted.acknowledged_ms,
+            "click_to_list_ms": posted.listed_ms,
             "list": None,
         }
-        if answered.received is not None:
-            shown, headers = answered.received.recommendation, answered.received.headers
+        if posted.received is not None:
+            shown, headers = posted.received.recommendation, posted.received.headers
             body["list"] = {
                 "session_id": shown.session_id,
                 "event_id": shown.event_id,
@@ -178,21 +182,21 @@ class ApiViews:
 
 
 def _answer(web: View, body: Any) -> Any:
-    """The result of a BoundedWorker, or that too much waits for it."""
+    """The result of a BoundedWorker as JSON, or 503 when it was full."""
     if body is None:
         return web.json({"error": "too many ask at once; try again"}, status=503)
     return web.json(body)
 
 
 class CachedCards:
-    """The registry's cards, read anew after a while, since each reading hashes files."""
+    """The cards of `model_cards`, kept for CARDS_KEPT_S, since reading the registry hashes files."""
 
     def __init__(self, registry: Registry) -> None:
         self._registry = registry
         self._kept: tuple[float, tuple[str | None, str | None], dict[str, Any]] | None = None
 
     def get(self, serving: str | None, shadow: str | None) -> dict[str, Any]:
-        """The cards, CARDS_KEPT_S old at most."""
+        """The cards, at most CARDS_KEPT_S old."""
         kept, now_s = self._kept, time.monotonic()
         if kept is None or now_s - kept[0] > CARDS_KEPT_S or kept[1] != (serving, shadow):
             self._kept = kept = (now_s, (serving, shadow), model_cards(self._registry, serving, shadow))
@@ -200,7 +204,11 @@ class CachedCards:
 
 
 def stamped(body: bytes) -> bytes:
-    """A JSON object with the time of now where it has none; anything else as it is, to be refused."""
+    """Add the current time to a JSON object without `event_time_ms`; other bodies are returned unchanged.
+
+    >>> stamped(b'{"session_id": "s", "event_time_ms": 5}')
+    b'{"session_id": "s", "event_time_ms": 5}'
+    """
     if len(body) > MAX_EVENT_BYTES:
         return body
     try:

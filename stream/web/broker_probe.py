@@ -17,7 +17,7 @@ from confluent_kafka.admin import AdminClient
 from stream.logs import happening
 from stream.settings import Settings
 
-ASK_EVERY_S = 2.0
+PROBE_EVERY_S = 2.0
 ANSWER_TIMEOUT_S = 1.5
 WANTED_S = 15.0
 logger = logging.getLogger(__name__)
@@ -56,8 +56,8 @@ class BrokerProbe:
         # Its own log would repeat every failed connection.
         admin = AdminClient({**self._settings.kafka_config(), "log_level": 0})
         while True:
-            self._ask(admin)
-            self._woken.wait(ASK_EVERY_S)
+            self._probe(admin)
+            self._woken.wait(PROBE_EVERY_S)
             with self._lock:
                 if time.monotonic() > self._wanted_until_s:
                     self._is_running = False
@@ -65,7 +65,7 @@ class BrokerProbe:
                     self._state = None
                     return
 
-    def _ask(self, admin: AdminClient) -> None:
+    def _probe(self, admin: AdminClient) -> None:
         try:
             admin.list_topics(self._settings.events_topic, timeout=ANSWER_TIMEOUT_S)
             reachable, error = True, ""

@@ -35,7 +35,7 @@ class Swap:
 
 
 @dataclass
-class LiveHistory:
+class ChartPoints:
     """Columns of equal length, the newest last; `at_ms` is wall time."""
 
     columns: dict[str, deque[float | None]] = field(default_factory=dict)
@@ -50,7 +50,7 @@ class LiveHistory:
                 column = self.columns[name] = deque([None] * length, maxlen=POINTS)
             column.append(value)
 
-    def serve(self, version: str, wall_ms: int, event_time_ms: int) -> None:
+    def note_version(self, version: str, wall_ms: int, event_time_ms: int) -> None:
         """Note which version serves now."""
         if not self.swaps or self.swaps[-1].version != version:
             self.swaps.append(Swap(version, wall_ms, event_time_ms))

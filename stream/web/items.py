@@ -28,17 +28,17 @@ class PageItems:
 
     def __init__(self, live: ModelSlot) -> None:
         self._live = live
-        self._chooser: tuple[str, int, ItemSearch] | None = None
+        self._search: tuple[str, int, ItemSearch] | None = None
 
     def find(self, text: str, limit: int) -> dict[str, Any]:
         """Items that the text may mean, surest first; without text the most popular ones."""
         serving = self._live.current
         vocabulary = serving.vocabulary
-        chooser = self._chooser_of(serving)
+        search = self._search_of(serving)
         if text.strip():
-            found = chooser.find(text, limit, misspelt=len(vocabulary) <= FEW_ITEMS)
+            found = search.find(text, limit, misspelt=len(vocabulary) <= FEW_ITEMS)
         else:
-            found = [chooser.item(int(index)) for index in vocabulary.top(limit)]
+            found = [search.item(int(index)) for index in vocabulary.top(limit)]
         return {
             "model_version": serving.version,
             "catalogue": len(vocabulary),
@@ -52,12 +52,12 @@ class PageItems:
         Items that the version does not know have no part in it.
         """
         serving = self._live.current
-        chooser = self._chooser_of(serving)
+        search = self._search_of(serving)
         places = [place for place, item_id in enumerate(item_ids) if item_id in serving.vocabulary.index]
         body: dict[str, Any] = {"model_version": serving.version, "events": len(item_ids), "items": []}
         if not places:
             return {**body, "depth": 0}
-        known = [chooser.item(serving.vocabulary.index[item_ids[place]]) for place in places]
+        known = [search.item(serving.vocabulary.index[item_ids[place]]) for place in places]
         columns = session_columns(serving.columns, serving.vocabulary, known)
         found = attribute(
             serving.stepper, columns, exclude_items=serving.excludes_session_items, k=LIST_LENGTH
@@ -70,7 +70,7 @@ class PageItems:
             cause = found.cause(rank - 1)
             body["items"].append(
                 {
-                    **_item(chooser.item(int(index)), serving),
+                    **_item(search.item(int(index)), serving),
                     "rank": rank,
                     "score": float(score),
                     "cause": None if cause is None else places[cause],
@@ -87,12 +87,12 @@ class PageItems:
             for item_id, score in zip(item_ids, scores, strict=True)
         ]
 
-    def _chooser_of(self, serving: ServingModel) -> ItemSearch:
+    def _search_of(self, serving: ServingModel) -> ItemSearch:
         # A version that takes up new items between trainings has more of them later.
         key = (serving.version, len(serving.vocabulary))
-        if self._chooser is None or self._chooser[:2] != key:
-            self._chooser = (*key, ItemSearch(serving.vocabulary))
-        return self._chooser[2]
+        if self._search is None or self._search[:2] != key:
+            self._search = (*key, ItemSearch(serving.vocabulary))
+        return self._search[2]
 
 
 def _item(item: Item, serving: ServingModel) -> dict[str, Any]:

@@ -30,7 +30,7 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass
-class Followed:
+class FollowedSession:
     """A session whose lists are awaited: those that came, and who waits for one, by event id."""
 
     lists: dict[str, Received] = field(default_factory=dict)
@@ -44,7 +44,7 @@ class ListWaiter:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._lock = threading.Condition()
-        self._followed: dict[bytes, Followed] = {}
+        self._followed: dict[bytes, FollowedSession] = {}
         self._wanted: set[int] = set()
         self._assigned: set[int] = set()
         self._failure: KafkaException | None = None
@@ -78,7 +78,7 @@ class ListWaiter:
         """Keep the session's lists from now on."""
         with self._lock:
             self._used_s = time.monotonic()
-            self._followed.setdefault(session_id.encode(), Followed()).users += 1
+            self._followed.setdefault(session_id.encode(), FollowedSession()).users += 1
 
     def wait_for(self, session_id: str, event_id: str) -> Future[Received]:
         """The list of an event of a followed session, when it comes or if it has come."""
@@ -112,7 +112,7 @@ class ListWaiter:
                 }
             )
             try:
-                while self._turn(consumer):
+                while self._read(consumer):
                     pass
             finally:
                 consumer.close()
@@ -122,13 +122,13 @@ class ListWaiter:
             )
             with self._lock:
                 self._failure = error
-                self._forget_thread()
+                self._reset()
 
-    def _turn(self, consumer: Consumer) -> bool:
+    def _read(self, consumer: Consumer) -> bool:
         """Take in what came; → whether to go on."""
         with self._lock:
             if not self._followed and time.monotonic() - self._used_s > IDLE_S:
-                self._forget_thread()
+                self._reset()
                 return False
             new = self._wanted - self._assigned
         for number in new:
@@ -141,16 +141,16 @@ class ListWaiter:
         # `consume` would wait for as many as are asked for.
         first = consumer.poll(POLL_S)
         if first is not None:
-            self._take([first, *consumer.consume(500, timeout=0)])
+            self._deliver_followed([first, *consumer.consume(500, timeout=0)])
         return True
 
-    def _forget_thread(self) -> None:
+    def _reset(self) -> None:
         self._wanted.clear()
         self._assigned.clear()
         self._thread = None
         self._lock.notify_all()
 
-    def _take(self, messages: list[Message]) -> None:
+    def _deliver_followed(self, messages: list[Message]) -> None:
         followed = self._followed
         for message in messages:
             # While the brokers are away there is nothing to do but to read on when they are back.
@@ -160,9 +160,9 @@ class ListWaiter:
                 received = received_of(message, decode_recommendation(message.value() or b""))
             except msgspec.DecodeError:
                 continue
-            self.take_in(message.key() or b"", received)
+            self.deliver(message.key() or b"", received)
 
-    def take_in(self, key: bytes, received: Received) -> None:
+    def deliver(self, key: bytes, received: Received) -> None:
         """Hand a list to who waits for it, or keep it for who will; nothing where nobody follows."""
         with self._lock:
             session = self._followed.get(key)

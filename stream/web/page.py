@@ -1,7 +1,7 @@
-"""The live page and what it draws: its files, one snapshot a second, and that as a stream of events.
+"""The live page: its files, one snapshot a second, and the snapshots as server-sent events.
 
-The worker is looked at once a second, in a thread of its own, whether or not a page is open: so the
-charts have a past. Every open page is sent the same bytes. Read-only.
+The snapshot is taken every second in a separate thread, whether or not a page is open, so that the
+charts have a history. Every open page gets the same bytes. Tested by tests/browser/test_page.py.
 """
 
 from __future__ import annotations
@@ -16,36 +16,36 @@ from aiohttp import web as aiohttp_web
 from faust.web import View
 
 from stream.web.snapshot import Snapshot
-from stream.web.static_files import page_files
+from stream.web.static_files import load_static_files
 
 SNAPSHOT_EVERY_S = 1.0
-# A page whose network takes nothing is let go; it comes again by itself.
+# A page that does not read for this long is disconnected; it reconnects by itself.
 WRITE_TIMEOUT_S = 10.0
 MOST_STREAMS = 200
 RETRY_MS = 1_000
 
 
 class LiveStreams:
-    """The pages that are open: each is written the newest second, none waits for another."""
+    """Sends every snapshot to every open page; a slow page skips snapshots and delays no other page."""
 
     def __init__(self, snapshot: Snapshot) -> None:
         self._snapshot = snapshot
-        self._told = asyncio.Condition()
+        self._changed = asyncio.Condition()
         self._is_closing = False
         self.open = 0
 
-    async def tell(self) -> None:
-        """A new second is there."""
-        async with self._told:
-            self._told.notify_all()
+    async def notify(self) -> None:
+        """Wake the streams: the snapshot has been refreshed."""
+        async with self._changed:
+            self._changed.notify_all()
 
     async def close(self, _: Any = None) -> None:
-        """End every stream, so that a worker that stops need not wait for its pages."""
+        """End every stream, so that the worker can stop while pages are open."""
         self._is_closing = True
-        await self.tell()
+        await self.notify()
 
     async def serve(self, request: Any) -> Any:
-        """Send each second from now on, until either side ends."""
+        """Send the current snapshot and every later one, until the page or the worker ends."""
         if self.open >= MOST_STREAMS:
             return aiohttp_web.json_response({"error": "as many pages as allowed are open"}, status=503)
         response = aiohttp_web.StreamResponse(
@@ -59,42 +59,42 @@ class LiveStreams:
         try:
             await response.write(b"retry: %d\n\n" % RETRY_MS)
             while not self._is_closing:
-                self._snapshot.watch()
+                self._snapshot.mark_viewed()
                 if self._snapshot.number != sent:
                     sent = self._snapshot.number
                     line = b"data: %b\n\n" % self._snapshot.json
                     async with asyncio.timeout(WRITE_TIMEOUT_S):
                         await response.write(line)
-                async with self._told:
+                async with self._changed:
                     if self._snapshot.number == sent and not self._is_closing:
-                        await self._told.wait()
+                        await self._changed.wait()
         except (ConnectionError, TimeoutError):
-            pass  # The page has gone.
+            pass  # The page was closed, or does not read.
         finally:
             self.open -= 1
         return response
 
 
 class PageViews:
-    """The page, its files, and the newest snapshot in three forms: once, as history, as a stream."""
+    """The page, its files, and the snapshot in three forms: once, as history, as a stream."""
 
     def __init__(self, snapshot: Snapshot) -> None:
-        self._files = page_files()
+        self._files = load_static_files()
         self._snapshot = snapshot
         self._streams = LiveStreams(snapshot)
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="looks")
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="snapshot")
 
     def start(self, app: faust.App) -> None:
         """Take a snapshot now and every second; end the streams when the web server shuts down."""
-        # So that the first request is answered with something true.
-        self._snapshot.look()
+        # The first request already finds a snapshot.
+        self._snapshot.refresh()
         server: Any = app.web
         server.web_app.on_shutdown.append(self._streams.close)
 
         @app.timer(interval=SNAPSHOT_EVERY_S)
-        async def look() -> None:
-            await asyncio.get_running_loop().run_in_executor(self._thread, self._snapshot.look)
-            await self._streams.tell()
+        async def refresh() -> None:
+            await asyncio.get_running_loop().run_in_executor(self._thread, self._snapshot.refresh)
+            await self._streams.notify()
 
     async def index(self, web: View, request: Any) -> Any:
         """The page itself."""
@@ -111,12 +111,12 @@ class PageViews:
         return self._files["openapi.json"].answer(request)
 
     async def live(self, web: View, request: Any) -> Any:
-        """What is true now, as of the last second."""
-        self._snapshot.watch()
+        """The newest snapshot."""
+        self._snapshot.mark_viewed()
         return web.bytes(self._snapshot.json, content_type="application/json")
 
     async def history(self, web: View, request: Any) -> Any:
-        """One point a second, as columns."""
+        """The points of the charts, one a second, as columns."""
         loop = asyncio.get_running_loop()
         body = await loop.run_in_executor(self._thread, self._snapshot.history)
         if "gzip" not in request.headers.get("Accept-Encoding", ""):
@@ -128,5 +128,5 @@ class PageViews:
         )
 
     async def stream(self, web: View, request: Any) -> Any:
-        """The same as server-sent events, one a second."""
+        """Every snapshot as a server-sent event, one a second."""
         return await self._streams.serve(request)

@@ -28,7 +28,7 @@ UNSURE = "Whether it will be in the topic is not sure."
 
 
 @dataclass(frozen=True)
-class Answered:
+class PostedEvent:
     """An event that is in Kafka, its list if that came in time, and milliseconds from the call to each."""
 
     event_id: str
@@ -40,9 +40,9 @@ class Answered:
 class PostedEvents:
     """Posts events and awaits their lists; `posted` counts the acknowledged ones."""
 
-    def __init__(self, settings: Settings, watch: ListWaiter) -> None:
+    def __init__(self, settings: Settings, list_waiter: ListWaiter) -> None:
         self._settings = settings
-        self._watch = watch
+        self._list_waiter = list_waiter
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="clicks")
         self._producer: Producer | None = None
         self._under_way = 0
@@ -55,29 +55,29 @@ class PostedEvents:
 
     async def open(self, session_id: str) -> None:
         """Be ready for the session's first event. Raises NextclickError when the brokers are away."""
-        await asyncio.get_running_loop().run_in_executor(self._threads, self._watch.open, session_id)
+        await asyncio.get_running_loop().run_in_executor(self._threads, self._list_waiter.open, session_id)
 
-    async def post(self, event: Event) -> Answered:
+    async def post(self, event: Event) -> PostedEvent:
         """Send an event and wait for its list. Raises NextclickError when it did not get into Kafka."""
         self._under_way += 1
         try:
             began_s = time.perf_counter()
             if event.kind == "session_end":
                 event_id = await self._send(event)
-                return Answered(event_id, None, _ms_since(began_s), None)
+                return PostedEvent(event_id, None, _ms_since(began_s), None)
             await self.open(event.session_id)
-            self._watch.follow(event.session_id)
+            self._list_waiter.follow(event.session_id)
             try:
                 event_id = await self._send(event)
                 acknowledged_ms = _ms_since(began_s)
-                listed = asyncio.wrap_future(self._watch.wait_for(event.session_id, event_id))
+                listed = asyncio.wrap_future(self._list_waiter.wait_for(event.session_id, event_id))
                 try:
                     received = await asyncio.wait_for(listed, LIST_TIMEOUT_S)
                 except TimeoutError:
-                    return Answered(event_id, None, acknowledged_ms, None)
-                return Answered(event_id, received, acknowledged_ms, _ms_since(began_s))
+                    return PostedEvent(event_id, None, acknowledged_ms, None)
+                return PostedEvent(event_id, received, acknowledged_ms, _ms_since(began_s))
             finally:
-                self._watch.leave(event.session_id)
+                self._list_waiter.leave(event.session_id)
         finally:
             self._under_way -= 1
 

@@ -53,7 +53,7 @@ class RecentLists:
             item_id = "" if event is None else event.item_id
             self.lists.append(ShownList(shown, item_id, int(time.time() * 1000), delay_ms))
 
-    def take_delays_ms(self) -> list[float]:
+    def pop_delays_ms(self) -> list[float]:
         """The delay of each wave since the last call: its oldest event, read to durable list."""
         taken = []
         while self._delays_ms:

@@ -1,12 +1,11 @@
 """Every HTTP route of the worker in one table: path, view, methods.
 
 To add a route:
-
-1. Write `async def NAME(self, web, request)` in the class of views it belongs to; `web.json(body)` answers.
-   A `{part}` of the path arrives as an argument of that name.
-2. Add its line to `routes`. GET is the default and brings HEAD; another method is also let through by
-   the guard, but only with `web_events`.
-3. Describe it in static/openapi.json, and test it in tests/integration/test_web.py.
+1. write `async def NAME(self, web, request)` in a class of views, and answer with `web.json(body)`;
+   a `{part}` of the path arrives as an argument of that name;
+2. add its line to `routes`: GET is the default and includes HEAD; any other method passes the guard
+   only with `web_events`;
+3. describe it in static/openapi.json (a test compares the two) and add it to tests/integration/test_web.py.
 """
 
 from __future__ import annotations
@@ -35,7 +34,11 @@ from stream.worker.pipeline import Pipeline
 
 @dataclass(frozen=True)
 class Route:
-    """A path of the worker, the view that answers it, and the methods that the view takes."""
+    """A path, the view that answers it, and the methods of the view.
+
+    >>> Route("/health", StatusViews.health).methods
+    ('GET',)
+    """
 
     path: str
     view: Callable[..., Awaitable[Any]]
@@ -43,7 +46,7 @@ class Route:
 
 
 def routes(status: StatusViews, session: SessionViews, api: ApiViews, page: PageViews) -> tuple[Route, ...]:
-    """The table."""
+    """Every route of a worker, with the views that answer."""
     return (
         # For operators and Prometheus.
         Route("/metrics", status.metrics),
@@ -51,14 +54,14 @@ def routes(status: StatusViews, session: SessionViews, api: ApiViews, page: Page
         Route("/ready", status.ready),
         Route("/api/status", status.status),
         Route("/api/quality", status.quality),
-        # For programs.
+        # For programs and the page.
         Route("/api/sessions/{session_id}", session.session),
         Route("/api/items", api.items),
         Route("/api/why", api.why),
         Route("/api/models", api.models),
         Route("/api/recommendations/{session_id}", api.recommendations),
         Route("/api/events", api.events, methods=("POST",)),
-        # The page, its files and what it draws.
+        # The page: its files and its data.
         Route("/", page.index),
         Route("/page/{name}", page.page_file),
         Route("/openapi.json", page.openapi),
@@ -94,7 +97,7 @@ def add_routes(
 
 
 def faust_view(route: Route) -> type[View]:
-    """The class by which Faust serves a route; it answers HEAD as GET, or 405 where there is no GET."""
+    """The class with which Faust serves a route; HEAD is answered as GET, or by 405 without GET."""
 
     async def answer(web: View, request: Any, **parts: str) -> Any:
         return await route.view(web, request, **parts)

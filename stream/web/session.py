@@ -1,6 +1,7 @@
-"""What the worker knows of one open session, for people: its items, its list, what its state is near to.
+"""One open session as people see it: its items, its last list, the items nearest to its state.
 
-Read from a copy of the state, in a thread of its own, so that no wave waits for it. Read-only.
+Read from a copy of the state in a separate thread, so that no wave waits for it.
+Tested by tests/integration/test_session_view.py.
 """
 
 from __future__ import annotations
@@ -33,10 +34,10 @@ def view_of(
 ) -> dict[str, Any]:
     """A session as the API shows it.
 
-    `position` counts its events, of which `items` are the newest, oldest first. `age_s` is the
-    event time since its last one, and `open` says that the next event goes on with it. `list` is
-    what it was shown last, with `event_id` None where that was for an earlier event. `nearest` are the
-    items whose vectors lie nearest to its hidden state by cosine, None for a model without vectors.
+    `position` counts the session's events; `items` are the newest of them, oldest first. `age_s` is
+    the event time since its last event; `open` says whether the next event continues it. `list` is the
+    list that it was shown last, with `event_id` None when a later event got no list. `nearest` are the
+    items whose vectors are nearest to its hidden state by cosine, None for a model without vectors.
     """
     titles = serving.vocabulary.titles
     age_ms = max(0, watermark_ms - state.last_event_time_ms)
@@ -86,13 +87,13 @@ def _nearest(state: SessionState, serving: ServingModel) -> list[dict[str, Any]]
 
 
 class SessionViews:
-    """The view of one session."""
+    """The view of one session, read from the partitions of this worker."""
 
     def __init__(self, pipeline: Pipeline) -> None:
         self._pipeline = pipeline
 
     async def session(self, web: View, request: Any, session_id: str) -> Any:
-        """What the worker knows of the session; 404 with the reason when it knows nothing."""
+        """The session, or 404 with the reason why it is not shown."""
         loop = asyncio.get_running_loop()
         body = await loop.run_in_executor(None, self._read, session_id)
         return web.json(body, status=404 if "error" in body else 200)
@@ -116,9 +117,9 @@ class SessionViews:
 def view_from_workers(
     addresses: Sequence[str], session_id: str, *, on_refusal: Callable[[str, str], None]
 ) -> dict[str, Any] | None:
-    """The session as the first of these workers that has it shows it, with its address as `source`.
+    """Ask the workers in turn; returns the first view of the session, with the address as `source`.
 
-    Returns None when none has it. `on_refusal(address, reason)` is called for each worker without it.
+    Returns None when no worker has it. `on_refusal(address, reason)` is called for each worker without it.
     """
     for address in addresses:
         url = f"{address.rstrip('/')}/api/sessions/{urllib.parse.quote(session_id, safe='')}"

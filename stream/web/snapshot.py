@@ -1,6 +1,6 @@
-"""The worker as a live page shows it: looked at once a second, serialised once for whoever watches.
+"""The state of the worker as JSON for the live page, made once a second for all pages.
 
-However many pages are open, the worker is asked once and each of them is sent the same bytes.
+Tested by tests/browser/test_page.py.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from stream.settings import Settings
 from stream.wave.processor import OUTCOMES
 from stream.web.broker_probe import BrokerProbe
 from stream.web.chart_points import (
-    LiveHistory,
+    ChartPoints,
     delay_quantiles,
     point_of,
     quality_now,
@@ -27,11 +27,11 @@ from stream.web.recent_lists import RecentLists, ShownList
 from stream.worker.pipeline import Pipeline
 
 SHOWN_ITEMS = 5
-WATCHED_S = 5.0
+VIEWED_S = 5.0
 
 
 class Snapshot:
-    """What is true now, as JSON; `look` is called by one thread, once a second."""
+    """The newest state as `json`, its `number`, and the points of the charts; one thread calls `refresh`."""
 
     def __init__(
         self,
@@ -46,35 +46,35 @@ class Snapshot:
         self._recent_lists = recent_lists
         self._broker = broker
         self._posted = posted
-        self._history = LiveHistory()
+        self._points = ChartPoints()
         self._done: tuple[float, int] | None = None
         self._history_json: tuple[int, bytes] = (-1, b"")
         self.number = 0
         self.json = b"{}"
-        self._watched_until_s = 0.0
+        self._viewed_until_s = 0.0
 
-    def watch(self) -> None:
-        """Somebody looks: has the brokers asked after, for a while."""
-        self._watched_until_s = time.monotonic() + WATCHED_S
+    def mark_viewed(self) -> None:
+        """Note that a page is open: for VIEWED_S the snapshot also says whether the brokers answer."""
+        self._viewed_until_s = time.monotonic() + VIEWED_S
 
-    def look(self) -> None:
-        """Look at the worker, keep a point, and make the JSON of this second."""
+    def refresh(self) -> None:
+        """Read the worker's state, add a point to the charts, and make the JSON of this second."""
         now = self._now()
         if now["model"] is not None:
-            self._history.serve(now["model"]["version"], now["at_ms"], now["event_time_ms"] or 0)
-        self._history.add(point_of(now))
+            self._points.note_version(now["model"]["version"], now["at_ms"], now["event_time_ms"] or 0)
+        self._points.add(point_of(now))
         now["swaps"] = [
             {"version": swap.version, "at_ms": swap.wall_ms, "event_time_ms": swap.event_time_ms}
-            for swap in self._history.swaps
+            for swap in self._points.swaps
         ]
         self.json = orjson.dumps(now)
         self.number += 1
 
     def history(self) -> bytes:
-        """The points so far, as JSON."""
+        """The points of the charts as JSON."""
         number = self.number
         if self._history_json[0] != number:
-            self._history_json = (number, orjson.dumps(self._history.as_dict()))
+            self._history_json = (number, orjson.dumps(self._points.as_dict()))
         return self._history_json[1]
 
     def _now(self) -> dict[str, Any]:
@@ -82,8 +82,8 @@ class Snapshot:
         counters, source = pipeline.counters, pipeline.source
         serving = pipeline.live.current if pipeline.live.ready else None
         accounting = counters.accounting(pipeline.in_flight)
-        # Its client asks Kafka every so often: not when nobody looks.
-        broker = self._broker.state() if time.monotonic() < self._watched_until_s else None
+        # Asking for its state keeps the probe running, which a worker without pages does not need.
+        broker = self._broker.state() if time.monotonic() < self._viewed_until_s else None
         done = sum(int(str(accounting[name])) for name in OUTCOMES)
         return {
             "at_ms": int(time.time() * 1000),
@@ -110,7 +110,7 @@ class Snapshot:
             "level": source.level,
             "accounting": {name: value for name, value in accounting.items() if name != "partitions"},
             "events_per_s": self._rate(done),
-            "delay_ms": delay_quantiles(self._recent_lists.take_delays_ms()),
+            "delay_ms": delay_quantiles(self._recent_lists.pop_delays_ms()),
             "quality_window": self._settings.quality_window,
             "quality": quality_now(measured(counters.prequential.overall()["newest"])),
             "shadow": shadow_now(pipeline.shadow.report()),
@@ -118,7 +118,7 @@ class Snapshot:
         }
 
     def _rate(self, done: int) -> float | None:
-        """Events a second since the last look, durable ones."""
+        """Durable events a second since the last snapshot."""
         now_s, before = time.monotonic(), self._done
         self._done = (now_s, done)
         if before is None:

@@ -1,6 +1,6 @@
-"""The files of the live page, read once: a fixed table of names, each with its type, hash and gzip.
+"""The files of the live page, read once at start: a fixed table of names with type, hash and gzip.
 
-No name that is asked for ever becomes a path.
+A requested name is only looked up in the table; it never becomes a path.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ TYPES = {
 
 
 @dataclass(frozen=True)
-class PageFile:
-    """One file, as it is and compressed."""
+class StaticFile:
+    """One file, plain and compressed."""
 
     content: bytes
     compressed: bytes
@@ -43,7 +43,7 @@ class PageFile:
     etag: str
 
     def answer(self, request: web.BaseRequest) -> web.Response:
-        """The file, or that the asker has it already."""
+        """The file, compressed if the client accepts gzip; 304 if the client has it already."""
         headers = {"Cache-Control": "no-cache", "ETag": self.etag, "Vary": "Accept-Encoding"}
         if request.headers.get("If-None-Match") == self.etag:
             return web.Response(status=304, headers=headers)
@@ -54,11 +54,15 @@ class PageFile:
         return web.Response(body=body, content_type=self.content_type, charset="utf-8", headers=headers)
 
 
-def page_files() -> dict[str, PageFile]:
-    """Name → file."""
+def load_static_files() -> dict[str, StaticFile]:
+    """Every file of the table by its name.
+
+    >>> load_static_files()["page.css"].content_type
+    'text/css'
+    """
     found = {}
     for name, content_type in TYPES.items():
         content = (FOLDER / name).read_bytes()
         digest = hashlib.sha256(content).hexdigest()[:16]
-        found[name] = PageFile(content, gzip.compress(content, 9, mtime=0), content_type, f'"{digest}"')
+        found[name] = StaticFile(content, gzip.compress(content, 9, mtime=0), content_type, f'"{digest}"')
     return found

@@ -1,4 +1,7 @@
-"""The worker's web views: metrics, health, readiness, accounting, quality. Read-only."""
+"""The views for operators: metrics, health, readiness, accounting, quality. They read memory only.
+
+Tested by tests/integration/test_web.py, test_worker.py and test_quality.py.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,7 @@ from stream.worker.pipeline import Pipeline
 
 
 class StatusViews:
-    """Metrics, health, readiness, accounting and quality of one worker; each view answers from memory."""
+    """The state of one worker; `registry` has the Prometheus series."""
 
     def __init__(self, pipeline: Pipeline, registry: CollectorRegistry) -> None:
         self._pipeline = pipeline
@@ -25,11 +28,11 @@ class StatusViews:
         return web.bytes(generate_latest(self._registry), content_type="text/plain")
 
     async def health(self, web: View, request: Any) -> Any:
-        """Alive: the process answers. A thread that fails ends the process."""
+        """Always alive when it answers, since a thread that fails ends the process."""
         return web.json({"alive": True})
 
     async def ready(self, web: View, request: Any) -> Any:
-        """Ready: a warm model, and every assigned partition recovered."""
+        """200 when a model is warm and every assigned partition is recovered, else 503 with the progress."""
         recovering = list(self._pipeline.recovering.items())
         body = {
             "ready": self._pipeline.ready,
@@ -38,7 +41,7 @@ class StatusViews:
         return web.json(body, status=200 if self._pipeline.ready else 503)
 
     async def status(self, web: View, request: Any) -> Any:
-        """Model, lag, partitions, accounting, quality and shadow, now."""
+        """The current model, lag, partitions, accounting, quality and shadow."""
         overall = self._counters.prequential.overall()
         rolling, total = measured(overall["newest"]), measured(overall["total"])
         quality = {
@@ -61,7 +64,7 @@ class StatusViews:
         )
 
     async def quality(self, web: View, request: Any) -> Any:
-        """Sums to be added to those of other workers; their windows end at `until_ms`, if it is given."""
+        """Quality sums, for stream.quality.collect to add; their windows end at `until_ms`, if given."""
         until_ms = request.query.get("until_ms")
         if until_ms is not None and not (until_ms.isascii() and until_ms.isdigit() and len(until_ms) < 16):
             return web.json({"error": f"until_ms is epoch milliseconds, not {until_ms!r}"}, status=400)

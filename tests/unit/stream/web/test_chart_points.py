@@ -1,7 +1,7 @@
 from model.evaluation.intervals import Interval
 from stream.web.chart_points import (
     POINTS,
-    LiveHistory,
+    ChartPoints,
     bounded,
     delay_quantiles,
     point_of,
@@ -11,22 +11,22 @@ from stream.web.chart_points import (
 
 
 def test_columns_stay_of_one_length_when_a_new_one_comes_and_old_points_leave() -> None:
-    history = LiveHistory()
+    history = ChartPoints()
     for number in range(POINTS + 5):
         history.add({"at_ms": number, **({"late": 1.0} if number > 2 else {})})
     columns = history.as_dict()
     assert len(columns["at_ms"]) == len(columns["late"]) == POINTS
     assert columns["at_ms"][0] == 5
-    short = LiveHistory()
+    short = ChartPoints()
     short.add({"at_ms": 1})
     short.add({"at_ms": 2, "late": 3.0})
     assert short.as_dict() == {"at_ms": [1, 2], "late": [None, 3.0]}
 
 
 def test_a_version_is_noted_once_when_it_comes_into_service() -> None:
-    history = LiveHistory()
+    history = ChartPoints()
     for version, wall_ms in (("a", 1), ("a", 2), ("b", 3), ("a", 4)):
-        history.serve(version, wall_ms, 0)
+        history.note_version(version, wall_ms, 0)
     assert [(swap.version, swap.wall_ms) for swap in history.swaps] == [("a", 1), ("b", 3), ("a", 4)]
 
 

@@ -39,6 +39,6 @@ def test_a_waves_delay_is_that_of_its_oldest_event_and_is_taken_once() -> None:
     newest.add(stepped(0, 2 * MS, lists=3))
     newest.add(stepped(9, 7 * MS, lists=1))
     newest.add(SteppedWave(3, 0, 1, 0))
-    assert newest.take_delays_ms() == [10.0, 5.0]
-    assert newest.take_delays_ms() == []
+    assert newest.pop_delays_ms() == [10.0, 5.0]
+    assert newest.pop_delays_ms() == []
     assert newest.lists[0].delay_ms == 8.0

@@ -5,7 +5,7 @@ import re
 from aiohttp.test_utils import make_mocked_request
 from openapi_spec_validator import validate
 
-from stream.web.static_files import FOLDER, TYPES, page_files
+from stream.web.static_files import FOLDER, TYPES, load_static_files
 
 MAX_BYTES = 150_000
 OWN = [name for name in TYPES if name.endswith((".html", ".js", ".css", ".svg")) and "uPlot" not in name]
@@ -14,7 +14,9 @@ OWN = [name for name in TYPES if name.endswith((".html", ".js", ".css", ".svg"))
 def test_the_table_names_every_file_and_all_that_a_page_loads_is_small() -> None:
     assert {path.name for path in FOLDER.iterdir()} == set(TYPES)
     loaded = [
-        file.content for name, file in page_files().items() if name not in ("openapi.json", "uPlot.LICENSE")
+        file.content
+        for name, file in load_static_files().items()
+        if name not in ("openapi.json", "uPlot.LICENSE")
     ]
     assert sum(map(len, loaded)) < MAX_BYTES
 
@@ -37,7 +39,7 @@ def test_no_text_of_the_data_becomes_markup() -> None:
 
 
 def test_a_file_is_sent_compressed_where_that_is_taken_and_not_again_when_it_is_known() -> None:
-    file = page_files()["page.css"]
+    file = load_static_files()["page.css"]
     plain = file.answer(make_mocked_request("GET", "/page/page.css"))
     assert plain.body == file.content
     small = file.answer(make_mocked_request("GET", "/page/page.css", {"Accept-Encoding": "br, gzip"}))
