@@ -1,8 +1,8 @@
 """The contract of the topics as an AsyncAPI 3 document, made from the code that reads and writes them.
 
 Payloads come from the structs that decode them, partitions and retention from the topic plans,
-examples from the encoders. What the decoder checks beyond types is said here in JSON Schema, and
-what JSON Schema cannot say in the descriptions. Connects to nothing.
+examples from the encoders. Checks of the decoder beyond types are added here in JSON Schema, or in
+words where JSON Schema cannot express them. Connects to no broker.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from stream.wave.load_shedding import LEVELS
 from stream.wave.processor import FALLBACKS
 from stream.worker.dead_letters import MAX_LETTER_BYTES
 
-# Of the contract, not of the program: the first number grows when a reader or a writer has to change.
+# The version of the contract; its first number grows when a reader or a writer has to change.
 VERSION = "1.0.0"
 BINDING = "0.5.0"
 Schema = dict[str, Any]
@@ -39,7 +39,7 @@ MODEL_VERSION = "20260101T120000000Z-1a2b3c4d"
 
 
 def schemas() -> dict[str, Schema]:
-    """Every payload's JSON Schema (draft 7) by name, as its decoder accepts it."""
+    """The JSON Schema (draft 7) of every payload by name, as its decoder accepts it."""
     _, found = msgspec.json.schema_components(
         [Event, Recommendation, Announcement, ShadowAnnouncement], ref_template="#/components/schemas/{name}"
     )
@@ -84,7 +84,7 @@ def letter_headers() -> Schema:
 
 
 def messages() -> dict[str, Schema]:
-    """Every message by its name: key, headers, payload and an example that its decoder accepts."""
+    """Every message by name: key, headers, payload and examples that its decoder accepts."""
     event = Event("8f2c", EVENT_TIME_MS, "sku-1042", "view", price=12.5, category="mugs", title="White mug")
     end = Event("8f2c", EVENT_TIME_MS + 60_000, "", "session_end")
     items, scores = ["sku-2001", "sku-17"], np.array([4.25, 3.5], np.float32)
@@ -148,7 +148,11 @@ def messages() -> dict[str, Schema]:
 
 
 def document(settings: Settings) -> dict[str, Any]:
-    """The whole AsyncAPI 3.0 document, with the names, partitions and brokers of `settings`."""
+    """The AsyncAPI 3.0 document with the names, partitions and brokers of `settings`.
+
+    >>> document(Settings(events_topic="clicks"))["channels"]["events"]["address"]
+    'clicks'
+    """
     events, recommendations, models, letters = plans(settings)
     return {
         "asyncapi": "3.0.0",

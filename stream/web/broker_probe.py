@@ -1,7 +1,7 @@
-"""Whether the brokers answer, asked every two seconds while somebody wants to know.
+"""Whether the brokers answer, probed every two seconds while the state is asked for.
 
-A thread of its own, since a broker that is away lets its client wait; it ends when nobody has asked
-for a while. What the worker does without its brokers is not decided here.
+Runs in its own thread, since a client of an absent broker waits; the thread ends WANTED_S after the
+last question. Tested by tests/browser/test_broker_away.py.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class BrokerState:
-    """Whether they answered when last asked, since when (epoch ms) that is so, and their last error."""
+    """Whether the brokers answered the last probe, since when (epoch ms), and the error if not."""
 
     reachable: bool
     since_ms: int
@@ -40,11 +40,10 @@ class BrokerProbe:
         self._lock = threading.Lock()
         self._wanted_until_s = 0.0
         self._is_running = False
-        self._woken = threading.Event()
         self._state: BrokerState | None = None
 
     def state(self) -> BrokerState | None:
-        """The newest state; has it asked for, for a while from now on."""
+        """The newest state; keeps the probe running for WANTED_S."""
         with self._lock:
             self._wanted_until_s = time.monotonic() + WANTED_S
             if not self._is_running:
@@ -53,15 +52,15 @@ class BrokerProbe:
             return self._state
 
     def _run(self) -> None:
-        # Its own log would repeat every failed connection.
+        # librdkafka's own log would repeat every failed connection.
         admin = AdminClient({**self._settings.kafka_config(), "log_level": 0})
         while True:
             self._probe(admin)
-            self._woken.wait(PROBE_EVERY_S)
+            time.sleep(PROBE_EVERY_S)
             with self._lock:
                 if time.monotonic() > self._wanted_until_s:
                     self._is_running = False
-                    # What was true a while ago is not to be shown as if it were.
+                    # An old state must not be shown as the current one.
                     self._state = None
                     return
 

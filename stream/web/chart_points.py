@@ -1,7 +1,7 @@
-"""What a live page draws: one point a second, ten minutes of them, and the versions that served.
+"""The charts of the live page: one point a second for ten minutes, and the versions that served.
 
-Rates are counts between two points by the clock; quality is over the newest events, with its 95 %
-interval where there is one; None is "not known", never a guess. Knows numbers only, nobody who asks.
+Rates are counts between two points by the wall clock. Quality is over the newest events, with its
+95 % interval if there is one. None means unknown.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ UNKNOWN: Bounded = (None, None, None)
 
 @dataclass(frozen=True)
 class Swap:
-    """A version that came into service; `event_time_ms` is how far the stream's event time was then."""
+    """A version that came into service, by wall time and by the newest event time at that moment."""
 
     version: str
     wall_ms: int
@@ -36,13 +36,20 @@ class Swap:
 
 @dataclass
 class ChartPoints:
-    """Columns of equal length, the newest last; `at_ms` is wall time."""
+    """Columns of equal length, the newest point last; `at_ms` is wall time.
+
+    >>> points = ChartPoints()
+    >>> points.add({"at_ms": 1})
+    >>> points.add({"at_ms": 2, "lag": 7})
+    >>> points.as_dict()
+    {'at_ms': [1, 2], 'lag': [None, 7]}
+    """
 
     columns: dict[str, deque[float | None]] = field(default_factory=dict)
     swaps: deque[Swap] = field(default_factory=lambda: deque(maxlen=KEPT_SWAPS))
 
     def add(self, point: dict[str, float | None]) -> None:
-        """Add a point; what a point before it did not have is unknown there."""
+        """Add a point; a new column is None for the points before it."""
         length = max((len(column) for column in self.columns.values()), default=0)
         for name, value in point.items():
             column = self.columns.get(name)
@@ -51,17 +58,17 @@ class ChartPoints:
             column.append(value)
 
     def note_version(self, version: str, wall_ms: int, event_time_ms: int) -> None:
-        """Note which version serves now."""
+        """Note the version that serves now."""
         if not self.swaps or self.swaps[-1].version != version:
             self.swaps.append(Swap(version, wall_ms, event_time_ms))
 
     def as_dict(self) -> dict[str, Any]:
-        """As plain values."""
+        """The columns as lists."""
         return {name: list(column) for name, column in self.columns.items()}
 
 
 def delay_quantiles(delays_ms: Sequence[float]) -> dict[str, float | None]:
-    """Each is a delay that occurred; None without any."""
+    """The quantiles of QUANTILES, each a delay that occurred; None without delays."""
     if not delays_ms:
         return dict.fromkeys(QUANTILES)
     values = np.percentile(delays_ms, list(QUANTILES.values()), method="higher")
@@ -69,7 +76,7 @@ def delay_quantiles(delays_ms: Sequence[float]) -> dict[str, float | None]:
 
 
 def bounded(interval: Interval | None) -> Bounded:
-    """Mean and bounds, rounded; None for what is not a number."""
+    """Mean, low and high, rounded; None for NaN."""
     if interval is None:
         return UNKNOWN
     mean, low, high = (_number(value) for value in (interval.mean, interval.low, interval.high))
@@ -77,7 +84,7 @@ def bounded(interval: Interval | None) -> Bounded:
 
 
 def quality_now(found: dict[str, Measured]) -> dict[str, dict[str, Any]]:
-    """System → events scored, Recall@20 and MRR@20 with their bounds."""
+    """For each system the scored events, Recall@20 and MRR@20 with their bounds."""
     return {
         system: {
             "events": int(found[system].events) if system in found else 0,
@@ -89,7 +96,7 @@ def quality_now(found: dict[str, Measured]) -> dict[str, dict[str, Any]]:
 
 
 def shadow_now(report: dict[str, Any] | None) -> dict[str, Any] | None:
-    """The trial under way; bounds are those of the difference, around the champion's mean."""
+    """The shadow under trial; its bounds are those of the difference, added to the champion's mean."""
     if report is None:
         return None
     shown: dict[str, Any] = {
@@ -108,7 +115,7 @@ def shadow_now(report: dict[str, Any] | None) -> dict[str, Any] | None:
 
 
 def point_of(now: dict[str, Any]) -> dict[str, float | None]:
-    """The columns of a moment."""
+    """The values of one point, by column."""
     point: dict[str, float | None] = {
         "at_ms": now["at_ms"],
         "events_per_s": now["events_per_s"],

@@ -1,9 +1,9 @@
-"""What stands before every web view: who may ask, what may be asked, and the headers of the answer.
+"""Checks every request before its view and adds the security headers to every answer.
 
-Read-only but for the paths that are opened for writing; no path, header or body of any length; so
-many requests a second of one client. Answers of a worker on the loopback interface only to the
-names of that interface: a web page elsewhere whose name is made to point here (DNS rebinding) sends
-its own name. A refusal is JSON {"error": …} and repeats nothing of what was sent.
+Only GET and HEAD pass, except on paths opened for writing. Paths, headers and bodies are bounded,
+and so are the requests a second of one client. A worker on the loopback interface answers only to the
+names of that interface, since a page elsewhere whose name resolves to this machine (DNS rebinding)
+sends its own name. A refusal is JSON {"error": …} and repeats nothing of the request.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from stream.logs import happening
 from stream.settings import Settings
 from stream.web.rate_limit import RateLimit
 
-# Scripts, styles and data from here alone, none of them inline; no frame around a page of the worker.
+# Scripts, styles and data only from this worker, none inline; no frame around its pages.
 CONTENT_SECURITY_POLICY = (
     "default-src 'self'; style-src 'self'; img-src 'self' data:; "
     "object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
@@ -35,13 +35,13 @@ SECURITY_HEADERS: Mapping[str, str] = {
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
     "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
-    # aiohttp would name itself, Python and both versions.
+    # Without it aiohttp sends its name, Python's and both versions.
     "Server": "nextclick",
 }
 READING = frozenset({"GET", "HEAD"})
 MAX_BODY_BYTES = 64 << 10
 BODY_TIMEOUT_S = 10.0
-# Seconds of the allowed rate that a client may take at once.
+# A client may send this many seconds' worth of its rate at once.
 BURST_S = 2.0
 LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -49,7 +49,11 @@ logger = logging.getLogger(__name__)
 
 
 def json_error(status: int, error: str, headers: Mapping[str, str] | None = None) -> web.Response:
-    """The answer of a refusal, with the headers of every answer."""
+    """A refusal with its reason and the security headers.
+
+    >>> json_error(404, "not here").text
+    '{"error":"not here"}'
+    """
     return web.Response(
         status=status,
         body=orjson.dumps({"error": error}),
@@ -60,7 +64,7 @@ def json_error(status: int, error: str, headers: Mapping[str, str] | None = None
 
 
 class WebGuard:
-    """Refuses or lets pass; `handle` is an aiohttp middleware, `add_headers` a signal of it."""
+    """Refuses requests or passes them on: `handle` is an aiohttp middleware, `add_headers` a signal."""
 
     def __init__(self, settings: Settings, *, limit: RateLimit | None = None) -> None:
         named = {name.strip().lower() for name in settings.web_allowed_hosts.split(",")} - {""}
@@ -72,10 +76,10 @@ class WebGuard:
         self._writing: dict[str, frozenset[str]] = {}
 
     def open_for_writing(self, path: str, methods: Iterable[str] = ("POST",)) -> None:
-        """Let these methods through to the view of `path`, which is compared whole; others stay read-only.
+        """Let these methods through to exactly this path; all other paths stay read-only.
 
-        What comes through is JSON of at most MAX_BODY_BYTES, read whole, from a page of this worker or
-        from no page at all.
+        A request that passes is JSON of at most MAX_BODY_BYTES, read completely, and comes from a page
+        of this worker or from no page.
         """
         self._writing[path] = frozenset(methods)
 
@@ -95,19 +99,19 @@ class WebGuard:
         except ConnectionError:
             raise
         except Exception:
-            # A view that fails is its request's failure: what the worker is for goes on.
+            # A failing view fails its request only; the worker goes on.
             logger.exception(
                 "the web view of %r failed", request.path, extra=happening("view_failed", path=request.path)
             )
             return json_error(500, "the view failed; the worker's log says why")
 
     async def add_headers(self, request: web.Request, response: web.StreamResponse) -> None:
-        """Put the headers on an answer that is about to be sent, whatever it is."""
+        """Add the security headers to an answer that is about to be sent."""
         response.headers.update(SECURITY_HEADERS)
         response.headers.setdefault("Cache-Control", "no-store")
 
     def _refusal(self, request: web.Request) -> web.Response | None:
-        """Why this request is not answered, None if it is."""
+        """The refusal of this request by its head, None if it passes."""
         wait_s = self._limit.wait_s(client_of(request.remote))
         if wait_s:
             after = str(math.ceil(wait_s))
@@ -136,12 +140,12 @@ class WebGuard:
         return None
 
     async def _body_refusal(self, request: web.Request) -> web.Response | None:
-        """Read what is to be written, so that no view waits for it; None when it is there."""
+        """Read the body, so that no view waits for it. Returns a refusal when it does not come in time."""
         if request.method in READING:
             return None
         try:
             async with asyncio.timeout(BODY_TIMEOUT_S):
-                # Kept by aiohttp for whoever reads it next.
+                # aiohttp keeps it for the view.
                 await request.read()
         except TimeoutError:
             return _closing(json_error(408, f"the body did not come in {BODY_TIMEOUT_S:.0f} s"))
@@ -152,7 +156,11 @@ class WebGuard:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether a worker that listens on `host` is reached from its own machine alone."""
+    """Whether a worker that listens on `host` can only be reached from its own machine.
+
+    >>> is_loopback("127.0.0.1"), is_loopback("localhost"), is_loopback("0.0.0.0")
+    (True, True, False)
+    """
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
@@ -160,7 +168,13 @@ def is_loopback(host: str) -> bool:
 
 
 def client_of(remote: str | None) -> str:
-    """Whose bucket pays: an IPv4 address, or the /64 network of an IPv6 one, which one client has whole."""
+    """The client to whom a request is counted: an IPv4 address, or the /64 network of an IPv6 address.
+
+    One client usually owns a whole /64 network.
+
+    >>> client_of("2001:db8::1:2:3:4")
+    '2001:db8::/64'
+    """
     try:
         address = ipaddress.ip_address((remote or "").partition("%")[0])
     except ValueError:
@@ -171,7 +185,7 @@ def client_of(remote: str | None) -> str:
 
 
 def _name_of(address: str) -> str | None:
-    """The name in an address without its port, None where there is none."""
+    """The host name in an address without its port, None if it has none."""
     try:
         return urlsplit(address).hostname
     except ValueError:
@@ -179,6 +193,6 @@ def _name_of(address: str) -> str | None:
 
 
 def _closing(response: web.Response) -> web.Response:
-    """The answer, after which nothing more is read from this connection."""
+    """Close the connection after this answer."""
     response.force_close()
     return response

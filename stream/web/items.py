@@ -1,7 +1,7 @@
-"""The catalogue of the version in service, and what its lists come from, for whoever asks by HTTP.
+"""The items of the version in service: searched by text, and as causes of a list's places.
 
-Each call takes the version that serves now, and says which one that was. Reads only; sessions are
-re-stepped from their items, beside the step threads and not in them.
+Each call uses the version that serves now and names it. Sessions are stepped again from their items,
+outside the step threads. Tested by tests/browser/test_page.py.
 """
 
 from __future__ import annotations
@@ -19,19 +19,19 @@ from stream.wave.serving_model import ModelSlot, ServingModel
 TITLE_CHARACTERS = 300
 
 MOST_FOUND = 50
-# Above as many items a misspelt word is not looked for among all words.
+# With more items, a misspelt word is not compared with every word.
 FEW_ITEMS = 20_000
 
 
 class PageItems:
-    """Searches by title and id; attributes lists to events. Used by one thread."""
+    """Searches items, and attributes the places of lists to events. Used by one thread."""
 
     def __init__(self, live: ModelSlot) -> None:
         self._live = live
         self._search: tuple[str, int, ItemSearch] | None = None
 
     def find(self, text: str, limit: int) -> dict[str, Any]:
-        """Items that the text may mean, surest first; without text the most popular ones."""
+        """Items that match the text, best match first; the most popular items without a text."""
         serving = self._live.current
         vocabulary = serving.vocabulary
         search = self._search_of(serving)
@@ -48,8 +48,8 @@ class PageItems:
     def why(self, item_ids: Sequence[str]) -> dict[str, Any]:
         """The list after these items, and for each place the event that caused it.
 
-        `ranks_without` are the item's ranks without each event, None where it is behind `depth`.
-        Items that the version does not know have no part in it.
+        `ranks_without` has the item's rank without each event, None when it is not among the first
+        `depth`. Items that the version does not know are ignored.
         """
         serving = self._live.current
         search = self._search_of(serving)
@@ -63,7 +63,7 @@ class PageItems:
             serving.stepper, columns, exclude_items=serving.excludes_session_items, k=LIST_LENGTH
         )
         for rank, (index, score) in enumerate(zip(found.items_T, found.scores_T, strict=True), 1):
-            # What does not belong to the version leaves the rank as it is.
+            # Leaving an unknown item out does not change the rank.
             ranks: list[int | None] = [rank] * len(item_ids)
             for place, without in zip(places, found.ranks_NT[:, rank - 1].tolist(), strict=True):
                 ranks[place] = without or None
@@ -80,7 +80,7 @@ class PageItems:
         return {**body, "depth": found.depth}
 
     def titled(self, item_ids: Sequence[str], scores: Sequence[float]) -> list[dict[str, Any]]:
-        """A list's items with their titles and scores."""
+        """The items of a list with titles and scores."""
         titles = self._live.current.vocabulary.titles
         return [
             {"item_id": item_id, "title": title_of(titles, item_id), "score": float(np.float32(score))}
@@ -88,7 +88,7 @@ class PageItems:
         ]
 
     def _search_of(self, serving: ServingModel) -> ItemSearch:
-        # A version that takes up new items between trainings has more of them later.
+        # A version that learns new items between trainings grows.
         key = (serving.version, len(serving.vocabulary))
         if self._search is None or self._search[:2] != key:
             self._search = (*key, ItemSearch(serving.vocabulary))
@@ -96,7 +96,7 @@ class PageItems:
 
 
 def _item(item: Item, serving: ServingModel) -> dict[str, Any]:
-    """An item with all that is known of it."""
+    """An item with its title and attributes."""
     attributes = {
         name: values[item.item_id]
         for name, values in serving.vocabulary.attributes.items()
@@ -110,7 +110,11 @@ def _item(item: Item, serving: ServingModel) -> dict[str, Any]:
 
 
 def title_of(titles: dict[str, str], item_id: str, characters: int = TITLE_CHARACTERS) -> str | None:
-    """An item's title, cut off where it is long, with nothing in it that is no text; None without one."""
+    """The title of an item, cut to `characters`, lone surrogates replaced; None without a title.
+
+    >>> title_of({"sku-1": "White mug"}, "sku-1", characters=6)
+    'White…'
+    """
     title = titles.get(item_id)
     if title is None:
         return None

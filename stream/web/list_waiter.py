@@ -1,8 +1,7 @@
-"""Waits for the lists of a few sessions, by a light consumer of the partitions they are in.
+"""Waits for the lists of a few sessions, which any worker may publish.
 
-A list may be made by any worker; it comes through Kafka, as everybody's does. Of the partitions in
-question all lists are fetched and only those of followed sessions are decoded. One thread, which
-closes its consumer when nobody has followed anything for a while, and begins anew after a failure.
+One thread consumes the partitions of these sessions and decodes only the lists of followed sessions.
+It closes its consumer after IDLE_S without a followed session, and starts again after a failure.
 """
 
 from __future__ import annotations
@@ -31,7 +30,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass
 class FollowedSession:
-    """A session whose lists are awaited: those that came, and who waits for one, by event id."""
+    """The lists that came for a session and the futures that wait for one, by event id."""
 
     lists: dict[str, Received] = field(default_factory=dict)
     waiting: dict[str, Future[Received]] = field(default_factory=dict)
@@ -39,7 +38,13 @@ class FollowedSession:
 
 
 class ListWaiter:
-    """`follow` before an event is sent, `wait_for` its list, `leave` after; from any thread."""
+    """`follow` a session before its event is sent, `wait_for` the list, then `leave`; from any thread.
+
+    >>> waiter = ListWaiter(Settings())
+    >>> waiter.follow("session")
+    >>> waiter.wait_for("session", "0-7").done()
+    False
+    """
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -52,9 +57,9 @@ class ListWaiter:
         self._thread: threading.Thread | None = None
 
     def open(self, session_id: str) -> None:
-        """Read the session's partition from its end on; returns when that is so.
+        """Read the lists of the session's partition from the current end; returns once they are read.
 
-        Raises NextclickError when no broker tells where that is.
+        Raises NextclickError when no broker answers.
         """
         number = partition_of(session_id, self._settings.partitions)
         with self._lock:
@@ -75,13 +80,13 @@ class ListWaiter:
                 )
 
     def follow(self, session_id: str) -> None:
-        """Keep the session's lists from now on."""
+        """Keep every list of the session that arrives from now on."""
         with self._lock:
             self._used_s = time.monotonic()
             self._followed.setdefault(session_id.encode(), FollowedSession()).users += 1
 
     def wait_for(self, session_id: str, event_id: str) -> Future[Received]:
-        """The list of an event of a followed session, when it comes or if it has come."""
+        """A future of the list of this event; the session must be followed."""
         future: Future[Received] = Future()
         with self._lock:
             followed = self._followed[session_id.encode()]
@@ -92,7 +97,7 @@ class ListWaiter:
         return future
 
     def leave(self, session_id: str) -> None:
-        """Let go what `follow` kept."""
+        """End one `follow`; the last one drops the session's lists."""
         with self._lock:
             followed = self._followed[session_id.encode()]
             followed.users -= 1
@@ -125,7 +130,7 @@ class ListWaiter:
                 self._reset()
 
     def _read(self, consumer: Consumer) -> bool:
-        """Take in what came; → whether to go on."""
+        """Assign wanted partitions and deliver the lists that came. Returns False when idle for IDLE_S."""
         with self._lock:
             if not self._followed and time.monotonic() - self._used_s > IDLE_S:
                 self._reset()
@@ -138,7 +143,7 @@ class ListWaiter:
             with self._lock:
                 self._assigned.add(number)
                 self._lock.notify_all()
-        # `consume` would wait for as many as are asked for.
+        # `consume` alone would wait until its batch is full.
         first = consumer.poll(POLL_S)
         if first is not None:
             self._deliver_followed([first, *consumer.consume(500, timeout=0)])
@@ -153,7 +158,7 @@ class ListWaiter:
     def _deliver_followed(self, messages: list[Message]) -> None:
         followed = self._followed
         for message in messages:
-            # While the brokers are away there is nothing to do but to read on when they are back.
+            # An error means that the brokers are away: the client reconnects by itself.
             if message.error() is not None or message.key() not in followed:
                 continue
             try:
@@ -163,7 +168,10 @@ class ListWaiter:
             self.deliver(message.key() or b"", received)
 
     def deliver(self, key: bytes, received: Received) -> None:
-        """Hand a list to who waits for it, or keep it for who will; nothing where nobody follows."""
+        """Resolve the future that waits for the list, or keep the list for a later `wait_for`.
+
+        The list of a session that is not followed is dropped.
+        """
         with self._lock:
             session = self._followed.get(key)
             if session is None:
@@ -171,6 +179,6 @@ class ListWaiter:
             event_id = received.recommendation.event_id
             session.lists[event_id] = received
             waiting = session.waiting.pop(event_id, None)
-        # Who has given it up is not told.
+        # A cancelled future is left alone.
         if waiting is not None and waiting.set_running_or_notify_cancel():
             waiting.set_result(received)

@@ -1,4 +1,4 @@
-"""The registry as a page shows it: every version with its scores, and what retrainings decided. Read-only."""
+"""The registry as the page shows it: versions with their scores, and the decisions of retrainings."""
 
 from __future__ import annotations
 
@@ -28,7 +28,10 @@ RUN_FIELDS = (
 def model_cards(registry: Registry, serving: str | None, shadow: str | None) -> dict[str, Any]:
     """The newest versions, newest first, and the newest runs of the retraining with their decisions.
 
-    A version that cannot be read is named in `refused` with the reason, and hides no other.
+    A version that cannot be read is named in `refused` with the reason; the others are still shown.
+
+    >>> model_cards(Registry(Path("no-such-folder")), None, None)["versions"]
+    []
     """
     refused: list[RefusedVersion] = []
     rows = registry.versions(refused)
@@ -59,7 +62,7 @@ def model_cards(registry: Registry, serving: str | None, shadow: str | None) -> 
 
 
 def _runs(folder: Path) -> list[dict[str, Any]]:
-    """The newest reports, newest first; a half-written one is not among them."""
+    """The newest reports, newest first, without those that are still being written."""
     runs = []
     found = sorted(folder.glob("*/report.json")) if folder.is_dir() else []
     for path in reversed([path for path in found if not path.parent.name.startswith(".")]):

@@ -1,7 +1,9 @@
-"""An event posted by a page: into Kafka as everybody's, and its list back out of Kafka.
+"""Events posted by HTTP: each goes into Kafka, and its list comes back out of Kafka.
 
-The answer is made when the broker has acknowledged the event and its list has come through the
-topic, from whichever worker. The time between is what a shop would see, not a short cut's.
+A post is answered when the broker has acknowledged the event and its list has arrived through the
+topic, from any worker. Its times are those that a shop would measure.
+
+Tested by tests/browser/test_page.py.
 """
 
 from __future__ import annotations
@@ -29,7 +31,7 @@ UNSURE = "Whether it will be in the topic is not sure."
 
 @dataclass(frozen=True)
 class PostedEvent:
-    """An event that is in Kafka, its list if that came in time, and milliseconds from the call to each."""
+    """An event in Kafka, its list if it came in time, and the milliseconds from the call to each."""
 
     event_id: str
     received: Received | None
@@ -38,27 +40,27 @@ class PostedEvent:
 
 
 class PostedEvents:
-    """Posts events and awaits their lists; `posted` counts the acknowledged ones."""
+    """Posts events and waits for their lists; `posted` counts the acknowledged events."""
 
     def __init__(self, settings: Settings, list_waiter: ListWaiter) -> None:
         self._settings = settings
         self._list_waiter = list_waiter
-        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="clicks")
+        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="posted-events")
         self._producer: Producer | None = None
         self._under_way = 0
         self.posted = 0
 
     @property
     def is_full(self) -> bool:
-        """Whether as many as allowed are under way."""
+        """Whether MOST_UNDER_WAY events are under way."""
         return self._under_way >= MOST_UNDER_WAY
 
     async def open(self, session_id: str) -> None:
-        """Be ready for the session's first event. Raises NextclickError when the brokers are away."""
+        """Start reading the lists of the session. Raises NextclickError when the brokers are away."""
         await asyncio.get_running_loop().run_in_executor(self._threads, self._list_waiter.open, session_id)
 
     async def post(self, event: Event) -> PostedEvent:
-        """Send an event and wait for its list. Raises NextclickError when it did not get into Kafka."""
+        """Send an event and wait for its list. Raises NextclickError when Kafka did not acknowledge it."""
         self._under_way += 1
         try:
             began_s = time.perf_counter()
@@ -87,7 +89,7 @@ class PostedEvents:
         return event_id
 
     def _deliver(self, event: Event) -> str:
-        """Produce, and return the event id when it is acknowledged."""
+        """Produce the event and wait for its acknowledgement. Returns the event id."""
         delivered: list[tuple[KafkaError | None, Message]] = []
 
         def report(error: KafkaError | None, message: Message) -> None:

@@ -1,8 +1,8 @@
 """A token bucket for each client, in bounded memory.
 
-A bucket holds `burst` tokens, gains `per_s` of them each second and pays one for each request.
-A client that is not remembered has a full one, so that only those that asked lately are kept:
-the one that was silent longest is forgotten first. The clock is given.
+A bucket holds at most `burst` tokens, gains `per_s` tokens each second and pays one for each
+request. A new client starts with a full bucket. Beyond `max_clients` the bucket of the client that
+has been silent longest is dropped.
 """
 
 from __future__ import annotations
@@ -15,7 +15,12 @@ MAX_CLIENTS = 4096
 
 
 class RateLimit:
-    """Says who has to wait."""
+    """Says how long a client has to wait.
+
+    >>> limit = RateLimit(per_s=2, burst=1, clock_s=lambda: 0.0)
+    >>> limit.wait_s("client"), limit.wait_s("client")
+    (0.0, 0.5)
+    """
 
     def __init__(
         self,
@@ -29,14 +34,14 @@ class RateLimit:
         self._burst = burst
         self._max_clients = max_clients
         self._clock_s = clock_s
-        # Client → tokens, and when there were so many.
+        # Client → tokens, and the time at which it had them.
         self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()
 
     def __len__(self) -> int:
         return len(self._buckets)
 
     def wait_s(self, client: str) -> float:
-        """0 for a request that may go on, which is paid for; else the seconds until one may."""
+        """Pay for a request: returns 0 if it may pass, else the seconds until one may."""
         now_s = self._clock_s()
         tokens, at_s = self._buckets.pop(client, (self._burst, now_s))
         tokens = min(self._burst, tokens + max(0.0, now_s - at_s) * self._per_s)

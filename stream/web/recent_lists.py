@@ -1,7 +1,6 @@
-"""The newest lists of a worker, a few each second, and how long every wave took: what a page shows.
+"""Samples of the newest lists, a few each second, and the delay of every wave, for the live page.
 
-The sink's thread adds each durable wave, at a cost that does not grow with what is shown; whoever
-shows takes what has come since.
+The sink's thread adds each durable wave in constant time; the snapshot's thread reads.
 """
 
 from __future__ import annotations
@@ -15,13 +14,13 @@ from stream.wave.processor import RecommendedList, SteppedWave
 
 LISTS_PER_S = 4.0
 KEPT_LISTS = 12
-# Waves between two looks; behind it the oldest are forgotten.
+# Delays kept until they are popped; beyond it the oldest are dropped.
 MOST_WAVES = 20_000
 
 
 @dataclass(frozen=True, slots=True)
 class ShownList:
-    """One published list, when it was durable (`wall_ms`), and how long after its event was read."""
+    """One published list, the wall time at which it was durable, and its delay since its event was read."""
 
     shown: RecommendedList
     item_id: str
@@ -30,7 +29,7 @@ class ShownList:
 
 
 class RecentLists:
-    """Samples of the lists, and the delays of the waves; one thread adds, another takes."""
+    """Samples of the lists, and the delays of the waves; one thread adds, another reads."""
 
     def __init__(self, now_ns: Callable[[], int] = time.monotonic_ns) -> None:
         self._now_ns = now_ns
@@ -39,7 +38,7 @@ class RecentLists:
         self.lists: deque[ShownList] = deque(maxlen=KEPT_LISTS)
 
     def add(self, stepped: SteppedWave) -> None:
-        """Note a durable wave: its oldest event's delay, and now and then one of its lists."""
+        """Add the delay of a durable wave, and one of its lists if the last sample is old enough."""
         if not stepped.lists:
             return
         now_ns = self._now_ns()
@@ -54,7 +53,7 @@ class RecentLists:
             self.lists.append(ShownList(shown, item_id, int(time.time() * 1000), delay_ms))
 
     def pop_delays_ms(self) -> list[float]:
-        """The delay of each wave since the last call: its oldest event, read to durable list."""
+        """The delay of each wave since the last call, from reading its oldest event to its durable lists."""
         taken = []
         while self._delays_ms:
             taken.append(self._delays_ms.popleft())

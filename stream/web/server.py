@@ -1,8 +1,10 @@
-"""Faust's web server with the guard before it, and with bounds on connections.
+"""Faust's web server behind the guard, with bounds on connections.
 
-Of Faust's own pages it serves none. A connection that has sent no whole request head in time is
-closed, so is one that does not take its answer; there are only so many. What is no HTTP is
-answered in JSON, and logged in one line without what was sent.
+It serves none of Faust's own pages. At most MAX_CONNECTIONS are open; a connection is closed when it
+does not send a complete request head, or does not read its answer, in time. A malformed request is
+answered in JSON and logged in one line that repeats nothing of it.
+
+Tested by tests/unit/stream/web/test_guard.py.
 """
 
 from __future__ import annotations
@@ -23,7 +25,7 @@ MAX_CONNECTIONS = 256
 MAX_LINE_BYTES = 4096
 MAX_HEADER_BYTES = 8190
 MAX_HEADERS = 64
-# For the head of the first request, and between two requests.
+# For the head of the first request, and for the pause between two requests.
 HEAD_TIMEOUT_S = 15.0
 UNREAD_TIMEOUT_MS = 30_000
 LINGER_S = 1.0
@@ -31,7 +33,7 @@ logger = logging.getLogger(__name__)
 
 
 class GuardedWeb(Web):
-    """Faust's aiohttp driver, of which `guard` says who is answered."""
+    """Faust's aiohttp driver; every request passes `guard` first."""
 
     default_blueprints = ()
     production_blueprints = ()
@@ -47,7 +49,7 @@ class GuardedWeb(Web):
 
 
 class _Runner(web.AppRunner):
-    """Makes the server whose connections are bounded."""
+    """Makes a server with bounded connections."""
 
     async def _make_server(self) -> web.Server:
         made = await super()._make_server()
@@ -61,7 +63,7 @@ class _Runner(web.AppRunner):
             max_field_size=MAX_HEADER_BYTES,
             max_headers=MAX_HEADERS,
             lingering_time=LINGER_S,
-            # A small body may not become a large one.
+            # A small compressed body could become a large one.
             auto_decompress=False,
         )
 
@@ -77,7 +79,7 @@ class _Server(web.Server):
             return
         listener = transport.get_extra_info("socket")
         if hasattr(socket, "TCP_USER_TIMEOUT") and listener is not None:
-            # The kernel ends a connection whose answer nobody takes.
+            # The kernel closes a connection whose client does not read.
             listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNREAD_TIMEOUT_MS)
 
 
@@ -89,7 +91,7 @@ class _Connection(web.RequestHandler):
         exc: BaseException | None = None,
         message: str | None = None,
     ) -> web.StreamResponse:
-        """The answer to what no view was asked for. Its words are not those of the client."""
+        """Answer a malformed request without echoing anything that the client sent."""
         kind = type(exc).__name__
         if status >= 500:
             logger.error(
