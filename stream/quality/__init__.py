@@ -8,6 +8,7 @@ windows          those sums over the newest events, faded, and by five minutes o
 prequential      scores the events of durable waves with all of these
 sums             sums of several workers added; Recall@20 and MRR@20 with intervals from them
 collect          the sums of running workers, by HTTP
+report           what `nextclick quality` reports from them
 metrics          the Prometheus series of the room
 
 May import: sessions.
