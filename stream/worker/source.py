@@ -229,14 +229,23 @@ class Source:
         if partitions:
             self.assigned.clear()
             committed = self._assignment.committed(partitions)
-            starts = [
-                self._assignment.add(self._pipeline.open_partition(tp.partition, committed.get(tp.partition)))
-                for tp in partitions
-            ]
+            starts = [self._open(tp.partition, committed.get(tp.partition)) for tp in partitions]
             consumer.incremental_assign(starts)
             self.lag = self._assignment.measure_lag()
             log_assigned(starts)
         self.assigned.set()
+
+    def _open(self, number: int, committed: TopicPartition | None) -> TopicPartition:
+        """Recover a partition; returns where to read on.
+
+        A store that is ahead of the group was written by a worker that ended before its commit. It is
+        committed now: without further events nothing else would commit it.
+        """
+        partition = self._pipeline.open_partition(number, committed)
+        start = self._assignment.add(partition)
+        if partition.durable.position > (0 if committed is None else max(0, committed.offset)):
+            self._commits.add({number: partition.durable})
+        return start
 
     def _give_up(self, numbers: set[int]) -> None:
         """Finish every event that was read, commit, and close the stores of `numbers`."""

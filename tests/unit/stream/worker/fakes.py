@@ -44,6 +44,7 @@ class Group:
     def __init__(self) -> None:
         self.records: list[Record] = []
         self.waits_s: list[float] = []
+        self.commits: list[list[TopicPartition]] = []
         self._on_assign: Callable[[Consumer, list[TopicPartition]], None] | None = None
 
     @property
@@ -63,6 +64,9 @@ class Group:
     def committed(self, partitions: list[TopicPartition], timeout: float) -> list[TopicPartition]:
         return partitions
 
+    def commit(self, offsets: list[TopicPartition], asynchronous: bool) -> None:
+        self.commits.append(offsets)
+
     def get_watermark_offsets(self, at: TopicPartition, **_: Any) -> tuple[int, int]:
         return 0, 100
 
@@ -81,6 +85,7 @@ class IdlePipeline:
         self.waited: list[tuple[list[int], float]] = []
         self.durable_after: list[int] = []
         self.watermark = Watermark()
+        self.durable = AppliedOffsets()
 
     def emit(self, waves: list[Wave]) -> None:
         self.emitted += waves
@@ -96,7 +101,11 @@ class IdlePipeline:
 
     def open_partition(self, number: int, committed: TopicPartition | None) -> OpenPartition:
         opened = SimpleNamespace(
-            number=number, position=0, watermark=self.watermark, pending=PendingOffsets()
+            number=number,
+            position=self.durable.position,
+            durable=self.durable,
+            watermark=self.watermark,
+            pending=PendingOffsets(),
         )
         return cast(OpenPartition, opened)
 

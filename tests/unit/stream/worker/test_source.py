@@ -3,6 +3,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from stream.sessions.offsets import AppliedOffsets
 from stream.sessions.watermark import Watermark
 from stream.settings import Settings
 from stream.worker.lanes import IDLE_POLL_S
@@ -90,6 +91,16 @@ def test_a_wall_clock_that_starts_behind_rejects_nothing_near_the_watermark(
 def test_a_wall_clock_that_leaps_ahead_rejects_nothing(reasons: Reasons, wall: list[float]) -> None:
     wall[0] += 365 * DAY_S
     assert reasons(NOW_S, NOW_S + 1) == ["", ""]
+
+
+@pytest.mark.parametrize(("position", "offsets"), [(0, []), (7, [7])])
+def test_a_store_ahead_of_the_group_is_committed_on_assignment(
+    source: Source, group: Group, pipeline: IdlePipeline, position: int, offsets: list[int]
+) -> None:
+    pipeline.durable = AppliedOffsets(position=position)
+    group.assign(0)
+    source.turn()
+    assert [place.offset for commit in group.commits for place in commit] == offsets
 
 
 def test_as_much_is_read_ahead_as_there_may_be_and_then_a_lane_has_to_step(
