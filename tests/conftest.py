@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -20,13 +21,27 @@ from model.networks.model_version import ModelVersion
 from model.registry.registry import Registry
 from model.training.train import train
 from model.training.trained_model import TrainedModel
-from replay.end_to_end.worker_process import free_port
+from replay.end_to_end.worker_process import WorkerProcess, free_port
 from stream.kafka.topics import ensure_topics, plans
 from stream.settings import Settings
+from tests.harness import fork_server
 from tests.harness.markov_shoppers import SyntheticLog, markov_shoppers
 from tests.harness.needs import KAFKA_VARIABLE, CannotStart, start_what_is_needed
 
 ROOT = Path(__file__).parent.parent
+if sys.platform == "linux":
+    WorkerProcess.popen = staticmethod(fork_server.popen)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Sizes: those of the README's claims, or what shows the same in a tenth of the time."""
+    parser.addoption("--full", action="store_true", help="twenty kills, a million sessions, and so on")
+
+
+@pytest.fixture(scope="session")
+def full(request: pytest.FixtureRequest) -> bool:
+    """Whether a test has the size of the README's claim; else it is smaller."""
+    return bool(request.config.getoption("--full"))
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:

@@ -39,8 +39,9 @@ from stream.sessions.partition import OpenPartition
 from stream.sessions.store import SessionStore
 from stream.sessions.watermark import NO_WATERMARK
 from stream.settings import Settings
-from stream.wave.processor import Processor, SteppedWave
+from stream.wave.processor import Processor
 from stream.wave.serving_model import ModelSlot
+from stream.wave.stepped_wave import SteppedWave
 from stream.wave.waves import Arrival, WaveCutter
 
 WAVE = 64

@@ -9,5 +9,5 @@ compiled_top_k    the compiled pass of `shortlist`: candidates, exact scores, li
 faiss_shortlists  candidates found by an index: approximate lists of exact scores
 read_write_lock   steps read the item tables, a refresh writes them
 
-May import: networks, data.
+May import: networks.
 """

@@ -10,5 +10,5 @@ rsc15, trivago  one published dataset each
 
 May import: reading. To add a dataset: 1. write `NAME.py` with `convert(chunk) -> Converted`;
 2. describe its files there by a `Format`; 3. add the format to the table in `detection`;
-4. test it in tests/unit/replay/datasets/test_published_formats.py; 5. list it in README.md.
+4. test it in tests/unit/replay/datasets/test_published_formats.py; 5. list it in deploy/docs/models.md.
 """

@@ -16,7 +16,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from model.errors import NextclickError
 from stream.settings import Settings
@@ -27,11 +27,14 @@ START_TIMEOUT_S = 60.0
 class WorkerProcess:
     """Starts `nextclick worker` with `settings`; the log is appended to `log_path`."""
 
+    # The tests start it from a process that has imported the libraries already.
+    popen: ClassVar[Callable[..., Any]] = subprocess.Popen
+
     def __init__(self, settings: Settings, log_path: Path) -> None:
         self.address = f"http://{settings.web_host}:{settings.web_port}"
         self._log_path = log_path
         with log_path.open("ab") as log:
-            self.process = subprocess.Popen(
+            self.process: subprocess.Popen[bytes] = self.popen(
                 [sys.executable, "-m", "nextclick", "worker"],
                 env={**os.environ, **settings.environment()},
                 stdout=log,

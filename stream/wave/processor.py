@@ -10,23 +10,20 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
 
 import numpy as np
-import numpy.typing as npt
 
 from stream.events import Event
 from stream.failpoints import reach
 from stream.quality.observed_event import ObservedEvent
-from stream.sessions.offsets import AppliedOffsets
 from stream.sessions.partition import OpenPartition
 from stream.sessions.session_state import SessionState, continued
-from stream.sessions.store import Batch
 from stream.wave.freshness import FreshnessFeed
 from stream.wave.load_shedding import FULL, POPULAR
 from stream.wave.serving_model import ModelSlot, ServingModel
 from stream.wave.shadow import Shadow
 from stream.wave.step import SessionEvent, rank_in, rebuild, step
+from stream.wave.stepped_wave import RecommendedList, SteppedWave
 from stream.wave.waves import Arrival, Wave
 
 OUTCOMES = ("stepped", "duplicate", "unknown", "ended", "dead_lettered")
@@ -34,45 +31,6 @@ UNKNOWN_ITEM = "unknown_item"
 EMPTY_SESSION = "empty_session"
 LAG = "lag"
 FALLBACKS = (UNKNOWN_ITEM, EMPTY_SESSION, LAG)
-
-
-@dataclass(slots=True)
-class RecommendedList:
-    """A list to publish after one event; `fallback` says why it is not of the event's own step, else ""."""
-
-    arrival: Arrival
-    session_id: str
-    event_time_ms: int
-    model_version: str
-    items: list[str]
-    scores: npt.NDArray[np.float32]
-    position: int
-    fallback: str
-
-
-@dataclass(slots=True)
-class SteppedWave:
-    """What one wave leaves: lists and dead letters to publish, batches to write, counts to add once written.
-
-    `number` counts the waves of a worker in the order in which they are written.
-    """
-
-    number: int
-    started_ns: int
-    size: int
-    level: int
-    lists: list[RecommendedList] = field(default_factory=list)
-    dead: list[Arrival] = field(default_factory=list)
-    writes: dict[int, tuple[OpenPartition, Batch, AppliedOffsets]] = field(default_factory=dict)
-    outcomes: dict[int, dict[str, int]] = field(default_factory=dict)
-    observed: list[ObservedEvent] = field(default_factory=list)
-    unlisted: int = 0
-    resets: int = 0
-    late: int = 0
-    rebuilt: int = 0
-    rebuilt_inexact: int = 0
-    expired: int = 0
-    stepped_us: int = 0
 
 
 class Processor:

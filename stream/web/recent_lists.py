@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from stream.wave.processor import RecommendedList, SteppedWave
+from stream.wave.stepped_wave import RecommendedList, SteppedWave
 
 LISTS_PER_S = 4.0
 KEPT_LISTS = 12

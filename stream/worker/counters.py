@@ -17,7 +17,8 @@ from prometheus_client.registry import Collector
 from model.registry.version_files import REFUSALS
 from stream.events import REASONS
 from stream.quality.prequential import Prequential
-from stream.wave.processor import FALLBACKS, OUTCOMES, SteppedWave
+from stream.wave.processor import FALLBACKS, OUTCOMES
+from stream.wave.stepped_wave import SteppedWave
 
 # Reasons for which an announced version is not served, beside the registry's own.
 ANNOUNCEMENT, UNSERVABLE = "announcement", "unservable"

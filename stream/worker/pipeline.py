@@ -24,9 +24,10 @@ from stream.sessions.session_state import SessionState
 from stream.sessions.store import make_block_cache
 from stream.settings import Settings
 from stream.wave.freshness import reload_recent_events
-from stream.wave.processor import Processor, SteppedWave
+from stream.wave.processor import Processor
 from stream.wave.serving_model import ModelSlot
 from stream.wave.shadow import Shadow
+from stream.wave.stepped_wave import SteppedWave
 from stream.wave.waves import Wave
 from stream.worker.counters import WorkerCounters
 from stream.worker.sink import Sink

@@ -24,7 +24,7 @@ from stream.kafka.connection import remedy_for
 from stream.sessions.offsets import AppliedOffsets
 from stream.settings import Settings
 from stream.wave.load_shedding import LEVELS
-from stream.wave.processor import SteppedWave
+from stream.wave.stepped_wave import SteppedWave
 from stream.worker.dead_letters import Headers, dead_letter
 
 POLL_S = 0.001

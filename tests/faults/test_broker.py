@@ -13,7 +13,9 @@ from tests.harness.markov_shoppers import markov_shoppers
 from tests.harness.serving import all_committed, assert_equal_to_offline, some_lists, stop, supervise, worker
 
 pytestmark = [pytest.mark.kafka, pytest.mark.timeout(600)]
-UNREACHABLE_S = 60
+# Longer than the session of the group that shares the events, here.
+SESSION_TIMEOUT_MS = 12_000
+UNREACHABLE_S = 30
 # Longer than the session of Faust's own group, shorter than that of the group that shares the events.
 PAUSE_S = 20
 
@@ -41,7 +43,7 @@ def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
 
 
 def away(broker: Broker) -> None:
-    """Nobody answers for a minute; connections stay as they are."""
+    """No broker answers, for longer than the group keeps a silent member; connections stay."""
     broker.signal(signal.SIGSTOP)
     time.sleep(UNREACHABLE_S)
     broker.signal(signal.SIGCONT)
@@ -63,8 +65,9 @@ def killed(broker: Broker) -> None:
 def test_without_its_broker_the_worker_loses_nothing_and_steps_nothing_twice(
     broker: Broker, tmp_path: Path, harm: Callable[[Broker], None]
 ) -> None:
+    session = {"session_timeout_ms": SESSION_TIMEOUT_MS} if harm is away else {}
     settings = settings_of_its_own(
-        broker.address, tmp_path, deterministic=True, wave_size=4, commit_interval_ms=20
+        broker.address, tmp_path, deterministic=True, wave_size=4, commit_interval_ms=20, **session
     )
     log = markov_shoppers(sessions=2_500, items=120, seed=9)
     model = train_small(log, Registry(settings.registry_dir))

@@ -186,16 +186,18 @@ def test_absurd_times_harm_no_other_session(
     assert_equal_to_offline(settings, model, frame, without=absurd_ids)
 
 
-def test_a_session_of_a_hundred_thousand_events_keeps_its_size_and_holds_nobody_up(
-    make_settings: MakeSettings, tmp_path: Path
+def test_an_endless_session_keeps_its_size_and_holds_no_other_up(
+    make_settings: MakeSettings, tmp_path: Path, full: bool
 ) -> None:
+    # More than two buckets of 10,000 offsets.
+    events = 100_000 if full else 25_000
     settings = make_settings(partitions=1)
     log = markov_shoppers(sessions=300, items=60, seed=2)
     train_small(log, Registry(settings.registry_dir), network="transitions")
     producer = Producer({**settings.producer_config(), "queue.buffering.max.messages": 200_000})
     start_ms = int(log.frame["event_time_ms"].iloc[0])
     others = [Event(f"o{n}", start_ms + n, "i1") for n in range(200)]
-    for number in range(100_000):
+    for number in range(events):
         event = Event("bot", start_ms + number // 50, f"i{number % 60}")
         producer.produce(settings.events_topic, encode_event(event), b"bot")
         if number < len(others):
@@ -204,13 +206,13 @@ def test_a_session_of_a_hundred_thousand_events_keeps_its_size_and_holds_nobody_
             )
     assert producer.flush(60) == 0
     with worker(settings, tmp_path) as process:
-        status = process.wait_until(served(100_200), "all events", timeout_s=400)
+        status = process.wait_until(served(events + len(others)), "all events", timeout_s=400)
         assert process.stop() == 0
-    assert status["accounting"]["stepped"] == 100_200
+    assert status["accounting"]["stepped"] == events + len(others)
     received = all_lists(settings)
-    assert len(by_event(received)) == 100_200
+    assert len(by_event(received)) == events + len(others)
     place = {shown.recommendation.session_id: n for n, shown in enumerate(received)}
     # The last of the others was sent as number 400 or so; the look-ahead reaches it early on.
     assert max(place[event.session_id] for event in others) < 1_000
     last = max((r for r in received if r.recommendation.session_id == "bot"), key=lambda r: r.offset)
-    assert last.headers["position"] == "100000"
+    assert last.headers["position"] == str(events)

@@ -48,16 +48,17 @@ def test_a_kill_at_each_point_of_a_wave_loses_nothing_and_steps_nothing_twice(
     assert_equal_to_offline(settings, model, frame)
 
 
-def test_kills_at_twenty_random_moments_lose_nothing_and_step_nothing_twice(
-    make_settings: MakeSettings, tmp_path: Path
+def test_kills_at_random_moments_lose_nothing_and_step_nothing_twice(
+    make_settings: MakeSettings, tmp_path: Path, full: bool
 ) -> None:
-    log = markov_shoppers(sessions=2_500, items=120, seed=11)
+    kills = 20 if full else 8
+    log = markov_shoppers(sessions=125 * kills, items=120, seed=11)
     settings = make_settings(deterministic=True, wave_size=4, commit_interval_ms=20, scoring="bfloat16")
     model = train_small(log, Registry(settings.registry_dir))
     replay_frames(settings, [log.frame])
     moments = random.Random(5)
     in_mid_stream = 0
-    for _ in range(20):
+    for _ in range(kills):
         with worker(settings, tmp_path) as process:
             lists = moments.randrange(1, 400)
             process.wait_until(

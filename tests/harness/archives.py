@@ -26,6 +26,7 @@ from stream.event_log.columns import Record
 from stream.event_log.window import EventWindow
 from stream.events import Event, RejectedEvent, decode_event, encode_event
 from stream.settings import Settings
+from tests.harness.fork_server import popen
 
 Log = dict[int, list[Record]]
 START_MS = 1_506_826_800_000
@@ -191,7 +192,7 @@ class ArchiverProcess:
     def __init__(self, settings: Settings, folder: Path, *arguments: str, **environment: str) -> None:
         self._log = folder.parent / f"{settings.worker_id}-archiver.log"
         with self._log.open("ab") as log:
-            self.process = subprocess.Popen(
+            self.process = popen(
                 [sys.executable, "-m", "nextclick", "archive", "--folder", str(folder), *arguments],
                 env={**os.environ, **settings.environment(), **environment},
                 stdout=log,

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 from typing import Any
 
 import numpy as np
@@ -17,7 +15,8 @@ from stream.failpoints import VARIABLE
 from stream.retraining.options import RetrainOptions
 from stream.retraining.retrain import retrain
 from stream.settings import Settings
-from tests.conftest import ROOT
+from tests.harness import fork_server
+from tests.harness.fork_server import ForkedProcess
 from tests.harness.markov_shoppers import markov_shoppers
 
 SMALL = {"hidden_size": 16, "negatives": 64, "learning_rate": 0.1, "epochs": 3}
@@ -49,23 +48,16 @@ def first_champion(settings: Settings, frame: pd.DataFrame) -> str:
     return report.version
 
 
-def start(settings: Settings, *arguments: str, fault: str | None = None) -> subprocess.Popen[str]:
+def start(settings: Settings, *arguments: str, fault: str | None = None) -> ForkedProcess:
     """Start `nextclick retrain`, to be killed at the point `fault`."""
-    return subprocess.Popen(
-        # A shell lets what it starts in the background ignore SIGINT, the tests and their children too.
-        ["env", "--default-signal=INT", sys.executable, "-m", "nextclick", "retrain", *arguments],
-        env={**os.environ, **settings.environment(), **({VARIABLE: fault} if fault else {})},
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    failpoint = {VARIABLE: fault} if fault else {}
+    return fork_server.start("retrain", *arguments, env={**os.environ, **settings.environment(), **failpoint})
 
 
-def ended(process: subprocess.Popen[str]) -> tuple[int, str, str]:
+def ended(process: ForkedProcess) -> tuple[int, str, str]:
     """→ exit status, standard output, standard error."""
-    out, log = process.communicate(timeout=120)
-    return process.returncode, out, log
+    out, log = process.communicate(120)
+    return process.wait(), out, log
 
 
 def left_over(settings: Settings) -> list[str]:

@@ -2,7 +2,6 @@ import json
 import os
 import re
 import subprocess
-import sys
 import urllib.request
 from collections.abc import Callable
 from itertools import pairwise
@@ -17,6 +16,7 @@ from stream.kafka.announcements import announce
 from stream.kafka.lists_reader import recommendations
 from stream.settings import Settings
 from tests.conftest import ROOT, train_small
+from tests.harness.fork_server import run
 from tests.harness.markov_shoppers import SyntheticLog
 from tests.harness.serving import served, worker
 
@@ -25,15 +25,7 @@ pytestmark = pytest.mark.kafka
 
 def nextclick(settings: Settings, *arguments: str) -> str:
     """Run a command with a test's settings; → its standard output."""
-    ended = subprocess.run(
-        [sys.executable, "-m", "nextclick", *arguments],
-        env={**os.environ, **settings.environment()},
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=200,
-        check=False,
-    )
+    ended = run(*arguments, env={**os.environ, **settings.environment()}, timeout=200)
     assert ended.returncode == 0, ended.stderr
     return ended.stdout
 

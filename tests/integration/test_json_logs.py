@@ -2,8 +2,6 @@
 
 import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +11,7 @@ from model.registry.registry import Registry
 from replay.sending.replay import replay_frames
 from stream.settings import Settings
 from tests.conftest import train_small
+from tests.harness.fork_server import run
 from tests.harness.markov_shoppers import SyntheticLog
 from tests.harness.serving import MakeSettings, served, stop, worker
 
@@ -44,14 +43,7 @@ def test_every_line_of_a_workers_log_is_json_and_says_what_happened(
 
 def test_a_worker_that_fails_says_so_as_json_with_what_to_do(tmp_path: Path) -> None:
     settings = Settings(bootstrap_servers="127.0.0.1:9", state_dir=tmp_path, log_format="json")
-    ended = subprocess.run(
-        [sys.executable, "-m", "nextclick", "worker"],
-        env={**os.environ, **settings.environment()},
-        capture_output=True,
-        text=True,
-        timeout=90,
-        check=False,
-    )
+    ended = run("worker", env={**os.environ, **settings.environment()}, timeout=90)
     assert ended.returncode == 2
     failure = parsed(ended.stderr)[-1]
     assert (failure["event"], failure["level"]) == ("process_failed", "CRITICAL")

@@ -29,6 +29,7 @@ from stream.retraining.metrics import STEPS, SYSTEMS
 from stream.settings import Settings
 from stream.wave.processor import FALLBACKS, OUTCOMES
 from tests.conftest import settings_of_its_own
+from tests.harness.fork_server import ForkedProcess, popen
 from tests.harness.prometheus import Prometheus, prometheus
 from tests.harness.retraining import first_champion, two_parts
 from tests.harness.serving import all_committed, stop, worker
@@ -97,9 +98,9 @@ def stack(kafka: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stac
         stop(serving)
 
 
-def start_command(settings: Settings, folder: Path, command: list[str]) -> subprocess.Popen[bytes]:
+def start_command(settings: Settings, folder: Path, command: list[str]) -> ForkedProcess:
     with (folder / f"{command[0]}.log").open("wb") as log:
-        return subprocess.Popen(
+        return popen(
             [sys.executable, "-m", "nextclick", *command],
             env={**os.environ, **settings.environment()},
             stdout=log,

@@ -1,7 +1,6 @@
 import os
 import signal
 import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from replay.sending.replay import replay_frames
 from stream.events import Event, encode_event
 from stream.settings import Settings
 from tests.conftest import train_small
+from tests.harness.fork_server import run
 from tests.harness.markov_shoppers import SyntheticLog
 from tests.harness.serving import (
     MakeSettings,
@@ -192,14 +192,7 @@ def test_a_record_that_cannot_be_read_goes_to_the_dead_letters_with_its_reason(
 
 
 def run_worker_to_its_end(settings: Settings) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "nextclick", "worker"],
-        env={**os.environ, **settings.environment()},
-        capture_output=True,
-        text=True,
-        timeout=90,
-        check=False,
-    )
+    return run("worker", env={**os.environ, **settings.environment()}, timeout=90)
 
 
 def test_a_corrupt_model_ends_the_worker_before_anything_is_consumed(

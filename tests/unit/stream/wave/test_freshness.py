@@ -14,9 +14,10 @@ from stream.sessions.store import SessionStore
 from stream.sessions.watermark import NO_WATERMARK
 from stream.settings import Settings, load_settings
 from stream.wave.metrics import FreshnessMetrics
-from stream.wave.processor import Processor, RecommendedList, SteppedWave
+from stream.wave.processor import Processor
 from stream.wave.serving_model import ModelSlot, ServingModel
 from stream.wave.shadow import CHALLENGER, Shadow, ShadowTrial
+from stream.wave.stepped_wave import RecommendedList, SteppedWave
 from stream.wave.waves import Arrival
 from stream.worker.lanes import Lanes
 from tests.conftest import train_small

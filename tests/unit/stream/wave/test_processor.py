@@ -15,8 +15,9 @@ from stream.sessions.store import SessionStore
 from stream.sessions.watermark import NO_WATERMARK
 from stream.settings import Settings
 from stream.wave.load_shedding import FULL, NEWEST_ONLY, POPULAR
-from stream.wave.processor import EMPTY_SESSION, LAG, UNKNOWN_ITEM, Processor, RecommendedList, SteppedWave
+from stream.wave.processor import EMPTY_SESSION, LAG, UNKNOWN_ITEM, Processor
 from stream.wave.serving_model import ModelSlot
+from stream.wave.stepped_wave import RecommendedList, SteppedWave
 from stream.wave.waves import Arrival, Wave, WaveCutter
 from stream.worker.lanes import Lanes
 from tests.conftest import train_small

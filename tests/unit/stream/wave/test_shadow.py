@@ -9,9 +9,10 @@ from stream.sessions.store import SessionStore
 from stream.sessions.watermark import NO_WATERMARK
 from stream.settings import Settings
 from stream.wave.load_shedding import NEWEST_ONLY
-from stream.wave.processor import Processor, RecommendedList, SteppedWave
+from stream.wave.processor import Processor
 from stream.wave.serving_model import ModelSlot, ServingModel
 from stream.wave.shadow import CHALLENGER, Shadow, ShadowTrial
+from stream.wave.stepped_wave import RecommendedList, SteppedWave
 from stream.wave.waves import Arrival, WaveCutter
 from tests.conftest import train_small
 from tests.harness.markov_shoppers import markov_shoppers

@@ -2,7 +2,7 @@ import numpy as np
 
 from stream.events import Event
 from stream.sessions.watermark import NO_WATERMARK
-from stream.wave.processor import RecommendedList, SteppedWave
+from stream.wave.stepped_wave import RecommendedList, SteppedWave
 from stream.wave.waves import Arrival
 from stream.web.recent_lists import KEPT_LISTS, RecentLists
 

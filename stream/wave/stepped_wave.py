@@ -1,0 +1,56 @@
+"""What one stepped wave leaves: lists to publish, state changes to write, counts to add.
+
+Tested by tests/unit/stream/wave/test_processor.py.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from stream.quality.observed_event import ObservedEvent
+from stream.sessions.offsets import AppliedOffsets
+from stream.sessions.partition import OpenPartition
+from stream.sessions.store import Batch
+from stream.wave.waves import Arrival
+
+
+@dataclass(slots=True)
+class RecommendedList:
+    """A list to publish after one event; `fallback` says why it is not of the event's own step, else ""."""
+
+    arrival: Arrival
+    session_id: str
+    event_time_ms: int
+    model_version: str
+    items: list[str]
+    scores: npt.NDArray[np.float32]
+    position: int
+    fallback: str
+
+
+@dataclass(slots=True)
+class SteppedWave:
+    """What one wave leaves: lists and dead letters to publish, batches to write, counts to add once written.
+
+    `number` counts the waves of a worker in the order in which they are written.
+    """
+
+    number: int
+    started_ns: int
+    size: int
+    level: int
+    lists: list[RecommendedList] = field(default_factory=list)
+    dead: list[Arrival] = field(default_factory=list)
+    writes: dict[int, tuple[OpenPartition, Batch, AppliedOffsets]] = field(default_factory=dict)
+    outcomes: dict[int, dict[str, int]] = field(default_factory=dict)
+    observed: list[ObservedEvent] = field(default_factory=list)
+    unlisted: int = 0
+    resets: int = 0
+    late: int = 0
+    rebuilt: int = 0
+    rebuilt_inexact: int = 0
+    expired: int = 0
+    stepped_us: int = 0
