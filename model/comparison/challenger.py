@@ -20,7 +20,7 @@ from model.config import ModelConfig
 from model.data.sessions import SessionRule, Sessions
 from model.data.vocabulary import Vocabulary
 from model.errors import NextclickError
-from model.evaluation.rank_targets import rank_targets
+from model.evaluation.rank_targets import Measures, rank_targets
 from model.evaluation.step_time import step_times_ms
 from model.networks.baselines.pop import Pop
 from model.networks.model_version import ModelVersion
@@ -161,8 +161,8 @@ def contenders(
             network,
             targets,
             exclude_session_items=config.exclude_session_items,
-            losses=False,
             popularity_V=known.counts,
+            measures=Measures(losses=False),
             progress=lambda done, total, name=name: tell(done, total, name),  # type: ignore[misc]
         )
         not_finite = challenger.not_finite if network is challenger.network else []
@@ -179,8 +179,8 @@ def recalls_of(challengers: Sequence[TrainedModel], split: Split) -> list[float]
             challenger.network,
             sessions.sample(SAMPLED_TARGETS),
             exclude_session_items=challenger.config.exclude_session_items,
-            losses=False,
             popularity_V=challenger.vocabulary.counts,
+            measures=Measures(losses=False),
         )
         recalls.append(ranks.evaluation().recall)
     return recalls

@@ -15,12 +15,12 @@ import numpy as np
 import numpy.typing as npt
 
 from model.config import ModelConfig
-from model.data.sessions import Sessions
+from model.data.splits import LogSplit
 from model.data.vocabulary import Vocabulary
 from model.errors import NextclickError
 from model.evaluation.intervals import Interval, resampled_means
 from model.evaluation.metrics import K, is_hit, reciprocal_ranks
-from model.evaluation.rank_targets import Ranks, rank_targets
+from model.evaluation.rank_targets import Measures, Ranks, rank_targets
 from model.networks.by_name import constructor
 from model.training.train import Progress, RunOptions, train
 from model.training.trained_model import TrainedModel
@@ -100,21 +100,26 @@ class Comparison:
 
 def compare(
     configs: Mapping[str, ModelConfig],
-    training: Sessions,
-    test: Sessions,
-    vocabulary: Vocabulary,
+    log: LogSplit,
     *,
     all_items: bool = False,
     split: str = "given",
     progress: Callable[[str, Progress | None], None] = lambda name, training: None,
 ) -> Comparison:
-    """Train each named configuration on `training`, rank the targets of `test`, and compare.
+    """Train each named configuration on the log's training part, rank its test part, and compare.
 
-    `all_items` counts events of unknown items as missed targets instead of leaving them out;
+    `all_items` counts events of unknown items as missed targets instead of leaving them out.
     `split`, one of SPLITS, says where the test sessions come from. `progress` gets the model's
-    name with its training, then with None while it is evaluated.
-    Raises NextclickError when there is no target, or no network of a name.
+    name with its training, then with None while the model is evaluated. Raises NextclickError
+    without a target, or for an unknown network.
+
+    >>> from model.data.sessions import Sessions
+    >>> two = Sessions(np.array([0, 2, 4]), np.array([0, 1, 0, 1]), np.arange(4), np.array(["s", "t"]))
+    >>> log = LogSplit(two, two, Vocabulary(["a", "b"], np.array([2, 2])))
+    >>> [row.name for row in compare({"pop": ModelConfig(network="pop")}, log).rows]
+    ['pop']
     """
+    training, test, vocabulary = log
     for config in configs.values():
         constructor(config.network)
     ranks: dict[str, Ranks] = {}
@@ -128,10 +133,9 @@ def compare(
         ranks[name] = rank_targets(
             result.network,
             test,
-            k=K,
             exclude_session_items=config.exclude_session_items,
-            lists=True,
             popularity_V=vocabulary.counts if all_items else None,
+            measures=Measures(lists=True),
         )
     first = next(iter(ranks.values()))
     if not len(first.ranks):

@@ -1,7 +1,9 @@
-"""Hyper-parameter search by Optuna: what to train with, found on the newest part of the training data.
+"""Hyper-parameter search by Optuna, decided by the newest part of the training data.
 
-The test part is never looked at. Trials are drawn by the tree-structured Parzen estimator
-(Bergstra et al., NeurIPS 2011), seeded; those that fall behind the median are given up.
+The search never reads the test part. A seeded tree-structured Parzen estimator (Bergstra et al.,
+NeurIPS 2011) draws the trials; trials below the median are given up.
+
+Tested by tests/learning/test_learning.py.
 """
 
 from __future__ import annotations
@@ -24,8 +26,17 @@ Measure = Literal["recall", "mrr"]
 
 
 @dataclass(frozen=True)
-class Found:
-    """The best configuration, what it reached on the validation sessions, and how many trials there were."""
+class SearchPlan:
+    """How to search: the number of trials, the measure to maximise, the newest share that decides."""
+
+    trials: int
+    measure: Measure = "recall"
+    validation_fraction: float = 0.1
+
+
+@dataclass(frozen=True)
+class SearchResult:
+    """The best configuration, its evaluation on the validation sessions, and the trials it took."""
 
     config: ModelConfig
     evaluation: Evaluation
@@ -34,7 +45,11 @@ class Found:
 
 
 def suggest(trial: optuna.Trial, network: str) -> dict[str, Any]:
-    """What is searched for a network."""
+    """Draws the settings that are searched for a network.
+
+    >>> suggest(optuna.trial.FixedTrial({"window_s": 3600.0}), "window-pop")
+    {'window_s': 3600.0}
+    """
     match network:
         case "item-knn" | "decayed-item-knn":
             found: dict[str, Any] = {
@@ -81,18 +96,17 @@ def tune(
     sessions: Sessions,
     vocabulary: Vocabulary,
     base: ModelConfig,
+    plan: SearchPlan,
     *,
-    trials: int,
-    measure: Measure = "recall",
-    validation_fraction: float = 0.1,
     progress: Callable[[int, int, float], None] = lambda done, total, best: None,
-) -> Found:
-    """Search around `base`; the newest `validation_fraction` of the sessions decides.
+) -> SearchResult:
+    """Search around `base`; the newest share of the sessions decides, as `plan` says.
 
     `progress` gets (trials done, all, the best so far). Raises NextclickError when either part
     has no next event, or when no trial ended.
     """
-    # Items that only the newer part has are unknown to it, as the test part's are to the whole.
+    trials, measure, validation_fraction = plan.trials, plan.measure, plan.validation_fraction
+    # Items that only the newer part has stay unknown, like new items of a test part.
     cut = int(len(sessions) * (1 - validation_fraction))
     older, newer, vocabulary = split_at(sessions, vocabulary, cut)
     if not newer.known().pairs:
@@ -105,7 +119,7 @@ def tune(
 
     def run(trial: optuna.Trial) -> float:
         found = suggest(trial, base.network)
-        # Four digits are enough to write down, and what is written down is what is trained.
+        # Train with the four digits that the file of the result will have.
         rounded = {k: float(f"{v:.4g}") if isinstance(v, float) else v for k, v in found.items()}
         config = base.model_copy(update=rounded)
 
@@ -121,7 +135,7 @@ def tune(
         except NextclickError as error:
             if "diverged" not in error.meaning:
                 raise
-            # It diverged: a bad trial, which the next ones should keep away from.
+            # A diverged trial counts as bad, so that the next trials avoid its settings.
             raise optuna.TrialPruned from error
         masked = config.exclude_session_items
         scored = (
@@ -150,7 +164,7 @@ def tune(
             "Search around a smaller learning rate.",
         )
     config, scored = reached[study.best_trial.number]
-    return Found(config, scored, trials, trials - len(reached))
+    return SearchResult(config, scored, trials, trials - len(reached))
 
 
 def _value(scored: Evaluation, measure: Measure) -> float:

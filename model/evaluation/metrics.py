@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from model.stepping.top_k import LIST_LENGTH
+from model.data.sessions import LIST_LENGTH
 
 # The k of Recall@k and MRR@k wherever no other is given: the length of a served list.
 K = LIST_LENGTH

@@ -1,6 +1,6 @@
-"""Offline evaluation: the next item over all steps of all sessions, and the lists themselves.
+"""Offline evaluation: ranks of the next item over all steps of all sessions.
 
-Both run the very step that serves the stream.
+The evaluation runs the same step that serves the stream.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ LANES = 128
 class Evaluation:
     """Recall@k and MRR@k over `targets` next events; `unknown` counts the events of unknown items.
 
-    `accuracy` is Recall@1; `loss` the mean cross-entropy of a network that is a softmax.
+    `accuracy` is Recall@1; `loss` is the mean cross-entropy of a network with a softmax.
     """
 
     k: int
@@ -43,12 +43,25 @@ class Evaluation:
 
     @property
     def badness(self) -> float:
-        """What early stopping looks at: the loss, or -MRR@k where there is none."""
+        """Early stopping minimises this: the loss, or -MRR@k without a loss."""
         return -self.mrr if self.loss is None else self.loss
 
     def as_dict(self) -> dict[str, Any]:
-        """As plain values."""
+        """Returns plain values, for JSON."""
         return asdict(self)
+
+
+@dataclass(frozen=True)
+class Measures:
+    """The quantities that `rank_targets` measures beside the ranks.
+
+    `lists` counts how often each item is in a list of `k`. `losses` takes the cross-entropy of a
+    softmax, which costs about as much as its scores.
+    """
+
+    k: int = K
+    lists: bool = False
+    losses: bool = True
 
 
 @dataclass(frozen=True)
@@ -56,9 +69,9 @@ class Ranks:
     """The rank of each target among all items, from 1 (0: not ranked), and the target's session.
 
     `sessions` numbers the evaluated sessions from 0 to `session_count` - 1. `unknown` counts the
-    events of unknown items, `listed_V` how often each item was in a list of k; `seconds` is the
-    time spent in steps and lists; `losses` are the cross-entropies of the targets that were scored,
-    the first ones, None of a network that is no softmax.
+    events of unknown items. `listed_V` says how often each item was in a list of k. `seconds` is the
+    time spent in steps and lists. `losses` are the cross-entropies of the scored targets, which come
+    first; None for a network without a softmax.
     """
 
     ranks: npt.NDArray[np.int64]
@@ -71,7 +84,7 @@ class Ranks:
     losses: npt.NDArray[np.float32] | None = None
 
     def evaluation(self) -> Evaluation:
-        """Recall@k and MRR@k."""
+        """Returns Recall@k and MRR@k of these ranks."""
         metrics = RankingMetrics(self.k)
         metrics.update(self.ranks)
         return Evaluation(
@@ -91,19 +104,24 @@ def evaluate(
     sessions: Sessions,
     *,
     k: int = K,
-    lanes: int = LANES,
     exclude_session_items: bool = False,
     losses: bool = True,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Evaluation:
-    """Recall@k and MRR@k of the next events of known items, as `rank_targets` ranks them."""
+    """Returns Recall@k and MRR@k of the next events of known items, as `rank_targets` ranks them.
+
+    >>> from model.data.vocabulary import Vocabulary
+    >>> from model.networks.baselines.pop import Pop
+    >>> pop = Pop(Vocabulary(["a", "b"], np.array([2, 1])))
+    >>> session = Sessions(np.array([0, 2]), np.array([0, 1]), np.array([5, 9]), np.array(["s"]))
+    >>> evaluate(pop, session).mrr
+    0.5
+    """
     return rank_targets(
         network,
         sessions,
-        k=k,
-        lanes=lanes,
         exclude_session_items=exclude_session_items,
-        losses=losses,
+        measures=Measures(k, losses=losses),
         progress=progress,
     ).evaluation()
 
@@ -113,40 +131,43 @@ def rank_targets(
     network: Network,
     sessions: Sessions,
     *,
-    k: int = K,
-    lanes: int = LANES,
     exclude_session_items: bool = False,
-    lists: bool = False,
-    losses: bool = True,
     popularity_V: npt.NDArray[np.int64] | None = None,
+    measures: Measures | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Ranks:
-    """Rank every next event of every session among all items, ties against the target.
+    """Rank every next event of every session among all items; ties count against the target.
 
-    Events of unknown items are taken out of the sessions first, as the literature does, and
-    counted. With `popularity_V`, the training counts, they stay, as in the stream: an unknown
-    item is a target that is missed, leaves the state alone, and before a session's first known
-    item the list is POP's. `exclude_session_items` masks a session's newest 50 items, as the
-    stream does; where `is_target` says which events the evaluation is about, all items before them,
-    and only those events are ranked. `lists` counts the items that are listed, `losses` takes
-    the cross-entropy of a softmax, at about the cost of its scores. `progress` gets (next events done,
-    all).
+    Without `popularity_V`, events of unknown items are counted and removed before the sessions are
+    ranked, as in the literature. With `popularity_V`, the training counts, they stay, as in the
+    stream: an unknown target is missed, an unknown item does not change the state, and POP's list
+    serves until a session's first known item. `exclude_session_items` masks a session's newest 50
+    items, as the stream does. Where `is_target` marks events, only these are ranked, and the mask
+    holds all items before them. `progress` gets (next events done, all).
+
+    >>> from model.data.vocabulary import Vocabulary
+    >>> from model.networks.baselines.pop import Pop
+    >>> pop = Pop(Vocabulary(["a", "b"], np.array([2, 1])))
+    >>> session = Sessions(np.array([0, 3]), np.array([0, 1, 0]), np.array([5, 7, 9]), np.array(["s"]))
+    >>> rank_targets(pop, session).ranks.tolist()
+    [2, 1]
     """
+    measures = measures or Measures()
     unknown = int(((sessions.items < 0) & sessions.counted).sum())
     numbers = np.arange(len(sessions))
     known, origin = sessions.known_of()
     if popularity_V is None:
         numbers[origin] = np.arange(len(origin))
-    # Filled as they come: small arrays kept between large ones would scatter over the heap.
+    # Allocated once and filled: small arrays kept between large ones would scatter over the heap.
     ranks = np.zeros(known.pairs, np.int64)
     of_sessions = np.zeros(known.pairs, np.int64)
     listed_V = np.zeros(network.items, np.int64)
     columns = InputColumns(network, known)
-    is_softmax = losses and isinstance(network, GradientNetwork) and network.is_softmax
+    is_softmax = measures.losses and isinstance(network, GradientNetwork) and network.is_softmax
     state = network.initial_state(0)
     loss_N = np.zeros(known.pairs, np.float32) if is_softmax else None
     done, passed, seconds = 0, 0, 0.0
-    for batch in session_parallel(known, lanes):
+    for batch in session_parallel(known, LANES):
         state = network.carry(state, batch)
         inputs, rows_B = columns.at(batch.rows), batch.rows
         passed += len(rows_B)
@@ -167,8 +188,8 @@ def rank_targets(
             loss_N[now] = cross_entropies(scores, target_B).numpy()
             started += time.perf_counter() - paused
         exclude_BM = newest_items(known, rows_B) if exclude_session_items else None
-        if lists:
-            listed = top_of(scores, k, exclude_BM)[0].numpy()
+        if measures.lists:
+            listed = top_of(scores, measures.k, exclude_BM)[0].numpy()
             seconds += time.perf_counter() - started
             listed_V += np.bincount(listed[listed >= 0], minlength=network.items)
         ranks[now] = rank_of(scores, target_B, exclude_BM).numpy()
@@ -177,24 +198,24 @@ def rank_targets(
     ranks, of_sessions = ranks[:done], of_sessions[:done]
     loss_N = None if loss_N is None else loss_N[:done]
     if popularity_V is not None:
-        for more_ranks, more_sessions in _beyond_the_known(sessions, popularity_V):
+        for more_ranks, more_sessions in _ranks_without_step(sessions, popularity_V):
             ranks, of_sessions = np.r_[ranks, more_ranks], np.r_[of_sessions, more_sessions]
     return Ranks(
         ranks,
         of_sessions,
         len(known) if popularity_V is None else len(sessions),
         unknown,
-        k,
+        measures.k,
         listed_V,
         seconds,
         loss_N,
     )
 
 
-def _beyond_the_known(
+def _ranks_without_step(
     sessions: Sessions, popularity_V: npt.NDArray[np.int64]
 ) -> Iterator[tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]]:
-    """Ranks and sessions of the targets that no step ranks: unknown ones, and known ones before any step."""
+    """Yields ranks and sessions of the targets without a step: unknown ones, and each first known one."""
     session = np.repeat(np.arange(len(sessions)), sessions.lengths)
     is_known = sessions.items >= 0
     before: npt.NDArray[np.int64] = np.cumsum(is_known) - is_known
@@ -209,9 +230,12 @@ def _beyond_the_known(
 
 
 def newest_items(sessions: Sessions, rows: npt.NDArray[np.int64]) -> torch.Tensor:
-    """Each session's newest 50 items, or all, up to its row in `rows`, B×M, padded with -1."""
+    """Returns each session's newest 50 items up to its row in `rows`, B×M, padded with -1.
+
+    Where `is_target` marks events, all items up to the row.
+    """
     begins = sessions.offsets[np.searchsorted(sessions.offsets, rows, side="right") - 1]
     longest = int((rows - begins).max()) + 1
-    behind = np.arange(longest if sessions.is_target is not None else min(RECENT_ITEMS, longest))
-    places = rows[:, None] - behind
+    steps_back = np.arange(longest if sessions.is_target is not None else min(RECENT_ITEMS, longest))
+    places = rows[:, None] - steps_back
     return torch.from_numpy(np.where(places >= begins[:, None], sessions.items[places], -1))

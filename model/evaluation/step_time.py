@@ -12,11 +12,11 @@ from collections.abc import Sequence
 import torch
 
 from model.data.batches import session_parallel
-from model.data.sessions import Sessions
+from model.data.sessions import LIST_LENGTH, Sessions
 from model.evaluation.rank_targets import LANES
 from model.networks.input_columns import InputColumns
 from model.networks.network import Network
-from model.stepping.top_k import LIST_LENGTH, top_of
+from model.stepping.top_k import top_of
 
 ROUNDS = 5
 TARGETS = 2_000

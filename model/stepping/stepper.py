@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from model.config import Scoring
+from model.data.sessions import LIST_LENGTH
 from model.networks.model_version import ModelVersion
 from model.networks.network import GradientNetwork, State
 from model.networks.popularity_prior import CurrentBias
@@ -23,7 +24,7 @@ from model.stepping.choose_shortlist import choose_shortlist
 from model.stepping.read_write_lock import ReadWriteLock
 from model.stepping.shortlist import Shortlist
 from model.stepping.state_layout import Rows, StateLayout
-from model.stepping.top_k import LIST_LENGTH, top_of
+from model.stepping.top_k import top_of
 
 NumpyColumns = Mapping[str, npt.NDArray[Any]]
 

@@ -14,7 +14,6 @@ from torch.nn.functional import pad
 
 from model.networks.network import Scores
 
-LIST_LENGTH = 20  # items of a list, k
 BLOCK = 32  # items of which only the maximum is ranked at first
 
 

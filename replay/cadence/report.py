@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 
+from model.data.sessions import LIST_LENGTH
 from model.evaluation.intervals import Interval, resampled_means
 from model.evaluation.metrics import is_hit, reciprocal_ranks
-from model.stepping.top_k import LIST_LENGTH
 from replay.cadence.hourly_hits import HourlyHits
 from replay.cadence.live_baselines import HOUR_MS
 from replay.cadence.run_cadence import Contender

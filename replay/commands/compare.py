@@ -91,9 +91,7 @@ def compare(
     if len(gaps) > 1:
         raise typer.BadParameter(f"the models cut sessions differently ({gaps}); give --session-gap-s")
     log_files = LogFiles(files, format, on_error, event_filter(kind, category))
-    earlier, later, vocabulary = read_split(
-        log_files, choice, gaps.pop(), columns=columns_of(*configs.values())
-    )
+    log = read_split(log_files, choice, gaps.pop(), columns=columns_of(*configs.values()))
     done = 0
     with progress_bar("comparing") as bar:
 
@@ -103,7 +101,7 @@ def compare(
             bar(done, len(configs), f"{name}: {f'epoch {p.epoch}/{p.epochs}' if p else 'evaluating'}")
 
         compared = compare_models(
-            configs, earlier, later, vocabulary, all_items=check_items(items),
+            configs, log, all_items=check_items(items),
             split="given" if test else split, progress=report,
         )  # fmt: skip
     text, data = markdown(compared), json.dumps(compared.as_dict())

@@ -57,6 +57,7 @@ def tune(
 ) -> None:
     """Search a network's settings on the newest part of the training data; the test part only confirms."""
     # Imported here: optuna takes a second to load.
+    from model.comparison.tune import SearchPlan
     from model.comparison.tune import tune as search
 
     if measure not in ("recall", "mrr"):
@@ -73,9 +74,7 @@ def tune(
             earlier,
             vocabulary,
             base,
-            trials=trials,
-            measure=measure,  # type: ignore[arg-type]
-            validation_fraction=validation_fraction,
+            SearchPlan(trials, measure, validation_fraction),  # type: ignore[arg-type]
             progress=lambda done, total, best: bar(done, total, f"best {measure}@20 {best:.4f}"),
         )
     with training_bar("training") as report:

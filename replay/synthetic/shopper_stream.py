@@ -18,10 +18,10 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from model.data.sessions import LIST_LENGTH as K
 from replay.synthetic.shoppers import PREFIX, SUCCESSORS, ShopperSettings, Truth
 
 PROBABILITIES = np.array([0.5, 0.2, 0.15, 0.1, 0.05])
-K = 20
 HOUR_MS = 3_600_000
 BLOCK_EVENTS = 100_000
 LONGEST_GAP_MS = 900_000

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from model.stepping.top_k import LIST_LENGTH
+from model.data.sessions import LIST_LENGTH
 from stream.quality.item_age import AGES
 
 SYSTEMS = ("champion", "pop", "window_pop")

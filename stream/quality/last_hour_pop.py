@@ -10,8 +10,8 @@ from __future__ import annotations
 
 from itertools import accumulate
 
+from model.data.sessions import LIST_LENGTH
 from model.networks.baselines.item_counts import ItemCounts
-from model.stepping.top_k import LIST_LENGTH
 from stream.quality.cells import UNIT
 
 WINDOW_MS = 3_600_000

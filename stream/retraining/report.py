@@ -16,6 +16,7 @@ from typing import Any
 from model.comparison.gate import Decision
 from model.durable import write_durably
 from model.evaluation.intervals import Interval
+from model.evaluation.metrics import K
 from model.registry.registry import REPORTS
 from model.training.trained_model import TrainedModel
 from stream.logs import utc_text
@@ -78,7 +79,7 @@ class RunReport:
         own, *others = decision.standings
         return {
             "evaluation": {
-                "k": 20,
+                "k": K,
                 "recall": own.recall.mean,
                 "mrr": own.mrr.mean,
                 "targets": decision.targets,

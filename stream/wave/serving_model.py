@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from model.data.sessions import SessionRule
+from model.data.sessions import LIST_LENGTH, SessionRule
 from model.data.vocabulary import Vocabulary
 from model.freshness.moving_tables import FreshnessConfig
 from model.freshness.recent_events import RecentEvents
@@ -27,7 +27,6 @@ from model.networks.network import GradientNetwork
 from model.registry.registry import Registry
 from model.registry.version_files import NOT_FINITE, RefusedVersion
 from model.stepping.stepper import Stepper
-from model.stepping.top_k import LIST_LENGTH
 from stream.logs import happening
 from stream.settings import Settings
 

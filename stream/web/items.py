@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
+from model.data.sessions import LIST_LENGTH
 from model.inspection.item_search import Item, ItemSearch, session_columns
 from model.inspection.leave_one_out import attribute
-from model.stepping.top_k import LIST_LENGTH
 from stream.wave.serving_model import ModelSlot, ServingModel
 
 TITLE_CHARACTERS = 300

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 import torch
 
-from model.comparison.tune import tune
+from model.comparison.tune import SearchPlan, tune
 from model.config import ModelConfig
 from model.data.sessions import SessionRule, Sessions
 from model.data.vocabulary import Vocabulary
@@ -176,12 +176,12 @@ def test_a_search_finds_better_settings_than_the_worst_it_tried() -> None:
     base = ModelConfig(hidden_size=8, epochs=2, negatives=16)
     best: list[float] = []
     found = tune(
-        sessions, vocabulary, base, trials=6, progress=lambda done, total, so_far: best.append(so_far)
+        sessions, vocabulary, base, SearchPlan(6), progress=lambda done, total, so_far: best.append(so_far)
     )
     assert len(best) == 6
     assert best == sorted(best)
     assert found.evaluation.recall == best[-1] > best[0]
-    again = tune(sessions, vocabulary, base, trials=6)
+    again = tune(sessions, vocabulary, base, SearchPlan(6))
     assert again.config == found.config, "the same seed searches the same way"
 
 

@@ -8,10 +8,10 @@ import torch
 from model.comparison.compare import compare, markdown
 from model.config import ModelConfig
 from model.data.sessions import Sessions
-from model.data.splits import shuffled_split, split_sessions
+from model.data.splits import LogSplit, shuffled_split, split_sessions
 from model.data.vocabulary import Vocabulary
 from model.errors import NextclickError
-from model.evaluation.rank_targets import rank_targets
+from model.evaluation.rank_targets import Measures, rank_targets
 from model.networks.baselines.pop import Pop
 from model.networks.recurrent import Recurrent
 
@@ -68,7 +68,10 @@ def test_a_softmax_has_the_cross_entropy_of_each_target_that_it_scores() -> None
 
 def test_lists_are_counted_and_excluded_items_are_not_among_them() -> None:
     ranked = rank_targets(
-        Pop(VOCABULARY), sessions_of(["ab", "bc"]), k=2, lists=True, exclude_session_items=True
+        Pop(VOCABULARY),
+        sessions_of(["ab", "bc"]),
+        exclude_session_items=True,
+        measures=Measures(2, lists=True),
     )
     assert ranked.listed_V.tolist() == [1, 1, 2, 0]
 
@@ -125,7 +128,7 @@ def test_a_comparison_has_each_model_beside_the_first(tmp_path: Path) -> None:
     vocabulary = Vocabulary(list("abcd"), np.bincount(training.items))
     configs = {name: ModelConfig(network=name) for name in ("pop", "transitions")}
     configs["recurrent"] = ModelConfig(network="recurrent", stack=("gru-3",), embedding_size=2, epochs=2)
-    compared = compare(configs, training, test, vocabulary, split="shuffled")
+    compared = compare(configs, LogSplit(training, test, vocabulary), split="shuffled")
     pop, transitions, recurrent = compared.rows
     assert (compared.targets, compared.sessions, compared.unknown) == (4, 4, 1)
     # POP's order is a b c d: b second twice, d fourth, a first.
@@ -159,9 +162,7 @@ def test_an_unknown_network_is_refused_before_anything_is_trained() -> None:
     with pytest.raises(NextclickError, match="no network 'gru5rec'"):
         compare(
             configs,
-            sessions_of(["ab", "ab"]),
-            sessions_of(["ab"]),
-            VOCABULARY,
+            LogSplit(sessions_of(["ab", "ab"]), sessions_of(["ab"]), VOCABULARY),
             progress=lambda name, _: trained.append(name),
         )
     assert not trained
@@ -170,5 +171,6 @@ def test_an_unknown_network_is_refused_before_anything_is_trained() -> None:
 def test_a_test_log_of_unknown_items_only_is_refused() -> None:
     with pytest.raises(NextclickError, match="no next event of a known item"):
         compare(
-            {"pop": ModelConfig(network="pop")}, sessions_of(["ab", "ab"]), sessions_of(["??"]), VOCABULARY
+            {"pop": ModelConfig(network="pop")},
+            LogSplit(sessions_of(["ab", "ab"]), sessions_of(["??"]), VOCABULARY),
         )
