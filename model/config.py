@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 LossName = Literal[
     "cross-entropy", "full-cross-entropy", "bpr", "top1", "bpr-max", "top1-max", "mse", "cosine"
 ]
-# Those of a network that predicts a vector rather than scores.
+# Losses of a network that predicts a vector instead of scores.
 VECTOR_LOSSES: tuple[LossName, ...] = ("mse", "cosine")
 Layer = Annotated[str, Field(pattern=r"^(rnn|lstm|gru|dense)-[1-9][0-9]{0,3}$")]
 EmbeddingName = Literal["tied", "separate", "one-hot"]
@@ -21,12 +21,16 @@ Scoring = Literal["auto", "exact", "bfloat16", "approximate"]
 NewItemVectors = Literal["random", "neighbours"]
 OptimizerName = Literal["adagrad", "adam", "momentum"]
 CellName = Literal["gru", "lstm", "rnn"]
-# Those after which a network's scores are the logarithms of a softmax over all items.
+# After training with these losses, scores are logarithms of a softmax over all items.
 SOFTMAX_LOSSES: tuple[LossName, ...] = ("cross-entropy", "full-cross-entropy")
 
 
 class ModelConfig(BaseModel):
-    """What is trained, and how. Defaults reach the published quality on RSC15 at 100 units."""
+    """A network, its loss and its training. The defaults reach the published quality on RSC15 at 100 units.
+
+    >>> ModelConfig(loss="bpr-max", epochs=10).model_dump(exclude_defaults=True)
+    {'loss': 'bpr-max', 'epochs': 10}
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -110,7 +114,7 @@ class ModelConfig(BaseModel):
 
     @model_validator(mode="after")
     def _popularity_follows_time(self) -> Self:
-        """Counts of the past cannot be walked along in another order."""
+        """Counts by event time need the sessions in event-time order, which shuffling breaks."""
         if self.shuffle and self.prior_half_lives_s:
             raise ValueError("shuffle and prior_half_lives_s exclude each other")
         return self

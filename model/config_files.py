@@ -16,7 +16,7 @@ from model.errors import NextclickError
 
 
 def read_params(path: Path) -> dict[str, Any]:
-    """The settings in a file. Raises NextclickError when it cannot be read."""
+    """Returns the settings in a TOML file. Raises NextclickError when the file cannot be read."""
     try:
         return tomllib.loads(path.read_text())
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
@@ -30,10 +30,10 @@ def read_params(path: Path) -> dict[str, Any]:
 def read_variants(
     path: Path, always: Mapping[str, Any] | None = None, only: Collection[str] = ()
 ) -> dict[str, ModelConfig]:
-    """The named configurations in a file: its [variants.NAME] tables, over the settings above them.
+    """Returns a file's named configurations: each [variants.NAME] table, over the settings above it.
 
-    `always` holds whatever the file says; `only` names those that are wanted, all when it is empty.
-    Raises NextclickError when the file has none, or none of a wanted name.
+    `always` overrides the file. `only` chooses names; empty chooses all. Raises NextclickError when
+    the file has no variants, or lacks a chosen name.
     """
     shared = read_params(path)
     variants = shared.pop("variants", None)
@@ -58,10 +58,10 @@ def read_variants(
 
 
 def write_params(path: Path, config: ModelConfig, comment: Iterable[str]) -> None:
-    """The settings that differ from the defaults, below lines of comment."""
+    """Write the settings that differ from the defaults, below lines of comment."""
     lines = [f"# {line}".rstrip() for line in comment]
     for name, value in config.model_dump(exclude_defaults=True).items():
-        # None has no place in TOML; where it is a setting, 0 says it in the command line and here.
+        # TOML has no None; 0 stands for it here and on the command line.
         text = "0" if value is None else json.dumps(value)
         lines.append(f"{name} = {text}")
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -69,7 +69,11 @@ def write_params(path: Path, config: ModelConfig, comment: Iterable[str]) -> Non
 
 
 def parse_settings(texts: Iterable[str]) -> dict[str, Any]:
-    """name=value pairs, values as JSON where they read so, else as text. Raises NextclickError without =."""
+    """Parse name=value pairs; a value that is not JSON is text. Raises NextclickError without an =.
+
+    >>> parse_settings(["loss=bpr-max", "epochs=10"])
+    {'loss': 'bpr-max', 'epochs': 10}
+    """
     settings: dict[str, Any] = {}
     for text in texts:
         name, equals, value = text.partition("=")
@@ -85,7 +89,11 @@ def parse_settings(texts: Iterable[str]) -> dict[str, Any]:
 
 
 def build_config(settings: Mapping[str, Any]) -> ModelConfig:
-    """The configuration of these settings. Raises NextclickError that names every wrong one."""
+    """Build a configuration. Raises NextclickError, which names every wrong setting.
+
+    >>> build_config({"network": "pop", "session_gap_s": 0}).session_gap_s is None
+    True
+    """
     values = dict(settings)
     if values.get("session_gap_s") == 0:
         values["session_gap_s"] = None
@@ -106,18 +114,22 @@ def build_config(settings: Mapping[str, Any]) -> ModelConfig:
 def parse_model(
     text: str, defaults: Mapping[str, Any], always: Mapping[str, Any] | None = None
 ) -> tuple[str, ModelConfig]:
-    """A model as it is named on the command line: → its label, and its configuration.
+    """Parse a model's name on the command line. Returns its label and its configuration.
 
-    "gru4rec", "gru4rec:loss=bpr-max,epochs=10", or the path of a file of settings, with or
-    without settings behind it; "label=" in front gives it a label, else all of the text is.
-    `defaults` hold where nothing says more, `always` whatever is said.
+    The text is a network or the path of a settings file, then settings if any:
+    "gru4rec:loss=bpr-max,epochs=10". A leading "label=" gives the label; without it the whole text
+    is the label. The text overrides `defaults`; `always` overrides the text.
+
+    >>> label, config = parse_model("mine=gru4rec:epochs=10", {"batch_size": 64})
+    >>> label, config.epochs, config.batch_size
+    ('mine', 10, 64)
     """
     head, _, tail = text.partition(":")
     label, equals, named = head.partition("=")
     if equals:
         head = named
     own = read_params(Path(head)) if head.endswith(".toml") else {"network": head}
-    # A comma inside of brackets belongs to a list.
+    # A comma inside brackets belongs to a list.
     given = parse_settings(part for part in re.split(r",(?![^\[]*\])", tail) if part)
     return label if equals else text, build_config({**defaults, **own, **given, **(always or {})})
 
@@ -125,7 +137,7 @@ def parse_model(
 def parse_models(
     texts: Iterable[str], defaults: Mapping[str, Any], always: Mapping[str, Any] | None = None
 ) -> dict[str, ModelConfig]:
-    """Several of them by label. Raises NextclickError when there is none, or two have the same label."""
+    """Parse several models, by label. Raises NextclickError without any, or when two labels are equal."""
     models = distinct(parse_model(text, defaults, always) for text in texts)
     if not models:
         raise NextclickError("no model is named", "There is nothing to compare.", "Name some with --models.")
@@ -133,7 +145,11 @@ def parse_models(
 
 
 def distinct(named: Iterable[tuple[str, ModelConfig]]) -> dict[str, ModelConfig]:
-    """Configurations by label. Raises NextclickError when two have the same label."""
+    """Returns configurations by label. Raises NextclickError when two labels are equal.
+
+    >>> list(distinct([("a", ModelConfig()), ("b", ModelConfig(epochs=2))]))
+    ['a', 'b']
+    """
     models: dict[str, ModelConfig] = {}
     for label, config in named:
         if label in models:

@@ -1,4 +1,7 @@
-"""Files that are on the disk when they are said to be."""
+"""Durable writes: a function returns only after the disk has the data.
+
+Tested by tests/unit/model/registry/test_champions.py.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ from pathlib import Path
 
 
 def write_durably(path: Path, content: bytes) -> None:
-    """Write a file and return when the disk has it."""
+    """Write a file; return when the disk has its content."""
     with path.open("wb") as file:
         file.write(content)
         file.flush()
@@ -15,7 +18,7 @@ def write_durably(path: Path, content: bytes) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Return when the disk has the folder's names."""
+    """Flush a folder's entries; return when the disk has them."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)
@@ -24,9 +27,16 @@ def sync_folder(folder: Path) -> None:
 
 
 def replace_durably(path: Path, content: bytes, unfinished: Path) -> None:
-    """Give a file new content, whole or not at all.
+    """Replace a file's content atomically and durably.
 
-    `unfinished` is its name until then, in the same folder.
+    `unfinished` is the temporary name, in the same folder.
+
+    >>> from tempfile import TemporaryDirectory
+    >>> with TemporaryDirectory() as folder:
+    ...     path = Path(folder, "pointer")
+    ...     replace_durably(path, b"v1", path.with_name("pointer.unfinished"))
+    ...     path.read_bytes()
+    b'v1'
     """
     write_durably(unfinished, content)
     unfinished.replace(path)

@@ -1,8 +1,10 @@
-"""The error that people read: what happened, what it means, what to do.
+"""The error for users: what happened, what it means, what to do.
 
-Raised for problems that a user can act on (a broken file, a missing broker, a corrupt
-model). The command line prints the three parts and exits with code 2. Programming errors
-are never wrapped in it.
+Code raises it for problems that a user can solve: a broken file, a missing broker, a corrupt model.
+The command line prints the three parts and exits with code 2. A programming error is never wrapped
+in it.
+
+Tested by tests/integration/test_command_line.py.
 """
 
 from __future__ import annotations
@@ -12,6 +14,11 @@ class NextclickError(Exception):
     """A user-facing problem in three parts.
 
     `what` happened, with the values; its `meaning`; the `remedy`.
+
+    >>> print(NextclickError("a.csv is empty", "There is nothing to learn from.", "Name another file."))
+    a.csv is empty
+    There is nothing to learn from.
+    Name another file.
     """
 
     def __init__(self, what: str, meaning: str, remedy: str) -> None:
@@ -21,5 +28,5 @@ class NextclickError(Exception):
         self.remedy = remedy
 
     def __reduce__(self) -> tuple[type[NextclickError], tuple[str, str, str]]:
-        """As it goes to another process: its three parts, whatever its class."""
+        """Pickle the three parts only, so that a subclass reaches another process as NextclickError."""
         return NextclickError, (self.what, self.meaning, self.remedy)

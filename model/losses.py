@@ -1,8 +1,8 @@
 """The losses of GRU4Rec. Column i of the scores is row i's target; all others are its negatives.
 
-r_i is the target's score, r_j a negative's, s_j its share in the softmax over the row's
-negatives. A candidate that is the row's target a second time is no negative: `repeats_BC`
-marks it, and every loss leaves it out. Each loss is a mean over the B rows.
+r_i is the target's score, r_j a negative's score, s_j the negative's share in the softmax over the
+row's negatives. `repeats_BC` marks candidates that repeat the row's target; every loss leaves them
+out. Each loss is a mean over the B rows.
 
 Shapes: B lanes, C candidates (the B targets, then the shared extra negatives), V items.
 """
@@ -19,14 +19,18 @@ Loss = Callable[[Tensor, Tensor, float], Tensor]
 
 
 def repeats_of_targets(candidates_C: Tensor, lanes: int) -> Tensor:
-    """Marks, per row, the row's own column and every other candidate of the same item: → B×C."""
+    """Returns a mask, B×C: per row, the row's own column and every other candidate of the same item.
+
+    >>> repeats_of_targets(torch.tensor([3, 5, 3]), 2).tolist()
+    [[True, False, True], [False, True, False]]
+    """
     return candidates_C[None, :] == candidates_C[:lanes, None]
 
 
 def without_logq(scores_BC: Tensor, log_expected_C: Tensor, logq: float) -> Tensor:
-    """Scores less `logq` times the log of each candidate's expected count among the draws.
+    """Returns scores minus `logq` times the log of each candidate's expected count among the draws.
 
-    With logq = 1 the softmax over the candidates estimates that over all items (Bengio,
+    With logq = 1 the softmax over the candidates estimates the softmax over all items (Bengio,
     Senécal: Adaptive Importance Sampling to Accelerate Training of a Neural Probabilistic
     Language Model, IEEE TNN 2008, eq. 8).
     """
@@ -49,7 +53,11 @@ def full_cross_entropy(scores_BV: Tensor, target_B: Tensor) -> Tensor:
 
 
 def cross_entropies(scores_BV: Tensor, target_B: Tensor) -> Tensor:
-    """-log softmax(r)_i over all items, of each row; for evaluation, where scores lie by columns."""
+    """Returns -log softmax(r)_i over all items for each row; evaluation's scores lie by columns.
+
+    >>> cross_entropies(torch.zeros(1, 4), torch.tensor([2])).exp().tolist()
+    [4.0]
+    """
     highest_B = scores_BV.amax(1)
     log_sum_B = (scores_BV - highest_B[:, None]).exp_().sum(1).log_().add_(highest_B)
     return log_sum_B - scores_BV.gather(1, target_B[:, None])[:, 0]
@@ -87,7 +95,7 @@ def top1_max(scores_BC: Tensor, repeats_BC: Tensor, regularisation: float = 0.0)
     return _mean_of_rows_with_negatives(loss_BC.sum(1), repeats_BC)
 
 
-# The ones that compare a target with sampled negatives; full cross-entropy scores all items.
+# Losses that compare a target with sampled negatives; full cross-entropy scores all items.
 SAMPLED_LOSSES: dict[str, Loss] = {
     "cross-entropy": sampled_cross_entropy,
     "bpr": bpr,
@@ -102,7 +110,7 @@ def _target_scores(scores_BC: Tensor) -> Tensor:
 
 
 def _of_negatives(scores_BC: Tensor, repeats_BC: Tensor) -> Tensor:
-    """Scores without what is no negative: finite, so that a row without negatives has a gradient (0)."""
+    """Masks all but negatives by a finite number: a row without negatives gets a gradient of 0."""
     return scores_BC.masked_fill(repeats_BC, torch.finfo(scores_BC.dtype).min / 2)
 
 

@@ -1,8 +1,8 @@
 """Adagrad, Adam and momentum, on whole tensors or on single rows of large tables.
 
-A batch touches few rows of the item tables: only those are read and written, so that a
-step costs the same whatever the number of items. Rows that a batch does not touch keep
-their sums and velocities as they are (the "lazy" reading of Adam and momentum).
+A batch touches few rows of the item tables. The optimizer reads and writes only these rows, so a
+step's cost does not depend on the number of items. Untouched rows keep their sums and velocities
+("lazy" Adam and momentum).
 
 Shapes: U distinct rows, N rows with repeats, H columns.
 """
@@ -21,35 +21,40 @@ ADAM_EPSILON = 1e-8
 
 
 class Rows:
-    """The rows of a table that a batch touches, some of them repeatedly: `distinct_U` once each."""
+    """The rows of a table that a batch touches, with repeats; `distinct_U` has each row once.
+
+    >>> rows = Rows(torch.tensor([4, 2, 4]), torch.zeros(5, dtype=torch.int64))
+    >>> rows.distinct_U.tolist(), rows.add_up(torch.tensor([1.0, 2.0, 3.0])).tolist()
+    ([2, 4], [2.0, 4.0])
+    """
 
     def __init__(self, rows_N: Tensor, scratch_V: Tensor) -> None:
-        """`scratch_V` is any int64 of the table's length, which is overwritten: no need to sort."""
+        """Find the distinct rows without sorting. Overwrites `scratch_V`, int64, of the table's length."""
         places_N = torch.arange(len(rows_N), device=rows_N.device)
         scratch_V[rows_N] = places_N
-        # One place stands for all of the same row, whichever was written last.
+        # The place written last stands for all places of the same row.
         chosen_N = scratch_V[rows_N]
         is_chosen_N = chosen_N == places_N
         self.distinct_U = rows_N[is_chosen_N]
         self._group_N = (is_chosen_N.cumsum(0) - 1)[chosen_N]
 
     def add_up(self, gradient: Tensor) -> Tensor:
-        """Gradients of the N rows → of the U distinct ones."""
+        """Add up the gradients of the N rows. Returns the gradients of the U distinct rows."""
         total_U = gradient.new_zeros((len(self.distinct_U), *gradient.shape[1:]))
         return total_U.index_add_(0, self._group_N, gradient)
 
 
 class Optimizer(ABC):
-    """Updates parameters in place by their gradients. `state` holds named tensors, for checkpoints."""
+    """Updates parameters in place by their gradients. Checkpoints save `state`, tensors by name."""
 
     def __init__(self, learning_rate: float, momentum: float = 0.0) -> None:
         self.learning_rate, self.momentum = learning_rate, momentum
         self.state: dict[str, Tensor] = {}
 
     def update(self, name: str, parameter: Tensor, gradient: Tensor, rows: Rows | None = None) -> None:
-        """One step of `parameter`, whole, or in `rows`, whose gradients add up where a row repeats.
+        """Step the whole `parameter`, or only its `rows`; gradients of a repeated row add up.
 
-        `name` keeps the parameter's state apart from others'.
+        `name` identifies the parameter's state.
         """
         if rows is None:
             parameter.add_(self._step(name, parameter, gradient, None))
@@ -59,7 +64,7 @@ class Optimizer(ABC):
 
     @abstractmethod
     def _step(self, name: str, parameter: Tensor, gradient: Tensor, rows_U: Tensor | None) -> Tensor:
-        """What is to be added to the parameter, or to its rows."""
+        """Returns the step to add to the parameter, or to its rows."""
 
     def _with_momentum(self, name: str, parameter: Tensor, step: Tensor, rows_U: Tensor | None) -> Tensor:
         if not self.momentum:
@@ -101,7 +106,7 @@ class Momentum(Optimizer):
 
 
 class Adam(Optimizer):
-    """m̂ / (√v̂ + ε) bias-corrected by the updates so far (Kingma, Ba, ICLR 2015)."""
+    """θ -= η m̂ / (√v̂ + ε), bias-corrected by the number of updates (Kingma, Ba, ICLR 2015)."""
 
     def __init__(self, learning_rate: float, beta1: float = 0.9, beta2: float = 0.999) -> None:
         super().__init__(learning_rate)
@@ -122,7 +127,11 @@ class Adam(Optimizer):
 
 
 def build_optimizer(config: ModelConfig) -> Optimizer:
-    """The optimizer that `config` names."""
+    """Returns the optimizer that `config` names.
+
+    >>> type(build_optimizer(ModelConfig(optimizer="adam"))).__name__
+    'Adam'
+    """
     match config.optimizer:
         case "adagrad":
             return Adagrad(config.learning_rate, config.momentum)

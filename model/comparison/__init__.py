@@ -4,7 +4,7 @@ compare     trains several configurations and ranks one test part with each
 tune        searches a network's settings by Optuna
 challenger  trains a challenger on a window of newer events
 gate        decides whether the challenger may replace the champion
-plots       the pictures of trainings, comparisons and gates
+plots       plots of trainings, comparisons and gates
 
 May import: training, evaluation, networks, data.
 """

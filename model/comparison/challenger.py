@@ -1,10 +1,9 @@
-"""A challenger: goes on from the champion with a window of newer events, held to the newest of them.
+"""A challenger: goes on from the champion with a window of newer events, judged by the newest of them.
 
-The window is cut by event time. What came before the cut is learned from; the sessions that
-begin behind it are what champion, challenger, POP and transitions are held to, and no event
-from there on is known to any of them. Once the challenger is accepted, `finished` learns the
-rest as well: where items age in hours, a version that lacks the newest tenth of its window
-would be old when it begins to serve.
+A time cuts the window. The challenger learns the events before the cut. Champion, challenger, POP and
+transitions are evaluated on the sessions that begin after the cut; none of them knows an event from the
+cut on. After the gate accepts the challenger, `finished` learns the held-out events too: where items
+age in hours, a version without the newest tenth of its window would be old when it begins to serve.
 """
 
 from __future__ import annotations
@@ -32,15 +31,15 @@ from model.training.training_data import TrainingData
 from model.training.warm_start import WarmStart
 
 SAMPLED_TARGETS = 5_000
-Tell = Callable[[float, float, str], None]
+Notify = Callable[[float, float, str], None]
 
 
 @dataclass(frozen=True)
 class Split:
     """A window of the log, cut at `split_ms`.
 
-    `earlier` are the events before it. `held_out` are all events of the sessions that have any
-    from there on; of these, the sessions that begin there are evaluated (see `evaluated`).
+    `earlier` are the events before the cut, `rest` the events from the cut on. The sessions that begin at
+    the cut or later are evaluated.
     """
 
     frame: pd.DataFrame
@@ -57,17 +56,21 @@ class Split:
         return self.frame[self.frame["event_time_ms"] >= self.split_ms]
 
     def evaluated(self, vocabulary: Vocabulary, rule: SessionRule) -> Sessions:
-        """The sessions that begin at the cut or later, in a model's indices, unknown items -1."""
+        """Returns the sessions that begin at the cut or later, in a model's indices, unknown items -1."""
         reaching = self.frame["session_id"].isin(self.rest["session_id"].unique())
         sessions = Sessions.from_frame(self.frame[reaching], vocabulary, rule)
         return sessions.select(np.flatnonzero(sessions.times_ms[sessions.offsets[:-1]] >= self.split_ms))
 
 
 def split_newest(frame: pd.DataFrame, fraction: float, after_ms: int | None) -> Split:
-    """Cut off the newest `fraction` of the events, but nothing that is not later than `after_ms`.
+    """Cut off the newest `fraction` of the events, but only events later than `after_ms`.
 
-    `after_ms` is the last event that the champion has learned from. Raises NextclickError when
-    nothing is left on one of the sides.
+    `after_ms` is the time of the last event that the champion learned from. Raises NextclickError when
+    one side is empty.
+
+    >>> log = pd.DataFrame({"event_time_ms": [10, 20, 30, 40]})
+    >>> split_newest(log, 0.25, after_ms=None).split_ms
+    40
     """
     times_ms = frame["event_time_ms"].to_numpy()
     place = min(len(times_ms) - 1, int(len(times_ms) * (1 - fraction)))
@@ -92,14 +95,14 @@ def challenge(
     champion: Vocabulary | None = None,
     start: WarmStart | None = None,
     threads: int = 1,
-    tell: Tell = lambda done, total, text: None,
+    notify: Notify = lambda done, total, text: None,
 ) -> TrainedModel:
     """Train on the events before the cut, going on from `start`.
 
-    The vocabulary is the champion's, grown by what is new. Raises NextclickError as `train` does.
+    The vocabulary is the champion's, grown by the new items. Raises NextclickError as `train` does.
     """
     data = TrainingData.from_frame(split.earlier, config, earlier=champion)
-    return train(data.sessions, data.vocabulary, config, start=start, run=_run(threads, tell))
+    return train(data.sessions, data.vocabulary, config, start=start, run=_run(threads, notify))
 
 
 def finished(
@@ -107,11 +110,12 @@ def finished(
     split: Split,
     *,
     threads: int = 1,
-    tell: Tell = lambda done, total, text: None,
+    notify: Notify = lambda done, total, text: None,
 ) -> TrainedModel:
-    """The challenger, having learned from the held-out events too: what is to serve.
+    """Let the challenger learn the held-out events too. Returns the model to serve.
 
-    Goes on with them alone; a network that only counts is fitted anew to all.
+    A gradient network goes on with the held-out events alone; a counting network is fitted anew to all
+    events.
     """
     goes_on = isinstance(challenger.network, GradientNetwork)
     data = TrainingData.from_frame(
@@ -121,11 +125,11 @@ def finished(
         earlier=challenger.vocabulary,
     )
     start = challenger.warm_start() if goes_on else None
-    return train(data.sessions, data.vocabulary, challenger.config, start=start, run=_run(threads, tell))
+    return train(data.sessions, data.vocabulary, challenger.config, start=start, run=_run(threads, notify))
 
 
-def _run(threads: int, tell: Tell) -> RunOptions:
-    return RunOptions(threads=threads, progress=lambda p: tell(p.done, p.whole, str(p)))
+def _run(threads: int, notify: Notify) -> RunOptions:
+    return RunOptions(threads=threads, progress=lambda p: notify(p.done, p.whole, str(p)))
 
 
 def contenders(
@@ -133,11 +137,12 @@ def contenders(
     champion: ModelVersion | None,
     split: Split,
     *,
-    tell: Tell = lambda done, total, text: None,
+    notify: Notify = lambda done, total, text: None,
 ) -> tuple[Contender, Contender | None, list[Contender]]:
-    """Challenger, champion, and [POP, transitions] of the same events as the challenger's, all ranked.
+    """Rank the evaluated sessions with all models. Returns challenger, champion, [POP, transitions].
 
-    Items that a model does not know are targets that it misses.
+    POP and transitions learn the challenger's events. An item that a model does not know is a missed
+    target.
     """
     config, vocabulary = challenger.config, challenger.vocabulary
     rule = SessionRule(config.session_gap_s)
@@ -163,7 +168,7 @@ def contenders(
             exclude_session_items=config.exclude_session_items,
             popularity_V=known.counts,
             measures=Measures(losses=False),
-            progress=lambda done, total, name=name: tell(done, total, name),  # type: ignore[misc]
+            progress=lambda done, total, name=name: notify(done, total, name),  # type: ignore[misc]
         )
         not_finite = challenger.not_finite if network is challenger.network else []
         ranked.append(Contender(name, ranks, step_ms, not_finite))
@@ -171,7 +176,10 @@ def contenders(
 
 
 def recalls_of(challengers: Sequence[TrainedModel], split: Split) -> list[float]:
-    """Recall@20 of each on the same sample of the evaluated sessions, unknown items missed."""
+    """Returns each challenger's Recall@20 on the same sample of the evaluated sessions.
+
+    Unknown items are missed targets.
+    """
     recalls = []
     for challenger in challengers:
         sessions = split.evaluated(challenger.vocabulary, SessionRule(challenger.config.session_gap_s))

@@ -1,7 +1,8 @@
 """Several models on the same sessions: one row each, with intervals and the difference to the first.
 
-Every model is trained on the same part of the log and ranks the same targets. Accuracy is
-Recall@1.
+Every model is trained on the same part of the log and ranks the same targets. Accuracy is Recall@1.
+
+Tested by tests/unit/model/evaluation/test_rank_targets.py.
 """
 
 from __future__ import annotations
@@ -38,15 +39,14 @@ SPLITS = {
 
 @dataclass(frozen=True)
 class Row:
-    """What is known of one model.
+    """The figures of one model.
 
-    `recall` is Recall@k by k, `mrr` MRR@20, `loss` the mean cross-entropy over all items (None where
-    the network is no softmax), all with intervals; the differences are to the
-    first model (None for itself). `coverage` is the share of items that were in any list,
-    `popularity` the mean of the listed items' training counts as a share of the largest.
-    `ms_per_step` is the time of step and list per event, in batches of 128 sessions;
-    `parameters` counts the numbers that are learned by gradients, `events_per_s` (None without any)
-    events of training.
+    `recall` is Recall@k by k, `mrr` MRR@20, `loss` the mean cross-entropy over all items (None for a
+    network without a softmax), all with intervals. The differences are to the first model (None for the
+    first model). `coverage` is the share of items that were in any list; `popularity` is the mean of the
+    listed items' training counts, as a share of the largest count. `ms_per_step` is the time of step and
+    list per event, in batches of 128 sessions. `parameters` counts the numbers that gradients learn;
+    `events_per_s` is the training speed (None without parameters).
     """
 
     name: str
@@ -66,7 +66,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Cost:
-    """What a training took, without the network that came of it."""
+    """Time, events and parameters of a training, without its network."""
 
     seconds: float
     events: int
@@ -74,16 +74,16 @@ class Cost:
 
     @classmethod
     def of(cls, result: TrainedModel) -> Cost:
-        """Of a training that has ended."""
+        """Returns the cost of a finished training."""
         learned = [p for p in result.network.parameters() if p.requires_grad]
         return cls(result.seconds, result.events, sum(p.numel() for p in learned))
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Rows in the order asked for; how many targets and sessions they are of; events left out as unknown.
+    """Rows in the given order, the targets and sessions behind them, and the events of unknown items.
 
-    `split` says where the test sessions come from, one of SPLITS.
+    `split`, one of SPLITS, says where the test sessions come from.
     """
 
     rows: list[Row]
@@ -94,7 +94,7 @@ class Comparison:
     split: str
 
     def as_dict(self) -> dict[str, Any]:
-        """As plain values."""
+        """Returns plain values, for JSON."""
         return asdict(self)
 
 
@@ -204,7 +204,7 @@ def _rows(
 def _loss(ranked: Ranks) -> Interval | None:
     if ranked.losses is None or not len(ranked.losses):
         return None
-    # Of the scored targets only: those of unknown items have no probability.
+    # Only scored targets have a loss: an unknown item has no probability.
     sessions = ranked.sessions[: len(ranked.losses)]
     sums_S = np.bincount(sessions, ranked.losses, ranked.session_count).astype(np.float64)
     counts_S = np.bincount(sessions, minlength=ranked.session_count).astype(np.float64)
@@ -214,13 +214,17 @@ def _loss(ranked: Ranks) -> Interval | None:
 def per_session(
     ranked: Ranks, measure: Callable[[npt.NDArray[np.int64]], npt.NDArray[np.float64]]
 ) -> npt.NDArray[np.float64]:
-    """A measure of the ranks, added up by session, S."""
+    """Returns a measure of the ranks, added up by session, S."""
     sums = np.bincount(ranked.sessions, measure(ranked.ranks), ranked.session_count)
     return sums.astype(np.float64)
 
 
 def markdown(comparison: Comparison) -> str:
-    """The table as Markdown, intervals in brackets, differences to the first model in points of 100."""
+    """Returns the table as Markdown: intervals in brackets, differences to the first model in hundredths.
+
+    >>> print(markdown(Comparison([], 4, 2, 1, all_items=False, split="shuffled")).splitlines()[1][:12])
+    |---|---|---
+    """
     head = [
         "model", "accuracy", "loss", "R@5", "R@10", "Recall@20", "MRR@20", "Δ Recall@20", "Δ MRR@20",
         "coverage", "popularity", "training s", "events/s", "parameters", "ms/step",

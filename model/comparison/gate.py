@@ -1,9 +1,9 @@
-"""The gate: whether a challenger may take the champion's place, and in words why not.
+"""The gate decides whether a challenger may replace the champion, and says why not.
 
-Decides from the ranks that all models gave to the same next events, which none has seen.
-The burden of proof is the challenger's: it has to be shown to be no worse by more than a
-margin (non-inferiority; Piaggio et al., JAMA 2012), in Recall@20 and in MRR@20. Intervals
-are of a paired bootstrap of whole sessions (see `bootstrap`). Reads and writes nothing.
+All models ranked the same next events, which none of them has seen. The challenger must prove that it is
+not worse by more than a margin (non-inferiority; Piaggio et al., JAMA 2012), in Recall@20 and in MRR@20.
+The intervals come from a paired bootstrap of whole sessions (see `intervals`). The gate does no input or
+output.
 
 Shapes: M models, S sessions, R resamples.
 """
@@ -24,12 +24,12 @@ from model.evaluation.rank_targets import Ranks
 
 @dataclass(frozen=True)
 class GateRule:
-    """What a challenger has to keep to.
+    """The limits that a challenger must keep.
 
-    `margin` is what may be lost of Recall@20 and of MRR@20, absolute: it buys freshness where a
-    difference is small beside its interval; 0 asks for proof that the challenger is better.
-    `step_factor` is how many times the champion's step time it may take: a step's time grows with
-    the items, which may well double in days. `min_sessions` evaluated sessions make a decision.
+    `margin` is the allowed absolute loss of Recall@20 and of MRR@20. It buys freshness where a
+    difference is small beside its interval; 0 demands proof that the challenger is better.
+    `step_factor` limits the challenger's step time, in multiples of the champion's: a step's time grows
+    with the items, whose number may double in days. A decision needs `min_sessions` evaluated sessions.
     """
 
     margin: float = 0.01
@@ -39,7 +39,7 @@ class GateRule:
 
 @dataclass(frozen=True)
 class Contender:
-    """A model's ranks of the targets; its time per step, and the weights that are no numbers, if known."""
+    """A model's ranks of the targets, its time per step if known, and the names of non-finite weights."""
 
     name: str
     ranks: Ranks
@@ -49,7 +49,7 @@ class Contender:
 
 @dataclass(frozen=True)
 class Standing:
-    """A contender's Recall@20 and MRR@20 with 95 % intervals; what the challenger has more, paired."""
+    """A contender's Recall@20 and MRR@20 with 95 % intervals, and the challenger's paired lead over it."""
 
     name: str
     recall: Interval
@@ -61,9 +61,9 @@ class Standing:
 
 @dataclass(frozen=True)
 class Decision:
-    """Accepted, or why not: `reasons`, each with its figures. `notes` are no reason, but worth knowing.
+    """The gate's decision; `reasons` for a refusal, each with its figures; `notes` that did not decide.
 
-    The challenger is the first of `standings`; all are of `targets` next events of `sessions`.
+    The challenger comes first in `standings`; all standings are of `targets` next events of `sessions`.
     """
 
     accepted: bool
@@ -74,24 +74,32 @@ class Decision:
     sessions: int = 0
 
     def as_dict(self) -> dict[str, Any]:
-        """As plain values."""
+        """Returns plain values, for JSON."""
         return asdict(self)
 
 
 def refused(reason: str) -> Decision:
-    """A refusal before anything was measured."""
+    """Returns a refusal without measurements.
+
+    >>> refused("the loss is not finite").accepted
+    False
+    """
     return Decision(False, [reason], [])
 
 
 def decide(
     challenger: Contender, champion: Contender | None, baselines: Sequence[Contender], rule: GateRule
 ) -> Decision:
-    """Hold the challenger against the champion, and against the baselines.
+    """Compare the challenger with the champion and with the baselines.
 
-    Without a champion the first baseline stands in for it. A baseline that is shown to be better by
-    more than the margin is a reason against a challenger, unless that is shown to be better than
-    the champion: a refusal would leave the worse of the two in service. Raises ValueError when the
-    contenders have not ranked the same targets.
+    Without a champion the first baseline replaces it. A baseline that is provably better by more than
+    the margin is a reason for a refusal, unless the challenger is provably better than the champion: a
+    refusal would then leave the worse of the two in service. Raises ValueError when the contenders did
+    not rank the same targets.
+
+    >>> ranks = Ranks(np.array([1, 2]), np.array([0, 1]), 2, 0, K, np.zeros(3, np.int64), 0.0)
+    >>> decide(Contender("new", ranks), None, [Contender("POP", ranks)], GateRule(min_sessions=2)).accepted
+    True
     """
     contenders = [challenger, *([champion] if champion else []), *baselines]
     standings = _standings(contenders)
@@ -131,7 +139,7 @@ def decide(
 
 
 def _lost(challenger: Standing, reference: Standing, margin: float) -> list[str]:
-    """A sentence for each measure in which more than the margin may be lost."""
+    """Returns a sentence for each measure whose possible loss exceeds the margin."""
     sentences = []
     for measure, own, other, lead in (
         (f"Recall@{K}", challenger.recall, reference.recall, reference.recall_lead),
@@ -151,7 +159,7 @@ def _lost(challenger: Standing, reference: Standing, margin: float) -> list[str]
 
 
 def _standings(contenders: Sequence[Contender]) -> list[Standing]:
-    """Every contender's figures, and the challenger's paired lead over each."""
+    """Returns every contender's figures, and the challenger's paired lead over each."""
     counts = [per_session(c.ranks, lambda ranks: np.ones(len(ranks))) for c in contenders]
     counts_S = counts[0]
     for contender, others_S in zip(contenders, counts, strict=True):

@@ -1,4 +1,7 @@
-"""The pictures: curves of a training and of a log, and models beside each other. PNG, without a display."""
+"""Plots: curves of a training and of a log, and models beside each other. PNG, without a display.
+
+Tested by tests/unit/model/evaluation/test_rank_targets.py and comparison/test_gate.py.
+"""
 
 from __future__ import annotations
 
@@ -20,9 +23,13 @@ BLUE, ORANGE, GREY = "#2563eb", "#d97706", "#6b7280"
 
 
 def png_of(figure: Figure) -> bytes:
-    """The figure as a PNG file; the same data make the same bytes."""
+    """Returns the figure as a PNG file; the same data make the same bytes.
+
+    >>> png_of(Figure())[1:4]
+    b'PNG'
+    """
     buffer = BytesIO()
-    # matplotlib would add its version and the date.
+    # By default matplotlib adds its version.
     figure.savefig(buffer, format="png", dpi=144, bbox_inches="tight", metadata={"Software": None})
     return buffer.getvalue()
 
@@ -30,9 +37,9 @@ def png_of(figure: Figure) -> bytes:
 def training_curves(
     losses: Sequence[float], validation: Sequence[Evaluation], accuracies: Sequence[float] = ()
 ) -> bytes:
-    """Mean loss of each epoch, and Recall and MRR of the validation sessions after it.
+    """Plot each epoch's mean loss, and Recall and MRR of the validation sessions. Returns a PNG.
 
-    With the accuracies of the training, accuracy is drawn too, and the validation's loss.
+    With the accuracies of the training it plots accuracy and the validation's loss too.
     """
     figure = Figure(figsize=(13.5 if accuracies else 9, 3.4), layout="constrained")
     axes = figure.subplots(1, 3 if accuracies else 2)
@@ -70,12 +77,16 @@ def training_curves(
 
 
 def shortened(label: str) -> str:
-    """At most 32 characters."""
+    """Shorten a label to at most 32 characters.
+
+    >>> shortened("gru4rec:loss=bpr-max,hidden_size=100")
+    'gru4rec:loss=bpr-max,hidden_siz…'
+    """
     return label if len(label) <= 32 else f"{label[:31]}…"
 
 
 def comparison_plot(comparison: Comparison) -> bytes:
-    """Accuracy, Recall@20 and MRR@20 of each model with their 95 % intervals, the first model on top."""
+    """Plot accuracy, Recall@20 and MRR@20 with 95 % intervals, the first model on top. Returns a PNG."""
     rows = comparison.rows[::-1]
     figure = Figure(figsize=(12, 1.4 + 0.36 * len(rows)), layout="constrained")
     axes = figure.subplots(1, 3, sharey=True)
@@ -97,9 +108,9 @@ def comparison_plot(comparison: Comparison) -> bytes:
 
 
 def rolling_recall(points: Mapping[int, Mapping[str, Interval]]) -> bytes:
-    """Recall@20 of systems over event time with 95 % bands: epoch milliseconds → system → interval.
+    """Plot Recall@20 of systems over event time with 95 % bands. Returns a PNG.
 
-    A time without events leaves a gap.
+    `points` maps epoch milliseconds to intervals by system. A time without events leaves a gap.
     """
     figure = Figure(figsize=(10, 4), layout="constrained")
     axes = figure.subplots()
@@ -126,9 +137,10 @@ def rolling_recall(points: Mapping[int, Mapping[str, Interval]]) -> bytes:
 
 
 def gate_plot(decision: Decision, margin: float) -> bytes:
-    """What a gate has seen: Recall@20 and MRR@20 of all, and the challenger's lead over each of the others.
+    """Plot a gate's figures: Recall@20 and MRR@20 of all, and the challenger's lead over the others.
 
-    Points with 95 % intervals, the challenger on top. The dashed line is how much may be lost.
+    Points have 95 % intervals; the challenger is on top. The dashed line is the allowed loss. Returns a
+    PNG.
     """
     rows = decision.standings[::-1]
     names = [shortened(row.name) for row in rows]
@@ -160,7 +172,7 @@ def gate_plot(decision: Decision, margin: float) -> bytes:
         axis.spines[["top", "right", "left"]].set_visible(False)
         axis.tick_params(left=False)
     axes[0].set_yticks(range(len(rows)), names)
-    # The challenger leads over nobody in its own row: room for the legend.
+    # The challenger's row has no lead, which leaves room for the legend.
     axes[0].set_ylim(-0.6, len(rows) - 0.3)
     verdict = "accepted" if decision.accepted else "refused"
     figure.suptitle(f"{verdict}, by {decision.targets:,} next events of {decision.sessions:,} sessions")
@@ -168,7 +180,7 @@ def gate_plot(decision: Decision, margin: float) -> bytes:
 
 
 def _points(axis: Axes, intervals: Sequence[Interval], colour: str) -> None:
-    """Means with their intervals, and the means as text."""
+    """Draw means with their intervals, and the means as text."""
     for place, interval in enumerate(intervals):
         axis.plot([interval.low, interval.high], [place, place], color=colour, linewidth=2)
         axis.plot([interval.mean], [place], marker="o", markersize=4, color=colour)

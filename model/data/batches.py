@@ -1,8 +1,8 @@
-"""Session-parallel batches: one session per lane, the next one takes a finished lane.
+"""Session-parallel batches: one session per lane; when it ends, the next session takes the lane.
 
-Hidasi et al., ICLR 2016, section 3.1.1 and figure 2. Every (event, next event) pair of
-every session comes exactly once per pass. A batch is one step of every lane, or a block of
-several: then lanes stand by length, the longest first, so that no step has padding.
+Hidasi et al., ICLR 2016, section 3.1.1 and figure 2. Every (event, next event) pair of every session
+comes exactly once per pass. A batch is one step of every lane, or a block of several steps. In a block
+the longest lanes come first, so that no step has padding.
 """
 
 from __future__ import annotations
@@ -20,10 +20,9 @@ from model.data.sessions import Sessions
 class Batch:
     """T steps of B lanes, N (event, next event) pairs in all.
 
-    `rows` index the events of `Sessions` that are the input, N, step after step; `targets` follow
-    them. `sizes` are the T numbers of lanes that have such a step, none larger than the one
-    before: torch's PackedSequence. `sources`, B, is the lane of the previous batch that each lane
-    goes on from, -1 where a session begins.
+    `rows`, N, index the input events in `Sessions`, step after step; each target is the event after its
+    input. `sizes`, T, counts the lanes of each step and never grows, as in torch's PackedSequence.
+    `sources`, B, is the previous batch's lane that each lane continues, -1 where a session begins.
     """
 
     rows: npt.NDArray[np.int64]
@@ -34,9 +33,13 @@ class Batch:
 def session_parallel(
     sessions: Sessions, lanes: int, unroll: int = 1, order: npt.NDArray[np.int64] | None = None
 ) -> Iterator[Batch]:
-    """Batches of at most `lanes` over sessions of at least two events, in their order, or in `order`.
+    """Yields batches of at most `lanes` over the sessions of at least two events, in `order` if given.
 
     Each lane has up to `unroll` steps in a batch.
+
+    >>> two = Sessions(np.array([0, 3, 5]), np.arange(5), np.arange(5), np.array(["s", "t"]))
+    >>> [batch.rows.tolist() for batch in session_parallel(two, lanes=2)]
+    [[0, 3], [1]]
     """
     long_enough = (
         np.flatnonzero(sessions.lengths >= 2) if order is None else order[sessions.lengths[order] >= 2]

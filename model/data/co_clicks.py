@@ -1,8 +1,7 @@
-"""Items that a model was not trained on, placed by what they are clicked with.
+"""Co-clicks: pairs of items that sessions clicked near each other.
 
-An item that nobody knew at the last training stands where its neighbours stand: its
-vector is the mean of the vectors of the known items that the same sessions clicked near
-it. Knows no network and no clock.
+They place items that a model was not trained on: a new item's vector is the mean of the vectors of
+the known items that the same sessions clicked near it. Knows no network and no clock.
 
 Shapes: N co-clicks, V items, M new items, E columns of a table.
 """
@@ -23,7 +22,12 @@ NEAR = 5
 class CoClicks:
     """Two items of one session, at most `NEAR` clicks apart, in the order of the later click.
 
-    Each pair stands twice, once from either item; `times_ms` is when the later one was clicked.
+    Each pair stands twice, once from either item; `times_ms` is the time of the later click.
+
+    >>> session = Sessions(np.array([0, 2]), np.array([7, 3]), np.array([0, 50]), np.array(["s"]))
+    >>> pairs = CoClicks.of(session)
+    >>> pairs.items.tolist(), pairs.neighbours.tolist(), pairs.times_ms.tolist()
+    ([3, 7], [7, 3], [50, 50])
     """
 
     items: npt.NDArray[np.int64]
@@ -32,7 +36,7 @@ class CoClicks:
 
     @classmethod
     def of(cls, sessions: Sessions, near: int = NEAR) -> CoClicks:
-        """All pairs of different known items of these sessions."""
+        """Returns all pairs of different known items in these sessions."""
         begins = np.repeat(sessions.offsets[:-1], sessions.lengths)
         rows = np.arange(len(sessions.items))
         later, earlier = [rows[:0]], [rows[:0]]

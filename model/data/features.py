@@ -1,9 +1,8 @@
-"""The event's fields beside its item, as networks read them: categories by number, prices as numbers.
+"""An event's other fields as networks read them: categories as codes, prices as numbers.
 
-A value that training has not seen, or that is missing, is -1; a price that is missing, or
-no number, is NaN. Made from the training data for the columns that a network declares,
-and kept with its vocabulary. Prices stay as they are here: `price_scale` says how the
-network is to scale their logarithms.
+A missing value, or a value that training has not seen, is -1; a missing or invalid price is NaN.
+Features are made from the training data for the columns that a network declares, and saved with its
+vocabulary. Prices are not scaled here: `price_scale` tells the network how to scale their logarithms.
 
 Shapes: N events.
 """
@@ -25,9 +24,12 @@ Arrays = Mapping[str, npt.NDArray[Any]]
 
 
 class Features:
-    """The values of each categorical column, by number, and mean and deviation of log(1 + price).
+    """The values of each categorical column, by code, and mean and deviation of log(1 + price).
 
-    A network that reads no prices has no `price_scale`.
+    `price_scale` is None for a network that does not read prices.
+
+    >>> Features({"brand": ["acme", "zeta"]}).encode("brand", ["zeta", "new"]).tolist()
+    [1, -1]
     """
 
     def __init__(
@@ -44,12 +46,12 @@ class Features:
         return (*self.values, *(() if self.price_scale is None else (PRICE,)))
 
     def size(self, column: str) -> int:
-        """How many values of a categorical column are known; 0 of one that is not here."""
+        """Returns the number of known values of a categorical column; 0 for an absent column."""
         return len(self.values.get(column, ()))
 
     @classmethod
     def from_frame(cls, frame: pd.DataFrame, columns: Sequence[str]) -> Features:
-        """Of the events of a frame, values by frequency; a column that the frame lacks has none."""
+        """Collect an event frame's values, by frequency; a column that the frame lacks has no values."""
         everything = {
             name: [str(value) for value in pd.unique(frame[name].dropna()) if value != ""]
             if name in frame
@@ -61,7 +63,7 @@ class Features:
         return whole.restricted(whole.of_frame(frame))
 
     def restricted(self, columns: Arrays) -> Features:
-        """Those of the values that stand in encoded columns, by their frequency there; prices likewise."""
+        """Keep the values that occur in these encoded columns, by frequency; rescale prices by them too."""
         values = {}
         for name, known in self.values.items():
             codes = columns[name]
@@ -71,7 +73,7 @@ class Features:
         return Features(values, None if self.price_scale is None else _scale(columns[PRICE]))
 
     def grown_from(self, earlier: Features) -> Features:
-        """The values of `earlier`, then those that are new here; prices are scaled as there."""
+        """Returns the values of `earlier`, then the new values; prices keep the scale of `earlier`."""
         values = {}
         for name, known in self.values.items():
             before = earlier.values.get(name, [])
@@ -80,16 +82,16 @@ class Features:
         return Features(values, self.price_scale and (earlier.price_scale or self.price_scale))
 
     def renames_of(self, before: Features) -> dict[str, npt.NDArray[np.int64]]:
-        """For each categorical column of `before`: its code there → code here, -1 where it is not known."""
+        """Returns, for each categorical column of `before`, the code here of each code there, or -1."""
         return {name: self.codes_of(name, known) for name, known in before.values.items()}
 
     def codes_of(self, column: str, values: Iterable[Any]) -> npt.NDArray[np.int64]:
-        """Values of a categorical column → codes; all -1 of a column that is not here."""
+        """Returns the codes of a categorical column's values; all -1 for an absent column."""
         codes = self._codes.get(column, {})
         return np.fromiter((codes.get(value, -1) for value in values), np.int64)
 
     def encode(self, column: str, values: Sequence[Any] | npt.NDArray[Any]) -> npt.NDArray[Any]:
-        """Raw values of a column → codes, int64, or prices, float32."""
+        """Encode a column's raw values. Returns codes, int64, or prices, float32."""
         if column == PRICE:
             prices = np.asarray(values, np.float64)
             is_price = np.abs(prices) <= np.finfo(np.float32).max
@@ -100,7 +102,7 @@ class Features:
         return self.codes_of(column, values)
 
     def of_frame(self, frame: pd.DataFrame) -> dict[str, npt.NDArray[Any]]:
-        """All columns of an event frame, encoded; one that the frame lacks is missing throughout."""
+        """Encode all columns of an event frame; in a column that the frame lacks all values are missing."""
         return {name: self.encode(name, raw_column(frame, name)) for name in self.columns}
 
     @cached_property
@@ -112,18 +114,18 @@ class Features:
         return {name: pd.Index(np.array([*known, None], object)[:-1]) for name, known in self.values.items()}
 
     def as_dict(self) -> dict[str, Any]:
-        """As plain values, for JSON."""
+        """Returns plain values, for JSON."""
         return {"values": self.values, "price_scale": self.price_scale}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Features:
-        """From `as_dict`. Raises KeyError or TypeError on anything else."""
+        """Read the result of `as_dict`. Raises KeyError or TypeError on anything else."""
         scale = data["price_scale"]
         return cls(data["values"], None if scale is None else (float(scale[0]), float(scale[1])))
 
 
 def raw_column(frame: pd.DataFrame, name: str) -> npt.NDArray[Any]:
-    """A column as its events have it, N; None where a value, or the whole column, is missing."""
+    """Returns a column's raw values, N; None where a value, or the whole column, is missing."""
     return frame[name].to_numpy(object, na_value=None) if name in frame else np.full(len(frame), None, object)
 
 
@@ -133,6 +135,6 @@ def _scale(prices_N: npt.NDArray[np.float32]) -> tuple[float, float]:
     if not len(known):
         return 0.0, 1.0
     logs = np.log1p(np.maximum(known, 0))
-    # Equal prices may deviate by what rounding leaves.
+    # Rounding gives equal prices a tiny deviation.
     deviation = float(logs.std())
     return float(logs.mean()), deviation if deviation > SMALLEST_DEVIATION else 1.0

@@ -1,7 +1,7 @@
-"""Sessions: the one rule that cuts them, and the arrays that training and evaluation read.
+"""Sessions: the rule that cuts them, and the arrays that training and evaluation read.
 
-The rule is the same for a log in a file and for the stream: silence of more than the gap,
-or a session_end event, ends a session; a late event never does.
+The same rule holds for a log in a file and for the stream: silence longer than the gap, or a
+session_end event, ends a session. A late event never does.
 """
 
 from __future__ import annotations
@@ -27,7 +27,12 @@ RECENT_ITEMS = 50
 
 @dataclass(frozen=True)
 class SessionRule:
-    """When a session ends. `gap_s` None: only by session_end. Times are event times."""
+    """When a session ends. With `gap_s` None only session_end ends it. Times are event times.
+
+    >>> rule = SessionRule(gap_s=1800)
+    >>> rule.resets(0, 1_800_000), rule.resets(0, 1_800_001)
+    (False, True)
+    """
 
     gap_s: float | None
     allowed_lateness_s: float = 0.0
@@ -42,7 +47,7 @@ class SessionRule:
         return None if self.gap_s is None else int((self.gap_s + self.allowed_lateness_s) * 1000)
 
     def ends(self, last_event_time_ms: int, event_time_ms: int, watermark_ms: int) -> bool:
-        """Whether the session is over when this event comes: by its own silence or by the watermark's."""
+        """Whether the session ended before this event: by its own silence, or by the watermark's."""
         silence_ms = self.silence_before_expiry_ms
         if silence_ms is not None and watermark_ms - last_event_time_ms > silence_ms:
             return True
@@ -53,11 +58,16 @@ class SessionRule:
 class Sessions:
     """Events grouped by session in CSR form, sessions in order of their first event.
 
-    Session s has the events `offsets[s]:offsets[s + 1]` of `items` (vocabulary indices, -1
-    unknown) and `times_ms`; `session_ids[s]` is the log's own id (a log id that the rule
-    cut stands once for each part), or its hash. `columns` are the events' other fields, encoded
-    by the vocabulary's `features`: those that the network reads. `is_target` marks the events that an
-    evaluation is about, where it is not about all of them: the others lead up to these.
+    Session s has the events `offsets[s]:offsets[s + 1]` of `items` (vocabulary indices, -1 unknown) and
+    `times_ms`. `session_ids[s]` is the log's id, or its hash; an id that the rule cut stands once for
+    each part. `columns` are the other fields that the network reads, encoded by the vocabulary's
+    `features`. `is_target` marks the events to evaluate, None means all; the other events lead up to
+    them.
+
+    >>> log = pd.DataFrame({"session_id": ["s", "s"], "item_id": ["a", "b"], "event_time_ms": [0, 9]})
+    >>> sessions = Sessions.from_frame(log, Vocabulary.from_frame(log), SessionRule(1800))
+    >>> sessions.items.tolist(), sessions.pairs
+    ([0, 1], 1)
     """
 
     offsets: npt.NDArray[np.int64]
@@ -72,22 +82,22 @@ class Sessions:
 
     @property
     def lengths(self) -> npt.NDArray[np.int64]:
-        """Events per session."""
+        """Number of events of each session."""
         return np.diff(self.offsets)
 
     @property
     def counted(self) -> npt.NDArray[np.bool_]:
-        """The events that an evaluation is about: `is_target`, or all of them."""
+        """Mask of the events to evaluate: `is_target`, or all events."""
         return np.ones(len(self.items), bool) if self.is_target is None else self.is_target
 
     @property
     def pairs(self) -> int:
-        """Steps that have a next event to predict."""
+        """Number of (event, next event) pairs."""
         return int(np.maximum(self.lengths - 1, 0).sum())
 
     @classmethod
     def from_frame(cls, frame: pd.DataFrame, vocabulary: Vocabulary, rule: SessionRule) -> Sessions:
-        """Cut a log, in event-time order, into sessions. Raises NextclickError on a log without events."""
+        """Cut a log in event-time order into sessions. Raises NextclickError when the log has no events."""
         if frame.empty:
             raise NextclickError(
                 "the log has no events",
@@ -106,7 +116,7 @@ class Sessions:
         same = np.r_[False, codes[1:] == codes[:-1]]
         begins = ~same
         if rule.gap_s is not None:
-            # Silence counts from the session's latest event so far, which a late one does not move back.
+            # Silence counts from the session's latest event time; a late event does not move it back.
             latest = pd.Series(times_ms).groupby(codes).cummax().to_numpy()
             begins |= same & np.r_[False, times_ms[1:] - latest[:-1] > rule.gap_s * 1000]
         begins |= np.r_[False, ends[:-1]]
@@ -118,33 +128,33 @@ class Sessions:
         offsets = np.r_[starts, len(part)].astype(np.int64)
         columns = {name: c[order][kept] for name, c in vocabulary.features.of_frame(frame).items()}
         sessions = cls(offsets, items, times_ms, np.asarray(ids, object)[codes[starts]], columns)
-        # By first event: rows of the frame are in event-time order.
+        # Order sessions by first event: the frame's rows are in event-time order.
         return sessions.select(np.argsort(order[kept][starts]))
 
     def select(self, chosen: npt.NDArray[np.int64]) -> Sessions:
-        """The sessions at the indices `chosen`, in that order."""
+        """Returns the sessions at the indices `chosen`, in this order."""
         return self._runs(chosen, self.lengths[chosen])
 
     def sample(self, targets: int) -> Sessions:
-        """Every n-th session, so that about `targets` next events are left."""
+        """Returns every n-th session, thinned to about `targets` next events."""
         return self.select(np.arange(0, len(self), max(1, self.pairs // targets)))
 
     def heads(self, lengths: npt.NDArray[np.int64]) -> Sessions:
-        """Of each session its first events, so many of them."""
+        """Returns the first `lengths` events of each session."""
         return self._runs(np.arange(len(self)), lengths)
 
     def _runs(self, chosen: npt.NDArray[np.int64], lengths: npt.NDArray[np.int64]) -> Sessions:
-        """Of the sessions at the indices `chosen` the first `lengths` events."""
+        """Returns the first `lengths` events of the sessions at the indices `chosen`."""
         offsets = np.r_[0, np.cumsum(lengths)].astype(np.int64)
         rows = np.repeat(self.offsets[:-1][chosen] - offsets[:-1], lengths) + np.arange(offsets[-1])
         return self._with(offsets, rows, self.session_ids[chosen])
 
     def known(self) -> Sessions:
-        """Without unknown items, and without the sessions that are then shorter than two events."""
+        """Remove unknown items, then the sessions shorter than two events."""
         return self.known_of()[0]
 
     def known_of(self) -> tuple[Sessions, npt.NDArray[np.int64]]:
-        """`known`, and which of these sessions each of its sessions is."""
+        """Returns `known`, and for each of its sessions the index here."""
         kept = self.items >= 0
         if kept.all() and (self.lengths >= 2).all():
             return self, np.arange(len(self))
@@ -157,7 +167,7 @@ class Sessions:
     def renamed(
         self, renamed: npt.NDArray[np.int64], codes: Mapping[str, npt.NDArray[np.int64]] | None = None
     ) -> Sessions:
-        """With other item indices: `renamed` maps old to new; `codes` those of columns; -1 stays."""
+        """Map item indices by `renamed` and column codes by `codes`, both old to new; -1 stays."""
         items = np.append(renamed, -1).astype(self.items.dtype)[self.items]
         columns = dict(self.columns)
         for name, new in (codes or {}).items():
@@ -167,23 +177,22 @@ class Sessions:
     def _with(
         self, offsets: npt.NDArray[np.int64], rows: npt.NDArray[Any] | slice, session_ids: npt.NDArray[Any]
     ) -> Sessions:
-        """Other sessions of the events at `rows`."""
+        """Returns sessions with these `offsets` over the events at `rows`."""
         columns = {name: column[rows] for name, column in self.columns.items()}
         is_target = None if self.is_target is None else self.is_target[rows]
         return Sessions(offsets, self.items[rows], self.times_ms[rows], session_ids, columns, is_target)
 
     def between(self, begin: int, end: int) -> Sessions:
-        """The sessions from `begin` up to `end`, without copying their events."""
+        """Returns the sessions from `begin` to before `end`, without copying their events."""
         offsets = self.offsets[begin : end + 1]
         events = slice(offsets[0], offsets[-1])
         return self._with(offsets - offsets[0], events, self.session_ids[begin:end])
 
     def boosted(self, threshold_s: float) -> Sessions:
-        """Every item repeated once for each full threshold of its dwell, the time until the next event.
+        """Repeat every item once for each full threshold of its dwell, the time until the next event.
 
-        Dwell-time boosting (Bogina, Kuflik, RecTemp 2017). Of the last event of a session the
-        dwell is not known. The copies are targets too: to repeat the events of test data makes
-        the next item known beforehand.
+        Dwell-time boosting (Bogina, Kuflik, RecTemp 2017). A session's last event has no known dwell.
+        The copies are targets too, so boosted test data reveal the next item beforehand.
         """
         dwell_ms = np.diff(self.times_ms, append=0)
         dwell_ms[self.offsets[1:] - 1] = 0

@@ -1,9 +1,9 @@
 """Sessions on disk: a log larger than memory becomes arrays that training reads by memory map.
 
-Events come in event-time order, chunk by chunk, and are written as (session, item, time)
-rows of 20 bytes; one sort by session then makes the arrays of `Sessions`. Only the sort
-keys (16 bytes an event) and the vocabulary are ever in memory as a whole. Session ids are
-64-bit hashes here: two of ten million sessions meet with a chance of 3 in a million.
+Events come in event-time order, chunk by chunk; the file takes them as (session, item, time) rows of
+20 bytes. One sort by session then makes the arrays of `Sessions`. Memory holds only the sort keys
+(16 bytes an event) and the vocabulary as a whole. Session ids are 64-bit hashes here: among ten million
+sessions two collide with a chance of 3 in a million.
 
 Shapes: N events, S sessions.
 """
@@ -29,13 +29,25 @@ TITLES_KEPT = 1_000_000
 
 
 class SessionFile:
-    """A folder that is filled once and then mapped. It belongs to one process and may be removed after."""
+    """A folder of one process: it is filled once, then mapped, and removed afterwards.
+
+    >>> from tempfile import mkdtemp
+    >>> log = pd.DataFrame({"session_id": ["s", "s"], "item_id": ["a", "b"], "event_time_ms": [0, 9]})
+    >>> file = SessionFile(Path(mkdtemp()))
+    >>> sessions, vocabulary = file.write([log], SessionRule(1800))
+    >>> sessions.items.tolist(), vocabulary.item_ids.tolist()
+    ([0, 1], ['a', 'b'])
+    >>> file.remove()
+    """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
     def write(self, chunks: Iterable[pd.DataFrame], rule: SessionRule) -> tuple[Sessions, Vocabulary]:
-        """Take a log in event-time order. Raises NextclickError on a log without events or out of order."""
+        """Group a log in event-time order. Raises NextclickError when the log has fewer than two items.
+
+        Raises ValueError when the chunks are out of order.
+        """
         self.folder.mkdir(parents=True, exist_ok=True)
         counts, titles, ids = self._append(chunks)
         release_freed_memory()
@@ -51,7 +63,7 @@ class SessionFile:
     def _append(
         self, chunks: Iterable[pd.DataFrame]
     ) -> tuple[npt.NDArray[np.int64], dict[str, str], list[str]]:
-        """Write the rows in their order: → count of each item, titles, item ids."""
+        """Write the rows in their order. Returns each item's count, the titles, and the item ids."""
         index: dict[str, int] = {}
         titles: dict[str, str] = {}
         counts = np.zeros(0, np.int64)
@@ -69,7 +81,7 @@ class SessionFile:
                     raise ValueError("the chunks are not in event-time order")
                 last_ms = int(times_ms[-1])
                 ends = (chunk["kind"] == "session_end").to_numpy(bool) if "kind" in chunk else None
-                # An end is no item: -1, taken out when sessions are grouped.
+                # session_end has no item: -1, removed when sessions are grouped.
                 items = np.full(len(times_ms), -1, np.int32)
                 clicks = slice(None) if ends is None else ~ends
                 codes, names = pd.factorize(chunk["item_id"][clicks])
@@ -92,12 +104,11 @@ class SessionFile:
         return counts, titles, list(index)
 
     def _map(self, name: str, dtype: npt.DTypeLike) -> npt.NDArray[Any]:
-        return np.memmap(
-            self.folder / name, dtype=dtype, mode="c"
-        )  # "c": written to by nobody, yet writable, as torch asks
+        # Mode "c": torch asks for a writable array, though the code never writes to it.
+        return np.memmap(self.folder / name, dtype=dtype, mode="c")
 
     def _group(self, rule: SessionRule) -> Sessions:
-        """Sort the rows by session, sessions by their first event, and cut them by the rule."""
+        """Sort the rows by session and the sessions by their first event; cut them by the rule."""
         order = np.argsort(self._map("session", np.uint64), kind="stable").astype(np.uint32)
         items, times_ms = self._map("item", np.int32), self._map("time_ms", np.int64)
         hashes = self._map("session", np.uint64)
@@ -107,7 +118,7 @@ class SessionFile:
         for start in range(0, len(order), BLOCK):
             rows = order[start : start + BLOCK]
             of, at_ms, is_end = hashes[rows], times_ms[rows], items[rows] < 0
-            # In time order within a session, so the event before is also its latest.
+            # A session's rows are in time order, so its previous event is also its latest.
             before_of = np.r_[of[:1] if last_hash is None else last_hash, of[:-1]]
             before_ms = np.r_[at_ms[:1] if latest_ms is None else latest_ms, at_ms[:-1]]
             block = before_of != of
@@ -120,9 +131,9 @@ class SessionFile:
             last_hash, latest_ms, was_end = of[-1], at_ms[-1], bool(is_end[-1])
         first = np.flatnonzero(begins)
         starts = hashes[order[first]]
-        # No longer needed: the pages that were read need not stay.
+        # Unmap, so that the pages that were read may leave memory.
         del hashes
-        # Rows are in event-time order.
+        # The rows' order is the event-time order.
         by_first_event = np.argsort(order[first])
         lengths = np.diff(np.r_[first, len(order)])[by_first_event]
         first = first[by_first_event]

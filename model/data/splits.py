@@ -1,10 +1,10 @@
 """How a log is divided into training and test: by time, by chance, by user.
 
-By time is what serving meets, and the default. By chance takes test sessions from the same days as
-the training ones, which is easier; it is kept for comparison with published figures. By user, the
-sequences are users and the newest tenth of each is predicted (Donkers, Loepp, Ziegler, RecSys 2017,
-section 4.1.2): the first 90 % of a user's events are for training, the rest is halved in order into
-validation and test. Between users time does not separate, as in the paper.
+The split by time matches serving and is the default. The split by chance draws test sessions from the
+same days as the training sessions, which is easier; it serves comparison with published figures. In the
+split by user a sequence is a user, and the newest tenth of it is held out (Donkers, Loepp, Ziegler,
+RecSys 2017, section 4.1.2): the first 90 % of a user's events train, the older half of the rest
+validates, the newer half tests. As in the paper, time does not separate the users from each other.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from model.data.sessions import Sessions
 from model.data.vocabulary import Vocabulary
 from model.errors import NextclickError
 
-# One in HELD_OUT is held out: of the sessions to stop a training by, of each user's events to evaluate.
+# One in HELD_OUT is held out: of the sessions, for early stopping; of each user's events, to evaluate.
 HELD_OUT = 10
 
 
 class LogSplit(NamedTuple):
-    """A log in two parts, and the vocabulary of the training part, whose indices both have."""
+    """A log in two parts, and the vocabulary of the training part; both parts have its indices."""
 
     training: Sessions
     test: Sessions
@@ -35,10 +35,14 @@ class LogSplit(NamedTuple):
 def temporal_split(
     frame: pd.DataFrame, *, test_fraction: float | None = None, test_from_ms: int | None = None
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Earlier part, later part: each session goes whole to the side where it begins.
+    """Returns the earlier and the later part; each session goes whole to the side where it begins.
 
-    `test_fraction` puts that share of events, by time, into the later part; `test_from_ms`
-    cuts at a time. Raises NextclickError when a side is empty.
+    `test_fraction` puts this share of the events, by time, into the later part; `test_from_ms` cuts at a
+    time. Raises NextclickError when a side is empty.
+
+    >>> log = pd.DataFrame({"session_id": ["s", "s", "t"], "event_time_ms": [0, 9, 9]})
+    >>> [len(part) for part in temporal_split(log, test_from_ms=5)]
+    [2, 1]
     """
     times_ms = frame["event_time_ms"]
     if test_from_ms is None:
@@ -63,18 +67,18 @@ def split_sessions(
     test_from_ms: int | None = None,
     keep_titled: bool = False,
 ) -> LogSplit:
-    """Earlier sessions, later sessions, and the vocabulary of the earlier ones, whose indices both have.
+    """Split by time: the earlier sessions train, the later sessions test.
 
-    Sessions go whole to the side where they begin. `test_fraction` puts about that share of the
-    events into the later part; `test_from_ms` cuts at a time; with `keep_titled` the vocabulary has
-    all items that have a title. Raises NextclickError when a side is empty, or when the earlier one
-    has fewer than two items.
+    Sessions go whole to the side where they begin. `test_fraction` puts about this share of the events
+    into the later part; `test_from_ms` cuts at a time. With `keep_titled` the vocabulary has all items
+    that have a title. Raises NextclickError when a side is empty, or when the earlier side has fewer
+    than two items.
     """
     begins_ms = sessions.times_ms[sessions.offsets[:-1]]
     if test_from_ms is None:
         wanted = int(sessions.offsets[-1] * (1 - (test_fraction or 0.1)))
         cut = int(np.searchsorted(sessions.offsets, wanted, side="right")) - 1
-        # Sessions that begin at the same moment stay together.
+        # Sessions that begin at the same time stay together.
         test_from_ms = int(begins_ms[min(cut, len(begins_ms) - 1)])
     cut = int(np.searchsorted(begins_ms, test_from_ms))
     if not 0 < cut < len(sessions):
@@ -88,10 +92,15 @@ def split_sessions(
 
 
 def split_at(sessions: Sessions, vocabulary: Vocabulary, cut: int, *, keep_titled: bool = False) -> LogSplit:
-    """The first `cut` sessions, the others, and the vocabulary of the first, whose indices both have.
+    """Train on the first `cut` sessions, test on the others.
 
-    With `keep_titled` that has all items that have a title. Raises NextclickError when the first have
-    fewer than two items.
+    With `keep_titled` the vocabulary has all items that have a title. Raises NextclickError when the
+    first sessions have fewer than two items.
+
+    >>> pair = Sessions(np.array([0, 2, 4]), np.array([0, 2, 2, 1]), np.arange(4), np.array(["s", "t"]))
+    >>> log = split_at(pair, Vocabulary(["a", "b", "c"], np.array([1, 1, 2])), 1)
+    >>> log.vocabulary.item_ids.tolist(), log.test.items.tolist()
+    (['a', 'c'], [1, -1])
     """
     first = sessions.between(0, cut)
     counts = np.bincount(first.items[first.items >= 0], minlength=len(vocabulary))
@@ -109,11 +118,10 @@ def shuffled_split(
     seed: int,
     keep_titled: bool = False,
 ) -> LogSplit:
-    """Training sessions, test sessions, both in their order, and the vocabulary of the first.
+    """Split by chance: `seed` draws `test_fraction` of the sessions; both parts keep their order.
 
-    `test_fraction` of all sessions, drawn by `seed`, are the test; with `keep_titled` the vocabulary has
-    all items that have a title. Raises NextclickError when a side is empty, or when the training has
-    fewer than two items.
+    With `keep_titled` the vocabulary has all items that have a title. Raises NextclickError when a side
+    is empty, or when the training part has fewer than two items.
     """
     count = round(test_fraction * len(sessions))
     if not 0 < count < len(sessions):
@@ -129,7 +137,7 @@ def shuffled_split(
 
 
 def hold_out_newest(sessions: Sessions) -> tuple[Sessions, Sessions]:
-    """The sessions without the newest tenth, and that tenth, without its unknown items.
+    """Returns the sessions before the newest tenth, and the newest tenth without its unknown items.
 
     Raises NextclickError when either part has no next event.
     """
@@ -145,7 +153,7 @@ def hold_out_newest(sessions: Sessions) -> tuple[Sessions, Sessions]:
 
 
 def by_user(frame: pd.DataFrame) -> pd.DataFrame:
-    """The events that have a user, each user's as one session that nothing ends.
+    """Returns the events that have a user; each user's events are one session without an end.
 
     Raises NextclickError when no event has a user.
     """
@@ -163,12 +171,12 @@ def by_user(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def split_users(users: Sessions, vocabulary: Vocabulary, *, keep_titled: bool = False) -> LogSplit:
-    """Each user's first events, the users to test, and the vocabulary of the first, whose indices both have.
+    """Split by user: each user's first events train, the newest events test.
 
-    Of a user's n events the newest n // 10 are held out, and of these the newer half is to be tested
-    (of an odd number the larger one): the targets of the second sessions. Users of fewer than ten
-    events are only trained on. With `keep_titled` the vocabulary has all items that have a title.
-    Raises NextclickError when nothing is held out, or when the first events have fewer than two items.
+    Of a user's n events the newest n // 10 are held out. Their newer half (the larger half of an odd
+    number) are the targets of the test sessions. Users of fewer than ten events are only trained on.
+    With `keep_titled` the vocabulary has all items that have a title. Raises NextclickError when nothing
+    is held out, or when the training part has fewer than two items.
     """
     held_out = _held_out(users)
     if not held_out.any():
@@ -185,12 +193,15 @@ def split_users(users: Sessions, vocabulary: Vocabulary, *, keep_titled: bool = 
 
 
 def newest_of(users: Sessions) -> Sessions:
-    """The users who have something to test, with all their events; what is to be tested is marked."""
+    """Returns the users who have test events, with all their events; `is_target` marks the test events."""
     return _marked(users, users.lengths - (_held_out(users) + 1) // 2)
 
 
 def validation_of(users: Sessions) -> Sessions:
-    """Users with all their events → those who have something to validate, without what is to be tested."""
+    """Returns the users who have validation events, without their test events.
+
+    `users` have all their events; `is_target` marks the validation events.
+    """
     held_out = _held_out(users)
     tested = (held_out + 1) // 2
     return _marked(users.heads(users.lengths - tested), users.lengths - held_out)
@@ -201,7 +212,7 @@ def _held_out(users: Sessions) -> npt.NDArray[np.int64]:
 
 
 def _marked(users: Sessions, begins: npt.NDArray[np.int64]) -> Sessions:
-    """The users who have events from their `begins`-th on, which are marked as targets."""
+    """Mark the events from each user's `begins`-th on as targets; drop users without such events."""
     place = np.arange(len(users.items)) - np.repeat(users.offsets[:-1], users.lengths)
     marked = replace(users, is_target=place >= np.repeat(begins, users.lengths))
     return marked.select(np.flatnonzero(begins < users.lengths))

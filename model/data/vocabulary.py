@@ -1,7 +1,7 @@
 """The items that a model knows: item id ↔ index, with their training counts.
 
-Indices are dense from 0, in order of first appearance in the training data. An id that is
-not here is an unknown item, index -1.
+Indices are dense from 0, in order of first appearance in the training data. An unknown item has
+index -1.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ import pandas as pd
 from model.data.features import Arrays, Features
 from model.errors import NextclickError
 
-# The columns that belong to an item rather than to the event.
+# Columns that describe an item, not an event.
 ATTRIBUTES = ("brand", "category", "price")
 
 
 def too_few(items: int) -> NextclickError:
-    """The error of training data without two items."""
+    """Returns the error for training data of fewer than two items."""
     return NextclickError(
         f"the training data has {items} distinct items",
         "A list cannot be ranked from fewer than two.",
@@ -32,7 +32,7 @@ def too_few(items: int) -> NextclickError:
 
 
 def titles_of(frame: pd.DataFrame) -> dict[str, str]:
-    """The newest title of each item of an event frame that has one."""
+    """Returns the newest title of each titled item of an event frame."""
     if "title" not in frame:
         return {}
     named = frame.dropna(subset=["title"]).drop_duplicates("item_id", keep="last")
@@ -40,7 +40,7 @@ def titles_of(frame: pd.DataFrame) -> dict[str, str]:
 
 
 def attributes_of(frame: pd.DataFrame, columns: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """For each of `columns` that describes items: the newest value of each item that has one."""
+    """Returns, for each of `columns` that describes items, each item's newest value."""
     attributes = {}
     for name in columns:
         if name in ATTRIBUTES and name in frame:
@@ -52,8 +52,12 @@ def attributes_of(frame: pd.DataFrame, columns: Sequence[str]) -> dict[str, dict
 class Vocabulary:
     """Item ids by index, their counts in the training data, and their titles where known.
 
-    `features` are the values of the other columns that the model's network reads; `attributes`
-    say for those that describe items, by column, what was last known of each item.
+    `features` are the values of the other columns that the model's network reads. `attributes` hold
+    each item's newest value, by column, for the columns that describe items.
+
+    >>> vocabulary = Vocabulary(["a", "b"], np.array([3, 5]))
+    >>> vocabulary.encode(["b", "new"]).tolist(), vocabulary.decode(vocabulary.top(1))
+    ([1, -1], ['b'])
     """
 
     def __init__(
@@ -78,7 +82,7 @@ class Vocabulary:
 
     @classmethod
     def from_frame(cls, frame: pd.DataFrame, columns: Sequence[str] = ()) -> Vocabulary:
-        """The items of an event frame, and the values of its `columns`.
+        """Collect the items of an event frame, and the values of its `columns`.
 
         Raises NextclickError on fewer than two items.
         """
@@ -96,27 +100,28 @@ class Vocabulary:
         return pd.Index(self.item_ids)
 
     def encode(self, ids: Sequence[str] | pd.Series[str]) -> npt.NDArray[np.int64]:
-        """Item ids → indices, -1 for unknown ones."""
+        """Returns the indices of item ids, -1 for unknown items."""
         if len(ids) > 1000:
             return np.asarray(self._pandas_index.get_indexer(pd.Index(ids)), np.int64)
         index = self.index
         return np.fromiter((index.get(item, -1) for item in ids), np.int64, len(ids))
 
     def decode(self, indices: Sequence[int] | npt.NDArray[np.int64]) -> list[str]:
-        """Indices → item ids."""
+        """Returns the item ids of indices."""
         return [str(item) for item in self.item_ids[np.asarray(indices, np.int64)]]
 
     def top(self, k: int) -> npt.NDArray[np.int64]:
-        """Indices of the k most popular items, ties by lower index."""
+        """Returns the indices of the k most popular items, ties by lower index."""
         return np.argsort(-self.counts, kind="stable")[:k].astype(np.int64)
 
     def restricted(
         self, counts: npt.NDArray[np.int64], columns: Arrays | None = None, *, keep_titled: bool = False
     ) -> tuple[Vocabulary, npt.NDArray[np.int64]]:
-        """The items with a count of their own in other data: → their vocabulary, and old → new index (-1).
+        """Keep the items that have a count in other data.
 
-        `columns` are those data's other columns, encoded; with `keep_titled` items that have a title
-        stay, with a count of 0. Raises NextclickError on fewer than two items with a count.
+        Returns their vocabulary, and the new index of each old index, -1 where the item is dropped.
+        `columns` are the data's other columns, encoded. With `keep_titled` titled items stay, with a
+        count of 0. Raises NextclickError on fewer than two items with a count.
         """
         if (counts > 0).sum() < 2:
             raise too_few(int((counts > 0).sum()))
@@ -136,14 +141,17 @@ class Vocabulary:
         return Vocabulary(ids, counts[kept], titles, features, attributes), renamed
 
     def with_titles(self, titles: Mapping[str, str]) -> Vocabulary:
-        """The same items with these titles, then the items of `titles` that are new, with a count of 0."""
+        """Returns the same items with these titles, then the new items of `titles` with a count of 0."""
         new = [item for item in titles if item not in self.index]
         counts = np.r_[self.counts, np.zeros(len(new), np.int64)]
         known = {**self.titles, **titles}
         return Vocabulary([*self.item_ids, *new], counts, known, self.features, self.attributes)
 
     def grown_from(self, earlier: Vocabulary) -> tuple[Vocabulary, npt.NDArray[np.int64]]:
-        """The items of `earlier`, then those that are new here: → with these counts, and old → new index."""
+        """Append the new items here to the items of `earlier`, with the counts here.
+
+        Returns the grown vocabulary, and the new index of each index here.
+        """
         known = earlier.encode(self.item_ids.tolist())
         new = np.flatnonzero(known < 0)
         renamed = known.copy()
@@ -159,7 +167,7 @@ class Vocabulary:
         return Vocabulary(ids, counts, earlier.titles | self.titles, features, attributes), renamed
 
     def to_json(self) -> str:
-        """As JSON text."""
+        """Returns JSON text."""
         data: dict[str, Any] = {
             "item_ids": self.item_ids.tolist(),
             "counts": self.counts.tolist(),
@@ -173,14 +181,14 @@ class Vocabulary:
 
     @classmethod
     def from_json(cls, text: str) -> Vocabulary:
-        """From the text of `to_json`. Raises ValueError, KeyError or TypeError on anything else."""
+        """Read the text of `to_json`. Raises ValueError, KeyError or TypeError on anything else."""
         data = json.loads(text)
         ids, titles = data["item_ids"], data["titles"]
         if not isinstance(ids, list) or not isinstance(titles, dict):
             raise TypeError("item_ids is no list, or titles no object")
-        if not all(isinstance(told, str) for told in (*ids, *titles.values())):
+        if not all(isinstance(name, str) for name in (*ids, *titles.values())):
             raise TypeError("an item id or a title is no text")
-        # What cannot be sent to anyone: a lone surrogate.
+        # Encoding raises for a lone surrogate, which could not be sent.
         "".join((*ids, *titles.values())).encode()
         features = Features.from_dict(data["features"]) if "features" in data else None
         counts = np.array(data["counts"], np.int64)

@@ -1,9 +1,9 @@
-"""How good a network's lists are: ranks of next events, and what is computed from them.
+"""How good a network's lists are: ranks of next events, and measures computed from the ranks.
 
 rank_targets         the rank of every next event of every session
 metrics              Recall@k and MRR@k from ranks
 intervals            95 % intervals over whole sessions
-confidence_sequence  a paired difference that may be read after every event
+confidence_sequence  a paired difference whose interval holds after every event
 step_time            CPU time of a step and its list
 
 May import: stepping, networks, data.

@@ -1,11 +1,11 @@
-"""A paired difference that may be looked at as often as one likes.
+"""A paired difference whose interval holds however often it is read.
 
-A 95 % interval that is looked at after each event excludes the truth sooner or later. A confidence
-sequence holds at all times at once: Waudby-Smith, Arbour, Sinha, Kennedy, Ramdas, Time-uniform
-central limit theory and asymptotic confidence sequences, Annals of Statistics 2024, theorem 2.2. Its
-independent observations are sessions, since the events of one hang together; the difference of the
-two means over events is a ratio of sums over sessions, whose deviation comes from its linearisation.
-Sums alone are kept, so that an event costs the same however many there were.
+A 95 % interval that is read after each event excludes the truth sooner or later. A confidence sequence
+holds at all times at once: Waudby-Smith, Arbour, Sinha, Kennedy, Ramdas, Time-uniform central limit
+theory and asymptotic confidence sequences, Annals of Statistics 2024, theorem 2.2. Its independent
+observations are sessions, since the events of a session depend on each other. The difference of the two
+means over events is a ratio of sums over sessions; its deviation comes from the linearised ratio. The
+class keeps only sums, so that every event costs the same.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from dataclasses import dataclass
 from model.evaluation.intervals import Interval
 
 ALPHA = 0.05
-# The sequence is narrowest about here; elsewhere it is a little wider than it could be.
+# The sequence is narrowest near this number of sessions, and slightly wider elsewhere.
 SESSIONS_AT_NARROWEST = 1000
 
 
 @dataclass(slots=True)
 class SessionTally:
-    """What one session has given so far: its scored events, and the two sums of a measure over them."""
+    """A session's scored events so far, and the two sums of a measure over them."""
 
     events: int = 0
     first: float = 0.0
@@ -30,7 +30,13 @@ class SessionTally:
 
 
 class PairedDifference:
-    """Mean of the second less mean of the first, over events of sessions that may still go on."""
+    """Mean of the second minus mean of the first measure, over events of sessions that may still go on.
+
+    >>> difference = PairedDifference()
+    >>> difference.add(SessionTally(), first=0.0, second=1.0)
+    >>> difference.sessions, difference.means
+    (1, (0.0, 1.0))
+    """
 
     def __init__(self) -> None:
         self.sessions = 0
@@ -42,7 +48,7 @@ class PairedDifference:
         self._events_squared = 0.0
 
     def add(self, tally: SessionTally, first: float, second: float) -> None:
-        """Score one event of the session of `tally`, which takes it in too."""
+        """Add one event of the session of `tally`; updates `tally` too."""
         self.sessions += not tally.events
         self.events += 1
         self._first += first
@@ -61,12 +67,12 @@ class PairedDifference:
 
     @property
     def means(self) -> tuple[float, float]:
-        """Of the first and of the second, over all events; 0 without any."""
+        """Means of the first and the second measure over all events; 0 without events."""
         events = max(1, self.events)
         return self._first / events, self._second / events
 
     def interval(self, alpha: float = ALPHA) -> Interval:
-        """μ̂ ± σ̂ √(2(tρ²+1)/(t²ρ²) · log(√(tρ²+1)/α)) over t sessions; without sessions all is open."""
+        """μ̂ ± σ̂ √(2(tρ²+1)/(t²ρ²) · log(√(tρ²+1)/α)) over t sessions; unbounded without sessions."""
         t = self.sessions
         if not t:
             return Interval(0.0, -math.inf, math.inf)

@@ -1,11 +1,11 @@
 """95 % intervals of means over next events, with whole sessions as the unit of sampling.
 
-`resampled_means` draws sessions again where all events are at hand (Field, Welsh: Bootstrapping
-clustered data, JRSS B 2007). All models are measured on the same draws, so that the difference of
-two is paired. `grouped_intervals` works from sums that are kept online: every session belongs to one
-of G groups by its hash, and leaving one group out at a time shows how much the mean depends on it
+`resampled_means` resamples sessions where all events are in memory (Field, Welsh: Bootstrapping
+clustered data, JRSS B 2007). All models are measured on the same draws, so that the difference of two
+models is paired. `grouped_intervals` works from sums that are kept online: a session's hash assigns it
+to one of G groups, and leaving out one group at a time shows how much the mean depends on the group
 (delete-a-group jackknife: Kott, Journal of Official Statistics 17 (4), 2001). The sums of several
-workers can be added first.
+workers may be added first.
 
 Shapes: M models or measures, S sessions, R resamples, G groups.
 """
@@ -25,24 +25,28 @@ RESAMPLES = 1000
 
 @dataclass(frozen=True)
 class Interval:
-    """A mean and its 95 % interval."""
+    """A mean and its 95 % interval.
+
+    >>> f"{Interval(0.5, 0.25, 0.75):.2f}"
+    '0.50 [0.25, 0.75]'
+    """
 
     mean: float
     low: float
     high: float
 
     def __format__(self, number_format: str) -> str:
-        """The mean with its interval in brackets, each number in the given format."""
+        """Returns the mean with its interval in brackets, each number in the given format."""
         mean, low, high = (format(number, number_format) for number in (self.mean, self.low, self.high))
         return f"{mean} [{low}, {high}]"
 
     def hundredths(self) -> Interval:
-        """The same in hundredths."""
+        """Returns the same interval in hundredths."""
         return Interval(100 * self.mean, 100 * self.low, 100 * self.high)
 
     @classmethod
     def of(cls, mean: float, resampled_R: Floats) -> Interval:
-        """The percentile interval of the resampled means."""
+        """Returns the percentile interval of the resampled means."""
         low, high = np.quantile(resampled_R, [0.025, 0.975])
         return cls(float(mean), float(low), float(high))
 
@@ -50,9 +54,12 @@ class Interval:
 def resampled_means(
     sums_MS: Floats, counts_S: Floats, *, resamples: int = RESAMPLES, seed: int = 0
 ) -> Floats:
-    """Means of `resamples` draws of S sessions with replacement, M×R: Σ sums / Σ counts of each draw.
+    """Returns means of `resamples` draws of S sessions with replacement, M×R: each draw's Σ sums / Σ counts.
 
-    `sums_MS` holds a measure's sum over each session's targets, `counts_S` how many they are.
+    `sums_MS` holds a measure's sum over each session's targets, `counts_S` their number.
+
+    >>> resampled_means(np.array([[1.0, 2.0]]), np.array([2.0, 4.0]), resamples=3).tolist()
+    [[0.5, 0.5, 0.5]]
     """
     rng = np.random.default_rng(seed)
     sessions = len(counts_S)
@@ -64,10 +71,14 @@ def resampled_means(
 
 
 def grouped_intervals(sums_MG: Floats, counts_G: Floats) -> list[Interval]:
-    """Σ sums / Σ counts of each measure and its 95 % interval, by Student's t; not a number without events.
+    """Returns Σ sums / Σ counts of each measure with its 95 % interval, by Student's t.
 
-    θ is the mean, θ_g that without group g: var θ = (G - 1) / G · Σ_g (θ_g - θ)², over the groups
-    that have events. The ends are not a number where fewer than two have.
+    θ is the mean, θ_g the mean without group g: var θ = (G - 1) / G · Σ_g (θ_g - θ)², over the groups
+    that have events. The mean is NaN without events; the ends are NaN when fewer than two groups have
+    events.
+
+    >>> grouped_intervals(np.array([[1.0, 2.0]]), np.array([2.0, 4.0]))
+    [Interval(mean=0.5, low=0.5, high=0.5)]
     """
     held = counts_G > 0
     groups, count = int(held.sum()), float(counts_G.sum())

@@ -1,4 +1,7 @@
-"""Recall@k and MRR@k from ranks. A rank counts from 1; 0 says that the item is not ranked."""
+"""Recall@k and MRR@k from ranks. A rank counts from 1; 0 means not ranked.
+
+Tested by tests/unit/model/evaluation/test_rank_targets.py.
+"""
 
 from __future__ import annotations
 
@@ -7,12 +10,12 @@ import numpy.typing as npt
 
 from model.data.sessions import LIST_LENGTH
 
-# The k of Recall@k and MRR@k wherever no other is given: the length of a served list.
+# The default k of Recall@k and MRR@k: the length of a served list.
 K = LIST_LENGTH
 
 
 def is_hit(ranks: npt.NDArray[np.int64], k: int) -> npt.NDArray[np.bool_]:
-    """Whether each target is in the top k.
+    """Returns a mask of the targets in the top k.
 
     >>> is_hit(np.array([1, 3, 0]), 2).tolist()
     [True, False, False]
@@ -21,7 +24,7 @@ def is_hit(ranks: npt.NDArray[np.int64], k: int) -> npt.NDArray[np.bool_]:
 
 
 def reciprocal_ranks(ranks: npt.NDArray[np.int64], k: int) -> npt.NDArray[np.float64]:
-    """1/rank of each target, 0 outside the top k.
+    """Returns 1/rank of each target, 0 outside the top k.
 
     >>> reciprocal_ranks(np.array([1, 4, 0]), 20).tolist()
     [1.0, 0.25, 0.0]
@@ -30,7 +33,13 @@ def reciprocal_ranks(ranks: npt.NDArray[np.int64], k: int) -> npt.NDArray[np.flo
 
 
 class RankingMetrics:
-    """Sums over targets: how many are in the list, and the reciprocals of their ranks."""
+    """Sums over targets: hits in the top k, and reciprocal ranks.
+
+    >>> metrics = RankingMetrics(k=2)
+    >>> metrics.update(np.array([1, 2, 9, 0]))
+    >>> metrics.recall, metrics.mrr
+    (0.5, 0.375)
+    """
 
     def __init__(self, k: int) -> None:
         self.k = k
@@ -39,7 +48,7 @@ class RankingMetrics:
         self.reciprocal_ranks = 0.0
 
     def update(self, ranks: npt.NDArray[np.int64]) -> None:
-        """Add the targets' ranks, from 1; 0 is a miss."""
+        """Add the ranks of targets, from 1; 0 is a miss."""
         self.count += len(ranks)
         self.hits += int(is_hit(ranks, self.k).sum())
         self.reciprocal_ranks += float(reciprocal_ranks(ranks, self.k).sum())

@@ -1,7 +1,7 @@
 """How long a step takes: CPU time of scores and list per event, in batches of 128 sessions.
 
-CPU time, and the best of some rounds in which the models take turns, so that what else the
-machine does in the meantime does not tell: a figure to compare models by, not a latency.
+The models take turns, and each model keeps its best round of CPU time, so that other load on the
+machine does not count. The figure compares models; it is not a latency.
 """
 
 from __future__ import annotations
@@ -24,7 +24,15 @@ TARGETS = 2_000
 
 @torch.inference_mode()
 def step_times_ms(models: Sequence[tuple[Network, Sessions]]) -> list[float]:
-    """Milliseconds per event of each network, on about 2,000 next events of its `Sessions`."""
+    """Returns each network's milliseconds per event, on about 2,000 next events of its `Sessions`.
+
+    >>> import numpy as np
+    >>> from model.data.vocabulary import Vocabulary
+    >>> from model.networks.baselines.pop import Pop
+    >>> session = Sessions(np.array([0, 2]), np.array([0, 1]), np.array([5, 9]), np.array(["s"]))
+    >>> [ms > 0 for ms in step_times_ms([(Pop(Vocabulary(["a", "b"], np.array([2, 1]))), session)])]
+    [True]
+    """
     best = [float("inf")] * len(models)
     samples = [(network, sessions.known().sample(TARGETS)) for network, sessions in models]
     for _ in range(ROUNDS):
@@ -34,7 +42,7 @@ def step_times_ms(models: Sequence[tuple[Network, Sessions]]) -> list[float]:
 
 
 def _cpu_ms(network: Network, sessions: Sessions) -> float:
-    """CPU milliseconds of all steps and lists, of this thread: torch should have no other."""
+    """Returns CPU milliseconds of all steps and lists in this thread; torch should use one thread."""
     columns = InputColumns(network, sessions)
     state, seconds = network.initial_state(0), 0.0
     for batch in session_parallel(sessions, LANES):

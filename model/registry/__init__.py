@@ -2,7 +2,7 @@
 
 registry       saves, lists, loads and promotes versions
 champions      the pointer to the champion, and the champions before it
-version_files  writes a version's files with their hashes; reads them distrustfully
+version_files  writes a version's files with their hashes; verifies every file that it reads
 
 May import: training, networks, data.
 """

@@ -1,9 +1,9 @@
-"""Who is champion, and who was before: the CHAMPION pointer and the line of champions behind it.
+"""The champion and the champions before it: the CHAMPION pointer and the CHAMPIONS list.
 
-CHAMPIONS lists the versions that were promoted, oldest first; CHAMPION points into it. A
-promotion writes the list first and moves the pointer then, going back moves the pointer
-alone: each is one rename, so that whoever is killed in between leaves the old champion in
-place. Those who write hold the kernel's lock on a file beside them, which ends with its process.
+CHAMPIONS lists the promoted versions, oldest first; CHAMPION points into the list. A promotion writes
+the list, then moves the pointer; going back moves only the pointer. Each write is one rename, so a
+process that is killed in between leaves the old champion in place. A writer holds the kernel's lock on
+a file beside them; the kernel releases the lock when the process ends.
 """
 
 from __future__ import annotations
@@ -21,31 +21,38 @@ KEPT = 100
 
 
 class Champions:
-    """The pointer and the line of the registry in `root`; knows no versions, only their names."""
+    """The pointer and the list of the registry in `root`. Knows the names of versions, not the versions.
+
+    >>> from tempfile import TemporaryDirectory
+    >>> with TemporaryDirectory() as folder:
+    ...     champions = Champions(Path(folder))
+    ...     champions.promote("v1"), champions.promote("v2"), champions.before()
+    (None, 'v1', ['v1'])
+    """
 
     def __init__(self, root: Path) -> None:
         self._root = root
 
     def current(self) -> str | None:
-        """The version that CHAMPION names, None when there is none."""
+        """Returns the version that CHAMPION names, None without a champion."""
         try:
             return (self._root / POINTER).read_text().strip() or None
         except FileNotFoundError:
             return None
 
     def before(self) -> list[str]:
-        """Who was champion before the one of now, oldest first; each once."""
+        """Returns the champions before the current champion, oldest first, each once."""
         return self._line()[:-1]
 
     def promote(self, version: str) -> str | None:
-        """Point CHAMPION at `version`, with the one of now before it; → the one of now."""
+        """Make `version` champion, after the current champion. Returns the champion before it."""
         with self._locked():
             current = self.current()
             self._promote(version, current)
             return current
 
     def succeed(self, version: str, former: str | None) -> bool:
-        """As promote, if CHAMPION still names `former` (None: nobody); → whether it did."""
+        """Promote `version` if CHAMPION still names `former` (None: no champion). Returns whether it did."""
         with self._locked():
             if self.current() != former:
                 return False
@@ -59,9 +66,9 @@ class Champions:
         self._write(POINTER, f"{version}\n")
 
     def go_back(self, version: str, instead_of: str) -> bool:
-        """Point CHAMPION back at `version` if it still names `instead_of`; → whether it did.
+        """Point CHAMPION back at `version` if it still names `instead_of`. Returns whether it did.
 
-        Raises ValueError when `version` was not champion before that.
+        Raises ValueError when `version` was not champion before `instead_of`.
         """
         with self._locked():
             if self.current() != instead_of:
@@ -72,7 +79,7 @@ class Champions:
             return True
 
     def _line(self) -> list[str]:
-        """The champions until the one of now, which is the last; those it was gone back from are cut off."""
+        """Returns the champions up to the current champion, without the champions that were rolled back."""
         current = self.current()
         try:
             line = (self._root / LINE).read_text().split()

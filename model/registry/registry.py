@@ -1,9 +1,8 @@
 """The registry: a folder of immutable model versions, of which one is champion.
 
-A version is a folder {weights.safetensors, config.json, vocabulary.json, scores.json,
-manifest.json}, written under a temporary name and renamed whole, so that a half-written
-one is never seen. The manifest has the SHA-256 of every file; loading verifies all of
-them. Nothing is pickled.
+A version is a folder {weights.safetensors, config.json, vocabulary.json, scores.json, manifest.json}.
+It is written under a temporary name, then renamed, so that no reader meets a half-written version. The
+manifest has the SHA-256 of every file; loading verifies all of them. No file is a pickle.
 """
 
 from __future__ import annotations
@@ -31,12 +30,17 @@ from model.training.trained_model import TrainedModel
 from model.training.warm_start import WarmStart
 
 UNFINISHED_PREFIX = ".unfinished-"
-# Of what people read about versions; no version itself.
+# The folder of reports for people; it is not a version.
 REPORTS = "reports"
 
 
 class Registry:
-    """Versions under one root folder, which is made when something is saved."""
+    """Versions under one root folder, which the first `save` makes.
+
+    >>> registry = Registry(Path("no-such-folder"))
+    >>> registry.champion(), registry.versions()
+    (None, [])
+    """
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -50,18 +54,17 @@ class Registry:
         data: Mapping[str, Any],
         reports: Mapping[str, bytes] | None = None,
     ) -> ModelVersion:
-        """Write a new version and return it; CHAMPION stays where it is.
+        """Write a new version and return it; CHAMPION does not change.
 
-        `scores` are its measured qualities, `data` says what it was trained on (files,
-        event-time range), `reports` are files for people (plots), by name. A later training can go
-        on from the version when it has an optimizer state. The version id is the UTC time and the
-        hash of its contents.
+        `scores` are its measured qualities, `data` describes its training data (files, event-time
+        range), `reports` are files for people (plots), by name. A later training can go on from a
+        version with an optimizer state. The version id is the UTC time and the hash of all contents.
         """
         manifest, files = new_version(trained, scores, data, reports or {})
         version = manifest["version"]
         folder = self.root / f"{UNFINISHED_PREFIX}{version}-{os.getpid()}"
         folder.mkdir(parents=True)
-        # Locked while it is written, so that it can be told from what a killed process left.
+        # The lock distinguishes a folder being written from the folder of a killed process.
         descriptor = os.open(folder, os.O_RDONLY)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX)
@@ -82,8 +85,8 @@ class Registry:
     def load(self, version: str | None = None) -> ModelVersion:
         """Load a version (None: the champion), every file verified against the manifest.
 
-        Raises RefusedVersion when it is absent, altered, cut off, not understood, or when weights
-        and vocabulary do not belong together or are no numbers.
+        Raises RefusedVersion when the version is absent, altered, truncated or of another format, when
+        weights and vocabulary do not fit each other, or when weights are not finite.
         """
         if version is None:
             version = self.champion()
@@ -96,9 +99,9 @@ class Registry:
         return VersionFiles(self._folder(version)).load()
 
     def warm_start(self, model: ModelVersion) -> WarmStart:
-        """What a training that goes on from this version needs.
+        """Returns the start of a training that goes on from this version.
 
-        Raises NextclickError when the version was saved without it, or when it is altered.
+        Raises NextclickError when the version has no optimizer state, or an altered one.
         """
         state = VersionFiles(self._folder(model.version)).optimizer_state()
         if state is None:
@@ -110,9 +113,9 @@ class Registry:
         return WarmStart(model.network.state_dict(), state, model.vocabulary)
 
     def versions(self, refused: list[RefusedVersion] | None = None) -> list[dict[str, Any]]:
-        """The manifests of all versions, oldest first, each with `scores` and whether it is `champion`.
+        """Returns the manifests of all versions, oldest first, each with `scores` and `champion` (a bool).
 
-        One that cannot be read is put into `refused`; without it RefusedVersion is raised.
+        Appends the error of an unreadable version to `refused`; raises RefusedVersion without `refused`.
         """
         champion = self.champion()
         rows = []
@@ -130,32 +133,32 @@ class Registry:
         return rows
 
     def champion(self) -> str | None:
-        """The version that CHAMPION names, None when there is none."""
+        """Returns the version that CHAMPION names, None without a champion."""
         return self.champions.current()
 
     def promote(self, version: str) -> str | None:
-        """Point CHAMPION at a version that is there and whole; → the champion before it.
+        """Verify a version and make it champion. Returns the champion before it.
 
-        Raises RefusedVersion otherwise.
+        Raises RefusedVersion when the version is absent or altered.
         """
         self.load(version)
         return self.champions.promote(version)
 
     def succeed(self, version: str, former: str | None) -> bool:
-        """As promote, if CHAMPION still names `former` (None: nobody); → whether it did."""
+        """Promote a version if CHAMPION still names `former` (None: no champion). Returns whether it did."""
         self.load(version)
         return self.champions.succeed(version, former)
 
     def go_back(self, version: str, *, instead_of: str) -> bool:
-        """Point CHAMPION back at a former champion if it still names `instead_of`; → whether it did.
+        """Point CHAMPION back at a former champion if it still names `instead_of`. Returns whether it did.
 
-        Raises RefusedVersion when that is not whole any more, ValueError when it never was champion.
+        Raises RefusedVersion when `version` is absent or altered, ValueError when it never was champion.
         """
         self.load(version)
         return self.champions.go_back(version, instead_of)
 
     def remove_unfinished(self) -> list[str]:
-        """Remove the versions that killed processes left half-written; → their names."""
+        """Remove the half-written versions of killed processes. Returns their names."""
         removed = []
         for folder in sorted(self.root.glob(f"{UNFINISHED_PREFIX}*")):
             descriptor = os.open(folder, os.O_RDONLY)

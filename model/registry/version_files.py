@@ -1,8 +1,8 @@
-"""The files of a model version: written with their hashes, read as if a stranger had written them.
+"""The files of a model version: written with their hashes, read as untrusted input.
 
-A reader accepts only a regular file of the version's own folder and of a bounded size: no link leads
-out of the registry, no pipe keeps the reader waiting, no file fills the memory. The shapes that a
-weights file declares are checked before any memory is allocated for them.
+A reader accepts only a regular file of bounded size in the version's folder: a link cannot lead out of
+the registry, a pipe cannot block the reader, a file cannot fill the memory. The reader checks the shapes
+that a weights file declares before it allocates memory for them.
 
 Tested by tests/unit/model/registry/test_hostile_versions.py.
 """
@@ -38,7 +38,7 @@ FORMAT = 1
 WEIGHTS, CONFIG, VOCABULARY, SCORES = "weights.safetensors", "config.json", "vocabulary.json", "scores.json"
 OPTIMIZER = "optimizer.safetensors"
 MANIFEST = "manifest.json"
-# Why a version is not served.
+# Reasons to refuse a version.
 UNKNOWN, CHECKSUM, UNREADABLE, MISMATCH, NOT_FINITE = (
     "unknown",
     "checksum",
@@ -49,7 +49,7 @@ UNKNOWN, CHECKSUM, UNREADABLE, MISMATCH, NOT_FINITE = (
 REFUSALS = (UNKNOWN, CHECKSUM, UNREADABLE, MISMATCH, NOT_FINITE)
 VERSION_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
 MIB = 1 << 20
-# Far above what a version needs; the vocabulary and the weights grow with the items.
+# Far above the size of any version's file; the vocabulary and the weights grow with the items.
 MOST_BYTES = {
     MANIFEST: MIB,
     CONFIG: MIB,
@@ -64,7 +64,7 @@ Shapes = dict[str, tuple[int, ...]]
 
 
 class RefusedVersion(NextclickError):
-    """A version that is not to serve; `reason` is one of REFUSALS."""
+    """A version that must not serve; `reason` is one of REFUSALS."""
 
     def __init__(self, reason: str, what: str, meaning: str, remedy: str) -> None:
         super().__init__(what, meaning, remedy)
@@ -72,9 +72,9 @@ class RefusedVersion(NextclickError):
 
 
 def read_file(path: Path) -> bytes:
-    """The content of a version's file. Raises OSError, also when it is not a regular file, or too large."""
+    """Returns the content of a version's file. Raises OSError, also when it is not regular or too large."""
     most = MOST_BYTES[path.name]
-    # Without O_NONBLOCK a pipe would be waited for here.
+    # Without O_NONBLOCK, opening a pipe would block.
     descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     with os.fdopen(descriptor, "rb") as file:
         found = os.fstat(descriptor)
@@ -86,9 +86,13 @@ def read_file(path: Path) -> bytes:
 
 
 def declared_shapes(weights: bytes) -> Shapes:
-    """The shape of each tensor as the head of a safetensors file says. Raises ValueError.
+    """Returns each tensor's shape, as the head of a safetensors file declares. Raises ValueError.
 
-    The head is bounded here; safetensors checks that it fits the rest of the file.
+    This function bounds the head's size; safetensors checks that the head fits the rest of the file.
+
+    >>> import torch
+    >>> declared_shapes(save_tensors({"bias": torch.zeros(4)}))
+    {'bias': (4,)}
     """
     length = int.from_bytes(weights[:8], "little")
     if len(weights) < 8 or length > min(MOST_HEADER_BYTES, len(weights) - 8):
@@ -108,9 +112,9 @@ def declared_shapes(weights: bytes) -> Shapes:
 
 
 def shape_difference(declared: Shapes, expected: Mapping[str, Tensor], *, sizes: bool = True) -> str:
-    """The first difference between the declared and the expected tensors, "" when there is none.
+    """Returns the first difference between the declared and the expected tensors, "" without difference.
 
-    Without `sizes` only their names and numbers of dimensions are compared.
+    Without `sizes` only names and numbers of dimensions count.
 
     >>> import torch
     >>> shape_difference({"bias": (3,)}, {"bias": torch.zeros(4)})
@@ -126,9 +130,12 @@ def shape_difference(declared: Shapes, expected: Mapping[str, Tensor], *, sizes:
 
 
 class VersionFiles:
-    """The files of one version's folder, each checked against the manifest before it is used.
+    """The files of one version's folder, each checked against the manifest before use.
 
-    Every method raises RefusedVersion for a file that is missing, altered or not understood.
+    Every method raises RefusedVersion for a file that is missing, altered or of another format.
+
+    >>> VersionFiles(Path("no-such-version")).corrupt("it is empty", UNREADABLE).reason
+    'unreadable'
     """
 
     def __init__(self, folder: Path) -> None:
@@ -136,7 +143,7 @@ class VersionFiles:
 
     @cached_property
     def manifest(self) -> dict[str, Any]:
-        """The manifest. Raises RefusedVersion when it cannot be read, or is of another format."""
+        """The manifest. Raises RefusedVersion when it is unreadable or of another format."""
         try:
             manifest: dict[str, Any] = json.loads(read_file(self.folder / MANIFEST))
             known = (
@@ -152,11 +159,11 @@ class VersionFiles:
         return manifest
 
     def scores(self) -> Any:
-        """The measured qualities."""
+        """Returns the measured qualities."""
         return json.loads(self.verified(SCORES))
 
     def verified(self, name: str) -> bytes:
-        """The content of a file that the manifest names, when its SHA-256 is the manifest's."""
+        """Returns the content of a file that the manifest names, after checking its SHA-256."""
         try:
             content = read_file(self.folder / name)
         except OSError as error:
@@ -166,7 +173,7 @@ class VersionFiles:
         return content
 
     def load(self) -> ModelVersion:
-        """Build the network and load its weights, after all that the files declare fits together."""
+        """Check that the files fit each other, then build the network and load its weights."""
         manifest = self.manifest
         contents = {name: self.verified(name) for name in (WEIGHTS, CONFIG, VOCABULARY, SCORES)}
         try:
@@ -174,7 +181,7 @@ class VersionFiles:
             vocabulary = Vocabulary.from_json(contents[VOCABULARY].decode())
             scores = json.loads(contents[SCORES])
             declared = declared_shapes(contents[WEIGHTS])
-            # Takes no memory, however large the config says that it is.
+            # Device "meta" allocates no memory, whatever sizes the config declares.
             with torch.device("meta"):
                 expected = build(config, vocabulary)
         except (KeyError, TypeError, ValueError, AttributeError, OverflowError, RuntimeError) as error:
@@ -184,7 +191,7 @@ class VersionFiles:
         if manifest["items"] != len(vocabulary):
             what = f"the vocabulary has {len(vocabulary)} items, the manifest {manifest['items']}"
             raise self.corrupt(what, MISMATCH)
-        # What is counted has sizes that only the data say; the file itself bounds them.
+        # The sizes of counts depend on the data; the size of the file bounds them.
         difference = shape_difference(
             declared, expected.state_dict(), sizes=not isinstance(expected, CountingNetwork)
         )
@@ -207,7 +214,7 @@ class VersionFiles:
         return ModelVersion(self.folder.name, config, vocabulary, network.eval(), scores, manifest)
 
     def optimizer_state(self) -> dict[str, Tensor] | None:
-        """The optimizer's tensors by name, None when the version was saved without."""
+        """Returns the optimizer's tensors by name, None when the version has no optimizer state."""
         if OPTIMIZER not in self.manifest["sha256"]:
             return None
         try:
@@ -216,7 +223,7 @@ class VersionFiles:
             raise self.corrupt(f"{OPTIMIZER} cannot be read: {error}", UNREADABLE) from error
 
     def corrupt(self, what: str, reason: str) -> RefusedVersion:
-        """The error of a version that is not to serve."""
+        """Returns the error of a version that must not serve."""
         return RefusedVersion(
             reason,
             f"model version {self.folder.name} in {self.folder.parent} is corrupt: {what}",
@@ -228,7 +235,7 @@ class VersionFiles:
 def new_version(
     trained: TrainedModel, scores: Mapping[str, Any], data: Mapping[str, Any], reports: Mapping[str, bytes]
 ) -> tuple[dict[str, Any], dict[str, bytes]]:
-    """The manifest and the files of a version, by name.
+    """Returns the manifest of a new version, and its files by name.
 
     The version's name is the UTC time and the hash of all contents.
     """

@@ -3,14 +3,14 @@
 job                a training as `nextclick train` runs it, evaluated beside POP
 train              one training: a network that learns by gradients, or one that counts
 training_data      sessions to learn from, with their vocabulary
-run_options        checkpoint, processes, threads and who is told of the progress
+run_options        checkpoint, processes, threads, and callbacks for the progress
 epochs             the epochs of a network that learns by gradients, resumable
 gradient_step      one batch: loss, gradients, updates of the rows touched
 negative_sampling  extra negatives, drawn by popularity
 replicas           processes that train one network together
 checkpoint         an interrupted training on disk
 warm_start         an earlier model's weights, moved to a grown vocabulary
-trained_model      what a training returns
+trained_model      the result of a training
 
 May import: evaluation, networks, data.
 """

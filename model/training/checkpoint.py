@@ -1,8 +1,7 @@
-"""A training that was interrupted, on disk: one file, written whole or not at all, no pickle.
+"""The checkpoint of an interrupted training: one file, replaced atomically, without pickle.
 
-It holds all that the next batch depends on, so that a training that goes on from it ends
-at the same weights, bit for bit. A fingerprint of configuration and data keeps it from
-being taken up by another training.
+The file holds everything that the next batch depends on, so a resumed training ends at the same
+weights, bit for bit. A fingerprint of configuration and data keeps other trainings from resuming it.
 """
 
 from __future__ import annotations
@@ -35,9 +34,15 @@ def fingerprint(
     start: str | None = None,
     processes: int = 1,
 ) -> str:
-    """Names a training by everything that decides its weights: 16 hexadecimal digits.
+    """Returns 16 hexadecimal digits that identify a training by everything that decides its weights.
 
-    `start` is the version that it goes on from.
+    `start` is the version that the training goes on from.
+
+    >>> session = Sessions(np.array([0, 2]), np.array([0, 1]), np.array([5, 9]), np.array(["s"]))
+    >>> vocabulary = Vocabulary(["a", "b"], np.array([1, 1]))
+    >>> one, two = (fingerprint(session, vocabulary, ModelConfig(seed=seed)) for seed in (1, 2))
+    >>> len(one), one == two
+    (16, False)
     """
     digest = hashlib.sha256(f"{config.model_dump_json()} {start} {processes}".encode())
     columns = (column for _, column in sorted(sessions.columns.items()))
@@ -56,7 +61,11 @@ class Checkpoint:
 
 
 class CheckpointFile:
-    """Where a training keeps its last checkpoint. `fingerprint` says whose it is."""
+    """The file of a training's last checkpoint. `fingerprint` identifies the training.
+
+    >>> CheckpointFile(Path("no-such-file"), "0123456789abcdef").load() is None
+    True
+    """
 
     def __init__(self, path: Path, fingerprint: str, every_batches: int = EVERY_BATCHES) -> None:
         self.path = path
@@ -65,7 +74,7 @@ class CheckpointFile:
         self._unfinished = path.with_name(f"{path.name}.unfinished")
 
     def save(self, checkpoint: Checkpoint) -> None:
-        """Replace the file, durably."""
+        """Replace the file atomically and durably."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
         metadata = {"fingerprint": self.fingerprint, "values": json.dumps(checkpoint.values)}
         save_file(
@@ -76,7 +85,10 @@ class CheckpointFile:
         self._unfinished.replace(self.path)
 
     def load(self) -> Checkpoint | None:
-        """The last checkpoint, None when there is none. Raises NextclickError for a broken or foreign one."""
+        """Returns the last checkpoint, None without a file.
+
+        Raises NextclickError when the file is broken, or belongs to another training.
+        """
         if not self.path.exists():
             return None
         try:
@@ -101,6 +113,6 @@ class CheckpointFile:
         return Checkpoint(tensors, values)
 
     def remove(self) -> None:
-        """Take the file away, when the training is done, and what a killed process left half-written."""
+        """Remove the file after the training, and the unfinished file of a killed process."""
         self.path.unlink(missing_ok=True)
         self._unfinished.unlink(missing_ok=True)

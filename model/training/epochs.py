@@ -1,7 +1,9 @@
 """The epochs of a network that learns by gradients, from the beginning or from a checkpoint.
 
-The hidden state is carried over batches, the gradient is not (Hidasi et al., ICLR 2016).
-Chance is seeded anew in every epoch.
+The hidden state is carried from batch to batch, the gradient is not (Hidasi et al., ICLR 2016). Every
+epoch seeds the random generators anew.
+
+Tested by tests/unit/model/training/test_checkpoint.py and test_early_stopping.py.
 
 Shapes: B lanes, N positions of a batch.
 """
@@ -57,7 +59,7 @@ class Epochs:
         self._step = GradientStep(network, vocabulary, config, self._sampler, self._replicas)
         if start is not None:
             neighbours_in = sessions if config.new_item_vectors == "neighbours" else None
-            start.put_into(network, self._step.optimizer, vocabulary, neighbours_in)
+            start.apply_to(network, self._step.optimizer, vocabulary, neighbours_in)
         network.prepare_items(vocabulary)
         self._columns = InputColumns(network, self._sessions)
         prior = network.prior
@@ -69,47 +71,47 @@ class Epochs:
         self._best: dict[str, Tensor] = {}
 
     def run(self) -> TrainedModel:
-        """Train to the end."""
-        epoch, skipped = self._take_up() if self._file else (1, 0)
+        """Train all epochs, or until early stopping. Returns the trained model."""
+        epoch, skipped = self._resume() if self._file else (1, 0)
         while epoch <= self._config.epochs:
             started = time.perf_counter()
-            self._epoch(epoch, skipped)
+            self._train_epoch(epoch, skipped)
             self._result.seconds += time.perf_counter() - started
             if self._validation is not None:
                 masked = self._config.exclude_session_items
                 scored = evaluate(self._network, self._validation, exclude_session_items=masked)
                 self._result.validation.append(scored)
                 self._run.after_epoch(epoch, scored)
-                if self._stops(scored):
+                if self._should_stop(scored):
                     break
             epoch, skipped = epoch + 1, 0
             if self._file and epoch <= self._config.epochs:
-                self._keep(epoch, 0)
+                self._save_checkpoint(epoch, 0)
         if self._best:
-            self._put_back(self._best)
+            self._restore(self._best)
         self._result.optimizer_state = self._step.optimizer.state
         return self._result
 
-    def _stops(self, scored: Evaluation) -> bool:
-        """Whether `patience` epochs have brought no better validation; keeps the best one's weights."""
+    def _should_stop(self, scored: Evaluation) -> bool:
+        """Whether the last `patience` validations brought no improvement; stores the best epoch's weights."""
         patience = self._config.patience
         if patience is None:
             return False
         badness = [v.badness for v in self._result.validation]
         best = badness.index(min(badness))
         if best == len(badness) - 1:
-            self._best = {name: tensor.clone() for name, tensor in self._learned().items()}
+            self._best = {name: tensor.clone() for name, tensor in self._learned_tensors().items()}
         return len(badness) - 1 - best >= patience
 
-    def _learned(self) -> dict[str, Tensor]:
-        """What training changes, by name."""
+    def _learned_tensors(self) -> dict[str, Tensor]:
+        """Returns the tensors that training changes, by name: weights and optimizer state."""
         return {
             **{f"network.{name}": t for name, t in self._network.state_dict().items()},
             **{f"optimizer.{name}": t for name, t in self._step.optimizer.state.items()},
         }
 
-    def _put_back(self, learned: dict[str, Tensor]) -> None:
-        """Go back to what `_learned` gave."""
+    def _restore(self, learned: dict[str, Tensor]) -> None:
+        """Load the tensors that `_learned_tensors` returned."""
         parts: dict[str, dict[str, Tensor]] = {"network": {}, "optimizer": {}}
         for name, tensor in learned.items():
             part, _, rest = name.partition(".")
@@ -117,7 +119,7 @@ class Epochs:
         self._network.load_state_dict(parts["network"])
         self._step.optimizer.state = parts["optimizer"]
 
-    def _epoch(self, epoch: int, skipped: int) -> None:
+    def _train_epoch(self, epoch: int, skipped: int) -> None:
         config, replicas = self._config, self._replicas
         if not skipped:
             if self._clock:
@@ -134,11 +136,11 @@ class Epochs:
             )
         batches = session_parallel(self._sessions, config.batch_size, config.unroll, order)
         batches = islice(batches, skipped, None)
-        for number, (batch, positions) in enumerate(self._side_by_side(batches), skipped + 1):
+        for number, (batch, positions) in enumerate(self._in_lockstep(batches), skipped + 1):
             if self._clock and batch:
-                # The earliest lane's time: no lane sees a count of what it has yet to predict.
+                # The earliest lane's time: no lane sees counts of events that it has yet to predict.
                 self._clock.advance_if_due(int(self._sessions.times_ms[batch.rows].min()))
-            loss = self._learn(batch, positions) if batch else self._step.stand_by()
+            loss = self._learn_batch(batch, positions) if batch else self._step.stand_by()
             loss = replicas.total(loss)
             if not math.isfinite(loss):
                 raise _diverged(f"the loss is {loss}", epoch, number)
@@ -148,7 +150,7 @@ class Epochs:
             if number % BATCHES_BETWEEN_REPORTS == 0:
                 self._run.progress(self._progress(epoch))
             if self._file and replicas.count == 1 and number % self._file.every_batches == 0:
-                self._keep(epoch, number)
+                self._save_checkpoint(epoch, number)
         if self._clock:
             self._clock.advance_to_end()
         self._result.losses.append(self._loss_sum / self._done)
@@ -158,8 +160,11 @@ class Epochs:
         self._network.eval()
         self._network.finalize()
 
-    def _side_by_side(self, batches: Iterator[Batch]) -> Iterator[tuple[Batch | None, int]]:
-        """This process's batches, None once they have run out, until all have; with the positions of all."""
+    def _in_lockstep(self, batches: Iterator[Batch]) -> Iterator[tuple[Batch | None, int]]:
+        """Yields this process's batches, with the positions of all processes in the same step.
+
+        Yields None for the batch after this process's last, until every process has ended.
+        """
         while True:
             batch = next(batches, None)
             positions = int(self._replicas.total(len(batch.rows) if batch else 0))
@@ -167,7 +172,7 @@ class Epochs:
                 return
             yield batch, positions
 
-    def _learn(self, batch: Batch, positions: int) -> float:
+    def _learn_batch(self, batch: Batch, positions: int) -> float:
         state = self._network.carry(self._state, batch)
         learned = self._step.learn(
             self._columns.at(batch.rows),
@@ -183,15 +188,15 @@ class Epochs:
     def _progress(self, epoch: int) -> Progress:
         return Progress(epoch, self._config.epochs, self._done, self._total, self._loss_sum / self._done)
 
-    def _keep(self, epoch: int, batch: int) -> None:
-        """Save: `batch` batches of `epoch` are done."""
+    def _save_checkpoint(self, epoch: int, batch: int) -> None:
+        """Save the training after `batch` batches of `epoch`."""
         if self._replicas.rank:
             return
         assert self._file
         broken = [name for name, t in self._network.state_dict().items() if not t.isfinite().all()]
         if broken:
             raise _diverged(f"weights are no numbers in {', '.join(broken)}", epoch, batch)
-        tensors = self._learned()
+        tensors = self._learned_tensors()
         tensors |= {f"best.{name}": t for name, t in self._best.items()}
         tensors |= {f"state.{name}": t for name, t in self._state.items()}
         tensors["chance"] = torch.get_rng_state()
@@ -208,23 +213,23 @@ class Epochs:
         }
         self._file.save(Checkpoint(tensors, values))
 
-    def _take_up(self) -> tuple[int, int]:
-        """Go back to the checkpoint, if there is one: → epoch, and its batches that are done."""
+    def _resume(self) -> tuple[int, int]:
+        """Load the checkpoint, if the file exists. Returns the epoch, and its batches already done."""
         assert self._file
-        kept = self._file.load()
-        if kept is None:
+        checkpoint = self._file.load()
+        if checkpoint is None:
             return 1, 0
         parts: dict[str, dict[str, Tensor]] = {"learned": {}, "state": {}, "best": {}}
-        for name, tensor in kept.tensors.items():
+        for name, tensor in checkpoint.tensors.items():
             part, _, rest = name.partition(".")
             if part in ("state", "best"):
                 parts[part][rest] = tensor
             elif part != "chance":
                 parts["learned"][name] = tensor
-        self._put_back(parts["learned"])
+        self._restore(parts["learned"])
         self._state, self._best = parts["state"], parts["best"]
-        torch.set_rng_state(kept.tensors["chance"])
-        values = kept.values
+        torch.set_rng_state(checkpoint.tensors["chance"])
+        values = checkpoint.values
         self._done, self._loss_sum, self._hits = values["done"], values["loss_sum"], values["hits"]
         self._result.losses, self._result.accuracies = values["losses"], values["accuracies"]
         self._result.validation = [Evaluation(**scored) for scored in values["validation"]]

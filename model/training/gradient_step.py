@@ -1,7 +1,7 @@
 """One step of learning for a batch: a loss over sampled candidates, updates of the rows touched.
 
-A batch reads and writes only the item vectors of its inputs, targets and negatives, so
-its cost hardly depends on the number of items.
+A batch reads and writes only the item vectors of its inputs, targets and negatives, so its cost hardly
+depends on the number of items.
 
 Shapes: B lanes, T steps, N positions of a batch (B where it has one step), C candidates,
 V items, E columns of the input table, H units, U distinct rows.
@@ -26,9 +26,9 @@ from model.training.replicas import Replicas
 
 
 class Learned(NamedTuple):
-    """A batch's share of the mean loss, how many targets had the highest score, and the states after it.
+    """A batch's share of the mean loss, its targets with the highest score, and the states after it.
 
-    `hits` is None where not all items are scored.
+    `hits` is None where training does not score all items.
     """
 
     loss: float
@@ -37,7 +37,11 @@ class Learned(NamedTuple):
 
 
 class _Read(NamedTuple):
-    """The distinct reads of a further table: which rows, the rows, and all positions with the mean row."""
+    """The reads of a further table.
+
+    `rows` are the row numbers of the known values, `known` their rows. `whole` has a row for every
+    position: the mean row where the value is unknown.
+    """
 
     rows: Tensor
     known: Tensor
@@ -46,7 +50,7 @@ class _Read(NamedTuple):
 
 @dataclass
 class _Change:
-    """A gradient of a parameter, whole or of `rows`, added up over the processes."""
+    """A gradient of a whole parameter or of its `rows`, added up over the processes."""
 
     name: str
     parameter: Tensor
@@ -54,13 +58,13 @@ class _Change:
     rows: Rows | None = None
 
     def square(self) -> float:
-        """The squared norm, repeated rows added up."""
+        """Returns the squared norm, after repeated rows are added up."""
         whole = self.gradient if self.rows is None else self.rows.add_up(self.gradient)
         return float(whole.square().sum())
 
 
 class GradientStep:
-    """Learns from batch after batch; `optimizer` holds what it remembers of them."""
+    """Learns from batch after batch; `optimizer` holds the state between batches."""
 
     def __init__(
         self,
@@ -82,7 +86,7 @@ class GradientStep:
         self._expected_negatives_V = torch.from_numpy(sampler.probability_V * config.negatives).float()
         self.optimizer = build_optimizer(config)
         self._tables = {name: network.get_parameter(name).data for name in network.tables}
-        # A table that stands still is read only.
+        # Frozen tables are only read.
         self._learns = {name: network.get_parameter(name).requires_grad for name in network.tables}
         self._dense = network.dense_parameters()
         scratch_V = torch.zeros(network.items, dtype=torch.int64)
@@ -96,7 +100,7 @@ class GradientStep:
     def learn(
         self, inputs: Columns, target_N: Tensor, sizes_T: Tensor, state: State, positions: int
     ) -> Learned:
-        """Learn from one batch of `positions` in all processes; `sizes_T` are those of its steps."""
+        """Learn from one batch. `sizes_T` are the lanes of each step; `positions` counts all processes."""
         network, tables, config = self._network, self._tables, self._config
         inputs = network.complete_inputs(inputs, sizes_T, state)
         input_N = inputs["item"]
@@ -130,9 +134,9 @@ class GradientStep:
         torch.autograd.backward(loss if penalty is None else loss + penalty)
         self._apply(
             [
-                *self._of_dense(),
-                *(change for name, row in further.items() for change in self._of_rows(name, row)),
-                *self._of_items(
+                *self._dense_changes(),
+                *(change for name, row in further.items() for change in self._row_changes(name, row)),
+                *self._item_changes(
                     input_N,
                     rows_NE.grad,
                     candidates_C,
@@ -147,7 +151,7 @@ class GradientStep:
         return rows.detach().requires_grad_(self._learns[name])
 
     def _read(self, name: str, index_N: Tensor) -> _Read:
-        """The rows of a further table; where there is none, the mean row, which does not learn."""
+        """Read a further table's rows; an unknown value reads the mean row, which does not learn."""
         is_known_N = index_N >= 0
         known = self._leaf(name, self._tables[name].index_select(0, index_N[is_known_N]))
         mean = self._network.get_buffer(f"mean_{name}")
@@ -155,7 +159,7 @@ class GradientStep:
         return _Read(index_N[is_known_N], known, whole)
 
     def _penalty(self, further: dict[str, _Read], positions: int) -> Tensor | None:
-        """λ |u|², a mean over the positions, of the rows of user vectors that the batch reads."""
+        """Returns λ |u|², a mean over the positions, of the user vectors that the batch reads."""
         if not self._config.user_l2:
             return None
         users = [further[n].known for n, column in self._network.row_tables.items() if column == "user_id"]
@@ -174,7 +178,7 @@ class GradientStep:
         return SAMPLED_LOSSES[config.loss](scores, repeats_NC, config.regularisation)
 
     def stand_by(self) -> float:
-        """Take part in the others' batch, with nothing to add."""
+        """Take part in a batch of the other processes with empty gradients, after this one's last batch."""
         network, tables = self._network, self._tables
         for parameter in self._dense.values():
             parameter.grad = torch.zeros_like(parameter)
@@ -183,14 +187,14 @@ class GradientStep:
         def no_rows(name: str) -> Tensor:
             return tables[name].new_zeros((0, *tables[name].shape[1:]))
 
-        changes = self._of_dense()
+        changes = self._dense_changes()
         for name in network.row_tables:
             rows = no_rows(name)
             rows.grad = no_rows(name)
-            changes += self._of_rows(name, _Read(none, rows, rows))
+            changes += self._row_changes(name, _Read(none, rows, rows))
         output, bias = network.output_table, network.bias_table
         full = self._config.loss == "full-cross-entropy"
-        changes += self._of_items(
+        changes += self._item_changes(
             none,
             no_rows(network.input_table),
             None if full or network.has_own_loss else none,
@@ -200,18 +204,18 @@ class GradientStep:
         self._apply(changes)
         return 0.0
 
-    def _of_dense(self) -> list[_Change]:
+    def _dense_changes(self) -> list[_Change]:
         dense = {name: p.grad for name, p in self._dense.items() if p.grad is not None}
         self._replicas.add_up(list(dense.values()))
         return [_Change(name, self._dense[name].data, gradient) for name, gradient in dense.items()]
 
-    def _of_rows(self, name: str, read: _Read) -> list[_Change]:
+    def _row_changes(self, name: str, read: _Read) -> list[_Change]:
         if not self._learns[name]:
             return []
         assert read.known.grad is not None
         return [self._change(name, *self._replicas.collect(read.rows, read.known.grad))]
 
-    def _of_items(
+    def _item_changes(
         self,
         input_N: Tensor,
         input_gradient: Tensor | None,
@@ -219,7 +223,10 @@ class GradientStep:
         output_gradient: Tensor | None,
         bias_gradient: Tensor | None,
     ) -> list[_Change]:
-        """The item tables' changes: the input's rows, and the candidates' rows or, without, all of them."""
+        """Returns the item tables' changes: the inputs' rows, and the candidates' rows.
+
+        Without candidates the output tables change as a whole.
+        """
         network, replicas, learns = self._network, self._replicas, self._learns
         names = network.input_table, network.output_table, network.bias_table
         changes: list[_Change] = []
@@ -232,7 +239,7 @@ class GradientStep:
                 rows_N, gradient = replicas.collect(input_N, input_gradient)
                 output_gradient.index_add_(0, rows_N, gradient)
             else:
-                # The inputs have no gradient of their bias: 0, so that both tables share their rows.
+                # The inputs get a bias gradient of 0, so that both tables share the same rows.
                 candidates_C = torch.cat([input_N, candidates_C])
                 output_gradient = torch.cat([input_gradient, output_gradient])
                 bias_gradient = torch.cat([bias_gradient.new_zeros(len(input_N)), bias_gradient])

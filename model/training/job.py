@@ -1,6 +1,6 @@
 """A training as `nextclick train` runs it: going on from a version, resumable, evaluated beside POP.
 
-Knows no registry and no terminal: who calls it saves the model and shows the figures.
+Knows no registry and no terminal: the caller saves the model and shows the figures.
 
 Tested by tests/unit/replay/commands/test_train.py and tests/integration/test_command_line.py.
 """
@@ -29,14 +29,14 @@ VALIDATION_TARGETS = 20_000
 
 @dataclass(frozen=True)
 class JobScores:
-    """A trained model on the test sessions, beside POP; `leaky` with boosted test sessions, if asked for."""
+    """A trained model on the test sessions, beside POP; `leaky` is on boosted test sessions, if wanted."""
 
     model: Evaluation
     pop: Evaluation
     leaky: Evaluation | None = None
 
     def as_dict(self, trained: TrainedModel) -> dict[str, Any]:
-        """What is saved beside the weights: these figures, and how the training went."""
+        """Returns the figures to save beside the weights: these scores, and the training's course."""
         return {
             "evaluation": self.model.as_dict(),
             "pop": self.pop.as_dict(),
@@ -47,7 +47,7 @@ class JobScores:
 
 @dataclass(frozen=True)
 class TrainingJob:
-    """One version to be trained: its configuration, its log, and the earlier model that it goes on from."""
+    """One version to train: its configuration, its log, and the earlier model that it goes on from."""
 
     config: ModelConfig
     log: LogSplit
@@ -55,7 +55,7 @@ class TrainingJob:
     start_version: str | None = None
 
     def going_on_from(self, earlier: ModelVersion, start: WarmStart) -> TrainingJob:
-        """The same job, begun at a version's weights, with the version's items first in the vocabulary."""
+        """Returns the same job, started from a version's weights; its items come first in the vocabulary."""
         training, test, found = self.log
         vocabulary, renamed = found.grown_from(earlier.vocabulary)
         codes = vocabulary.features.renames_of(found.features)
@@ -63,16 +63,16 @@ class TrainingJob:
         return TrainingJob(self.config, log, start, earlier.version)
 
     def checkpoint(self, folder: Path, every_batches: int, processes: int) -> CheckpointFile:
-        """The checkpoint file of this very job: another configuration or log has another name."""
+        """Returns this job's checkpoint file; another configuration or log has another name."""
         training, _, vocabulary = self.log
         name = fingerprint(training, vocabulary, self.config, start=self.start_version, processes=processes)
         return CheckpointFile(folder / f".training-{name}", name, every_batches)
 
     def validation(self) -> Sessions | None:
-        """About 20,000 next events to evaluate after each epoch.
+        """Returns about 20,000 next events to evaluate after each epoch.
 
-        None where training is to stop early on a log split by session: the sessions that decide when it
-        stops may not be the test's, so that `train` holds training sessions out.
+        Returns None for early stopping on a log split by session: test sessions must not decide when
+        training stops, so `train` holds out training sessions instead.
         """
         test = self.log.test
         if test.is_target is not None:
@@ -94,7 +94,7 @@ class TrainingJob:
         leaky: bool = False,
         progress: Callable[[int, int], None] = lambda done, total: None,
     ) -> JobScores:
-        """Rank the test sessions. With `all_items` unknown test items are misses; `leaky` boosts the test."""
+        """Rank the test sessions. `all_items` counts unknown items as misses; `leaky` boosts the test."""
         config, test = self.config, self.log.test
         masked = config.exclude_session_items
         popularity_V = self.log.vocabulary.counts if all_items else None
@@ -112,7 +112,7 @@ class TrainingJob:
 
 
 def data_facts(training: Sessions) -> dict[str, int]:
-    """What a manifest says of the events that a version learned from.
+    """Returns a manifest's description of the events that a version learned from.
 
     >>> import numpy as np
     >>> one = Sessions(np.array([0, 2]), np.array([0, 1]), np.array([5, 9]), np.array(["s"]))

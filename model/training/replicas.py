@@ -1,8 +1,9 @@
-"""Processes that train one network together (torchrun): each has its share of the sessions.
+"""Processes that train one network together (torchrun): each trains on a share of the sessions.
 
-All begin with the same weights and apply the same summed gradients, so their weights
-stay equal. Gradients of table rows travel as rows, not as whole tables, which is what
-DistributedDataParallel would send.
+All processes begin with the same weights and apply the same summed gradients, so their weights stay
+equal. Table gradients travel as rows; DistributedDataParallel would send whole tables.
+
+Tested by tests/learning/test_learning.py.
 
 Shapes: N rows of this process, H columns.
 """
@@ -19,7 +20,11 @@ from model.data.sessions import Sessions
 
 
 class Replicas:
-    """This process among `count`. Without torchrun there is one, and nothing is sent."""
+    """This process among `count`. Without torchrun `count` is 1, and no method communicates.
+
+    >>> Replicas().total(2.5)
+    2.5
+    """
 
     def __init__(self, rank: int = 0, count: int = 1) -> None:
         self.rank = rank
@@ -27,26 +32,26 @@ class Replicas:
 
     @classmethod
     def join(cls) -> Replicas:
-        """Meet the other processes that torchrun started, if it did: gloo on CPU."""
+        """Join the other processes of torchrun, if any: gloo on CPU."""
         if int(os.environ.get("WORLD_SIZE", "1")) == 1:
             return cls()
         dist.init_process_group("gloo")
         return cls(dist.get_rank(), dist.get_world_size())
 
     def leave(self) -> None:
-        """Part from the others, when all have come this far."""
+        """Wait for the other processes, then leave the group."""
         if self.count > 1:
             dist.barrier()
             dist.destroy_process_group()
 
     def share(self, sessions: Sessions) -> Sessions:
-        """Every `count`-th session of at least two events, so that all are equally recent."""
+        """Returns every `count`-th session of at least two events, so that all shares are equally recent."""
         if self.count == 1:
             return sessions
         return sessions.select((sessions.lengths >= 2).nonzero()[0][self.rank :: self.count])
 
     def total(self, number: float) -> float:
-        """The sum over all processes."""
+        """Returns the sum over all processes."""
         if self.count == 1:
             return number
         tensor = torch.tensor(number, dtype=torch.float64)
@@ -54,7 +59,7 @@ class Replicas:
         return float(tensor)
 
     def add_up(self, gradients: list[Tensor]) -> None:
-        """Replace each tensor, of the same shape everywhere, by its sum over all processes."""
+        """Replace each tensor by its sum over all processes; its shape is the same in all of them."""
         if self.count == 1 or not gradients:
             return
         together = torch.cat([gradient.flatten() for gradient in gradients])
@@ -65,7 +70,7 @@ class Replicas:
             gradient.copy_(part.view_as(gradient))
 
     def collect(self, rows_N: Tensor, *gradients: Tensor) -> list[Tensor]:
-        """The rows and their gradients of all processes, one after another; their numbers may differ."""
+        """Returns the rows and gradients of all processes, concatenated; processes may differ in rows."""
         if self.count == 1:
             return [rows_N, *gradients]
         sizes = [torch.zeros(1, dtype=torch.int64) for _ in range(self.count)]

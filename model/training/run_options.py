@@ -1,4 +1,4 @@
-"""How a training runs, and how it tells where it stands. Neither changes what is learned from.
+"""Options of a training run, and its progress. They do not change the data that it learns from.
 
 Tested by tests/unit/model/training/test_checkpoint.py.
 """
@@ -15,7 +15,7 @@ from model.training.replicas import Replicas
 
 @dataclass(frozen=True)
 class Progress:
-    """`events` of `total` are learned in epoch `epoch` of `epochs` (from 1), with mean loss `loss`.
+    """`events` of `total` were learned in epoch `epoch` (from 1) of `epochs`, with mean loss `loss`.
 
     >>> progress = Progress(epoch=2, epochs=5, events=300, total=1000, loss=3.25)
     >>> progress.done, progress.whole, str(progress)
@@ -44,11 +44,14 @@ class Progress:
 
 @dataclass(frozen=True)
 class RunOptions:
-    """Where a training runs and who is told of it.
+    """Where a training runs, and its callbacks.
 
-    `checkpoint` is resumed when its file exists, and rewritten as the training goes. `threads` share
-    each product: more than one is faster on idle cores, and many times slower beside another busy
-    process, which they then wait for. `after_epoch` gets (the epoch, from 1, and its validation).
+    The training resumes `checkpoint` when its file exists, and rewrites it regularly. `threads` share
+    each product: several are faster on idle cores, but many times slower beside another busy process,
+    since all threads wait for the slowest. `after_epoch` gets (epoch, from 1; its validation).
+
+    >>> RunOptions().replicas.count
+    1
     """
 
     checkpoint: CheckpointFile | None = None

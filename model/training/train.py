@@ -1,4 +1,7 @@
-"""Training: a new network from sessions, from the beginning, a checkpoint or an earlier model."""
+"""Training: a new network from sessions, from the beginning, a checkpoint or an earlier model.
+
+Tested by tests/unit/model/training/test_checkpoint.py and tests/learning/test_learning.py.
+"""
 
 from __future__ import annotations
 
@@ -36,11 +39,17 @@ def train(
 ) -> TrainedModel:
     """Train a new network on `sessions`, in their order, for `config.epochs` passes.
 
-    `start` is an earlier model to go on from. `validation` is evaluated after each epoch, for the
-    curve. With `config.patience` it also says when to stop, and the best epoch's weights are kept; the
-    newest tenth of the sessions is held out for it where none is given. With `config.dwell_threshold_s`
-    the sessions are boosted. `run` says where the training runs. Raises NextclickError when no session
-    has two known events, or when the loss is not finite: the last checkpoint is then kept.
+    `start` is an earlier model to go on from. `validation` is evaluated after each epoch, for the curve.
+    With `config.patience` the validation also decides when to stop, and the best epoch's weights win;
+    without `validation` the newest tenth of the sessions is held out for it. With
+    `config.dwell_threshold_s` the sessions are boosted. Raises NextclickError when no session has two
+    known events, or when the loss is not finite; the last checkpoint then stays.
+
+    >>> import numpy as np
+    >>> session = Sessions(np.array([0, 2]), np.array([0, 1]), np.array([5, 9]), np.array(["s"]))
+    >>> trained = train(session, Vocabulary(["a", "b"], np.array([1, 1])), ModelConfig(network="pop"))
+    >>> trained.events
+    1
     """
     run = run or RunOptions()
     if (sessions.items < 0).any():
@@ -74,7 +83,7 @@ def train(
 
 @contextmanager
 def _sharing_products(threads: int) -> Iterator[None]:
-    """Let torch use so many threads for each product, and as many as before afterwards."""
+    """Let torch use `threads` for each product; restores the former number afterwards."""
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:

@@ -1,4 +1,4 @@
-"""What a training returns: all that evaluating it, saving it and training it further need.
+"""The result of a training: the input for evaluating, saving and further training.
 
 Tested by tests/unit/model/registry/test_registry.py and tests/unit/model/comparison/test_challenger.py.
 """
@@ -22,9 +22,10 @@ from model.training.warm_start import WarmStart
 class TrainedModel:
     """A network in evaluation mode, its configuration and vocabulary, and how its training went.
 
-    `losses` and `validation` are those of each epoch; `accuracies` the shares of targets that had the
-    highest score while they were learned, where training scores all items. `optimizer_state` is empty
-    for a network that counts. `events` were learned from in `seconds`, without the validation.
+    `losses` and `validation` have one entry per epoch. `accuracies` are each epoch's shares of targets
+    that had the highest score while they were learned, where training scores all items.
+    `optimizer_state` is empty for a network that counts. Training learned from `events` in `seconds`,
+    without the validation.
     """
 
     network: Network
@@ -39,7 +40,7 @@ class TrainedModel:
 
     @property
     def not_finite(self) -> list[str]:
-        """The names of the weights that hold a number that is not finite."""
+        """Names of the weights that hold a number that is not finite."""
         return [name for name, tensor in self.network.state_dict().items() if not tensor.isfinite().all()]
 
     @property
@@ -48,11 +49,11 @@ class TrainedModel:
         return round(self.events / max(self.seconds, 1e-9), 1)
 
     def warm_start(self) -> WarmStart:
-        """What a training that goes on from this model begins with."""
+        """Returns the start of a training that goes on from this model."""
         return WarmStart(self.network.state_dict(), self.optimizer_state, self.vocabulary)
 
     def scores(self) -> dict[str, Any]:
-        """How the training went, as plain values that are saved with the version."""
+        """Returns the training's course as plain values, to save with the version."""
         return {
             "losses": self.losses,
             "accuracies": self.accuracies,

@@ -1,4 +1,4 @@
-"""What a training learns from: sessions, and the vocabulary whose indices they have.
+"""The data of a training: sessions, and the vocabulary of their item indices.
 
 Tested by tests/unit/model/comparison/test_challenger.py.
 """
@@ -16,7 +16,7 @@ from model.networks.by_name import columns_of
 
 
 class TrainingData(NamedTuple):
-    """Sessions to learn from and their vocabulary; `validation` sessions are evaluated after each epoch."""
+    """Sessions to learn from, their vocabulary, and `validation` sessions to evaluate after each epoch."""
 
     sessions: Sessions
     vocabulary: Vocabulary
@@ -31,9 +31,10 @@ class TrainingData(NamedTuple):
         counted: pd.DataFrame | None = None,
         earlier: Vocabulary | None = None,
     ) -> TrainingData:
-        """The events as `config` cuts and reads them.
+        """Cut and read the events as `config` says.
 
-        Items and their counts are those of `counted` (None: of the events), after the items of `earlier`.
+        The vocabulary has the items of `earlier` first, then the items of `counted` (None: of `events`),
+        with the counts of `counted`.
 
         >>> columns = {"session_id": ["s", "s"], "item_id": ["a", "b"], "event_time_ms": [0, 1000]}
         >>> data = TrainingData.from_frame(pd.DataFrame(columns), ModelConfig())

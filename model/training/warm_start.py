@@ -1,9 +1,8 @@
 """An earlier model to go on from: its weights and its optimizer's sums, moved to a grown vocabulary.
 
-Rows follow their item id, or the value they are of. Items that the earlier model did not
-know begin as in a new network, or where the known items stand that their first sessions
-clicked beside them. Without the optimizer's sums every step would be as large as the first
-again.
+A row follows its item id, or its column's value. An item that the earlier model did not know begins as
+in a new network, or at the mean of the known items that its first sessions clicked beside it. Without
+the optimizer's sums every step would again be as large as the first step.
 """
 
 from __future__ import annotations
@@ -26,23 +25,23 @@ from model.optimizers import Optimizer
 
 @dataclass(frozen=True)
 class WarmStart:
-    """Weights by name, the optimizer's tensors by name, and whose rows they hold."""
+    """Weights by name, the optimizer's tensors by name, and the vocabulary of their rows."""
 
     weights: Mapping[str, Tensor]
     optimizer_state: Mapping[str, Tensor]
     vocabulary: Vocabulary
 
-    def put_into(
+    def apply_to(
         self,
         network: GradientNetwork,
         optimizer: Optimizer,
         vocabulary: Vocabulary,
         neighbours_in: Sessions | None = None,
     ) -> None:
-        """Overwrite what `network` and `optimizer` begin with. Raises NextclickError when they do not fit.
+        """Overwrite the start of `network` and `optimizer`. Raises NextclickError when shapes do not fit.
 
-        `neighbours_in` are sessions to be learned from: items that are new in them begin at their
-        neighbours' means. None, or an item without known neighbours: as in a new network.
+        `neighbours_in` are the sessions to learn from: their new items begin at the means of their
+        neighbours. With None, or without known neighbours, a new item begins as in a new network.
         """
         fresh = network.state_dict()
         if fresh.keys() != self.weights.keys():
@@ -75,7 +74,7 @@ class WarmStart:
 
 @dataclass(frozen=True)
 class _Move:
-    """Where the rows of an earlier table go: `before` and `now` in pairs; new values are not known."""
+    """Row moves from an earlier table: `before` and `now` pair row numbers; `is_known` marks old values."""
 
     is_known: Tensor
     before: Tensor
@@ -83,14 +82,14 @@ class _Move:
 
     @classmethod
     def of(cls, before_V: npt.NDArray[np.int64]) -> _Move:
-        """From each value's earlier index, -1 where it had none."""
+        """Make the moves from each value's earlier index, -1 for a new value."""
         before = torch.from_numpy(before_V)
         now = torch.nonzero(before >= 0)[:, 0]
         return cls(before >= 0, before[now], now)
 
 
 def _moved(old: Tensor, new: Tensor, dimension: int | None, move: _Move) -> Tensor:
-    """`old`; or, where `dimension` counts values, `new` with the rows of the values that `old` has."""
+    """Returns `old`; or, where `dimension` counts values, `new` with the old values' rows moved in."""
     if [s for d, s in enumerate(old.shape) if d != dimension] != [
         s for d, s in enumerate(new.shape) if d != dimension
     ]:
@@ -106,7 +105,7 @@ def _moved(old: Tensor, new: Tensor, dimension: int | None, move: _Move) -> Tens
 
 @torch.no_grad()
 def place_new_items(network: GradientNetwork, sessions: Sessions, is_known_V: npt.NDArray[np.bool_]) -> None:
-    """Put each item that is not known, but clicked beside known ones, at the mean of their rows."""
+    """Set the rows of each new item to the means of the known items clicked beside it."""
     co_clicks = CoClicks.of(sessions)
     chosen = ~is_known_V[co_clicks.items] & is_known_V[co_clicks.neighbours]
     items_M, place_N = np.unique(co_clicks.items[chosen], return_inverse=True)

@@ -213,12 +213,12 @@ class _Run:
                 champion=champion.vocabulary if champion else None,
                 start=start,
                 threads=options.threads,
-                tell=progress,
+                notify=progress,
             )
         self.report.add_training(challenger, len(champion.vocabulary) if champion else 0)
         reach("retrain-trained")
         with self._step("evaluate") as progress:
-            own, reference, baselines = contenders(challenger, champion, split, tell=progress)
+            own, reference, baselines = contenders(challenger, champion, split, notify=progress)
         reach("retrain-evaluated")
         rule = GateRule(settings.gate_margin, settings.gate_step_factor, settings.gate_min_sessions)
         with self._step("gate"):
@@ -229,7 +229,7 @@ class _Run:
     ) -> tuple[TrainedModel, Decision]:
         """Train on the held-out events too; refuse if their Recall@20 falls by more than the margin."""
         with self._step("finish") as progress:
-            whole = finished(challenger, split, threads=self.options.threads, tell=progress)
+            whole = finished(challenger, split, threads=self.options.threads, notify=progress)
             before, after = recalls_of([challenger, whole], split)
         self.report.add_held_out_training(whole, after)
         reach("retrain-finished")

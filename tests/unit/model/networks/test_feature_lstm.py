@@ -164,7 +164,7 @@ def test_brands_and_categories_follow_their_value_when_a_training_goes_on(networ
     fresh = {name: tensor.clone() for name, tensor in made.state_dict().items()}
     state = {"brand_table.first": torch.randn(6, 3), "input_VE.first": torch.randn(len(VOCABULARY), 4)}
     optimizer = Adam(0.1)
-    WarmStart(network.state_dict(), state, VOCABULARY).put_into(made, optimizer, grown)
+    WarmStart(network.state_dict(), state, VOCABULARY).apply_to(made, optimizer, grown)
     after, before = made.state_dict(), network.state_dict()
     place = grown.features.values["brand"].index("new brand")
     assert torch.equal(after["brand_table"][:6], before["brand_table"]) and place == 6

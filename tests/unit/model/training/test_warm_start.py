@@ -37,7 +37,7 @@ def test_rows_follow_their_item_and_new_items_begin_anew() -> None:
     }
     optimizer = Adam(0.1)
     assert hasattr(new, "counted_dimension")
-    WarmStart(old.state_dict(), state, OLD).put_into(new, optimizer, NEW)  # type: ignore[arg-type]
+    WarmStart(old.state_dict(), state, OLD).apply_to(new, optimizer, NEW)  # type: ignore[arg-type]
     after, before = new.state_dict(), old.state_dict()
     assert torch.equal(after["item_VH"][[0, 2, 4]], before["item_VH"][[2, 0, 3]])
     assert torch.equal(after["item_VH"][[1, 3]], fresh["item_VH"][[1, 3]])
@@ -58,7 +58,7 @@ def test_new_items_begin_at_the_mean_of_their_known_neighbours(embedding: str) -
     with torch.no_grad():
         old.get_parameter("bias_V").normal_()
     fresh = {name: tensor.clone() for name, tensor in new.state_dict().items()}
-    WarmStart(old.state_dict(), {}, OLD).put_into(new, Adam(0.1), NEW, CLICKED)
+    WarmStart(old.state_dict(), {}, OLD).apply_to(new, Adam(0.1), NEW, CLICKED)
     for name in {new.input_table, new.output_table, new.bias_table}:
         before, after = old.get_parameter(name), new.get_parameter(name)
         torch.testing.assert_close(after[1], (before[2] + before[0]) / 2)
@@ -90,7 +90,7 @@ def test_another_kind_of_network_does_not_fit(settings: dict[str, int], message:
     network = build(other, NEW)
     start = WarmStart(build(CONFIG, OLD).state_dict(), {}, OLD)
     with pytest.raises(NextclickError, match=message):
-        start.put_into(network, build_optimizer(other), NEW)  # type: ignore[arg-type]
+        start.apply_to(network, build_optimizer(other), NEW)  # type: ignore[arg-type]
 
 
 def test_going_on_from_a_model_begins_where_it_ended() -> None:
