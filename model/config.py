@@ -9,6 +9,8 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+# Items of a served list: the k of Recall@k and MRR@k.
+LIST_LENGTH = 20
 LossName = Literal[
     "cross-entropy", "full-cross-entropy", "bpr", "top1", "bpr-max", "top1-max", "mse", "cosine"
 ]

@@ -18,8 +18,6 @@ from model.data.features import Arrays
 from model.data.vocabulary import Vocabulary
 from model.errors import NextclickError
 
-# Items of a served list: the k of Recall@k and MRR@k.
-LIST_LENGTH = 20
 # Newest items of a session that lists leave out and baselines read; also the default of the worker's
 # setting `recent_items`.
 RECENT_ITEMS = 50

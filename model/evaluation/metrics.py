@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from model.data.sessions import LIST_LENGTH
+from model.config import LIST_LENGTH
 
 # The default k of Recall@k and MRR@k: the length of a served list.
 K = LIST_LENGTH

@@ -11,8 +11,9 @@ from collections.abc import Sequence
 
 import torch
 
+from model.config import LIST_LENGTH
 from model.data.batches import session_parallel
-from model.data.sessions import LIST_LENGTH, Sessions
+from model.data.sessions import Sessions
 from model.evaluation.rank_targets import LANES
 from model.networks.input_columns import InputColumns
 from model.networks.network import Network

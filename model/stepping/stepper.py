@@ -15,8 +15,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from model.config import Scoring
-from model.data.sessions import LIST_LENGTH
+from model.config import LIST_LENGTH, Scoring
 from model.networks.model_version import ModelVersion
 from model.networks.network import GradientNetwork, State
 from model.networks.popularity_prior import CurrentBias

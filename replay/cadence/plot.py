@@ -12,7 +12,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from model.comparison.plots import GREY, ORANGE, png_of
-from model.data.sessions import LIST_LENGTH
+from model.config import LIST_LENGTH
 from replay.cadence.hourly_hits import HourlyHits
 from replay.cadence.live_baselines import HOUR_MS
 

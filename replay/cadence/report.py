@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from model.data.sessions import LIST_LENGTH
+from model.config import LIST_LENGTH
 from model.evaluation.intervals import Interval, resampled_means
 from model.evaluation.metrics import is_hit, reciprocal_ranks
 from replay.cadence.hourly_hits import HourlyHits

@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from model.data.sessions import LIST_LENGTH as K
+from model.config import LIST_LENGTH as K
 from replay.synthetic.shoppers import PREFIX, SUCCESSORS, ShopperSettings, Truth
 
 PROBABILITIES = np.array([0.5, 0.2, 0.15, 0.1, 0.05])

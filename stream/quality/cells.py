@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from model.data.sessions import LIST_LENGTH
+from model.config import LIST_LENGTH
 from stream.quality.item_age import AGES
 
 SYSTEMS = ("champion", "pop", "window_pop")

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from itertools import accumulate
 
-from model.data.sessions import LIST_LENGTH
+from model.config import LIST_LENGTH
 from model.networks.baselines.item_counts import ItemCounts
 from stream.quality.cells import UNIT
 

@@ -17,7 +17,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from model.data.sessions import LIST_LENGTH, SessionRule
+from model.config import LIST_LENGTH
+from model.data.sessions import SessionRule
 from model.data.vocabulary import Vocabulary
 from model.freshness.moving_tables import FreshnessConfig
 from model.freshness.recent_events import RecentEvents

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from model.data.sessions import LIST_LENGTH
+from model.config import LIST_LENGTH
 from model.inspection.item_search import Item, ItemSearch, session_columns
 from model.inspection.leave_one_out import attribute
 from stream.wave.serving_model import ModelSlot, ServingModel
