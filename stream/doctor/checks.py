@@ -9,7 +9,8 @@ from collections.abc import Iterator, Sequence
 
 from stream.doctor.broker_checks import BrokerChecks
 from stream.doctor.check_result import CheckResult
-from stream.doctor.machine_checks import local_checks, worker_check
+from stream.doctor.machine_checks import local_checks
+from stream.doctor.worker_checks import worker_checks
 from stream.settings import Settings
 
 
@@ -19,4 +20,4 @@ def all_checks(settings: Settings, worker_addresses: Sequence[str]) -> Iterator[
     yield from brokers.run()
     yield from local_checks(settings, brokers.newest_event_ms)
     for address in worker_addresses:
-        yield worker_check(address)
+        yield from worker_checks(address)

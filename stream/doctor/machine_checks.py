@@ -5,14 +5,11 @@ Tested by tests/integration/test_doctor.py.
 
 from __future__ import annotations
 
-import json
 import os
 import platform
 import re
 import resource
 import shutil
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from importlib import metadata
 
@@ -161,18 +158,3 @@ def _versions() -> Iterator[CheckResult]:
         yield CheckResult("versions", "WARN", "; ".join(other), "install the versions of pyproject.toml")
     else:
         yield CheckResult("versions", "PASS", text)
-
-
-def worker_check(address: str) -> CheckResult:
-    """Whether a worker answers at this address and is ready."""
-    try:
-        with urllib.request.urlopen(f"{address.rstrip('/')}/ready", timeout=5) as answer:
-            json.load(answer)
-        return CheckResult("worker", "PASS", f"{address} is ready")
-    except urllib.error.HTTPError as error:
-        with error:
-            return CheckResult("worker", "WARN", f"{address} is not ready: HTTP {error.code}", "see its log")
-    except (OSError, ValueError) as error:
-        return CheckResult(
-            "worker", "SKIP", f"none answers at {address}: {error}", "name others with --worker"
-        )

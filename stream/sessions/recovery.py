@@ -143,7 +143,8 @@ class Recovery:
                     low,
                     extra=happening("events_lost", partition=number, first=first, end=low),
                 )
-            start = max(first, low)
+            # What is gone beyond the committed offset was never stepped: the source counts it as lost.
+            start = min(max(first, low), end)
             logger.info(
                 "partition %d: re-reading histories, offsets %d to %d",
                 number,

@@ -1,4 +1,4 @@
-"""The partitions assigned to this worker, and how far each has been read.
+"""The partitions assigned to this worker, how far each has been read, and what its log has lost.
 
 Asks Kafka for their offsets, and retries while the brokers are away. Holds no session and
 decodes nothing. Used by the source's thread alone.
@@ -63,7 +63,10 @@ def make_consumer(
             "enable.auto.commit": False,
             "on_commit": on_commit,
             "enable.auto.offset.store": False,
-            "auto.offset.reset": "earliest",
+            # What retention removes ahead of the worker is an error here, to be counted as lost.
+            "auto.offset.reset": "error",
+            # The log's end may lie after its last record: behind it are transaction markers.
+            "enable.partition.eof": True,
             "session.timeout.ms": settings.session_timeout_ms,
             "heartbeat.interval.ms": min(3_000, settings.session_timeout_ms // 3),
             "max.poll.interval.ms": max(900_000, settings.session_timeout_ms),
@@ -77,9 +80,11 @@ def make_consumer(
 class Assignment:
     """How far each assigned partition is read, by partition number."""
 
-    def __init__(self, topic: str, consumer: Consumer) -> None:
+    def __init__(self, topic: str, consumer: Consumer, count_lost: Callable[[int, int], None]) -> None:
         self._topic = topic
         self._consumer = consumer
+        self._count_lost = count_lost
+        self._skipped: set[int] = set()
         self.progress: dict[int, PartitionProgress] = {}
 
     def committed(self, partitions: list[TopicPartition]) -> dict[int, TopicPartition]:
@@ -99,28 +104,65 @@ class Assignment:
         number = partition.number
         low, high = offset_bounds(self._consumer, TopicPartition(self._topic, number))
         if partition.position > high:
-            raise NextclickError(
-                f"the store of partition {number} is at offset {partition.position}, the log ends at {high}",
-                "The topic was emptied or made anew, or the broker lost records.",
-                "Move the state folder away (or name another --state-dir) and start again.",
-            )
-        if 0 < partition.position < low:
-            logger.warning(
-                "partition %d: events %d to %d are no longer in the log",
-                number,
-                partition.position,
-                low,
-                extra=happening("events_lost", partition=number, first=partition.position, end=low),
-            )
-        start = max(low, partition.position)
-        self.progress[number] = PartitionProgress(
-            partition.pending, start, partition.watermark, high, time.monotonic()
+            raise _shorter_log(number, partition.position, high)
+        progress = PartitionProgress(
+            partition.pending, partition.position, partition.watermark, high, time.monotonic()
         )
-        return TopicPartition(self._topic, number, start)
+        self.progress[number] = progress
+        # A worker that begins at offset 0 has never had what is gone: its log begins later.
+        if 0 < progress.position < low:
+            self._lose(number, low)
+        progress.position = max(low, progress.position)
+        return TopicPartition(self._topic, number, progress.position)
 
     def remove(self, number: int) -> None:
         """Forget a partition that was given up."""
         del self.progress[number]
+        self._skipped.discard(number)
+
+    def read_on_after_loss(self, number: int) -> None:
+        """Go on where the log of a partition begins now: the record to read next is no longer in it.
+
+        Raises NextclickError on a shorter log.
+        """
+        progress = self.progress.get(number)
+        if progress is None:
+            return
+        place = TopicPartition(self._topic, number)
+        low, high = offset_bounds(self._consumer, place)
+        if progress.position > high:
+            raise _shorter_log(number, progress.position, high)
+        if progress.position < low:
+            self._lose(number, low)
+        self._consumer.incremental_unassign([place])
+        self._consumer.incremental_assign([TopicPartition(self._topic, number, progress.position)])
+
+    def _lose(self, number: int, end: int) -> None:
+        """Count the offsets from the position to `end` as lost, and skip them."""
+        first = self.progress[number].position
+        logger.warning(
+            "partition %d: events %d to %d are no longer in the log",
+            number,
+            first,
+            end,
+            extra=happening("events_lost", partition=number, first=first, end=end),
+        )
+        self._count_lost(number, end - first)
+        self.skip_to(number, end)
+
+    def skip_to(self, number: int, offset: int) -> None:
+        """Move the position of a partition to `offset`: no record to read stands before it."""
+        progress = self.progress.get(number)
+        if progress is not None and offset > progress.position:
+            progress.position = offset
+            progress.end = max(progress.end, offset)
+            progress.pending.advance(offset, progress.watermark)
+            self._skipped.add(number)
+
+    def pop_skipped(self) -> set[int]:
+        """The partitions whose position has moved without a record since the last call."""
+        skipped, self._skipped = self._skipped, set()
+        return skipped
 
     def measure_lag(self) -> int:
         """Records of all partitions that are not read yet, as of the newest fetch."""
@@ -143,3 +185,11 @@ class Assignment:
                 partition.pending.advance(partition.position, partition.watermark)
                 moved.add(number)
         return moved
+
+
+def _shorter_log(number: int, position: int, end: int) -> NextclickError:
+    return NextclickError(
+        f"the store of partition {number} is at offset {position}, the log ends at {end}",
+        "The topic was emptied or made anew, or the broker lost records.",
+        "Move the state folder away (or name another --state-dir) and start again.",
+    )

@@ -1,7 +1,8 @@
 """Counters and histograms of one worker, and the accounting identity.
 
-Per partition, at rest: read = stepped + duplicate + unknown + ended + dead-lettered;
-while waves are under way, the difference is in flight. A wave is counted once it is durable.
+Per partition, at rest: read + lost = stepped + duplicate + unknown + ended + dead-lettered + lost;
+while waves are under way, the difference is in flight. A wave is counted once it is durable. Lost are
+the events that left the log (retention, deletion) before this worker had read them.
 Gauges are read at each scrape: see `gauges`. No label takes its values from the data.
 Tested by tests/integration/test_prometheus.py and tests/integration/test_worker.py.
 """
@@ -35,10 +36,14 @@ class WorkerCounters(Collector):
         disable_created_metrics()  # type: ignore[no-untyped-call]
         self.prequential = prequential
         self.read: dict[int, int] = {}
+        self.lost: dict[int, int] = {}
         self.outcomes: dict[int, dict[str, int]] = {}
         self.lists = 0
         self._series = r = CollectorRegistry()
         self._read = Counter("nextclick_events_read", "events read", ["partition"], registry=r)
+        self._lost = Counter(
+            "nextclick_lost_events", "gone from the log before they were read", ["partition"], registry=r
+        )
         self._outcome = Counter(
             "nextclick_events", "events by outcome, durable", ["partition", "outcome"], registry=r
         )
@@ -104,8 +109,10 @@ class WorkerCounters(Collector):
     def open_partition(self, number: int) -> None:
         """Start the counts of a partition, at zero."""
         self.read.setdefault(number, 0)
+        self.lost.setdefault(number, 0)
         self.outcomes.setdefault(number, dict.fromkeys(OUTCOMES, 0))
         self._read.labels(number)
+        self._lost.labels(number)
         for outcome in OUTCOMES:
             self._outcome.labels(number, outcome)
 
@@ -114,6 +121,11 @@ class WorkerCounters(Collector):
         for number, count in counts.items():
             self.read[number] += count
             self._read.labels(number).inc(count)
+
+    def add_lost(self, number: int, events: int) -> None:
+        """Count events of a partition that left the log before they were read."""
+        self.lost[number] += events
+        self._lost.labels(number).inc(events)
 
     def add(self, stepped: SteppedWave) -> None:
         """Count a wave that is durable."""
@@ -161,15 +173,19 @@ class WorkerCounters(Collector):
         return sum(list(self.read.values())) - done - in_flight
 
     def accounting(self, in_flight: int) -> dict[str, object]:
-        """The identity: totals by outcome; `holds` when they and `in_flight` make up what was read."""
+        """The identity: totals by outcome; `holds` when they and `in_flight` make up what was read.
+
+        What the log had for this worker is `read` + `lost`.
+        """
         totals = {name: sum(o[name] for o in list(self.outcomes.values())) for name in OUTCOMES}
         partitions = {
-            str(number): {"read": self.read[number], **outcomes}
+            str(number): {"read": self.read[number], "lost": self.lost[number], **outcomes}
             for number, outcomes in sorted(self.outcomes.items())
         }
         read = sum(list(self.read.values()))
         return {
             "read": read,
+            "lost": sum(list(self.lost.values())),
             **totals,
             "in_flight": in_flight,
             "holds": read == sum(totals.values()) + in_flight,

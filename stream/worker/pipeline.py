@@ -205,6 +205,10 @@ class Pipeline:
         """Count records read, by partition."""
         self.counters.add_read(counts)
 
+    def add_lost(self, number: int, events: int) -> None:
+        """Count events of a partition that left the log before they were read."""
+        self.counters.add_lost(number, events)
+
     def open_partition(self, number: int, committed: TopicPartition | None) -> OpenPartition:
         """Recover an assigned partition, and the recent events that versions follow."""
         serving = self.live.current

@@ -61,7 +61,7 @@ class Source:
         self.lag = 0
         self.assigned = threading.Event()
         self._consumer = make_consumer(settings, self._on_commit)
-        self._assignment = Assignment(settings.events_topic, self._consumer)
+        self._assignment = Assignment(settings.events_topic, self._consumer, pipeline.add_lost)
         self._thread = threading.Thread(target=self._run, name="source", daemon=True)
 
     @property
@@ -124,6 +124,7 @@ class Source:
             self.lag = self._assignment.measure_lag()
             self._waves.level = self._load_shedding.update(self.lag)
             self._expire_idle()
+            self._write_skipped()
         self._waves.fit_lanes(now_s)
         messages = self._read()
         if messages:
@@ -166,11 +167,10 @@ class Source:
         progress, lanes = self._assignment.progress, self._waves.lanes
         read: dict[int, int] = {}
         for message in messages:
-            error = message.error()
+            error, number, offset = message.error(), message.partition() or 0, message.offset() or 0
             if error is not None:
-                raise_unless_transient(error, self._settings)
+                self._heed(error, number, offset)
                 continue
-            number, offset = message.partition() or 0, message.offset() or 0
             partition = progress.get(number)
             if partition is None:
                 # Revoked in the very call that returned its record: its next owner reads it.
@@ -193,8 +193,23 @@ class Source:
         now_s = time.monotonic()
         for number in read:
             progress[number].last_read_s = now_s
-        self._waves.controller.count_read(len(messages))
+        self._waves.controller.count_read(sum(read.values()))
         self._pipeline.add_read(read)
+
+    def _heed(self, error: KafkaError, number: int, offset: int) -> None:
+        """Follow what the client says in the place of a record; raise what does not pass by itself."""
+        if error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001
+            self._assignment.skip_to(number, offset)
+        elif error.code() == KafkaError._AUTO_OFFSET_RESET:  # noqa: SLF001
+            self._assignment.read_on_after_loss(number)
+        else:
+            raise_unless_transient(error, self._settings)
+
+    def _write_skipped(self) -> None:
+        """Have positions written and committed that moved past offsets without a record."""
+        skipped = self._assignment.pop_skipped()
+        if skipped:
+            self._pipeline.emit([Wave([], skipped)])
 
     def _expire_idle(self) -> None:
         """Move the watermarks of partitions without traffic, if set, so that their sessions expire."""

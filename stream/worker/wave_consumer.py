@@ -40,3 +40,6 @@ class WaveConsumer(Protocol):
 
     def add_read(self, counts: dict[int, int]) -> None:
         """Count records read, by partition."""
+
+    def add_lost(self, number: int, events: int) -> None:
+        """Count events of a partition that left the log before they were read."""

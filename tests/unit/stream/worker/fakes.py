@@ -86,6 +86,7 @@ class IdlePipeline:
         self.durable_after: list[int] = []
         self.watermark = Watermark()
         self.durable = AppliedOffsets()
+        self.lost: list[tuple[int, int]] = []
 
     def emit(self, waves: list[Wave]) -> None:
         self.emitted += waves
@@ -114,3 +115,6 @@ class IdlePipeline:
 
     def add_read(self, counts: dict[int, int]) -> None:
         pass
+
+    def add_lost(self, number: int, events: int) -> None:
+        self.lost.append((number, events))

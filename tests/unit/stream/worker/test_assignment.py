@@ -1,6 +1,12 @@
 import time
+from types import SimpleNamespace
+from typing import Any, cast
 
+import pytest
+
+from model.errors import NextclickError
 from stream.sessions.offsets import PendingOffsets
+from stream.sessions.partition import OpenPartition
 from stream.sessions.watermark import Watermark
 from stream.worker.assignment import Assignment, PartitionProgress
 from tests.unit.stream.worker.fakes import Group
@@ -11,7 +17,7 @@ def progress(position: int, watermark: Watermark, end: int, last_read_s: float) 
 
 
 def test_without_traffic_event_time_goes_on_with_the_wall_and_not_while_records_wait() -> None:
-    assignment = Assignment("events", Group().consumer)
+    assignment = Assignment("events", Group().consumer, lambda number, events: None)
     silent_since_s = time.monotonic() - 100
     assignment.progress = {
         0: progress(5, Watermark(1_000), 5, silent_since_s),
@@ -25,3 +31,69 @@ def test_without_traffic_event_time_goes_on_with_the_wall_and_not_while_records_
     assert position == 5
     assert 101_000 <= watermark.ms < 111_000
     assert assignment.move_idle_watermarks(60) == set()
+
+
+class Log(Group):
+    """A consumer of one partition with a log from `low` to `high`; notes what it is assigned."""
+
+    def __init__(self, low: int, high: int) -> None:
+        super().__init__()
+        self.low, self.high = low, high
+        self.assigned: list[int] = []
+
+    def get_watermark_offsets(self, at: Any, **_: Any) -> tuple[int, int]:
+        return self.low, self.high
+
+    def incremental_assign(self, starts: list[Any]) -> None:
+        self.assigned += [place.offset for place in starts]
+
+    def incremental_unassign(self, places: list[Any]) -> None:
+        self.assigned.clear()
+
+
+def opened(log: Log, position: int) -> tuple[Assignment, list[tuple[int, int]]]:
+    """An assignment of partition 0 at `position`, and where it counts what is lost."""
+    lost: list[tuple[int, int]] = []
+    assignment = Assignment("events", log.consumer, lambda number, events: lost.append((number, events)))
+    partition = SimpleNamespace(number=0, position=position, watermark=Watermark(7), pending=PendingOffsets())
+    start = assignment.add(cast(OpenPartition, partition))
+    assert start.offset == assignment.progress[0].position
+    return assignment, lost
+
+
+def test_what_is_gone_from_the_log_at_the_start_is_lost_but_not_for_a_worker_that_begins() -> None:
+    for position, expected in ((0, []), (20, [(0, 1_480)]), (1_500, []), (1_600, [])):
+        assignment, lost = opened(Log(1_500, 1_600), position)
+        assert lost == expected
+        assert assignment.progress[0].position == max(1_500, position)
+        assert assignment.pop_skipped() == ({0} if expected else set())
+
+
+def test_what_is_removed_ahead_of_the_position_is_lost_and_reading_goes_on_where_the_log_begins() -> None:
+    log = Log(0, 20)
+    assignment, lost = opened(log, 20)
+    log.low, log.high = 1_500, 1_600
+    assignment.read_on_after_loss(0)
+    assignment.read_on_after_loss(7)
+    assert lost == [(0, 1_480)]
+    assert log.assigned == [1_500]
+    assert assignment.progress[0].pending.finish([]) == (1_500, Watermark(7))
+    assert assignment.pop_skipped() == {0}
+    log.low, log.high = 0, 100
+    with pytest.raises(NextclickError, match="is at offset 1500, the log ends at 100"):
+        assignment.read_on_after_loss(0)
+
+
+def test_offsets_without_a_record_before_the_end_are_no_lag_and_not_lost() -> None:
+    log = Log(0, 40)
+    assignment, lost = opened(log, 38)
+    assert assignment.measure_lag() == 2
+    assignment.skip_to(0, 40)
+    assert assignment.measure_lag() == 0
+    assert lost == []
+    assert assignment.pop_skipped() == {0}
+    assignment.skip_to(0, 40)
+    assert assignment.pop_skipped() == set()
+    assignment.skip_to(0, 41)
+    assignment.remove(0)
+    assert assignment.pop_skipped() == set()

@@ -1,0 +1,48 @@
+"""Checks of a running worker, by what it answers over HTTP. They change nothing.
+
+Tested by tests/integration/test_doctor.py and tests/cases/test_gaps.py.
+"""
+
+from __future__ import annotations
+
+import json
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from typing import Any
+
+from stream.doctor.check_result import CheckResult
+
+ANSWER_TIMEOUT_S = 5
+
+
+def worker_checks(address: str) -> Iterator[CheckResult]:
+    """Whether a worker at this address is ready, and what its events have missed since it started."""
+    try:
+        _ask(address, "ready")
+        yield CheckResult("worker", "PASS", f"{address} is ready")
+        yield _lost(_ask(address, "api/status")["accounting"])
+    except urllib.error.HTTPError as error:
+        with error:
+            found = f"{address} is not ready: HTTP {error.code}"
+        yield CheckResult("worker", "WARN", found, "see its log")
+    except (OSError, ValueError, KeyError) as error:
+        yield CheckResult(
+            "worker", "SKIP", f"none answers at {address}: {error}", "name others with --worker"
+        )
+
+
+def _ask(address: str, path: str) -> Any:
+    with urllib.request.urlopen(f"{address.rstrip('/')}/{path}", timeout=ANSWER_TIMEOUT_S) as answer:
+        return json.load(answer)
+
+
+def _lost(accounting: dict[str, Any]) -> CheckResult:
+    """Events that left the log before the worker had read them."""
+    lost = {number: row["lost"] for number, row in accounting["partitions"].items() if row["lost"]}
+    if not lost:
+        return CheckResult("lost events", "PASS", "none since the worker started")
+    remedy = "kafka-configs.sh retention.ms=-1 for events; what is gone is gone, unless a producer has it"
+    places = ", ".join(f"partition {number}: {events:,}" for number, events in lost.items())
+    found = f"{accounting['lost']:,} left the log before they were read ({places})"
+    return CheckResult("lost events", "FAIL", found, remedy)
