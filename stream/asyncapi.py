@@ -99,7 +99,8 @@ def messages() -> dict[str, Schema]:
             "An event of a session.",
             "The key is the session id in UTF-8 (without a key, a session's events lose their order); the "
             f"record's timestamp is the event time. A value of over {MAX_EVENT_BYTES} bytes is rejected, and "
-            "so is a time further ahead of the wall clock than the workers' `max_future_s`. "
+            "so is a time further ahead of the wall clock than the workers' `max_future_s`, or before their "
+            "`min_event_time_ms`. "
             "`event_time_ms` is written without fraction and exponent. Fields that are not named here are "
             "ignored.",
             _ref("Event"),

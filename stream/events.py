@@ -25,7 +25,7 @@ SessionId = Annotated[str, msgspec.Meta(min_length=1, max_length=256)]
 EventTime = Annotated[int, msgspec.Meta(ge=0, le=MAX_EVENT_TIME_MS)]
 Finite = Annotated[float, msgspec.Meta(ge=-sys.float_info.max, le=sys.float_info.max)]
 
-REASONS = ("empty", "too_large", "not_json", "schema", "empty_id", "key_mismatch", "future")
+REASONS = ("empty", "too_large", "not_json", "schema", "empty_id", "key_mismatch", "future", "past")
 
 
 class Event(msgspec.Struct, omit_defaults=True, gc=False):
@@ -111,6 +111,14 @@ def decode_event(value: bytes | None, key: bytes | None = None) -> Event:
     if key is not None and key != session:
         raise RejectedEvent("key_mismatch")
     return event
+
+
+def check_time(event: Event, earliest_ms: int, latest_ms: int) -> None:
+    """Raises RejectedEvent for a time outside [earliest_ms, latest_ms]: "past" or "future"."""
+    if event.event_time_ms > latest_ms:
+        raise RejectedEvent("future")
+    if event.event_time_ms < earliest_ms:
+        raise RejectedEvent("past")
 
 
 def encode_recommendation(

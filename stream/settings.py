@@ -84,6 +84,9 @@ class Settings(KafkaSecurity, BaseSettings):
 
     allowed_lateness_s: float = Field(60, ge=0, description="an event later than this counts as late")
     max_future_s: float = Field(86_400, ge=0, description="an event further ahead of the wall is rejected")
+    min_event_time_ms: int = Field(
+        631_152_000_000, ge=0, description="an event before it (1990) is rejected: seconds as ms are 1970"
+    )
     idle_expiry_s: float | None = Field(
         None, gt=0, description="without events for so long, event time goes on with the wall"
     )

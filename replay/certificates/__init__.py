@@ -3,7 +3,6 @@
 certificate   counts and hashes of all records; the certifier that builds them while a replay sends
 digests       a record's SHA-256; hashes over a partition's records and over all; the digest file
 verify        compares a topic with its certificate, record by record
-partitioner   the partition of a batch of keys, by Kafka's murmur2
 
 May import: no room of replay.
 """

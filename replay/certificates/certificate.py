@@ -169,7 +169,7 @@ class Certifier:
         if not self._keys:
             return
         # Imported here: its compiler takes 60 MB, which a replay without a certificate does not need.
-        from replay.certificates.partitioner import partitions_of
+        from stream.kafka.batch_partitioner import partitions_of
 
         digests = b"".join(map(record_digest, self._keys, self._times_ms, self._values))
         rows = np.frombuffer(digests, np.uint8).reshape(-1, DIGEST_BYTES)

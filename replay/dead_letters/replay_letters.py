@@ -19,7 +19,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Produ
 
 from model.errors import NextclickError
 from replay.dead_letters.replayed import ReplayedLetters, Sending
-from stream.events import RejectedEvent, decode_event, message_time_ms
+from stream.events import RejectedEvent, check_time, decode_event, message_time_ms
 from stream.kafka.consumers import groupless_consumer
 from stream.kafka.dead_letter_reader import Letter, letters
 from stream.kafka.partition_reader import read_range, topic_bounds, unreadable
@@ -138,8 +138,7 @@ def _ready(letter: Letter, correction: tuple[str, str] | None, settings: Setting
     elif letter.is_cut:
         raise RejectedEvent(CUT)
     event = decode_event(value, key)
-    if event.event_time_ms > (now_s + settings.max_future_s) * 1000:
-        raise RejectedEvent("future")
+    check_time(event, settings.min_event_time_ms, int((now_s + settings.max_future_s) * 1000))
     return _Outgoing(letter, key, value, event.event_time_ms)
 
 

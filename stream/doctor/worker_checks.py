@@ -1,6 +1,6 @@
 """Checks of a running worker, by what it answers over HTTP. They change nothing.
 
-Tested by tests/integration/test_doctor.py and tests/cases/test_gaps.py.
+Tested by tests/integration/test_doctor.py, tests/cases/test_gaps.py and test_producers_duty.py.
 """
 
 from __future__ import annotations
@@ -21,7 +21,9 @@ def worker_checks(address: str) -> Iterator[CheckResult]:
     try:
         _ask(address, "ready")
         yield CheckResult("worker", "PASS", f"{address} is ready")
-        yield _lost(_ask(address, "api/status")["accounting"])
+        status = _ask(address, "api/status")
+        yield _lost(status["accounting"])
+        yield _producers(status["producer_faults"])
     except urllib.error.HTTPError as error:
         with error:
             found = f"{address} is not ready: HTTP {error.code}"
@@ -46,3 +48,13 @@ def _lost(accounting: dict[str, Any]) -> CheckResult:
     places = ", ".join(f"partition {number}: {events:,}" for number, events in lost.items())
     found = f"{accounting['lost']:,} left the log before they were read ({places})"
     return CheckResult("lost events", "FAIL", found, remedy)
+
+
+def _producers(faults: dict[str, int]) -> CheckResult:
+    """What the producers have sent otherwise than they should."""
+    found = ", ".join(f"{fault} {events:,}" for fault, events in faults.items() if events)
+    if not found:
+        return CheckResult("producers", "PASS", "no fault since the worker started")
+    splits = faults["misplaced"] or faults["no_key"]
+    remedy = "partitioner=murmur2_random, key = session id, time in milliseconds; see the runbook"
+    return CheckResult("producers", "FAIL" if splits else "WARN", f"events by fault: {found}", remedy)

@@ -10,6 +10,7 @@ topic_check         how the brokers' topics differ from what they must be
 acls                the rights of each role: granted and verified
 announcements       versions to serve and to shadow, on the topic `models`
 partitioner         the partition of a session
+batch_partitioner   the partitions of a batch of keys, compiled
 
 May import: no room; the contracts of stream/.
 """

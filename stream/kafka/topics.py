@@ -76,18 +76,33 @@ def ensure_topics(settings: Settings, *, create: bool = True) -> dict[str, int]:
         while any(not present.get(plan.name) for plan in missing) and time.monotonic() < deadline:
             admin.poll(0.05)
             present = partition_counts(admin, settings)
-    wrong = [
-        f"{plan.name} has {present.get(plan.name, 0)} partitions, expected {plan.partitions}"
-        for plan in wanted
-        if present.get(plan.name, 0) != plan.partitions and (plan.exact or plan.name not in present)
-    ]
-    if wrong:
-        raise NextclickError(
-            "; ".join(wrong),
-            "A session's events and lists must share a partition number, so the worker does not start.",
-            "Set --partitions to what the topics have, or delete and recreate the topics.",
-        )
+    problem = wrong_partitions({**{plan.name: 0 for plan in wanted}, **present}, settings)
+    if problem is not None:
+        raise problem
     return {plan.name: present[plan.name] for plan in wanted}
+
+
+def wrong_partitions(present: dict[str, int], settings: Settings) -> NextclickError | None:
+    """The error of the topics in `present`, name → partitions, that differ from the settings; or None.
+
+    >>> wrong_partitions({"events": 4, "recommendations": 4}, Settings(partitions=4)) is None
+    True
+    """
+    wrong = [
+        f"{plan.name} has {present[plan.name]} partitions, expected {plan.partitions}"
+        for plan in plans(settings)
+        if plan.name in present
+        and present[plan.name] != plan.partitions
+        and (plan.exact or not present[plan.name])
+    ]
+    if not wrong:
+        return None
+    return NextclickError(
+        "; ".join(wrong),
+        "A session's events and lists must share a partition number, so the worker does not start, "
+        "and one that runs ends: sessions are placed by the number of partitions.",
+        "Set --partitions to what the topics have, or delete and recreate the topics.",
+    )
 
 
 def _create(admin: AdminClient, missing: list[TopicPlan], settings: Settings) -> None:

@@ -187,7 +187,7 @@ class Recovery:
             except RejectedEvent:
                 continue
             # The source rejected it as future; if the wall clock has reached its time since, it is applied.
-            if event.event_time_ms <= latest_ms:
+            if self._settings.min_event_time_ms <= event.event_time_ms <= latest_ms:
                 events.append((message.offset() or 0, event))
         return events
 

@@ -18,7 +18,7 @@ from faust.web import View
 
 from model.errors import NextclickError
 from model.registry.registry import Registry
-from stream.events import MAX_EVENT_BYTES, RejectedEvent, decode_event
+from stream.events import MAX_EVENT_BYTES, RejectedEvent, check_time, decode_event
 from stream.kafka.partitioner import partition_of
 from stream.logs import happening
 from stream.settings import Settings
@@ -39,6 +39,7 @@ REFUSALS = {
     "schema": "the event is not as the schema says; see /openapi.json",
     "empty_id": "an event other than session_end needs an item_id",
     "future": "the event's time is too far ahead",
+    "past": "the event's time is decades ago; it is to be in milliseconds",
 }
 T = TypeVar("T")
 logger = logging.getLogger(__name__)
@@ -143,8 +144,8 @@ class ApiViews:
         try:
             event = decode_event(stamped(await request.read()))
             ahead_ms = int(self._settings.max_future_s * 1000)
-            if event.event_time_ms > max(_now_ms(), self._pipeline.event_time_ms or 0) + ahead_ms:
-                raise RejectedEvent("future")
+            latest_ms = max(_now_ms(), self._pipeline.event_time_ms or 0) + ahead_ms
+            check_time(event, self._settings.min_event_time_ms, latest_ms)
         except RejectedEvent as rejected:
             body = {"error": REFUSALS[rejected.reason], "reason": rejected.reason}
             return web.json(body, status=413 if rejected.reason == "too_large" else 400)

@@ -58,6 +58,7 @@ class StatusViews:
                 "partitions": sorted(self._pipeline.source.partitions),
                 "sessions": self._pipeline.sessions,
                 "accounting": self._counters.accounting(self._pipeline.in_flight),
+                "producer_faults": dict(self._counters.producer_faults),
                 "quality": quality,
                 "shadow": self._pipeline.shadow.report(),
             }

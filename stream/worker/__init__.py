@@ -2,6 +2,8 @@
 
 source          reads and decodes `events`, commits offsets            thread "source"
 assignment      the assigned partitions, and how far each is read
+producer_faults what producers owe, held against what they send
+partition_watch ends the worker when partitions are added      thread "partition-watch"
 lanes           cuts waves; decides how many lanes are open, and how long an idle one waits
 wave_consumer   the role of the pipeline as the source sees it
 pipeline        counts waves under way, opens and closes partitions    threads "step-N"

@@ -20,6 +20,7 @@ from stream.events import REASONS
 from stream.quality.prequential import Prequential
 from stream.wave.processor import FALLBACKS, OUTCOMES
 from stream.wave.stepped_wave import SteppedWave
+from stream.worker.producer_faults import FAULTS
 
 # Reasons for which an announced version is not served, beside the registry's own.
 ANNOUNCEMENT, UNSERVABLE = "announcement", "unservable"
@@ -37,6 +38,7 @@ class WorkerCounters(Collector):
         self.prequential = prequential
         self.read: dict[int, int] = {}
         self.lost: dict[int, int] = {}
+        self.producer_faults = dict.fromkeys(FAULTS, 0)
         self.outcomes: dict[int, dict[str, int]] = {}
         self.lists = 0
         self._series = r = CollectorRegistry()
@@ -49,6 +51,9 @@ class WorkerCounters(Collector):
         )
         self._rejected = Counter(
             "nextclick_rejected_events", "dead letters by reason", ["reason"], registry=r
+        )
+        self._producer_faults = Counter(
+            "nextclick_producer_faults", "events read that break a producer's duty", ["reason"], registry=r
         )
         self._lists = Counter("nextclick_lists", "lists published and acknowledged", registry=r)
         self._fallback = Counter("nextclick_fallback_lists", "lists of no step", ["reason"], registry=r)
@@ -97,6 +102,8 @@ class WorkerCounters(Collector):
         self._rollbacks = Counter("nextclick_rollbacks", "this worker's own", registry=r)
         for reason in REASONS:
             self._rejected.labels(reason)
+        for reason in FAULTS:
+            self._producer_faults.labels(reason)
         for reason in FALLBACKS:
             self._fallback.labels(reason)
         for reason in (ANNOUNCEMENT, UNSERVABLE, *REFUSALS):
@@ -121,6 +128,11 @@ class WorkerCounters(Collector):
         for number, count in counts.items():
             self.read[number] += count
             self._read.labels(number).inc(count)
+
+    def add_producer_fault(self, fault: str, events: int) -> None:
+        """Count events that a producer has sent otherwise than it should."""
+        self.producer_faults[fault] += events
+        self._producer_faults.labels(fault).inc(events)
 
     def add_lost(self, number: int, events: int) -> None:
         """Count events of a partition that left the log before they were read."""

@@ -30,6 +30,7 @@ from stream.wave.shadow import Shadow
 from stream.wave.stepped_wave import SteppedWave
 from stream.wave.waves import Wave
 from stream.worker.counters import WorkerCounters
+from stream.worker.partition_watch import PartitionWatch
 from stream.worker.sink import Sink
 from stream.worker.source import Source
 from stream.worker.wave_consumer import MOST_QUEUED_WAVES
@@ -84,6 +85,7 @@ class Pipeline:
         self._events_under_way = 0
         self._changed = threading.Condition()
         self.source = Source(settings, self, on_failure=on_failure)
+        self._partition_watch = PartitionWatch(settings, on_failure)
         self._sink = Sink(
             settings, commit=self.source.commit, on_durable=self._wave_is_durable, on_failure=on_failure
         )
@@ -140,11 +142,13 @@ class Pipeline:
         self._started = True
         self._sink.start()
         self.source.start()
+        self._partition_watch.start()
 
     def stop(self) -> None:
         """Stop reading, finish every wave, commit, close the stores; does nothing if it never started."""
         if not self._started:
             return
+        self._partition_watch.stop()
         self.source.stop()
         self._sink.stop()
 
@@ -204,6 +208,10 @@ class Pipeline:
     def add_read(self, counts: dict[int, int]) -> None:
         """Count records read, by partition."""
         self.counters.add_read(counts)
+
+    def add_producer_fault(self, fault: str, events: int) -> None:
+        """Count events that a producer has sent otherwise than it should."""
+        self.counters.add_producer_fault(fault, events)
 
     def add_lost(self, number: int, events: int) -> None:
         """Count events of a partition that left the log before they were read."""

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from model.errors import NextclickError
-from stream.events import RejectedEvent, decode_event
+from stream.events import RejectedEvent, check_time, decode_event
 from stream.failpoints import reach
 from stream.kafka.consumers import log_assigned, log_refused_commit, raise_unless_transient
 from stream.logs import happening
@@ -27,6 +27,7 @@ from stream.wave.waves import Arrival, Wave
 from stream.worker.assignment import Assignment, make_consumer
 from stream.worker.commits import Commits
 from stream.worker.lanes import IDLE_POLL_S, WAVES_AT_ONCE, WaveEmitter
+from stream.worker.producer_faults import ProducerFaults
 from stream.worker.wave_consumer import WaveConsumer
 
 # Records read ahead for each lane, in waves: what one busy session holds up, the others need not wait for.
@@ -54,6 +55,7 @@ class Source:
         self._newest_wall_ms = 0
         self._waves = WaveEmitter(settings, pipeline)
         self._wave_wait_s = settings.wave_wait_ms / 1000
+        self._faults = ProducerFaults(settings.partitions, pipeline.add_producer_fault)
         self._load_shedding = LoadShedding(settings.newest_only_lag, settings.popular_lag)
         self._commits = Commits(settings.events_topic)
         self._next_commit_s = 0.0
@@ -164,7 +166,8 @@ class Source:
         # Never backwards: a clock that is set back must not make the present look like the future.
         self._newest_wall_ms = max(self._newest_wall_ms, int(self._wall_s() * 1000))
         newest_ms, ahead_ms = self._newest_wall_ms, int(self._settings.max_future_s * 1000)
-        progress, lanes = self._assignment.progress, self._waves.lanes
+        earliest_ms = self._settings.min_event_time_ms
+        progress, lanes, faults = self._assignment.progress, self._waves.lanes, self._faults
         read: dict[int, int] = {}
         for message in messages:
             error, number, offset = message.error(), message.partition() or 0, message.offset() or 0
@@ -180,11 +183,12 @@ class Source:
             key, value = message.key(), message.value()
             try:
                 event = decode_event(value, key)
-                if event.event_time_ms > max(newest_ms, before.ms) + ahead_ms:
-                    raise RejectedEvent("future")
+                check_time(event, earliest_ms, max(newest_ms, before.ms) + ahead_ms)
             except RejectedEvent as rejected:
+                faults.add_rejected(number, offset, rejected.reason)
                 arrival = Arrival(number, offset, None, before, received_ns, rejected.reason, key, value)
             else:
+                faults.add_event(number, offset, event.session_id, key)
                 arrival = Arrival(number, offset, event, before, received_ns)
                 partition.watermark = before.after(event.session_id, event.event_time_ms)
             partition.position = offset + 1
@@ -193,6 +197,7 @@ class Source:
         now_s = time.monotonic()
         for number in read:
             progress[number].last_read_s = now_s
+        faults.review()
         self._waves.controller.count_read(sum(read.values()))
         self._pipeline.add_read(read)
 
@@ -207,8 +212,7 @@ class Source:
 
     def _write_skipped(self) -> None:
         """Have positions written and committed that moved past offsets without a record."""
-        skipped = self._assignment.pop_skipped()
-        if skipped:
+        if skipped := self._assignment.pop_skipped():
             self._pipeline.emit([Wave([], skipped)])
 
     def _expire_idle(self) -> None:

@@ -41,5 +41,8 @@ class WaveConsumer(Protocol):
     def add_read(self, counts: dict[int, int]) -> None:
         """Count records read, by partition."""
 
+    def add_producer_fault(self, fault: str, events: int) -> None:
+        """Count events that a producer has sent otherwise than it should; see ProducerFaults."""
+
     def add_lost(self, number: int, events: int) -> None:
         """Count events of a partition that left the log before they were read."""

@@ -140,7 +140,9 @@ def assert_equal_to_offline(
     latest_ms = int(1000 * (time.time() + settings.max_future_s))
     all_events = events_by_id(settings)
     events = {
-        i: event for i, event in all_events.items() if i not in without and event.event_time_ms <= latest_ms
+        i: event
+        for i, event in all_events.items()
+        if i not in without and settings.min_event_time_ms <= event.event_time_ms <= latest_ms
     }
     assert sorted(events.keys() - lists.keys())[:5] == []
     assert lists.keys() <= events.keys()

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from deploy.benchmarks.capacity.session_laws import Floats, Ints, SessionLaw
-from replay.certificates.partitioner import partitions_of
+from stream.kafka.batch_partitioner import partitions_of
 from stream.sessions.partition import BUCKET_OFFSETS, EXPIRIES_PER_PASS, WAVES_BETWEEN_EXPIRIES
 
 FIRST_ID = 1_506_825_423_000_000

@@ -87,6 +87,7 @@ class IdlePipeline:
         self.watermark = Watermark()
         self.durable = AppliedOffsets()
         self.lost: list[tuple[int, int]] = []
+        self.faults: list[tuple[str, int]] = []
 
     def emit(self, waves: list[Wave]) -> None:
         self.emitted += waves
@@ -115,6 +116,9 @@ class IdlePipeline:
 
     def add_read(self, counts: dict[int, int]) -> None:
         pass
+
+    def add_producer_fault(self, fault: str, events: int) -> None:
+        self.faults.append((fault, events))
 
     def add_lost(self, number: int, events: int) -> None:
         self.lost.append((number, events))

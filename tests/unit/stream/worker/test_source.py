@@ -72,6 +72,11 @@ def test_an_event_ahead_of_the_wall_is_rejected(reasons: Reasons) -> None:
     assert reasons(NOW_S, NOW_S + 59, NOW_S + 61) == ["", "", "future"]
 
 
+def test_seconds_sent_as_milliseconds_are_rejected_as_past(reasons: Reasons, pipeline: IdlePipeline) -> None:
+    assert reasons(NOW_S, NOW_S / 1000, 631_152_000, 631_151_999) == ["", "past", "", "past"]
+    assert ("past", 2) in pipeline.faults
+
+
 def test_a_wall_clock_that_is_set_back_rejects_nothing_of_the_present(
     reasons: Reasons, wall: list[float]
 ) -> None:

@@ -2,7 +2,7 @@ from aiokafka.partitioner import murmur2
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from replay.certificates.partitioner import partitions_of
+from stream.kafka.batch_partitioner import partitions_of
 
 # Of Kafka's own UtilsTest.testMurmur2.
 VECTORS = {
