@@ -3,7 +3,6 @@
 import os
 import re
 import subprocess
-import sys
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from typer.testing import CliRunner
 import nextclick
 from replay.commands.bench import BENCHMARKS
 from tests.conftest import ROOT
+from tests.harness import fork_server
 from tests.harness.pages import PAGES, Page
 
 COMMAND_LINE: Any = get_command(nextclick.app)
@@ -24,15 +24,7 @@ COMMANDS_PAGE = Page(ROOT / "deploy" / "docs" / "commands.md")
 
 
 def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "nextclick", *arguments],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-        cwd=ROOT,
-        env={**os.environ, "COLUMNS": "200", **environment},
-    )
+    return fork_server.run(*arguments, env={**os.environ, "COLUMNS": "200", **environment}, timeout=120)
 
 
 @cache
