@@ -27,7 +27,8 @@ from deploy.benchmarks.load.report import plot, summary
 from deploy.benchmarks.load.steady import LAST_LIST_S, Clock, Load, Receiver
 from deploy.benchmarks.measure.process import broker, cpu_s, machine, rss_bytes, settings_of_run, show
 from model.config import ModelConfig
-from model.data.sessions import SessionRule, Sessions
+from model.data.session_rule import SessionRule
+from model.data.sessions import Sessions
 from model.data.vocabulary import Vocabulary
 from model.errors import NextclickError
 from model.registry.registry import Registry

@@ -24,7 +24,7 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from deploy.benchmarks.measure.process import machine
 from model.config_files import build_config, read_params
-from model.data.sessions import SessionRule
+from model.data.session_rule import SessionRule
 from model.freshness.recent_events import RecentEvents, Row
 from model.registry.registry import Registry
 from model.training.trained_model import TrainedModel

@@ -27,7 +27,8 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 from deploy.benchmarks.train import matmul_peak
 from model.config import ModelConfig
 from model.config_files import distinct, parse_models, parse_settings, read_variants
-from model.data.sessions import SessionRule, Sessions
+from model.data.session_rule import SessionRule
+from model.data.sessions import Sessions
 from model.data.vocabulary import Vocabulary
 from model.errors import NextclickError
 from model.memory import peak_memory_bytes

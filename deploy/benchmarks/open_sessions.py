@@ -18,7 +18,8 @@ import numpy.typing as npt
 from matplotlib.figure import Figure
 
 from model.config import ModelConfig
-from model.data.sessions import SessionRule, Sessions
+from model.data.session_rule import SessionRule
+from model.data.sessions import Sessions
 from model.data.vocabulary import Vocabulary
 from replay.datasets.event_files import EventFiles
 from stream.settings import Settings

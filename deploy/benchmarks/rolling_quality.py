@@ -21,7 +21,8 @@ from prometheus_client import CollectorRegistry, generate_latest
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from model.config import ModelConfig
-from model.data.sessions import SessionRule, Sessions
+from model.data.session_rule import SessionRule
+from model.data.sessions import Sessions
 from model.data.vocabulary import Vocabulary
 from model.evaluation.intervals import Floats, Interval, grouped_intervals, resampled_means
 from model.evaluation.metrics import is_hit

@@ -35,7 +35,8 @@ from deploy.benchmarks.capacity.session_laws import (
 )
 from deploy.benchmarks.capacity.session_simulation import SKEW_WINDOW_S, Plan, simulate
 from deploy.benchmarks.capacity.sheet import Line, Target, read_figures
-from model.data.sessions import SessionRule, Sessions
+from model.data.session_rule import SessionRule
+from model.data.sessions import Sessions
 from model.data.vocabulary import Vocabulary
 from model.errors import NextclickError
 from replay.datasets.event_files import EventFiles

@@ -36,7 +36,8 @@ from deploy.benchmarks.measure.process import (
 )
 from deploy.benchmarks.quix.process import peer_python, run_quix
 from model.config import ModelConfig
-from model.data.sessions import SessionRule, Sessions
+from model.data.session_rule import SessionRule
+from model.data.sessions import Sessions
 from model.data.vocabulary import Vocabulary
 from model.errors import NextclickError
 from model.networks.model_version import ModelVersion

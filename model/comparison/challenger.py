@@ -16,7 +16,8 @@ import pandas as pd
 
 from model.comparison.gate import Contender
 from model.config import ModelConfig
-from model.data.sessions import SessionRule, Sessions
+from model.data.session_rule import SessionRule
+from model.data.sessions import Sessions
 from model.data.vocabulary import Vocabulary
 from model.errors import NextclickError
 from model.evaluation.rank_targets import Measures, rank_targets

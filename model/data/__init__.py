@@ -1,6 +1,7 @@
 """Logs as arrays: what training and evaluation read.
 
-sessions          the rule that ends a session, and events grouped by session
+session_rule      the session gap: when a session ends
+sessions          events grouped by session
 sessions_on_disk  the same arrays, mapped from disk, for logs larger than memory
 vocabulary        item id to index, with training counts and titles
 features          the other event columns as codes and numbers

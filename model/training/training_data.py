@@ -10,7 +10,8 @@ from typing import NamedTuple
 import pandas as pd
 
 from model.config import ModelConfig
-from model.data.sessions import SessionRule, Sessions
+from model.data.session_rule import SessionRule
+from model.data.sessions import Sessions
 from model.data.vocabulary import Vocabulary
 from model.networks.by_name import columns_of
 

@@ -13,7 +13,8 @@ import numpy.typing as npt
 import pandas as pd
 
 from model.data.co_clicks import CoClicks
-from model.data.sessions import SessionRule, Sessions
+from model.data.session_rule import SessionRule
+from model.data.sessions import Sessions
 from model.data.vocabulary import Vocabulary
 from model.errors import NextclickError
 from replay.cadence.log_refresher import LoggedEvents

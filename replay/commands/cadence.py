@@ -11,7 +11,7 @@ import numpy as np
 import typer
 
 from model.config_files import build_config, parse_settings, read_params
-from model.data.sessions import SessionRule
+from model.data.session_rule import SessionRule
 from model.errors import NextclickError
 from model.freshness.moving_tables import FRESHNESS_MODES, FreshnessConfig
 from replay.cadence.live_baselines import HOUR_MS

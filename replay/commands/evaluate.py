@@ -10,7 +10,8 @@ from typing import Annotated
 
 import typer
 
-from model.data.sessions import SessionRule, Sessions
+from model.data.session_rule import SessionRule
+from model.data.sessions import Sessions
 from model.data.splits import by_user, newest_of
 from model.evaluation.rank_targets import rank_targets
 from model.registry.registry import Registry

@@ -15,7 +15,8 @@ from typing import Annotated
 import pandas as pd
 import typer
 
-from model.data.sessions import SessionRule, Sessions
+from model.data.session_rule import SessionRule
+from model.data.sessions import Sessions
 from model.data.sessions_on_disk import SessionFile
 from model.data.splits import LogSplit, by_user, shuffled_split, split_sessions, split_users
 from model.data.vocabulary import Vocabulary, titles_of

@@ -7,7 +7,7 @@ session returns.
 
 from __future__ import annotations
 
-from model.data.sessions import SessionRule
+from model.data.session_rule import SessionRule
 from stream.events import Event
 from stream.sessions.partition import OpenPartition
 from stream.sessions.session_state import NO_VERSION, SessionState, continued

@@ -19,7 +19,7 @@ from pathlib import Path
 from confluent_kafka import KafkaException, Message, TopicPartition
 from rocksdict import Cache
 
-from model.data.sessions import SessionRule
+from model.data.session_rule import SessionRule
 from model.errors import NextclickError
 from stream.events import Event, RejectedEvent, decode_event
 from stream.kafka.consumers import groupless_consumer, offset_bounds

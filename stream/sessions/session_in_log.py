@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 
-from model.data.sessions import SessionRule
+from model.data.session_rule import SessionRule
 from stream.events import RejectedEvent, decode_event
 from stream.kafka.connection import ANSWER_TIMEOUT_S
 from stream.kafka.partition_reader import read_range, topic_bounds, unreadable

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import msgspec
 
-from model.data.sessions import SessionRule
+from model.data.session_rule import SessionRule
 from stream.events import Event
 
 NO_VERSION = ""

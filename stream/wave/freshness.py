@@ -16,7 +16,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from model.data.co_clicks import NEAR
-from model.data.sessions import SessionRule, Sessions
+from model.data.session_rule import SessionRule
+from model.data.sessions import Sessions
 from model.data.vocabulary import Vocabulary
 from model.freshness.refresher import TableRefresher
 from stream.event_log.columns import COLUMNS
@@ -25,8 +26,8 @@ from stream.event_log.window import ORDER
 from stream.logs import happening
 from stream.settings import Settings
 from stream.wave.serving_model import ModelSlot, ServingModel
+from stream.wave.session_event import SessionEvent
 from stream.wave.shadow import Shadow
-from stream.wave.step import SessionEvent
 from stream.wave.waves import Arrival, Wave
 
 logger = logging.getLogger(__name__)

@@ -21,8 +21,9 @@ from stream.sessions.session_state import SessionState, continued
 from stream.wave.freshness import FreshnessFeed
 from stream.wave.load_shedding import FULL, POPULAR
 from stream.wave.serving_model import ModelSlot, ServingModel
+from stream.wave.session_event import SessionEvent
 from stream.wave.shadow import Shadow
-from stream.wave.step import SessionEvent, rank_in, rebuild, step
+from stream.wave.step import rank_in, rebuild, step
 from stream.wave.stepped_wave import RecommendedList, SteppedWave
 from stream.wave.waves import Arrival, Wave
 

@@ -18,7 +18,7 @@ import numpy.typing as npt
 import torch
 
 from model.config import LIST_LENGTH
-from model.data.sessions import SessionRule
+from model.data.session_rule import SessionRule
 from model.data.vocabulary import Vocabulary
 from model.freshness.moving_tables import FreshnessConfig
 from model.freshness.recent_events import RecentEvents

@@ -20,7 +20,8 @@ from typing import Any
 from model.evaluation.confidence_sequence import PairedDifference, SessionTally
 from stream.sessions.session_state import NO_VERSION, SessionState
 from stream.wave.serving_model import ServingModel
-from stream.wave.step import SessionEvent, rank_in, rebuild, step
+from stream.wave.session_event import SessionEvent
+from stream.wave.step import rank_in, rebuild, step
 
 CHALLENGER, FORMER = "challenger", "former"
 SESSIONS = 20_000

@@ -7,34 +7,16 @@ Tested by tests/unit/stream/wave/test_processor.py.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from stream.events import Event
 from stream.sessions.session_state import SessionState
 from stream.wave.serving_model import ServingModel
-from stream.wave.waves import Arrival
+from stream.wave.session_event import SessionEvent
 
 Columns = dict[str, npt.NDArray[Any]]
-
-
-@dataclass(slots=True)
-class SessionEvent:
-    """One event beside its session's state, on its way through a wave.
-
-    `item` is the event's vocabulary index, -1 when unknown; `oldest_before` is the oldest kept offset of
-    the stored state, None without one; `needs_list` is False where load shedding leaves the list out.
-    """
-
-    arrival: Arrival
-    event: Event
-    state: SessionState
-    oldest_before: int | None
-    item: int
-    needs_list: bool
 
 
 def rank_in(items: list[str], item_id: str) -> int:

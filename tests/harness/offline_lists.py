@@ -9,7 +9,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from model.data.features import raw_column
-from model.data.sessions import SessionRule
+from model.data.session_rule import SessionRule
 from model.networks.model_version import ModelVersion
 from model.stepping.stepper import Stepper
 

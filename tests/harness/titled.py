@@ -9,7 +9,8 @@ import numpy as np
 import pandas as pd
 
 from model.config import ModelConfig
-from model.data.sessions import SessionRule, Sessions
+from model.data.session_rule import SessionRule
+from model.data.sessions import Sessions
 from model.data.vocabulary import Vocabulary
 
 KINDS = 8

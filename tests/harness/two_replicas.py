@@ -6,7 +6,8 @@ import sys
 from pathlib import Path
 
 from model.config import ModelConfig
-from model.data.sessions import SessionRule, Sessions
+from model.data.session_rule import SessionRule
+from model.data.sessions import Sessions
 from model.data.vocabulary import Vocabulary
 from model.training.replicas import Replicas
 from model.training.train import RunOptions, train

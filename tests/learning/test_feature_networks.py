@@ -9,7 +9,8 @@ import pytest
 from model.comparison.challenger import challenge, contenders, finished, split_newest
 from model.config import ModelConfig
 from model.config_files import build_config, write_params
-from model.data.sessions import SessionRule, Sessions
+from model.data.session_rule import SessionRule
+from model.data.sessions import Sessions
 from model.data.splits import split_sessions
 from model.data.vocabulary import Vocabulary
 from model.errors import NextclickError

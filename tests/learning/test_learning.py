@@ -12,7 +12,8 @@ import torch
 
 from model.comparison.tune import SearchPlan, tune
 from model.config import ModelConfig
-from model.data.sessions import SessionRule, Sessions
+from model.data.session_rule import SessionRule
+from model.data.sessions import Sessions
 from model.data.vocabulary import Vocabulary
 from model.errors import NextclickError
 from model.evaluation.rank_targets import evaluate

@@ -1,7 +1,8 @@
 import pandas as pd
 
 from model.config import ModelConfig
-from model.data.sessions import SessionRule, Sessions
+from model.data.session_rule import SessionRule
+from model.data.sessions import Sessions
 from model.data.splits import temporal_split
 from model.data.vocabulary import Vocabulary
 from model.evaluation.rank_targets import rank_targets

@@ -9,7 +9,8 @@ import pandas as pd
 import pytest
 
 from model.config import ModelConfig
-from model.data.sessions import SessionRule, Sessions
+from model.data.session_rule import SessionRule
+from model.data.sessions import Sessions
 from model.data.vocabulary import Vocabulary
 from model.evaluation.rank_targets import evaluate
 from model.networks.by_name import columns_of

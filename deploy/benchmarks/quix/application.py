@@ -27,7 +27,7 @@ import torch
 from quixstreams import Application, message_context
 from quixstreams.models import Deserializer, Serializer
 
-from model.data.sessions import SessionRule
+from model.data.session_rule import SessionRule
 from model.registry.registry import Registry
 from model.stepping.stepper import Stepper
 from stream.events import Event, decode_event, encode_recommendation

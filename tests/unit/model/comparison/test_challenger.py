@@ -6,7 +6,7 @@ import torch
 from model.comparison.challenger import challenge, contenders, finished, recalls_of, split_newest
 from model.comparison.gate import GateRule, decide
 from model.config import ModelConfig
-from model.data.sessions import SessionRule
+from model.data.session_rule import SessionRule
 from model.data.vocabulary import Vocabulary
 from model.errors import NextclickError
 from model.training.warm_start import WarmStart

@@ -6,7 +6,8 @@ import torch
 
 from model.config import ModelConfig
 from model.data.batches import session_parallel
-from model.data.sessions import SessionRule, Sessions
+from model.data.session_rule import SessionRule
+from model.data.sessions import Sessions
 from model.data.vocabulary import Vocabulary
 from model.networks.by_name import build, columns_of
 from model.networks.input_columns import InputColumns

@@ -6,7 +6,8 @@ import pytest
 
 from model.config import ModelConfig
 from model.data.features import Features
-from model.data.sessions import SessionRule, Sessions
+from model.data.session_rule import SessionRule
+from model.data.sessions import Sessions
 from model.data.splits import split_sessions
 from model.data.vocabulary import Vocabulary
 from model.errors import NextclickError

@@ -8,7 +8,8 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from model.data import sessions_on_disk as session_file
-from model.data.sessions import SessionRule, Sessions
+from model.data.session_rule import SessionRule
+from model.data.sessions import Sessions
 from model.data.sessions_on_disk import SessionFile
 from model.data.vocabulary import Vocabulary
 from model.errors import NextclickError

@@ -5,7 +5,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from model.data.sessions import SessionRule, Sessions
+from model.data.session_rule import SessionRule
+from model.data.sessions import Sessions
 from model.data.splits import by_user, split_users, temporal_split, validation_of
 from model.data.vocabulary import Vocabulary
 from model.errors import NextclickError

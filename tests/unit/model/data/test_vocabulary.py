@@ -2,7 +2,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from model.data.sessions import SessionRule, Sessions
+from model.data.session_rule import SessionRule
+from model.data.sessions import Sessions
 from model.data.splits import split_at, split_sessions
 from model.data.vocabulary import Vocabulary
 from model.errors import NextclickError

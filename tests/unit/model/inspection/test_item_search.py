@@ -3,7 +3,8 @@ import pandas as pd
 import pytest
 
 from model.config import ModelConfig
-from model.data.sessions import SessionRule, Sessions
+from model.data.session_rule import SessionRule
+from model.data.sessions import Sessions
 from model.data.vocabulary import Vocabulary
 from model.errors import NextclickError
 from model.inspection.item_search import Item, ItemSearch, recommend

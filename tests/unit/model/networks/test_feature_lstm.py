@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from model.config import ModelConfig
-from model.data.sessions import SessionRule, Sessions
+from model.data.session_rule import SessionRule
+from model.data.sessions import Sessions
 from model.data.vocabulary import Vocabulary
 from model.errors import NextclickError
 from model.evaluation.rank_targets import rank_targets

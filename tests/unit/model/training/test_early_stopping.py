@@ -10,7 +10,8 @@ from typer.testing import CliRunner
 
 import nextclick
 from model.config import ModelConfig
-from model.data.sessions import SessionRule, Sessions
+from model.data.session_rule import SessionRule
+from model.data.sessions import Sessions
 from model.data.vocabulary import Vocabulary
 from model.errors import NextclickError
 from model.evaluation.rank_targets import Evaluation, evaluate

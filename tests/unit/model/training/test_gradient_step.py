@@ -11,7 +11,8 @@ from torch.nn.functional import cross_entropy
 
 from model.config import ModelConfig
 from model.data.features import Features
-from model.data.sessions import SessionRule, Sessions
+from model.data.session_rule import SessionRule
+from model.data.sessions import Sessions
 from model.data.vocabulary import Vocabulary
 from model.networks.by_name import build
 from model.networks.network import NO_COLUMNS, Columns, GradientNetwork, State, StateField

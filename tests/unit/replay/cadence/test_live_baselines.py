@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from model.data.sessions import SessionRule, Sessions
+from model.data.session_rule import SessionRule
+from model.data.sessions import Sessions
 from model.data.vocabulary import Vocabulary
 from replay.cadence.live_baselines import HOUR_MS, LastHourPop, LiveBaseline, LiveTransitions, live_ranks
 from tests.harness.markov_shoppers import markov_shoppers

@@ -5,7 +5,8 @@ import pandas as pd
 import pytest
 
 from model.config import ModelConfig
-from model.data.sessions import SessionRule, Sessions
+from model.data.session_rule import SessionRule
+from model.data.sessions import Sessions
 from model.errors import NextclickError
 from model.evaluation.intervals import Interval
 from model.evaluation.rank_targets import rank_targets

@@ -1,6 +1,6 @@
 from pathlib import Path
 
-from model.data.sessions import SessionRule
+from model.data.session_rule import SessionRule
 from stream.events import Event
 from stream.sessions.history_replay import HistoryReplay
 from stream.sessions.offsets import AppliedOffsets
