@@ -15,6 +15,7 @@ from typing import Any
 from model.config import ModelConfig
 from model.data.sessions import Sessions
 from model.data.splits import LogSplit, validation_of
+from model.errors import NextclickError
 from model.evaluation.rank_targets import Evaluation, rank_targets
 from model.networks.baselines.pop import Pop
 from model.networks.model_version import ModelVersion
@@ -94,13 +95,22 @@ class TrainingJob:
         leaky: bool = False,
         progress: Callable[[int, int], None] = lambda done, total: None,
     ) -> JobScores:
-        """Rank the test sessions. `all_items` counts unknown items as misses; `leaky` boosts the test."""
+        """Rank the test sessions. `all_items` counts unknown items as misses; `leaky` boosts the test.
+
+        Raises NextclickError when the test has no next event to rank: nothing says how good the model is.
+        """
         config, test = self.config, self.log.test
         masked = config.exclude_session_items
         popularity_V = self.log.vocabulary.counts if all_items else None
         model = rank_targets(
             trained.network, test, exclude_session_items=masked, popularity_V=popularity_V, progress=progress
         ).evaluation()
+        if not model.targets:
+            raise NextclickError(
+                "the trained model cannot be evaluated: the evaluated part has no next event of a known item",
+                "A version of unknown quality would become the champion; nothing was saved.",
+                "Train on a longer log, or choose another --test-fraction, --test-from or --session-gap-s.",
+            )
         leak = None
         if leaky:
             assert config.dwell_threshold_s is not None

@@ -12,6 +12,7 @@ import typer
 
 from replay.datasets.detection import FORMATS
 from replay.datasets.event_filter import EventFilter
+from replay.reading.account import skipped_share
 
 FILTERED_KINDS = ("view", "cart", "purchase")
 
@@ -45,7 +46,10 @@ Category = Annotated[
     list[str] | None,
     typer.Option(help="only items of this category and its subcategories, such as electronics; repeatable"),
 ]
-OnError = Annotated[str, typer.Option(help="at a line that cannot be read: stop or skip")]
+OnError = Annotated[
+    str,
+    typer.Option(help="at a line that cannot be read: stop or skip; skip=0.9: up to this share, not half"),
+]
 Brokers = Annotated[str | None, typer.Option("--bootstrap-servers", help="Kafka, host:port")]
 RegistryDir = Annotated[Path | None, typer.Option("--registry", help="folder of the model versions")]
 Json = Annotated[bool, typer.Option("--json", help="print the result as JSON")]
@@ -80,11 +84,24 @@ def event_filter(kind: list[str] | None, category: list[str] | None) -> EventFil
 
 
 def check_on_error(on_error: str) -> str:
-    """ "stop" or "skip". Raises typer.BadParameter on anything else.
+    """ "stop", "skip" or "skip=SHARE". Raises typer.BadParameter on anything else.
 
     >>> check_on_error("skip")
     'skip'
     """
-    if on_error not in ("stop", "skip"):
+    if not is_on_error(on_error) or on_error.startswith("dlq"):
         raise typer.BadParameter(f"--on-error is stop or skip, not {on_error!r}")
     return on_error
+
+
+def is_on_error(on_error: str) -> bool:
+    """Whether a text says what a line that cannot be read does: stop, skip or dlq, with a share or not.
+
+    >>> is_on_error("skip=0.9"), is_on_error("skip=many")
+    (True, False)
+    """
+    try:
+        skipped_share(on_error)
+    except ValueError:
+        return False
+    return True

@@ -13,7 +13,7 @@ from typing import Annotated
 
 import typer
 
-from replay.commands.options import Brokers, Category, Format, Json, Kind, event_filter
+from replay.commands.options import Brokers, Category, Format, Json, Kind, event_filter, is_on_error
 from replay.console import log, moment, out, parse_moment, progress_bar, start_logs
 from replay.datasets.event_files import EventFiles
 from replay.sending.pause import pause_keys
@@ -83,7 +83,7 @@ def replay(
         raise typer.BadParameter("--rate is a number above 0, and goes with no --speed")
     if shift not in (None, "now"):
         raise typer.BadParameter(f"--shift is now, not {shift!r}")
-    if on_error not in ("stop", "skip", "dlq"):
+    if not is_on_error(on_error):
         raise typer.BadParameter(f"--on-error is stop, skip or dlq, not {on_error!r}")
     settings = load_settings(bootstrap_servers=bootstrap_servers, events_topic=topic, group_id=group)
     start_logs(settings)

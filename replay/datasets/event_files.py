@@ -9,7 +9,7 @@ event files plus all metadata.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from itertools import chain
@@ -23,6 +23,7 @@ from replay.datasets.detection import FORMATS, METADATA, detect, metadata_format
 from replay.datasets.event_filter import ALL_EVENTS, EventFilter
 from replay.datasets.item_metadata import ItemMetadata
 from replay.datasets.named_columns import format_of, parse_columns
+from replay.reading.account import FileAccount, skipped_share
 from replay.reading.delimited import BrokenRows, RejectLine, broken_line, delimited_chunks
 from replay.reading.format import Chunk, Convert, Format, beyond_the_schema, no_reason
 from replay.reading.lines import line_chunks
@@ -40,7 +41,8 @@ class EventFiles:
     `format` names the format of the event files, `columns` says which column has which role
     (session=…,item=…,time=…); without either the format is detected. `on_error` says what a line
     that cannot be read does: "stop" raises NextclickError with file and line; "skip" counts it by
-    reason and skips it; "dlq" also hands it to the reader's `reject_line`. Of a file that is cut
+    reason and skips it; "dlq" also hands it to the reader's `reject_line`; "skip=0.9" names the largest
+    share of a file that may be lost, which is half otherwise. Of a file that is cut
     off, "skip" and "dlq" keep the lines before the cut.
 
     >>> path = Path("/tmp/nextclick-doctest.csv")
@@ -73,15 +75,18 @@ class EventReader:
 
     Rows that are no events by the rules of their format, and events that the filter leaves out, are
     counted as rejects whatever `on_error` says. `reject_line`, if set, is called with each line that
-    cannot be read.
+    cannot be read. `accounts` says, by path, what became of the lines of each file read to its end; a
+    reading in another process sets `keep_account` to fill it.
     """
 
     def __init__(self, files: EventFiles) -> None:
         format, columns = files.format, files.columns
         self.reject_line: RejectLine | None = None
+        self.accounts: dict[str, dict[str, int]] = {}
+        self.keep_account: Callable[[str, dict[str, int]], None] = self.accounts.__setitem__
         self._events: list[tuple[Path, Format]] = []
         self._metadata: list[tuple[Path, Format]] = []
-        self._skip = files.on_error in ("skip", "dlq")
+        self._skip, self._most_unreadable = skipped_share(files.on_error)
         self._wanted = files.wanted
         self._items: dict[str, ItemMetadata] | None = None
         self._metadata_rejects: Counter[str] = Counter()
@@ -195,15 +200,19 @@ class EventReader:
         rejects = Counter() if rejects is None else rejects
         chunks = list(self.read(rejects))
         if not any(len(chunk) for chunk in chunks):
-            raise NextclickError(
-                f"{', '.join(str(path) for path, _ in self._events) or 'no file'}: no events",
-                f"Left out: {dict(rejects) or 'nothing'}.",
-                "Name a file that has events.",
-            )
+            raise self.no_events(rejects)
         frame = pd.concat(chunks, ignore_index=True)
         if not frame["event_time_ms"].is_monotonic_increasing:
             frame = frame.sort_values("event_time_ms", kind="stable", ignore_index=True)
         return frame
+
+    def no_events(self, rejects: Counter[str]) -> NextclickError:
+        """The error of a log of which nothing is left."""
+        return NextclickError(
+            f"{', '.join(str(path) for path, _ in self._events) or 'no file'}: no events",
+            f"Left out: {dict(rejects) or 'nothing'}.",
+            "Name a file that has events.",
+        )
 
     def _add(self, path: Path, format: str | None) -> None:
         if format is not None:
@@ -240,38 +249,52 @@ class EventReader:
     def _read_one(
         self, path: Path, form: Format, rejects: Counter[str]
     ) -> Generator[pd.DataFrame, None, None]:
-        convert = form.converter()
+        convert, account = form.converter(), FileAccount()
         if form.parquet:
-            for chunk in parquet_chunks(path, form):
-                yield self._convert(path, form, convert, chunk, rejects)
+            for chunk in parquet_chunks(path, form, account):
+                yield self._convert(path, form, convert, chunk, rejects, account)
+            self._close_account(path, account, rejects)
             return
         with open_file(path) as file:
             lines = WholeLines(file)
             chunks = (
-                line_chunks(form, form.parse, lines, block_bytes=BLOCK_BYTES)
+                line_chunks(form, form.parse, lines, account, block_bytes=BLOCK_BYTES)
                 if form.parse
                 else delimited_chunks(
                     path,
                     form,
                     lines,
                     block_bytes=BLOCK_BYTES,
-                    on_broken=BrokenRows(self._skip, rejects, self.reject_line),
+                    on_broken=BrokenRows(self._skip, rejects, self.reject_line, account),
                 )
             )
             with closing(chunks):
                 for chunk in chunks:
-                    yield self._convert(path, form, convert, chunk, rejects)
+                    yield self._convert(path, form, convert, chunk, rejects, account)
         if lines.cut_off is not None:
             if not self._skip:
                 raise cut_off(path, lines.lines + 1, lines.cut_off)
             rejects["file is cut off"] += 1
+        account.bytes = lines.bytes
+        self._close_account(path, account, rejects)
+
+    def _close_account(self, path: Path, account: FileAccount, rejects: Counter[str]) -> None:
+        account.check(path, self._most_unreadable, rejects)
+        self.keep_account(str(path), account.as_dict())
 
     def _convert(
-        self, path: Path, form: Format, convert: Convert, chunk: Chunk, rejects: Counter[str]
+        self,
+        path: Path,
+        form: Format,
+        convert: Convert,
+        chunk: Chunk,
+        rejects: Counter[str],
+        account: FileAccount,
     ) -> pd.DataFrame:
         converted = convert(chunk.rows)
         beyond = beyond_the_schema(converted.events)
         if all(map(no_reason, (chunk.broken, converted.broken, converted.left_out, beyond))):
+            account.given += len(converted.events)
             return converted.events
         left_out = (converted.left_out != "") & (chunk.broken == "")
         reason = converted.broken.where(converted.broken != "", beyond)
@@ -287,7 +310,11 @@ class EventReader:
                 self.reject_line(path, line, reason.iloc[row], text)
         _count(rejects, converted.left_out[left_out])
         _count(rejects, reason[broken])
-        return converted.events[~(left_out | broken)].reset_index(drop=True)
+        events = converted.events[~(left_out | broken)].reset_index(drop=True)
+        account.given += len(events)
+        account.left_out += int((left_out | broken).sum())
+        account.unreadable += int(broken.sum())
+        return events
 
 
 def _count(rejects: Counter[str], reasons: pd.Series[str]) -> None:

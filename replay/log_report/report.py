@@ -72,6 +72,7 @@ class LogReport:
     backward_rows: float
     missing: dict[str, float]
     rejects: dict[str, int]
+    read: dict[str, dict[str, int]]
     hours: dict[int, int]
     items: ItemFigures
     counts: npt.NDArray[np.int64]
@@ -111,6 +112,7 @@ class LogReport:
             "backward_rows": self.backward_rows,
             "missing": self.missing,
             "rejects": self.rejects,
+            "read": self.read,
             "events_by_day": _dated(self.days),
             "events_by_hour_of_day": self.hours_of_day,
             "items": items,
@@ -144,7 +146,8 @@ def report_on(
     rejects: Counter[str] = Counter()
     sample = SessionSample(kept_events) if kept_events else SessionSample()
     survey = LogSurvey(sample)
-    for frame in EventFiles(paths, format=format, on_error=on_error).read(rejects):
+    reader = EventFiles(paths, format=format, on_error=on_error).open()
+    for frame in reader.read(rejects):
         survey.add(frame)
         progress(survey.events)
     if survey.first_ms is None or survey.last_ms is None:
@@ -167,6 +170,7 @@ def report_on(
         survey.backward_rows / max(1, survey.events - 1),
         {name: count / survey.events for name, count in survey.missing.items()},
         dict(rejects),
+        dict(reader.accounts),
         dict(sorted(survey.hours.items())),
         _item_figures(table, counts, survey),
         counts,

@@ -1,7 +1,11 @@
 """Packed files as chunks of text columns, in bounded memory.
 
 format         what an adapter is: Format, Chunk, Converted; conversions of text columns
+account        what became of every line of a file
 packed_files   decompression and whole lines; whether a file is cut off
+whole_records  blocks of whole records for the CSV reader, every line counted
+quotes         the same of files with quotes; a quote that is not closed costs one line
+records        the line number and the text of a record
 delimited      CSV and other delimited files
 lines          one record per line (JSON), parsed by the format
 parquet        Parquet files by row groups

@@ -10,7 +10,7 @@ from __future__ import annotations
 import csv
 from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -20,8 +20,12 @@ import pyarrow as pa
 import pyarrow.csv
 
 from model.errors import NextclickError
+from replay.reading.account import FileAccount
 from replay.reading.format import Chunk, Format, reasons
-from replay.reading.packed_files import PlainLines, Records, WholeLines, first_line
+from replay.reading.packed_files import WholeLines, first_line
+from replay.reading.quotes import quoted_lines
+from replay.reading.records import Records
+from replay.reading.whole_records import LeaveOut, PlainLines, WholeRecords
 
 FIELDS = "wrong number of fields"
 # Called with a line that cannot be read: file, line number from 1, reason, content.
@@ -33,12 +37,13 @@ class BrokenRows:
     """What happens to rows with too few or too many fields.
 
     Without `skip` the first one raises NextclickError; with it they are counted in `rejects` and
-    passed to `reject_line`.
+    passed to `reject_line`. `account` counts them, and the lines that are no rows.
     """
 
     skip: bool
     rejects: Counter[str]
     reject_line: RejectLine | None = None
+    account: FileAccount = field(default_factory=FileAccount)
 
 
 def broken_line(path: Path, form: Format, line: int, reason: str, text: str) -> NextclickError:
@@ -59,7 +64,7 @@ def delimited_chunks(
     on_broken: BrokenRows,
 ) -> Generator[Chunk, None, None]:
     """The file's rows. Raises NextclickError at a row with a wrong number of fields, unless skipped."""
-    records = Records(path, form.delimiter, quoted=form.quoted)
+    records = Records(path, form)
     try:
         yield from _chunks(path, form, lines, records, block_bytes, on_broken)
     finally:
@@ -77,12 +82,14 @@ def _chunks(
     invalid: pa.csv.InvalidRow | None = None
     skipped: list[int] = []
     rejected = 0
-    reject_line = on_broken.reject_line
+    reject_line, account = on_broken.reject_line, on_broken.account
 
     def on_invalid(row: pa.csv.InvalidRow) -> str:
         nonlocal invalid
         if on_broken.skip:
             on_broken.rejects[FIELDS] += 1
+            account.left_out += 1
+            account.unreadable += 1
             if reject_line is not None:
                 skipped.append(row.number)
             return "skip"
@@ -105,17 +112,29 @@ def _chunks(
             rejected += 1
             reject_line(path, line, FIELDS, text)
 
+    def leave_out(line: int, reason: str, text: bytes) -> None:
+        # Without its header a file has no columns.
+        if not on_broken.skip or (form.header and line == 1):
+            raise broken_line(path, form, line, reason, text.decode("utf-8", "replace"))
+        on_broken.rejects[reason] += 1
+        if reject_line is not None:
+            reject_line(path, line, reason, text)
+
     names = _names_in_file(path, form)
-    source = lines if form.quoted else PlainLines(lines, form.delimiter)
-    delimiter = source.delimiter if isinstance(source, PlainLines) else form.delimiter
+    source = _records_of(form, lines, leave_out)
     # Records before the chunk, including the header; blank lines are not records.
     before = 1 if form.header else 0
     try:
-        for batch in _batches(form, source, delimiter, list(names.values()), block_bytes, on_invalid):
+        for batch in _batches(form, source, list(names.values()), block_bytes, on_invalid):
             yield _chunk(form, batch.rename_columns(list(names)), before, line_of)
             before += batch.num_rows
             reject_skipped()
         reject_skipped()
+        account.header = 1 if form.header and source.records else 0
+        account.lines, account.blank = source.lines, source.blank - source.left_out
+        account.continued = source.continued
+        account.left_out += source.left_out
+        account.unreadable += source.left_out
     except (pa.ArrowInvalid, pa.ArrowKeyError) as error:
         if invalid is not None:
             raise broken_line(
@@ -123,7 +142,7 @@ def _chunks(
                 form,
                 records.find(invalid.number)[0],
                 f"{FIELDS}, {invalid.actual_columns} instead of {invalid.expected_columns}",
-                invalid.text.replace(delimiter, form.delimiter),
+                invalid.text.replace(source.delimiter, form.delimiter),
             ) from None
         if lines.cut_off is None:
             raise NextclickError(
@@ -141,16 +160,20 @@ def open_columns(
     Raises pa.ArrowInvalid or pa.ArrowKeyError when the file does not read as its format.
     """
     names = _names_in_file(path, form)
-    source = lines if form.quoted else PlainLines(lines, form.delimiter)
-    delimiter = source.delimiter if isinstance(source, PlainLines) else form.delimiter
+    source = _records_of(form, lines, lambda line, reason, text: None)
     wanted = [names[column] for column in columns]
-    return _batches(form, source, delimiter, wanted, block_bytes, lambda row: "skip")
+    return _batches(form, source, wanted, block_bytes, lambda row: "skip")
+
+
+def _records_of(form: Format, lines: WholeLines, leave_out: LeaveOut) -> WholeRecords:
+    return (
+        quoted_lines(form, lines, leave_out) if form.quoted else PlainLines(lines, form.delimiter, leave_out)
+    )
 
 
 def _batches(
     form: Format,
-    source: WholeLines | PlainLines,
-    delimiter: str,
+    source: WholeRecords,
     wanted: list[str],
     block_bytes: int,
     on_invalid: Callable[[pa.csv.InvalidRow], str],
@@ -163,9 +186,10 @@ def _batches(
             column_names=None if form.header else list(form.columns),
         ),
         parse_options=pa.csv.ParseOptions(
-            delimiter=delimiter,
+            delimiter=source.delimiter,
             quote_char='"' if form.quoted else False,
-            newlines_in_values=form.delimiter == ",",
+            # Every block of the source ends where a record ends.
+            newlines_in_values=False,
             invalid_row_handler=on_invalid,
         ),
         convert_options=pa.csv.ConvertOptions(

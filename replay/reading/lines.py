@@ -11,6 +11,7 @@ from collections.abc import Callable, Generator, Iterator
 
 import pandas as pd
 
+from replay.reading.account import FileAccount
 from replay.reading.format import Chunk, Format, UnreadableLine
 from replay.reading.packed_files import WholeLines
 
@@ -18,9 +19,16 @@ BOM = b"\xef\xbb\xbf"
 
 
 def line_chunks(
-    form: Format, parse: Callable[[bytes], tuple[str, ...]], lines: WholeLines, *, block_bytes: int
+    form: Format,
+    parse: Callable[[bytes], tuple[str, ...]],
+    lines: WholeLines,
+    account: FileAccount,
+    *,
+    block_bytes: int,
 ) -> Generator[Chunk, None, None]:
-    """The rows of the file; blank lines are skipped. A line that cannot be parsed is a broken row."""
+    """The rows of the file; blank lines are skipped. A line that cannot be parsed is a broken row.
+
+    `account` counts the lines."""
     before = 0
     for block in _blocks_of_lines(lines, block_bytes):
         found = block.split(b"\n")
@@ -28,7 +36,10 @@ def line_chunks(
             del found[-1]
         if not before and found:
             found[0] = found[0].removeprefix(BOM)
-        yield _chunk(form, parse, found, before)
+        chunk = _chunk(form, parse, found, before)
+        account.lines += len(found)
+        account.blank += len(found) - len(chunk.rows)
+        yield chunk
         before += len(found)
 
 

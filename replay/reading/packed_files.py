@@ -9,13 +9,11 @@ Tested by tests/unit/replay/reading/test_broken_files.py.
 from __future__ import annotations
 
 import bz2
-import csv
 import gzip
 import io
 import lzma
 import zipfile
 import zlib
-from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, cast
 
@@ -130,8 +128,8 @@ def cut_off(path: Path, line: int, error: Exception) -> NextclickError:
 class WholeLines:
     """A file object that returns whole lines; of a cut-off archive, all lines before the cut.
 
-    After the end, `cut_off` is the error that ended the file early, or None. `lines` counts the lines
-    returned. The last line of a plain file needs no line end.
+    After the end, `cut_off` is the error that ended the file early, or None. `lines` and `bytes` count
+    what was returned. The last line of a plain file needs no line end.
 
     >>> lines = WholeLines(cast("IO[bytes]", io.BufferedReader(io.BytesIO(b"first\\nsecond"))))
     >>> lines.read(8)
@@ -142,7 +140,7 @@ class WholeLines:
         # read1 returns what there is; read would lose it when the cut lies within `size`.
         self._file = cast("io.BufferedReader", file)
         self._rest = b""
-        self.lines = 0
+        self.lines = self.bytes = 0
         self.cut_off: Exception | None = None
         self.closed = False
 
@@ -163,95 +161,9 @@ class WholeLines:
             whole = len(data)
         self._rest = b"" if ended else data[whole:]
         self.lines += data.count(b"\n", 0, whole)
+        self.bytes += whole
         return data[:whole]
 
     def close(self) -> None:
         """Mark it closed; the caller closes the file."""
         self.closed = True
-
-
-class PlainLines:
-    """WholeLines of a format without quotes, for a CSV reader whose delimiters have one byte.
-
-    A longer delimiter becomes a control character, and a carriage return within a line a blank.
-    """
-
-    def __init__(self, lines: WholeLines, delimiter: str) -> None:
-        self._lines = lines
-        self.delimiter = delimiter if len(delimiter) == 1 else "\x1f"
-        self._given, self._short = delimiter.encode(), self.delimiter.encode()
-        self.closed = False
-
-    def read(self, size: int) -> bytes:
-        """The next lines; see WholeLines.read."""
-        data = self._lines.read(size)
-        if b"\r" in data:
-            data = data.replace(b"\r\n", b"\n")
-            data = (data if data.endswith(b"\n") else data.removesuffix(b"\r")).replace(b"\r", b" ")
-        return data if self._short == self._given else data.replace(self._given, self._short)
-
-    def close(self) -> None:
-        """Mark it closed; the caller closes the file."""
-        self.closed = True
-
-
-class Records:
-    """Finds records of a file by number, from 1; rising numbers need one pass over the file.
-
-    Quoted values may span lines; blank lines are not records.
-    """
-
-    def __init__(self, path: Path, delimiter: str, *, quoted: bool = True) -> None:
-        self._path = path
-        self._delimiter = delimiter
-        self._quoted = quoted
-        self._file: IO[bytes] | None = None
-        self._records: Iterator[tuple[int, bytes]] = iter(())
-        self._found = 0
-
-    def find(self, record: int) -> tuple[int, bytes]:
-        """The line number, from 1, where a record begins, and its text; after the last record, the end."""
-        if self._file is None or record <= self._found:
-            self.close()
-            self._file = open_file(self._path)
-            self._records = self._quoted_records() if self._quoted else self._plain_records()
-            self._found = 0
-        line, content = 1, b""
-        while self._found < record:
-            try:
-                line, content = next(self._records)
-            except StopIteration:
-                return line + 1, b""
-            except (csv.Error, *CUT_OFF):
-                return line + 1, b""
-            self._found += 1
-        return line, content.rstrip(b"\r\n")
-
-    def close(self) -> None:
-        """Close the file."""
-        if self._file is not None:
-            self._file.close()
-            self._file = None
-
-    def _quoted_records(self) -> Iterator[tuple[int, bytes]]:
-        assert self._file is not None
-        read: list[str] = []
-
-        def lines() -> Iterator[str]:
-            # Latin-1 preserves every byte; the characters between records and fields are ASCII.
-            for line in io.TextIOWrapper(cast("IO[bytes]", self._file), "latin-1", newline=""):
-                read.append(line)
-                yield line
-
-        number = 1
-        for fields in csv.reader(lines(), delimiter=self._delimiter):
-            if fields:
-                yield number, "".join(read).encode("latin-1")
-            number += len(read)
-            read.clear()
-
-    def _plain_records(self) -> Iterator[tuple[int, bytes]]:
-        assert self._file is not None
-        for number, line in enumerate(self._file, 1):
-            if line.strip(b"\r\n"):
-                yield number, line

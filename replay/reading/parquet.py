@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from model.errors import NextclickError
+from replay.reading.account import FileAccount
 from replay.reading.format import LEAST_MS, MILLISECONDS, Chunk, Format, reasons
 
 MAGIC = b"PAR1"
@@ -40,8 +41,8 @@ def parquet_names(path: Path) -> list[str]:
         return list(file.schema_arrow.names)
 
 
-def parquet_chunks(path: Path, form: Format) -> Iterator[Chunk]:
-    """The rows of the file, numbered from 1 like lines; missing values are "".
+def parquet_chunks(path: Path, form: Format, account: FileAccount) -> Iterator[Chunk]:
+    """The rows of the file, numbered from 1 like lines; missing values are "". `account` counts them.
 
     Raises NextclickError when the file is damaged, or when a column has no text, number or time.
     """
@@ -52,6 +53,7 @@ def parquet_chunks(path: Path, form: Format) -> Iterator[Chunk]:
             for role in form.columns
         }
         before = 0
+        account.lines = file.metadata.num_rows
         try:
             wanted = [name for name in names.values() if name is not None]
             for batch in file.iter_batches(batch_size=BATCH_ROWS, columns=wanted):

@@ -93,7 +93,7 @@ def replay_files(
         process = ReaderProcess()
         log = _OrderedLog(reader, part, storage, process)
         rejected_lines = None
-        if files.on_error == "dlq":
+        if files.on_error.startswith("dlq"):
             sent = 0 if resume is None else resume.position.dead_letters
             rejected_lines = RejectedLines(settings, sent_before=sent)
             log.reject_lines_to(rejected_lines)
@@ -117,7 +117,9 @@ def replay_files(
         replay.report.formats = reader.formats
         begin = replay.position
         report = replay.run(timeline.parts(begin.loop, max(0, begin.row - 1)), limit=part.limit)
-    report.rejects = dict(log.rejects)
+    if not (report.sent or report.found or report.resumed_after):
+        raise reader.no_events(log.rejects)
+    report.rejects, report.read = dict(log.rejects), dict(reader.accounts)
     return report
 
 
@@ -133,6 +135,7 @@ class _OrderedLog:
         self._process = process
         self._restart_lines: Callable[..., None] = lambda: None
         self._keep_counts = process.in_parent(self._set_rejects)
+        reader.keep_account = process.in_parent(reader.accounts.__setitem__)
         self.rejects: Counter[str] = Counter()
 
     def reject_lines_to(self, lines: RejectedLines) -> None:

@@ -33,6 +33,7 @@ class ReplayReport:
 
     resumed_after   events that the checkpoint of an interrupted replay accounts for
     found           events that it had sent after its checkpoint, so that they are not sent again
+    read            what became of the lines of each file, by path
     others          records that other writers put into the topic (known only with a checkpoint)
 
     >>> ReplayReport(sent=30, acknowledged=30, seconds=1.5).rate
@@ -56,6 +57,7 @@ class ReplayReport:
     dead_letters: int = 0
     rejects: dict[str, int] = field(default_factory=dict)
     formats: dict[str, str] = field(default_factory=dict)
+    read: dict[str, dict[str, int]] = field(default_factory=dict)
 
     @property
     def rate(self) -> float:
