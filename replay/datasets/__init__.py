@@ -1,6 +1,7 @@
 """Event logs as frames of events: one adapter per published format.
 
 event_files     the files of a log as event frames, bounded chunks or all at once
+readable_events the events of a chunk that can be read
 detection       the table of formats, and which of them a file has
 event_filter    which events are wanted: by kind and by category
 item_metadata   titles, brands, categories and prices, joined by item id

@@ -23,9 +23,10 @@ from replay.datasets.detection import FORMATS, METADATA, detect, metadata_format
 from replay.datasets.event_filter import ALL_EVENTS, EventFilter
 from replay.datasets.item_metadata import ItemMetadata
 from replay.datasets.named_columns import format_of, parse_columns
+from replay.datasets.readable_events import count_reasons, readable_events
 from replay.reading.account import FileAccount, skipped_share
-from replay.reading.delimited import BrokenRows, RejectLine, broken_line, delimited_chunks
-from replay.reading.format import Chunk, Convert, Format, beyond_the_schema, no_reason
+from replay.reading.delimited import BrokenRows, RejectLine, delimited_chunks
+from replay.reading.format import Format
 from replay.reading.lines import line_chunks
 from replay.reading.packed_files import WholeLines, cut_off, members, open_file
 from replay.reading.parquet import parquet_chunks
@@ -243,16 +244,17 @@ class EventReader:
     def _filtered(self, events: pd.DataFrame, rejects: Counter[str]) -> pd.DataFrame:
         reason = self._wanted.left_out(events)
         out = reason != ""
-        _count(rejects, reason[out])
+        count_reasons(rejects, reason[out])
         return events[~out].reset_index(drop=True)
 
     def _read_one(
         self, path: Path, form: Format, rejects: Counter[str]
     ) -> Generator[pd.DataFrame, None, None]:
         convert, account = form.converter(), FileAccount()
+        on_broken = BrokenRows(self._skip, rejects, self.reject_line, account)
         if form.parquet:
             for chunk in parquet_chunks(path, form, account):
-                yield self._convert(path, form, convert, chunk, rejects, account)
+                yield readable_events(path, form, convert, chunk, on_broken)
             self._close_account(path, account, rejects)
             return
         with open_file(path) as file:
@@ -265,12 +267,12 @@ class EventReader:
                     form,
                     lines,
                     block_bytes=BLOCK_BYTES,
-                    on_broken=BrokenRows(self._skip, rejects, self.reject_line, account),
+                    on_broken=on_broken,
                 )
             )
             with closing(chunks):
                 for chunk in chunks:
-                    yield self._convert(path, form, convert, chunk, rejects, account)
+                    yield readable_events(path, form, convert, chunk, on_broken)
         if lines.cut_off is not None:
             if not self._skip:
                 raise cut_off(path, lines.lines + 1, lines.cut_off)
@@ -281,42 +283,3 @@ class EventReader:
     def _close_account(self, path: Path, account: FileAccount, rejects: Counter[str]) -> None:
         account.check(path, self._most_unreadable, rejects)
         self.keep_account(str(path), account.as_dict())
-
-    def _convert(
-        self,
-        path: Path,
-        form: Format,
-        convert: Convert,
-        chunk: Chunk,
-        rejects: Counter[str],
-        account: FileAccount,
-    ) -> pd.DataFrame:
-        converted = convert(chunk.rows)
-        beyond = beyond_the_schema(converted.events)
-        if all(map(no_reason, (chunk.broken, converted.broken, converted.left_out, beyond))):
-            account.given += len(converted.events)
-            return converted.events
-        left_out = (converted.left_out != "") & (chunk.broken == "")
-        reason = converted.broken.where(converted.broken != "", beyond)
-        reason = chunk.broken.where(chunk.broken != "", reason)
-        broken = (reason != "") & ~left_out
-        if broken.any() and not self._skip:
-            row = int(broken.to_numpy().argmax())
-            line, text = chunk.line_of(row)
-            raise broken_line(path, form, line, reason.iloc[row], text.decode("utf-8", "replace"))
-        if self.reject_line is not None:
-            for row in broken.to_numpy().nonzero()[0].tolist():
-                line, text = chunk.line_of(row)
-                self.reject_line(path, line, reason.iloc[row], text)
-        _count(rejects, converted.left_out[left_out])
-        _count(rejects, reason[broken])
-        events = converted.events[~(left_out | broken)].reset_index(drop=True)
-        account.given += len(events)
-        account.left_out += int((left_out | broken).sum())
-        account.unreadable += int(broken.sum())
-        return events
-
-
-def _count(rejects: Counter[str], reasons: pd.Series[str]) -> None:
-    for name, count in reasons.value_counts().items():
-        rejects[str(name)] += int(count)

@@ -1,0 +1,50 @@
+"""The events of a chunk that are events: what cannot be read is named or counted.
+
+Tested by tests/unit/replay/datasets/test_event_files.py.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+import pandas as pd
+
+from replay.reading.delimited import BrokenRows, broken_line
+from replay.reading.format import Chunk, Convert, Format, beyond_the_schema, no_reason
+
+
+def readable_events(
+    path: Path, form: Format, convert: Convert, chunk: Chunk, on_broken: BrokenRows
+) -> pd.DataFrame:
+    """The chunk's events. Raises NextclickError at a row that cannot be read, unless such are skipped."""
+    converted = convert(chunk.rows)
+    beyond = beyond_the_schema(converted.events)
+    if all(map(no_reason, (chunk.broken, converted.broken, converted.left_out, beyond))):
+        on_broken.account.given += len(converted.events)
+        return converted.events
+    left_out = (converted.left_out != "") & (chunk.broken == "")
+    reason = converted.broken.where(converted.broken != "", beyond)
+    reason = chunk.broken.where(chunk.broken != "", reason)
+    broken = (reason != "") & ~left_out
+    if broken.any() and not on_broken.skip:
+        row = int(broken.to_numpy().argmax())
+        line, text = chunk.line_of(row)
+        raise broken_line(path, form, line, reason.iloc[row], text.decode("utf-8", "replace"))
+    if on_broken.reject_line is not None:
+        for row in broken.to_numpy().nonzero()[0].tolist():
+            line, text = chunk.line_of(row)
+            on_broken.reject_line(path, line, reason.iloc[row], text)
+    count_reasons(on_broken.rejects, converted.left_out[left_out])
+    count_reasons(on_broken.rejects, reason[broken])
+    events = converted.events[~(left_out | broken)].reset_index(drop=True)
+    on_broken.account.given += len(events)
+    on_broken.account.left_out += int((left_out | broken).sum())
+    on_broken.account.unreadable += int(broken.sum())
+    return events
+
+
+def count_reasons(rejects: Counter[str], reasons: pd.Series[str]) -> None:
+    """Add how often each reason occurs."""
+    for name, count in reasons.value_counts().items():
+        rejects[str(name)] += int(count)
