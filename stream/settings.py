@@ -30,7 +30,9 @@ from stream.kafka_security import SECRETS, KafkaSecurity
 PREFIX = "NEXTCLICK_"
 CONFIG_VARIABLE = "NEXTCLICK_CONFIG"
 # Not settings: read by the project's scripts, or before the settings.
-SCRIPT_VARIABLES = frozenset({CONFIG_VARIABLE, FAULT_VARIABLE, "NEXTCLICK_VENV", "NEXTCLICK_TEST_KAFKA"})
+SCRIPT_VARIABLES = frozenset(
+    {CONFIG_VARIABLE, FAULT_VARIABLE, "NEXTCLICK_VENV", "NEXTCLICK_TEST_KAFKA", "NEXTCLICK_TEST_DIR"}
+)
 
 TopicName = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,249}$")]
 

@@ -27,7 +27,10 @@ def acls(
     verify: Annotated[
         bool, typer.Option("--verify", help="exit 1 if the brokers grant other rights")
     ] = False,
-    file: Annotated[Path, typer.Option(help="TOML file of the roles and their rights")] = FILE,
+    file: Annotated[
+        Path,
+        typer.Option(help="TOML file of the roles and their rights", show_default="the one that is shipped"),
+    ] = FILE,
     bootstrap_servers: Annotated[str | None, typer.Option(help="Kafka, host:port")] = None,
     as_json: Json = False,
 ) -> None:
