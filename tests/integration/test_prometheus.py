@@ -28,6 +28,7 @@ from stream.retraining.metrics import OUTCOMES as RUN_OUTCOMES
 from stream.retraining.metrics import STEPS, SYSTEMS
 from stream.settings import Settings
 from stream.wave.processor import FALLBACKS, OUTCOMES
+from stream.worker.producer_faults import MEANINGS
 from tests.conftest import settings_of_its_own
 from tests.harness.fork_server import ForkedProcess, popen
 from tests.harness.prometheus import Prometheus, prometheus
@@ -204,7 +205,7 @@ def test_labels_never_come_from_the_data_and_are_those_of_the_newest_version(sta
     allowed: dict[str, set[str]] = {
         "partition": {"0", "1"},
         "outcome": {*OUTCOMES, *RUN_OUTCOMES},
-        "reason": {*REASONS, *FALLBACKS, *REFUSALS, "announcement", "unservable"},
+        "reason": {*REASONS, *FALLBACKS, *REFUSALS, *MEANINGS, "announcement", "unservable"},
         "system": {*SCORED, *SYSTEMS.values(), "shadow"},
         "window": set(SHOWN_WINDOWS),
         "slice": set(KINDS),

@@ -116,7 +116,7 @@ def test_every_role_does_its_whole_job_with_its_rights_alone(
         "partition": "0",
         "offset": "7",
     }
-    producer.produce(admin.dlq_topic, encode_event(Event("s", 1_000, "i")), b"s", headers=headers)
+    producer.produce(admin.dlq_topic, encode_event(Event("s", 1_700_000_000_000, "i")), b"s", headers=headers)
     assert producer.flush(40) == 0
     for expected in (1, 0):
         ended = command(role["operator"], "dlq", "replay", "--json")
