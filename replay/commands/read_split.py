@@ -57,16 +57,17 @@ class LogFiles:
         """Raises typer.BadParameter unless `on_error` is stop or skip."""
         check_on_error(self.on_error)
 
+    def _named(self) -> EventFiles:
+        return EventFiles(self.files, format=self.format, on_error=self.on_error, wanted=self.wanted)
+
     def event_files(self) -> EventReader:
         """The files as a source of event frames."""
-        return EventFiles(self.files, format=self.format, on_error=self.on_error, wanted=self.wanted).open()
+        return self._named().open()
 
     def load(self) -> pd.DataFrame:
         """All wanted events in event-time order; their number and what was left out go to stderr."""
         rejects: Counter[str] = Counter()
-        frame = EventFiles(self.files, format=self.format, on_error=self.on_error, wanted=self.wanted).load(
-            rejects
-        )
+        frame = self._named().load(rejects)
         times = frame["event_time_ms"]
         log.print(
             f"{len(frame):,} events, {moment(times.iloc[0])} to {moment(times.iloc[-1])}"
