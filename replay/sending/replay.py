@@ -108,9 +108,11 @@ class Replay:
         rejected_lines: RejectedLines | None = None,
         certifier: Certifier | None = None,
         prefetch: Prefetch = prefetch_in_thread,
+        now_s: Callable[[], float] = time.monotonic,
     ) -> None:
         self._settings = settings
-        self._pace = Pace(options.speed, rate=options.rate, wait_s=self._wait)
+        self._now_s = now_s
+        self._pace = Pace(options.speed, rate=options.rate, now_s=now_s, wait_s=self._wait)
         self._lag_limit = options.lag_limit
         self._lag: LagLimit | None = None
         self._pause_keys = options.pause_keys or PauseKeys()
@@ -254,13 +256,13 @@ class Replay:
         """Return once the replay is not paused, and move all due times by the length of the pause."""
         if not self._pause_keys.poll_keys():
             return
-        since_s = time.perf_counter()
+        since_s = self._now_s()
         self.report.paused = True
         while self._pause_keys.poll_keys():
             self._producer.poll(LONGEST_POLL_S)
             self._running.show()
         self.report.paused = False
-        paused_s = time.perf_counter() - since_s
+        paused_s = self._now_s() - since_s
         self.report.paused_s += paused_s
         self._pace.postpone(paused_s)
 

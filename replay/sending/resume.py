@@ -6,7 +6,7 @@ each session's in order and without gaps. They are compared, session by session,
 row on, and events that the topic has already are not sent again. Records need no mark for this, and
 records of other writers between them do no harm.
 
-Tested by tests/faults/test_interrupted_replay.py.
+Tested by tests/faults/test_interrupted_replay.py and tests/unit/replay/sending/test_resume.py.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from model.errors import NextclickError
 from replay.sending.checkpoint import CheckpointFile, Position
 from replay.sending.encoding import EncodedEvents
 from stream.kafka.connection import ANSWER_TIMEOUT_S
+from stream.kafka.retries import is_transient, retry_while_away
 from stream.settings import Settings
 
 LATEST, EARLIEST = OffsetSpec.latest(), OffsetSpec.earliest()  # type: ignore[no-untyped-call]
@@ -36,6 +37,8 @@ MAX_RECORDS_AFTER_CHECKPOINT = 2_000_000
 # After this many events without a match the comparison ends. It is more than a producer can hold for
 # the partitions that answer while another one does not.
 UNMATCHED_EVENTS = 1_000_000
+NO_ANSWER_MEANING = "Without it, events could be lost or repeated; the checkpoint is as it was."
+NO_ANSWER_REMEDY = "Look at the brokers, then start the same replay again."
 
 
 class ResumeState:
@@ -191,10 +194,12 @@ class ResumeState:
             left = {partition.partition for partition in partitions}
             deadline_s = time.monotonic() + ANSWER_TIMEOUT_S
             while left:
-                messages = consumer.consume(10_000, timeout=0.1)
-                for message in messages:
+                for message in consumer.consume(10_000, timeout=0.1):
                     if (error := message.error()) is not None:
+                        if is_transient(error):
+                            continue
                         raise KafkaException(error)
+                    deadline_s = time.monotonic() + ANSWER_TIMEOUT_S
                     number, offset = message.partition() or 0, message.offset() or 0
                     if offset < ends[number]:
                         self._records_after.setdefault(message.key() or b"", deque()).append(
@@ -203,9 +208,7 @@ class ResumeState:
                 for partition in consumer.position(partitions):
                     if partition.offset >= ends[partition.partition]:
                         left.discard(partition.partition)
-                if messages:
-                    deadline_s = time.monotonic() + ANSWER_TIMEOUT_S
-                elif time.monotonic() > deadline_s:
+                if time.monotonic() > deadline_s:
                     raise TimeoutError
         except (KafkaException, TimeoutError) as error:
             raise self._no_answer(error) from None
@@ -217,11 +220,18 @@ class ResumeState:
             TopicPartition(self._settings.events_topic, number): spec
             for number in range(self._settings.partitions)
         }
-        try:
+
+        def ask() -> dict[int, int]:
             answers = self._admin.list_offsets(places, request_timeout=ANSWER_TIMEOUT_S)
             return {place.partition: int(future.result().offset) for place, future in answers.items()}
-        except KafkaException as error:
-            raise self._no_answer(error) from None
+
+        # A topic that was just made, or a leader that moves, has a partition without a leader for a moment.
+        return retry_while_away(
+            ask,
+            f"reading the offsets of {self._settings.events_topic}",
+            meaning=NO_ANSWER_MEANING,
+            remedy=NO_ANSWER_REMEDY,
+        )
 
     def _cluster(self) -> str:
         try:
@@ -233,8 +243,8 @@ class ResumeState:
         said = error.args[0].str() if isinstance(error, KafkaException) else "no record came"
         return NextclickError(
             f"what topic {self._settings.events_topic} holds is not known: {said}",
-            "Without it, events could be lost or repeated; the checkpoint is as it was.",
-            "Look at the brokers, then start the same replay again.",
+            NO_ANSWER_MEANING,
+            NO_ANSWER_REMEDY,
         )
 
 
