@@ -37,6 +37,7 @@ class ModelConfig(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     network: str = "gru4rec"
+    proposing_network: str = Field("gru4rec", description="the network among the sources of a fused list")
     hidden_size: int = Field(100, ge=1, le=8192, description="units, or factors of a factorisation")
     layers: int = Field(1, ge=1, le=8)
     embedding: EmbeddingName = Field("tied", description="the item's input vector: its output vector too, or")
@@ -113,6 +114,10 @@ class ModelConfig(BaseModel):
         1800, gt=0, description="silence that ends a session; None: as logged"
     )
     exclude_session_items: bool = Field(False, description="leave a session's own items out of its lists")
+
+    def of_proposing_network(self) -> ModelConfig:
+        """The configuration of the network among the sources of a fused list."""
+        return self.model_copy(update={"network": self.proposing_network})
 
     @model_validator(mode="after")
     def _popularity_follows_time(self) -> Self:

@@ -23,8 +23,10 @@ from model.errors import NextclickError
 from model.evaluation.rank_targets import Measures, rank_targets
 from model.evaluation.step_time import step_times_ms
 from model.networks.baselines.pop import Pop
+from model.networks.fused.fused_list import FusedList
 from model.networks.model_version import ModelVersion
 from model.networks.network import GradientNetwork, Network
+from model.training.fused_training import go_on
 from model.training.run_options import RunOptions
 from model.training.train import train
 from model.training.trained_model import TrainedModel
@@ -116,9 +118,17 @@ def finished(
     """Let the challenger learn the held-out events too. Returns the model to serve.
 
     A gradient network goes on with the held-out events alone; a counting network is fitted anew to all
-    events.
+    events. In a fused list both are done; its ranker stays.
     """
     goes_on = isinstance(challenger.network, GradientNetwork)
+    if isinstance(challenger.network, FusedList):
+        rest, whole = (
+            TrainingData.from_frame(
+                frame, challenger.config, counted=split.frame, earlier=challenger.vocabulary
+            )
+            for frame in (split.rest, split.frame)
+        )
+        return go_on(challenger, rest, whole.sessions, _run(threads, notify))
     data = TrainingData.from_frame(
         split.rest if goes_on else split.frame,
         challenger.config,

@@ -6,6 +6,7 @@ model_version     a network with its vocabulary and config: what is saved and se
 item_scores, popularity_prior, input_columns    scores, live popularity, sessions as inputs
 gru4rec, recurrent, feature_lstm, text_gru, user_gru    the networks of the papers
 recurrent_stack, user_cells, title_vectors    the parts they are made of
+fused/            several sources and a ranker: the fused list
 baselines/        networks that count instead of learning by gradients
 
 May import: data.

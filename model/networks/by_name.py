@@ -24,13 +24,28 @@ from model.networks.baselines.s_pop import SessionPop
 from model.networks.baselines.transitions import Transitions
 from model.networks.baselines.v_sknn import VSkNN
 from model.networks.feature_lstm import FeatureLSTM
+from model.networks.fused.fused_list import FusedList
 from model.networks.gru4rec import GRU4Rec
-from model.networks.network import Network
+from model.networks.network import GradientNetwork, Network
 from model.networks.recurrent import Recurrent
 from model.networks.text_gru import TextGRU
 from model.networks.user_gru import AttentionalUserGRU, LinearUserGRU, RectifiedUserGRU
 
+
+def build_fused(config: ModelConfig, vocabulary: Vocabulary) -> FusedList:
+    """A fused list around the configured network. Raises NextclickError when that one counts."""
+    network = build(config.of_proposing_network(), vocabulary)
+    if not isinstance(network, GradientNetwork):
+        raise NextclickError(
+            f"a fused list cannot be built around {config.proposing_network!r}",
+            "It is made of a network that learns by gradients, and of sources that count.",
+            "Choose gru4rec or another recurrent network as proposing_network.",
+        )
+    return FusedList(network, config, vocabulary)
+
+
 NETWORKS: dict[str, Callable[[ModelConfig, Vocabulary], Network]] = {
+    "fused": build_fused,
     "gru4rec": GRU4Rec,
     "feature-lstm": FeatureLSTM,
     "recurrent": Recurrent,
@@ -74,7 +89,7 @@ def build(config: ModelConfig, vocabulary: Vocabulary) -> Network:
 
 def places_by_title(config: ModelConfig) -> bool:
     """Whether the configured network can list an item that has a title but no event in training."""
-    return bool(getattr(NETWORKS.get(config.network), "places_by_title", False))
+    return bool(getattr(_class_of(config), "places_by_title", False))
 
 
 def columns_of(*configs: ModelConfig) -> tuple[str, ...]:
@@ -83,5 +98,10 @@ def columns_of(*configs: ModelConfig) -> tuple[str, ...]:
     >>> columns_of(ModelConfig(), ModelConfig(network="feature-lstm"))
     ('brand', 'category', 'price')
     """
-    columns = [getattr(NETWORKS.get(config.network), "columns", ()) for config in configs]
+    columns = [getattr(_class_of(config), "columns", ()) for config in configs]
     return tuple(dict.fromkeys(name for names in columns for name in names if name != "item"))
+
+
+def _class_of(config: ModelConfig) -> Callable[[ModelConfig, Vocabulary], Network] | None:
+    """The class that reads the events: of a fused list, that of its network."""
+    return NETWORKS.get(config.proposing_network if config.network == "fused" else config.network)

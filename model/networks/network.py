@@ -52,6 +52,10 @@ class Network(nn.Module, ABC):
     """
 
     columns: ClassVar[tuple[str, ...]] = ("item",)
+    # Prefixes of the tensors whose sizes depend on the data; "" means all.
+    sized_by_data: ClassVar[tuple[str, ...]] = ()
+    # Whether a training can go on from an earlier model's weights.
+    goes_on: ClassVar[bool] = False
     items: int
 
     @abstractmethod
@@ -123,6 +127,7 @@ class GradientNetwork(Network):
     bias_table: str
     # Whether `own_loss` takes the place of the configured one.
     has_own_loss: bool = False
+    goes_on = True
     # Whether an item that has a title but no event in training can be listed.
     places_by_title: ClassVar[bool] = False
     # Whether scores are products of vectors of length one; an item without a vector ranks last.
@@ -247,6 +252,8 @@ class CountingNetwork(Network):
 
     The sizes of its buffers may depend on the data.
     """
+
+    sized_by_data = ("",)
 
     @abstractmethod
     def fit(self, sessions: Sessions, vocabulary: Vocabulary, config: ModelConfig) -> None:

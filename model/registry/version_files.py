@@ -31,7 +31,6 @@ from model.data.vocabulary import Vocabulary
 from model.errors import NextclickError
 from model.networks.by_name import build
 from model.networks.model_version import ModelVersion
-from model.networks.network import CountingNetwork
 from model.training.trained_model import TrainedModel
 
 FORMAT = 1
@@ -111,10 +110,12 @@ def declared_shapes(weights: bytes) -> Shapes:
     return shapes
 
 
-def shape_difference(declared: Shapes, expected: Mapping[str, Tensor], *, sizes: bool = True) -> str:
+def shape_difference(
+    declared: Shapes, expected: Mapping[str, Tensor], *, any_size: tuple[str, ...] = ()
+) -> str:
     """Returns the first difference between the declared and the expected tensors, "" without difference.
 
-    Without `sizes` only names and numbers of dimensions count.
+    Of tensors whose name begins with one of `any_size` only the number of dimensions counts.
 
     >>> import torch
     >>> shape_difference({"bias": (3,)}, {"bias": torch.zeros(4)})
@@ -123,7 +124,9 @@ def shape_difference(declared: Shapes, expected: Mapping[str, Tensor], *, sizes:
     wanted = {name: tuple(tensor.shape) for name, tensor in expected.items()}
     for name in sorted(declared.keys() | wanted.keys()):
         there, shape = declared.get(name), wanted.get(name)
-        same = there == shape if sizes or there is None or shape is None else len(there) == len(shape)
+        same = there == shape
+        if there is not None and shape is not None and name.startswith(any_size):
+            same = len(there) == len(shape)
         if not same:
             return f"{name[:100]!r} is {declared.get(name, 'not there')}, not {wanted.get(name, 'there')}"
     return ""
@@ -192,9 +195,7 @@ class VersionFiles:
             what = f"the vocabulary has {len(vocabulary)} items, the manifest {manifest['items']}"
             raise self.corrupt(what, MISMATCH)
         # The sizes of counts depend on the data; the size of the file bounds them.
-        difference = shape_difference(
-            declared, expected.state_dict(), sizes=not isinstance(expected, CountingNetwork)
-        )
+        difference = shape_difference(declared, expected.state_dict(), any_size=expected.sized_by_data)
         if difference:
             what = f"the weights are not those of {len(vocabulary)} items and of its config: {difference}"
             raise self.corrupt(what, MISMATCH)

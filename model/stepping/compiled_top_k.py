@@ -14,13 +14,10 @@ Tested by tests/unit/model/stepping/test_shortlist.py.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, TypeVar, cast
-
-import numba
 import numpy as np
 import numpy.typing as npt
 
+from model.compiled import compiled
 from model.stepping.top_k import BLOCK
 
 Floats = npt.NDArray[np.float32]
@@ -34,14 +31,6 @@ MAGNITUDE = np.int16(0x7FFF)
 LEAST = np.int16(-0x8000)
 MINUS_INFINITY = np.int16(-0x7F81)
 CHUNK = 8192  # ordered bits that stay in the fastest cache while all rows pass
-
-F = TypeVar("F", bound=Callable[..., Any])
-
-
-def compiled(function: F) -> F:
-    """Compile a function. Sums may run in another order, the same at every call."""
-    compile = numba.njit(nogil=True, cache=True, error_model="numpy", fastmath={"reassoc", "contract", "nsz"})
-    return cast(F, compile(function))
 
 
 @compiled

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from model.config import LIST_LENGTH, Scoring
+from model.networks.fused.fused_list import FusedList
 from model.networks.model_version import ModelVersion
 from model.networks.network import GradientNetwork, State
 from model.networks.popularity_prior import CurrentBias
@@ -73,18 +74,20 @@ class Stepper:
         self.layout = StateLayout(self.network)
         self._features = model.vocabulary.features
         self._raw_columns = [name for name in self.network.columns if name != "item"]
+        # The network that scores all items.
+        self._scoring = self.network.network if isinstance(self.network, FusedList) else self.network
         self.shortlist = (
             scoring
             if isinstance(scoring, Shortlist)
             # Where every byte counts, the processor must not decide.
             else choose_shortlist(
-                "exact" if deterministic and scoring == "auto" else scoring, self.network, self.device
+                "exact" if deterministic and scoring == "auto" else scoring, self._scoring, self.device
             )
         )
         self._bias = None
-        if isinstance(self.network, GradientNetwork):
-            bias_V = self.network.get_parameter(self.network.bias_table)
-            self._bias = CurrentBias(bias_V, self.network.prior)
+        if isinstance(self._scoring, GradientNetwork):
+            bias_V = self._scoring.get_parameter(self._scoring.bias_table)
+            self._bias = CurrentBias(bias_V, self._scoring.prior)
 
     def initial_rows(self, sessions: int) -> Rows:
         """Packed states of sessions without events."""
@@ -139,11 +142,21 @@ class Stepper:
     ) -> tuple[Tensor, Tensor]:
         """The k best listable items and their scores."""
         k = k or self.k
+        if not isinstance(self.network, FusedList):
+            return self._best(output_BH, k, exclude_BM)
+        # The sources propose a session's own items, too; what is excluded leaves the fused list.
+        fused = self.network
+        ids_BN, scores_BN = self._best(fused.network_output(output_BH), fused.proposed, None)
+        return top_of(fused.fuse(output_BH, ids_BN, scores_BN), k, exclude_BM)
+
+    def _best(self, output_BH: Tensor, k: int, exclude_BM: Tensor | None) -> tuple[Tensor, Tensor]:
+        """The k best listable items of the network that scores all items, and their scores."""
+        network = self._scoring
         if self.shortlist is not None:
             return self.shortlist.best(output_BH, k, exclude_BM)
-        if isinstance(self.network, GradientNetwork) and self._bias is not None:
-            return top_of(self.network.score(output_BH, self._bias.now()), k, exclude_BM)
-        return top_of(self.network.score(output_BH), k, exclude_BM)
+        if isinstance(network, GradientNetwork) and self._bias is not None:
+            return top_of(network.score(output_BH, self._bias.now()), k, exclude_BM)
+        return top_of(network.score(output_BH), k, exclude_BM)
 
     def _step_padded(
         self, columns: NumpyColumns, rows: Rows, exclude: npt.NDArray[np.int64] | None, k: int | None

@@ -6,6 +6,7 @@ training_data      sessions to learn from, with their vocabulary
 run_options        checkpoint, processes, threads, and callbacks for the progress
 epochs             the epochs of a network that learns by gradients, resumable
 gradient_step      one batch: loss, gradients, updates of the rows touched
+fused_training     a fused list: its sources, and its ranker on sessions that no source has seen
 negative_sampling  extra negatives, drawn by popularity
 replicas           processes that train one network together
 checkpoint         an interrupted training on disk

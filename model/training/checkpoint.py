@@ -112,6 +112,12 @@ class CheckpointFile:
             )
         return Checkpoint(tensors, values)
 
+    def of_part(self, name: str) -> CheckpointFile:
+        """The checkpoint of a part of the training, beside this one."""
+        return CheckpointFile(
+            self.path.with_name(f"{self.path.name}.{name}"), f"{self.fingerprint}-{name}", self.every_batches
+        )
+
     def remove(self) -> None:
         """Remove the file after the training, and the unfinished file of a killed process."""
         self.path.unlink(missing_ok=True)

@@ -18,8 +18,10 @@ from model.data.vocabulary import Vocabulary
 from model.errors import NextclickError
 from model.memory import keep_freed_memory
 from model.networks.by_name import build
+from model.networks.fused.fused_list import FusedList
 from model.networks.network import CountingNetwork, GradientNetwork
 from model.training.epochs import Epochs
+from model.training.fused_training import train_fused
 from model.training.run_options import Progress, RunOptions
 from model.training.trained_model import TrainedModel
 from model.training.training_data import TrainingData
@@ -71,6 +73,8 @@ def train(
         if isinstance(network, GradientNetwork):
             data = TrainingData(sessions, vocabulary, validation)
             result = Epochs(network, data, config, start, run).run()
+        elif isinstance(network, FusedList):
+            result = train_fused(network, TrainingData(sessions, vocabulary, validation), config, start, run)
         else:
             assert isinstance(network, CountingNetwork)
             started = time.perf_counter()

@@ -56,6 +56,7 @@ def show_scores(name: str, scored: JobScores) -> None:
     rows = {name: scored.model}
     if scored.leaky is not None:
         rows[f"{name}, LEAKY"] = scored.leaky
+    rows |= {f"  {source} alone": found for source, found in scored.sources.items()}
     show({**rows, "POP": scored.pop})
     if scored.leaky is not None:
         out.print(

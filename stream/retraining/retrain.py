@@ -33,7 +33,6 @@ from model.config_files import build_config
 from model.errors import NextclickError
 from model.memory import peak_memory_bytes
 from model.networks.model_version import ModelVersion
-from model.networks.network import GradientNetwork
 from model.registry.registry import Registry
 from model.training.trained_model import TrainedModel
 from stream.event_log.window import EventWindow, read_window
@@ -204,7 +203,7 @@ class _Run:
     ) -> tuple[TrainedModel, Decision]:
         settings, options = self.settings, self.options
         start = None
-        if champion is not None and isinstance(champion.network, GradientNetwork):
+        if champion is not None and champion.network.goes_on:
             start = self.registry.warm_start(champion)
         with self._step("train") as progress:
             challenger = challenge(

@@ -50,6 +50,8 @@ FEATURE_LSTM = {"network": "feature-lstm", "layers": 2, "loss": "full-cross-entr
         {"network": "transitions"},
         {"network": "decayed-item-knn", "exclude_session_items": True},
         {"network": "v-sknn"},
+        {"network": "fused"},
+        {"network": "fused", "layers": 2, "exclude_session_items": True},
         {"network": "bpr-mf"},
         {"network": "sequential-mf"},
         {**FEATURE_LSTM, "layers": 3, "epochs": 8},

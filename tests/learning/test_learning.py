@@ -132,6 +132,7 @@ def test_rsc15_reaches_the_published_quality(shared_data: Path) -> None:
         {"network": "item-knn"},
         {"network": "decayed-item-knn"},
         {"network": "v-sknn"},
+        {"network": "fused"},
         {"network": "bpr-mf", "epochs": 10},
         {"network": "sequential-mf", "epochs": 10},
     ],

@@ -1,0 +1,178 @@
+"""The candidates of each session of a wave, and their features: one compiled pass over all sources.
+
+Each source proposes items; the union of the proposals, each item once, is ranked afterwards. The
+features of a source that does not propose an item are 0, which no proposed item's rank has.
+
+Shapes: B sessions in the wave, R newest items, N items proposed by the network, V items, C candidates,
+F features.
+Tested by tests/unit/model/networks/fused/test_candidates.py.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from model.compiled import compiled
+from model.networks.fused.neighbours import (
+    ITEM_SLOTS,
+    SESSION_SLOTS,
+    add_neighbours,
+    empty_sums,
+)
+from model.networks.fused.source_arrays import (
+    CANDIDATE_SLOTS,
+    CANDIDATES,
+    CURRENT,
+    FEATURES,
+    FRESHNESS,
+    NEAR_SHARE,
+    NEIGHBOURS_SIMILARITY,
+    NETWORK_GAP,
+    NETWORK_RANK,
+    NETWORK_SCORE,
+    NEXT_COUNT,
+    NEXT_RANK,
+    NEXT_SHARE,
+    NEXT_TOTAL,
+    OWN,
+    OWN_AGE,
+    OWN_COUNT,
+    OWN_REPEATS,
+    POPULARITY,
+    SESSION_LENGTH,
+    Candidates,
+    Floats,
+    Ints,
+    Longs,
+    SourceArrays,
+    add,
+    rank_value,
+)
+
+NEAR_EVENTS = 5  # newest distinct items whose near items are added up
+NEAR_DECAY = 0.7
+LOWEST = -12.0  # network scores this far below the best one are not told apart
+GAP_RANK = 9  # of the item that is compared with the network's best
+
+
+@compiled
+def add_own(candidates: Candidates, recent_R: Ints, arrays: SourceArrays) -> tuple[int, int]:
+    """Add the session's own items, newest first. Returns how many they are, and the session's length."""
+    count, length = 0, 0
+    features_CF = candidates.features_CF
+    for item in recent_R:
+        if item < 0:
+            break
+        length += 1
+        before = count
+        place, count = add(candidates, count, item)
+        if count > before:
+            features_CF[place, OWN] = 1
+            features_CF[place, OWN_AGE] = 1 / np.sqrt(length)
+            if item < len(arrays.repeats_V):
+                features_CF[place, OWN_REPEATS] = arrays.repeats_V[item]
+        features_CF[place, OWN_COUNT] += 1
+    for place in range(count):
+        features_CF[place, OWN_COUNT] = np.log(features_CF[place, OWN_COUNT])
+    if length:
+        features_CF[0, CURRENT] = 1
+    return count, length
+
+
+@compiled
+def add_network(candidates: Candidates, count: int, ids_N: Longs, scores_N: Floats) -> tuple[int, float]:
+    """Add the network's best items. Returns the number of candidates, and the lead of the network's best."""
+    listed = 0
+    for n in range(len(ids_N)):
+        if ids_N[n] < 0:
+            break
+        listed += 1
+        place, count = add(candidates, count, ids_N[n])
+        if place >= 0:
+            below = max(LOWEST, scores_N[n] - scores_N[0])
+            candidates.features_CF[place, NETWORK_SCORE] = 1 + (below - LOWEST) / 4
+            candidates.features_CF[place, NETWORK_RANK] = rank_value(n, len(ids_N))
+    if not listed:
+        return count, 0.0
+    return count, float(scores_N[0] - scores_N[min(GAP_RANK, listed - 1)])
+
+
+@compiled
+def add_next(candidates: Candidates, count: int, newest: int, arrays: SourceArrays) -> tuple[int, float]:
+    """Add what followed the newest item. Returns the number of candidates, and how often anything did."""
+    if newest < 0 or newest >= len(arrays.next_totals_V):
+        return count, 0.0
+    total = arrays.next_totals_V[newest]
+    begin, end = arrays.next_begins_V1[newest], arrays.next_begins_V1[newest + 1]
+    for at in range(begin, end):
+        place, count = add(candidates, count, arrays.next_items_P[at])
+        if place >= 0:
+            candidates.features_CF[place, NEXT_SHARE] = np.sqrt(arrays.next_counts_P[at] / total)
+            candidates.features_CF[place, NEXT_COUNT] = np.log(1 + arrays.next_counts_P[at])
+            candidates.features_CF[place, NEXT_RANK] = rank_value(at - begin, end - begin)
+    return count, total
+
+
+@compiled
+def add_near(candidates: Candidates, count: int, own: int, arrays: SourceArrays) -> int:
+    """Add what was near the newest items; an older one has less weight. Returns the number of candidates."""
+    weight, largest = 1.0, 0.0
+    features_CF = candidates.features_CF
+    for age in range(min(own, NEAR_EVENTS)):
+        item = candidates.ids_C[age]
+        if item < len(arrays.popularity_V):
+            for at in range(arrays.near_begins_V1[item], arrays.near_begins_V1[item + 1]):
+                place, count = add(candidates, count, arrays.near_items_P[at])
+                if place >= 0:
+                    features_CF[place, NEAR_SHARE] += weight * arrays.near_weights_P[at]
+                    largest = max(largest, features_CF[place, NEAR_SHARE])
+        weight *= NEAR_DECAY
+    if largest > 0:
+        for place in range(count):
+            features_CF[place, NEAR_SHARE] /= largest
+    return count
+
+
+@compiled
+def gather(
+    recent_BR: Ints,
+    network_ids_BN: Longs,
+    network_scores_BN: Floats,
+    arrays: SourceArrays,
+    neighbours: int,
+    sampled: int,
+) -> tuple[Longs, Floats, Longs]:
+    """The candidates of each session, B×C, padded with -1, their features, B×C×F, and how many there are.
+
+    `recent_BR` are the sessions' newest items, newest first, padded with -1. The network's items are
+    best first. Features beyond a session's candidates are undefined.
+    """
+    ids_BC = np.full((len(recent_BR), CANDIDATES), -1, np.int64)
+    features_BCF = np.empty((len(recent_BR), CANDIDATES, len(FEATURES)), np.float32)
+    count_B = np.zeros(len(recent_BR), np.int64)
+    keys_T, places_T = np.empty(CANDIDATE_SLOTS, np.int64), np.empty(CANDIDATE_SLOTS, np.int32)
+    sessions, items = empty_sums(SESSION_SLOTS), empty_sums(ITEM_SLOTS)
+    for b in range(len(recent_BR)):
+        keys_T[:] = -1
+        candidates = Candidates(ids_BC[b], features_BCF[b], keys_T, places_T)
+        own, length = add_own(candidates, recent_BR[b], arrays)
+        count, gap = add_network(candidates, own, network_ids_BN[b], network_scores_BN[b])
+        count, total = add_next(candidates, count, recent_BR[b, 0], arrays)
+        count, similarity = add_neighbours(
+            candidates, count, own, arrays, neighbours, sampled, sessions, items
+        )
+        count = add_near(candidates, count, own, arrays)
+        for item in arrays.popular_N:
+            place, count = add(candidates, count, item)
+        features_CF = candidates.features_CF
+        for place in range(count):
+            item = min(candidates.ids_C[place], len(arrays.popularity_V))
+            if item < len(arrays.popularity_V):
+                features_CF[place, POPULARITY] = arrays.popularity_V[item]
+                features_CF[place, FRESHNESS] = arrays.freshness_V[item]
+            features_CF[place, SESSION_LENGTH] = np.log(1.0 + length)
+            features_CF[place, NETWORK_GAP] = gap / 4
+            features_CF[place, NEIGHBOURS_SIMILARITY] = np.log(1 + similarity)
+            features_CF[place, NEXT_TOTAL] = np.log(1 + total) / 4
+        count_B[b] = count
+    return ids_BC, features_BCF, count_B

@@ -1,0 +1,162 @@
+"""Training of a fused list: the ranker learns from sessions that no source has learned from.
+
+1. The sources learn from the earlier sessions, the network from its beginning: an earlier model may
+   have learned from the later ones.
+2. The ranker learns from the later sessions whom to believe when.
+3. The sources learn from all sessions, the network from where the training starts.
+
+Shapes: L lists to learn from, C candidates, F features.
+Tested by tests/unit/model/training/test_fused_training.py.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from model.config import ModelConfig
+from model.data.batches import session_parallel
+from model.data.sessions import Sessions
+from model.networks.by_name import build_fused
+from model.networks.fused.fused_list import FusedList
+from model.networks.fused.source_arrays import FEATURES
+from model.networks.input_columns import InputColumns
+from model.networks.network import GradientNetwork
+from model.training.epochs import Epochs
+from model.training.run_options import Progress, RunOptions
+from model.training.trained_model import TrainedModel
+from model.training.training_data import TrainingData
+from model.training.warm_start import WarmStart
+
+HELD_OUT = 0.15  # newest part of the sessions, from which the ranker learns
+LISTS = 20_000
+FEWEST_LISTS = 50  # with fewer, the sources' ranks are added up instead
+LANES = 128
+PREFIX = "network."
+
+
+def train_fused(
+    fused: FusedList,
+    data: TrainingData,
+    config: ModelConfig,
+    start: WarmStart | None,
+    run: RunOptions,
+) -> TrainedModel:
+    """Train the sources and the ranker. Returns the fused list with the course of the last training.
+
+    Raises NextclickError as the training of its network does.
+    """
+    sessions = data.sessions
+    cut = len(sessions) - max(1, int(HELD_OUT * len(sessions)))
+    earlier, later = sessions.between(0, cut), sessions.between(cut, len(sessions))
+    if not earlier.pairs:
+        # One session cannot be held out of one.
+        earlier = later = sessions
+    started = time.perf_counter()
+    network, network_config = fused.network, config.of_proposing_network()
+    first = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    earlier_file = None if run.checkpoint is None else run.checkpoint.of_part("earlier")
+    part = replace(
+        run,
+        checkpoint=earlier_file,
+        after_epoch=lambda epoch, scored: None,
+        progress=lambda done: run.progress(replace(done, epochs=2 * done.epochs)),
+    )
+    Epochs(network, data._replace(sessions=earlier), network_config, None, part).run()
+    fused.sources.fit(earlier)
+    lists = lists_of(fused, later)
+    if len(lists[1]) >= FEWEST_LISTS:
+        fused.ranker.fit(*lists, config.seed)
+    network.load_state_dict(first)
+    torch.manual_seed(config.seed)
+    result = _train_network(network, data, network_config, start, replace(run, progress=_second_half(run)))
+    fused.sources.fit(sessions)
+    if earlier_file is not None:
+        earlier_file.remove()
+    result.network, result.config = fused, config
+    result.seconds = time.perf_counter() - started
+    return result
+
+
+def go_on(trained: TrainedModel, rest: TrainingData, whole: Sessions, run: RunOptions) -> TrainedModel:
+    """Let the network learn from the sessions of `rest` and count those of `whole`; the ranker stays.
+
+    The vocabulary of `rest` begins with that of `trained`.
+    """
+    assert isinstance(trained.network, FusedList)
+    config = trained.config
+    fused = build_fused(config, rest.vocabulary)
+    fused.ranker.load_state_dict(trained.network.ranker.state_dict())
+    known = rest._replace(sessions=rest.sessions.known())
+    result = _train_network(fused.network, known, config.of_proposing_network(), trained.warm_start(), run)
+    fused.sources.fit(whole.known())
+    result.network, result.config = fused.eval(), config
+    return result
+
+
+def _train_network(
+    network: GradientNetwork,
+    data: TrainingData,
+    config: ModelConfig,
+    start: WarmStart | None,
+    run: RunOptions,
+) -> TrainedModel:
+    """Train the network alone; a start that is a fused list gives the weights of its network."""
+    if start is not None and any(name.startswith(PREFIX) for name in start.weights):
+        weights = {n.removeprefix(PREFIX): t for n, t in start.weights.items() if n.startswith(PREFIX)}
+        start = replace(start, weights=weights)
+    return Epochs(network, data, config, start, run).run()
+
+
+def _second_half(run: RunOptions) -> Callable[[Progress], None]:
+    def progress(done: Progress) -> None:
+        run.progress(replace(done, epoch=done.epoch + done.epochs, epochs=2 * done.epochs))
+
+    return progress
+
+
+@torch.inference_mode()
+def lists_of(fused: FusedList, sessions: Sessions) -> tuple[Tensor, Tensor, Tensor]:
+    """The lists before about `LISTS` next events: features, L×C×F, candidates, L, and the item's place, L.
+
+    A list without the next item teaches nothing, and is left out.
+    """
+    sessions = sessions.sample(LISTS) if sessions.pairs else sessions
+    features: list[npt.NDArray[np.float32]] = []
+    counts: list[npt.NDArray[np.int64]] = []
+    places: list[npt.NDArray[np.int64]] = []
+    columns = InputColumns(fused, sessions)
+    state = fused.initial_state(0)
+    fused.eval()
+    for batch in session_parallel(sessions, LANES):
+        state = fused.carry(state, batch)
+        output_BH, state = fused.advance(columns.at(batch.rows), state)
+        target_B = columns.targets(batch.rows).numpy()
+        scores_BN, ids_BN = fused.network.score(fused.network_output(output_BH)).topk(fused.proposed)
+        ids_BC, features_BCF, count_B = fused.candidates(output_BH, ids_BN, scores_BN)
+        is_target_BC = ids_BC == target_B[:, None]
+        found_B = is_target_BC.any(1)
+        # Narrow parts: padding would take most of the memory.
+        widest = int(count_B.max(initial=1))
+        features.append(features_BCF[found_B, :widest])
+        counts.append(count_B[found_B])
+        places.append(is_target_BC[found_B].argmax(1))
+    count_L = np.concatenate([*counts, np.zeros(0, np.int64)])
+    shape = (len(count_L), int(count_L.max(initial=1)), len(FEATURES))
+    features_LCF = np.zeros(shape, np.float32)
+    at = 0
+    for piece in features:
+        width = min(piece.shape[1], shape[1])
+        features_LCF[at : at + len(piece), :width] = piece[:, :width]
+        at += len(piece)
+    return (
+        torch.from_numpy(features_LCF),
+        torch.from_numpy(count_L),
+        torch.from_numpy(np.concatenate([*places, np.zeros(0, np.int64)])),
+    )

@@ -1,0 +1,187 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from model.config import ModelConfig
+from model.data.sessions import Sessions
+from model.data.vocabulary import Vocabulary
+from model.errors import NextclickError
+from model.evaluation.rank_targets import evaluate
+from model.evaluation.source_ranks import evaluate_sources
+from model.networks.by_name import build, columns_of
+from model.networks.fused.fused_list import FusedList
+from model.networks.model_version import ModelVersion
+from model.registry.registry import Registry
+from model.stepping.stepper import Stepper
+from model.training import fused_training
+from model.training.checkpoint import CheckpointFile
+from model.training.fused_training import go_on
+from model.training.run_options import RunOptions
+from model.training.train import train
+from model.training.training_data import TrainingData
+
+CONFIG = ModelConfig(network="fused", hidden_size=16, epochs=2, negatives=32, batch_size=16)
+ITEMS = 60
+
+
+def sessions_of(log: list[list[int]]) -> Sessions:
+    items = np.array([item for session in log for item in session])
+    offsets = np.r_[0, np.cumsum([len(session) for session in log])]
+    times = np.concatenate([3_600_000 * n + 60_000 * np.arange(len(s)) for n, s in enumerate(log)])
+    return Sessions(offsets, items, times, np.array([f"s{n}" for n in range(len(log))], object))
+
+
+def vocabulary_of(sessions: Sessions, items: int = ITEMS) -> Vocabulary:
+    counts = np.bincount(sessions.items, minlength=items)
+    return Vocabulary([f"i{n}" for n in range(items)], counts)
+
+
+def repeats(rng: np.random.Generator) -> list[int]:
+    first, second = rng.choice(ITEMS, 2, replace=False)
+    return [first, second, first, second, first]
+
+
+def transitions(rng: np.random.Generator) -> list[int]:
+    first = int(rng.integers(ITEMS))
+    return [(first + 7 * n) % ITEMS for n in range(5)]
+
+
+def groups(rng: np.random.Generator) -> list[int]:
+    # Ten groups of six items, in any order: only similar sessions know.
+    return list(6 * rng.integers(10) + rng.permutation(6)[:5])
+
+
+@pytest.mark.parametrize(
+    ("shop", "best"),
+    [(repeats, "own items"), (transitions, "next items"), (groups, "neighbours")],
+    ids=["repeats", "transitions", "groups"],
+)
+def test_the_fused_list_is_as_good_as_the_source_that_knows(shop: object, best: str) -> None:
+    rng = np.random.default_rng(5)
+    assert callable(shop)
+    training, test = (sessions_of([shop(rng) for _ in range(count)]) for count in (900, 100))
+    trained = train(training, vocabulary_of(training), CONFIG)
+    assert isinstance(trained.network, FusedList)
+    alone = evaluate_sources(trained.network, test)
+    fused = evaluate(trained.network, test)
+    assert alone[best].targets == fused.targets == test.pairs
+    assert fused.mrr > alone[best].mrr - 0.02
+    assert fused.recall > max(scored.recall for scored in alone.values()) - 0.02
+
+
+def test_the_ranker_learns_from_sessions_that_no_source_has_learned_from(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    rng = np.random.default_rng(5)
+    training = sessions_of([transitions(rng) for _ in range(100)])
+    lists_of = fused_training.lists_of
+    judged: list[Sessions] = []
+    counted: list[float] = []
+
+    def spied(fused: FusedList, sessions: Sessions) -> object:
+        judged.append(sessions)
+        counted.append(float(fused.sources.arrays().next_counts_P.sum()))
+        return lists_of(fused, sessions)
+
+    monkeypatch.setattr(fused_training, "lists_of", spied)
+    network = train(training, vocabulary_of(training), CONFIG).network
+    assert isinstance(network, FusedList)
+    [later] = judged
+    assert len(later) == 15
+    assert later.times_ms.min() > training.between(0, 85).times_ms.max()
+    # The transitions that the sources had counted then are those of the other sessions; now they are all.
+    assert counted == [training.between(0, 85).pairs]
+    assert network.sources.arrays().next_counts_P.sum() == training.pairs
+
+
+@pytest.mark.parametrize(
+    "log",
+    [[[0, 1]], [[0, 0, 0]], [[0], [1, 2], [3]], [[n % 5, (n + 1) % 5] for n in range(10)]],
+    ids=["one session", "one item", "sessions of one event", "ten sessions"],
+)
+def test_a_log_that_is_too_small_for_a_ranker_gives_a_list_all_the_same(log: list[list[int]]) -> None:
+    training = sessions_of(log)
+    vocabulary = vocabulary_of(training, 1 + int(training.items.max()))
+    trained = train(training, vocabulary, CONFIG)
+    stepper = Stepper(ModelVersion("v", CONFIG, vocabulary, trained.network), device="cpu")
+    ids, scores, _ = stepper.step({"item": np.zeros(1, np.int64)}, stepper.initial_rows(1))
+    listed = ids[0][ids[0] >= 0]
+    assert len(listed) == len(set(listed)) == len(vocabulary)
+    assert (np.diff(scores[0][: len(listed)]) <= 0).all()
+
+
+def test_the_stepper_lists_what_the_evaluation_ranks() -> None:
+    rng = np.random.default_rng(5)
+    training = sessions_of([groups(rng) for _ in range(300)])
+    vocabulary = vocabulary_of(training)
+    network = train(training, vocabulary, CONFIG).network
+    for excluded in (False, True):
+        ranked = evaluate(network, training.sample(200), exclude_session_items=excluded)
+        stepper = Stepper(ModelVersion("v", CONFIG, vocabulary, network), device="cpu", deterministic=True)
+        hits = 0
+        for session in range(0, len(training), max(1, training.pairs // 200)):
+            items = training.items[training.offsets[session] : training.offsets[session + 1]]
+            rows = stepper.initial_rows(1)
+            for place in range(len(items) - 1):
+                own = items[: place + 1][None] if excluded else None
+                ids, _, rows = stepper.step({"item": items[place : place + 1]}, rows, own)
+                hits += items[place + 1] in ids[0]
+        assert hits / ranked.targets == pytest.approx(ranked.recall)
+
+
+def test_an_interrupted_training_ends_at_the_same_weights(tmp_path: Path) -> None:
+    rng = np.random.default_rng(5)
+    training = sessions_of([transitions(rng) for _ in range(200)])
+    vocabulary = vocabulary_of(training)
+    whole = train(training, vocabulary, CONFIG).network.state_dict()
+
+    class Killed(Exception):
+        pass
+
+    # The reports of both trainings: of the earlier sessions, then of all.
+    for reports in (1, 2, 3):
+        seen = 0
+
+        def progress(_: object, reports: int = reports) -> None:
+            nonlocal seen
+            seen += 1
+            if seen > reports:
+                raise Killed
+
+        file = CheckpointFile(tmp_path / f"checkpoint-{reports}", "0123456789abcdef", every_batches=5)
+        with pytest.raises(Killed):
+            train(training, vocabulary, CONFIG, run=RunOptions(checkpoint=file, progress=progress))
+        resumed = train(training, vocabulary, CONFIG, run=RunOptions(checkpoint=file))
+        again = resumed.network.state_dict()
+        assert all(torch.equal(whole[name], again[name]) for name in whole)
+        assert not file.of_part("earlier").path.exists()
+
+
+def test_a_saved_fused_list_is_loaded_and_goes_on(tmp_path: Path) -> None:
+    rng = np.random.default_rng(5)
+    training, more = (sessions_of([groups(rng) for _ in range(count)]) for count in (300, 50))
+    vocabulary = vocabulary_of(training)
+    trained = train(training, vocabulary, CONFIG)
+    registry = Registry(tmp_path)
+    loaded = registry.load(registry.save(trained, scores={}, data={}).version)
+    assert evaluate(loaded.network, more) == evaluate(trained.network, more)
+    assert isinstance(loaded.network, FusedList)
+    further = go_on(trained, TrainingData(more, vocabulary), more, RunOptions())
+    assert isinstance(further.network, FusedList)
+    assert torch.equal(further.network.ranker.weight_FH, loaded.network.ranker.weight_FH)
+    assert further.network.sources.arrays().item_begins_V1[-1] == len(more.items)
+    start = registry.warm_start(loaded)
+    assert evaluate(train(more, vocabulary, CONFIG, start=start).network, more).recall > 0.5
+    plain = CONFIG.model_copy(update={"network": "gru4rec"})
+    from_network = train(training, vocabulary, plain).warm_start()
+    assert train(more, vocabulary, CONFIG, start=from_network).network.goes_on
+
+
+def test_the_sources_stand_around_any_network_that_learns_by_gradients() -> None:
+    config = CONFIG.model_copy(update={"proposing_network": "feature-lstm"})
+    assert columns_of(config) == ("brand", "category", "price")
+    counting = CONFIG.model_copy(update={"proposing_network": "pop"})
+    with pytest.raises(NextclickError, match="cannot be built around 'pop'"):
+        build(counting, Vocabulary(["a"], np.array([1])))
