@@ -156,7 +156,7 @@ def train(
             LogFiles(files, format, on_error, wanted), choice, config.session_gap_s,
             columns=columns_of(config), titles=titles_for(config, catalogue), folder=mapped,
         )  # fmt: skip
-        job = TrainingJob(config, log_split)
+        job = TrainingJob.of(config, log_split)
         if earlier_model:
             job = job.going_on_from(earlier_model, folder.warm_start(earlier_model))
         checkpoint = job.checkpoint(folder.root, checkpoint_every, replicas.count)
@@ -184,7 +184,7 @@ def train(
             )
         data = {
             "files": [path.name for path in files],
-            **data_facts(job.log.training),
+            **data_facts(log_split.training),
             **({"filter": wanted.as_dict()} if wanted else {}),
         }
         reports = curves_of(trained)
