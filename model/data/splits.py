@@ -185,6 +185,8 @@ def hold_out(log: LogSplit, *, keep_titled: bool = False) -> HeldOut:
     if test.is_target is not None:
         return HeldOut(log, training, validation_of(test))
     training = training.known()
+    if not training.pairs:
+        raise _too_few(len(log.training))
     earlier, later = hold_out_newest(training)
     is_learned = np.bincount(earlier.items, minlength=len(before)) > 0
     counts = np.where(is_learned, before.counts, 0)

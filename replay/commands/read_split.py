@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 import typer
 
+from model.data.event_filter import ALL_EVENTS, EventFilter
 from model.data.session_rule import SessionRule
 from model.data.sessions import Sessions
 from model.data.sessions_on_disk import SessionFile
@@ -25,7 +26,6 @@ from model.errors import NextclickError
 from replay.commands.options import check_on_error
 from replay.console import log, moment, parse_moment
 from replay.datasets.event_files import EventFiles, EventReader
-from replay.datasets.event_filter import ALL_EVENTS, EventFilter
 from replay.sending.event_time_order import in_event_time_order
 
 # Events sorted in memory at a time when sessions are written to disk.

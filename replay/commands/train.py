@@ -12,6 +12,7 @@ import typer
 
 from model.config import ModelConfig
 from model.config_files import build_config, parse_settings, read_params
+from model.data.event_filter import RECORDED_AS, EventFilter
 from model.networks.by_name import NETWORKS, columns_of
 from model.registry.registry import Registry
 from model.training.checkpoint import EVERY_BATCHES
@@ -34,6 +35,7 @@ from replay.commands.options import (
     TestFraction,
     TestFrom,
     check_items,
+    describe_filter,
     event_filter,
 )
 from replay.commands.read_split import LogFiles, Split, SplitChoice, read_split
@@ -142,7 +144,14 @@ def train(
     )
     if leaky and config.dwell_threshold_s is None:
         raise typer.BadParameter("--leaky says how to evaluate with --dwell-threshold-s; give both")
-    all_items, wanted = check_items(items), event_filter(kind, category)
+    earlier_filter = EventFilter.recorded(earlier_model.manifest["data"]) if earlier_model else None
+    all_items, wanted = check_items(items), event_filter(kind, category, earlier_filter)
+    if earlier_model and earlier_filter != wanted:
+        log.print(
+            f"{earlier_model.version} was trained on {describe_filter(earlier_filter)}, "
+            f"it goes on with events {wanted or 'of all kinds'}",
+            highlight=False,
+        )
     replicas = Replicas.join()
     with ExitStack() as stack:
         # After an error nobody waits for the others: torchrun ends them.
@@ -185,7 +194,8 @@ def train(
         data = {
             "files": [path.name for path in files],
             **data_facts(log_split.training),
-            **({"filter": wanted.as_dict()} if wanted else {}),
+            RECORDED_AS: wanted.as_dict(),
+            "split": split,
         }
         reports = curves_of(trained)
         scores = scored.as_dict(trained)
