@@ -11,6 +11,8 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 # Items of a served list: the k of Recall@k and MRR@k.
 LIST_LENGTH = 20
+# What `nextclick train` and a first `nextclick retrain` train.
+DEFAULT_NETWORK = "fused"
 LossName = Literal[
     "cross-entropy", "full-cross-entropy", "bpr", "top1", "bpr-max", "top1-max", "mse", "cosine"
 ]

@@ -60,7 +60,7 @@ def read_variants(
 def write_params(path: Path, config: ModelConfig, comment: Iterable[str]) -> None:
     """Write the settings that differ from the defaults, below lines of comment."""
     lines = [f"# {line}".rstrip() for line in comment]
-    for name, value in config.model_dump(exclude_defaults=True).items():
+    for name, value in {"network": config.network, **config.model_dump(exclude_defaults=True)}.items():
         # TOML has no None; 0 stands for it here and on the command line.
         text = "0" if value is None else json.dumps(value)
         lines.append(f"{name} = {text}")

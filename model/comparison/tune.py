@@ -138,10 +138,9 @@ def tune(
             # A diverged trial counts as bad, so that the next trials avoid its settings.
             raise optuna.TrialPruned from error
         masked = config.exclude_session_items
-        # With patience the best epoch's weights are kept, not those of the last.
         scored = (
             result.validation[-1]
-            if result.validation and config.patience is None
+            if result.validation
             else evaluate(result.network, newer, exclude_session_items=masked, losses=False)
         )
         reached[trial.number] = (config, scored)

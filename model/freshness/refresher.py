@@ -249,7 +249,7 @@ class TableRefresher:
 
 
 def _refreshable(model: ModelVersion, stepper: Stepper) -> GradientNetwork:
-    network = stepper.network
+    network = stepper.scoring_network
     if isinstance(network, GradientNetwork) and (network.has_own_loss or network.scores_by_direction):
         raise NextclickError(
             f"`follow` is set, and version {model.version} is a {type(network).__name__}",

@@ -25,7 +25,7 @@ def similar_items(
     Returns their indices and cosines; fewer than k if fewer items have a vector, none for a state of
     zeros. Returns None for a network without item vectors. May run beside steps.
     """
-    network = stepper.network
+    network = stepper.scoring_network
     if not isinstance(network, GradientNetwork):
         return None
     state = {

@@ -75,19 +75,19 @@ class Stepper:
         self._features = model.vocabulary.features
         self._raw_columns = [name for name in self.network.columns if name != "item"]
         # The network that scores all items.
-        self._scoring = self.network.network if isinstance(self.network, FusedList) else self.network
+        self.scoring_network = self.network.network if isinstance(self.network, FusedList) else self.network
         self.shortlist = (
             scoring
             if isinstance(scoring, Shortlist)
             # Where every byte counts, the processor must not decide.
             else choose_shortlist(
-                "exact" if deterministic and scoring == "auto" else scoring, self._scoring, self.device
+                "exact" if deterministic and scoring == "auto" else scoring, self.scoring_network, self.device
             )
         )
         self._bias = None
-        if isinstance(self._scoring, GradientNetwork):
-            bias_V = self._scoring.get_parameter(self._scoring.bias_table)
-            self._bias = CurrentBias(bias_V, self._scoring.prior)
+        if isinstance(self.scoring_network, GradientNetwork):
+            bias_V = self.scoring_network.get_parameter(self.scoring_network.bias_table)
+            self._bias = CurrentBias(bias_V, self.scoring_network.prior)
 
     def initial_rows(self, sessions: int) -> Rows:
         """Packed states of sessions without events."""
@@ -151,7 +151,7 @@ class Stepper:
 
     def _best(self, output_BH: Tensor, k: int, exclude_BM: Tensor | None) -> tuple[Tensor, Tensor]:
         """The k best listable items of the network that scores all items, and their scores."""
-        network = self._scoring
+        network = self.scoring_network
         if self.shortlist is not None:
             return self.shortlist.best(output_BH, k, exclude_BM)
         if isinstance(network, GradientNetwork) and self._bias is not None:
@@ -217,9 +217,9 @@ class Stepper:
         """Use these item tables from the next step on; the rows `moved_R` are new or changed.
 
         The tables may have more rows than before. An item of bias -inf is not listed. The caller holds
-        `lock` for writing. Raises TypeError when the model is not a `GradientNetwork`.
+        `lock` for writing. Raises TypeError when the items are not scored by a `GradientNetwork`.
         """
-        network = self.network
+        network = self.scoring_network
         if not isinstance(network, GradientNetwork) or self._bias is None:
             raise TypeError(f"a {type(network).__name__} has no item tables")
         network.get_parameter(network.input_table).data = input_VE

@@ -14,12 +14,11 @@ from typing import Any
 
 from model.config import ModelConfig
 from model.data.sessions import Sessions
-from model.data.splits import LogSplit, hold_out, validation_of
+from model.data.splits import LogSplit, validation_of
 from model.errors import NextclickError
 from model.evaluation.rank_targets import Evaluation, rank_targets
 from model.evaluation.source_ranks import evaluate_sources
 from model.networks.baselines.pop import Pop
-from model.networks.by_name import places_by_title
 from model.networks.fused.fused_list import FusedList
 from model.networks.model_version import ModelVersion
 from model.training.checkpoint import CheckpointFile, fingerprint
@@ -56,24 +55,12 @@ class JobScores:
 
 @dataclass(frozen=True)
 class TrainingJob:
-    """One version to train: its configuration, its log, and the earlier model that it goes on from.
-
-    `held_out` are sessions of the training part that decide when to stop.
-    """
+    """One version to train: its configuration, its log, and the earlier model that it goes on from."""
 
     config: ModelConfig
     log: LogSplit
     start: WarmStart | None = None
     start_version: str | None = None
-    held_out: Sessions | None = None
-
-    @classmethod
-    def of(cls, config: ModelConfig, log: LogSplit) -> TrainingJob:
-        """Returns the job of a log; with `config.patience` it holds a part of the training out."""
-        if config.patience is None or log.test.is_target is not None:
-            return cls(config, log)
-        held = hold_out(log, keep_titled=places_by_title(config))
-        return cls(config, held.log._replace(training=held.earlier), held_out=held.validation)
 
     def going_on_from(self, earlier: ModelVersion, start: WarmStart) -> TrainingJob:
         """Returns the same job, started from a version's weights; its items come first in the vocabulary."""
@@ -81,8 +68,7 @@ class TrainingJob:
         vocabulary, renamed = found.grown_from(earlier.vocabulary)
         codes = vocabulary.features.renames_of(found.features)
         log = LogSplit(training.renamed(renamed, codes), test.renamed(renamed, codes), vocabulary)
-        held_out = self.held_out and self.held_out.renamed(renamed, codes)
-        return TrainingJob(self.config, log, start, earlier.version, held_out)
+        return TrainingJob(self.config, log, start, earlier.version)
 
     def checkpoint(self, folder: Path, every_batches: int, processes: int) -> CheckpointFile:
         """Returns this job's checkpoint file; another configuration or log has another name."""
@@ -93,12 +79,13 @@ class TrainingJob:
     def validation(self) -> Sessions | None:
         """Returns about 20,000 next events to evaluate after each epoch.
 
-        With early stopping these are never of the test part, which must not decide when training stops.
+        Returns None for early stopping on a log split by session: test sessions must not decide when
+        training stops, so `train` holds out training sessions instead.
         """
-        if self.held_out is not None:
-            return self.held_out
         test = self.log.test
-        return (test if test.is_target is None else validation_of(test)).sample(VALIDATION_TARGETS)
+        if test.is_target is not None:
+            return validation_of(test).sample(VALIDATION_TARGETS)
+        return test.sample(VALIDATION_TARGETS) if self.config.patience is None else None
 
     def train(self, run: RunOptions) -> TrainedModel:
         """Train, or go on from the checkpoint of `run`."""

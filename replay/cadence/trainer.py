@@ -73,8 +73,8 @@ class Trainer:
 def _version(result: TrainedModel, trained_ms: int) -> Version:
     if not isinstance(result.network, GradientNetwork):
         raise NextclickError(
-            f"a {type(result.network).__name__} counts, it is not trained further",
-            "A cadence goes on from the version before.",
+            f"a {type(result.network).__name__} is no network that learns by gradients",
+            "A cadence goes on from the version before, and keeps its item tables fresh.",
             "Name a network that learns by gradients, such as gru4rec.",
         )
     return Version(result.network, result.warm_start(), trained_ms, len(result.vocabulary))

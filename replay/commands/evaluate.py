@@ -10,7 +10,6 @@ from typing import Annotated
 
 import typer
 
-from model.data.event_filter import EventFilter
 from model.data.session_rule import SessionRule
 from model.data.sessions import Sessions
 from model.data.splits import by_user, newest_of
@@ -26,12 +25,12 @@ from replay.commands.options import (
     OnError,
     RegistryDir,
     check_items,
-    describe_filter,
     event_filter,
 )
 from replay.commands.read_split import LogFiles, Split, SplitChoice
 from replay.commands.training_output import show
 from replay.console import log, out, progress_bar
+from replay.datasets.event_filter import EventFilter
 from stream.settings import load_settings
 
 
@@ -55,16 +54,13 @@ def evaluate(
         raise typer.BadParameter("--split shuffled is for training: an evaluation takes all sessions")
     all_items, users = check_items(items), SplitChoice(split).by_user
     loaded = Registry(registry or load_settings().registry_dir).load(model)
-    trained_on = EventFilter.recorded(loaded.manifest["data"])
-    wanted = event_filter(kind, category, trained_on)
-    if trained_on != wanted:
+    wanted, trained_on = event_filter(kind, category), loaded.manifest["data"].get("filter", {})
+    if wanted.as_dict() != trained_on:
         log.print(
-            f"the version was trained on {describe_filter(trained_on)}, "
+            f"the version was trained on events {EventFilter.of(trained_on) or 'of all kinds'}, "
             f"it is evaluated on events {wanted or 'of all kinds'}",
             highlight=False,
         )
-    elif wanted and not (kind and category):
-        log.print(f"evaluated on events {wanted}, as the version was trained", highlight=False)
     frame = LogFiles(files, format, on_error, wanted).load()
     rule = SessionRule(None if users else loaded.config.session_gap_s)
     sessions = Sessions.from_frame(by_user(frame) if users else frame, loaded.vocabulary, rule)

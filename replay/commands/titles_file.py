@@ -33,7 +33,7 @@ def titles_for(config: ModelConfig, path: Path | None) -> dict[str, str] | None:
         return {} if path is None else read_titles(path)
     if path is not None:
         raise NextclickError(
-            f"a {config.network} cannot list an item without events",
+            f"network {config.network} cannot list an item without events",
             "It knows items by the events it learned from, and --catalogue names items without; nothing was "
             "trained.",
             "Leave --catalogue away, or choose --network text-gru.",

@@ -10,9 +10,8 @@ from typing import Annotated, Any
 
 import typer
 
-from model.config import ModelConfig
+from model.config import DEFAULT_NETWORK, ModelConfig
 from model.config_files import build_config, parse_settings, read_params
-from model.data.event_filter import RECORDED_AS, EventFilter
 from model.networks.by_name import NETWORKS, columns_of
 from model.registry.registry import Registry
 from model.training.checkpoint import EVERY_BATCHES
@@ -35,7 +34,6 @@ from replay.commands.options import (
     TestFraction,
     TestFrom,
     check_items,
-    describe_filter,
     event_filter,
 )
 from replay.commands.read_split import LogFiles, Split, SplitChoice, read_split
@@ -59,7 +57,9 @@ def train(
     items: Items = "known",
     registry: RegistryDir = None,
     params: Params = None,
-    network: Annotated[str | None, setting("network", ", ".join(NETWORKS))] = None,
+    network: Annotated[
+        str | None, typer.Option(help=f"{', '.join(NETWORKS)} (default: {DEFAULT_NETWORK})")
+    ] = None,
     loss: Annotated[
         str | None, setting("loss", "cross-entropy, full-cross-entropy, bpr(-max), top1(-max), mse, cosine")
     ] = None,
@@ -135,6 +135,7 @@ def train(
     inherited = earlier_model.config.model_dump() if earlier_model else {}
     config = build_config(
         {
+            "network": DEFAULT_NETWORK,
             **inherited,
             **(read_params(params) if params else {}),
             **given,
@@ -144,14 +145,7 @@ def train(
     )
     if leaky and config.dwell_threshold_s is None:
         raise typer.BadParameter("--leaky says how to evaluate with --dwell-threshold-s; give both")
-    earlier_filter = EventFilter.recorded(earlier_model.manifest["data"]) if earlier_model else None
-    all_items, wanted = check_items(items), event_filter(kind, category, earlier_filter)
-    if earlier_model and earlier_filter != wanted:
-        log.print(
-            f"{earlier_model.version} was trained on {describe_filter(earlier_filter)}, "
-            f"it goes on with events {wanted or 'of all kinds'}",
-            highlight=False,
-        )
+    all_items, wanted = check_items(items), event_filter(kind, category)
     replicas = Replicas.join()
     with ExitStack() as stack:
         # After an error nobody waits for the others: torchrun ends them.
@@ -165,7 +159,7 @@ def train(
             LogFiles(files, format, on_error, wanted), choice, config.session_gap_s,
             columns=columns_of(config), titles=titles_for(config, catalogue), folder=mapped,
         )  # fmt: skip
-        job = TrainingJob.of(config, log_split)
+        job = TrainingJob(config, log_split)
         if earlier_model:
             job = job.going_on_from(earlier_model, folder.warm_start(earlier_model))
         checkpoint = job.checkpoint(folder.root, checkpoint_every, replicas.count)
@@ -193,9 +187,8 @@ def train(
             )
         data = {
             "files": [path.name for path in files],
-            **data_facts(log_split.training),
-            RECORDED_AS: wanted.as_dict(),
-            "split": split,
+            **data_facts(job.log.training),
+            **({"filter": wanted.as_dict()} if wanted else {}),
         }
         reports = curves_of(trained)
         scores = scored.as_dict(trained)

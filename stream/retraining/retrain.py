@@ -16,6 +16,7 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -28,9 +29,8 @@ from model.comparison.challenger import (
     split_newest,
 )
 from model.comparison.gate import Decision, GateRule, decide, refused
-from model.config import ModelConfig
+from model.config import DEFAULT_NETWORK, ModelConfig
 from model.config_files import build_config
-from model.data.event_filter import EventFilter
 from model.errors import NextclickError
 from model.memory import peak_memory_bytes
 from model.networks.model_version import ModelVersion
@@ -39,7 +39,6 @@ from model.training.trained_model import TrainedModel
 from stream.event_log.window import EventWindow, read_window
 from stream.failpoints import reach
 from stream.kafka.announcements import announce
-from stream.retraining.learned_data import chosen_events, learned_data
 from stream.retraining.lock import RetrainLock
 from stream.retraining.options import RetrainOptions
 from stream.retraining.report import RunReport, write_report
@@ -114,7 +113,6 @@ class _Run:
     report: RunReport
     bar: ProgressBar
     notify: Callable[[str], None]
-    wanted: EventFilter | None = None
 
     @contextmanager
     def _step(self, name: str) -> Iterator[Progress]:
@@ -172,7 +170,6 @@ class _Run:
             offsets=window.offsets,
             archive=window.archive,
         )
-        read, self.wanted = chosen_events(read, champion, self.options.choose, self.notify)
         times_ms = read.frame["event_time_ms"]
         report.source = str(window.archive or self.settings.events_topic)
         report.events, report.offsets, report.rejected = len(times_ms), read.offsets, dict(read.rejected)
@@ -197,7 +194,7 @@ class _Run:
 
     def _config(self, champion: ModelVersion | None) -> ModelConfig:
         """The champion's configuration with the changes. Raises NextclickError when it is invalid."""
-        inherited = {}
+        inherited: dict[str, Any] = {"network": DEFAULT_NETWORK}
         if champion is not None:
             inherited = {**champion.config.model_dump(), "epochs": self.settings.retrain_epochs}
         return build_config({**inherited, **self.options.changes})
@@ -267,7 +264,16 @@ class _Run:
             saved = self.registry.save(
                 challenger,
                 scores=report.scores(decision),
-                data=learned_data(report, window, learned, self.wanted),
+                data={
+                    "run": report.run,
+                    "champion": before,
+                    "source": report.source,
+                    "offsets": {str(n): [first, end] for n, (first, end) in window.offsets.items()},
+                    "events": len(learned),
+                    "first_event_time_ms": int(learned["event_time_ms"].min()),
+                    # No time ahead of the wall clock: the next run begins after this event.
+                    "last_event_time_ms": min(int(learned["event_time_ms"].max()), int(time.time() * 1000)),
+                },
             )
         report.version = saved.version
         reach("retrain-saved")

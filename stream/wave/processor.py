@@ -160,7 +160,7 @@ class Processor:
 
         Returns these events, and partition, id and oldest kept offset of each session that ends.
         """
-        index, rule, kinds = serving.vocabulary.index, serving.rule, serving.kinds
+        index, rule = serving.vocabulary.index, serving.rule
         lateness_ms = rule.allowed_lateness_s * 1000
         events: list[SessionEvent] = []
         ended: list[tuple[int, str, int | None]] = []
@@ -178,7 +178,6 @@ class Processor:
                     out.late += 1
             unlisted = out.level >= POPULAR or (out.level > FULL and arrival.superseded)
             item = index.get(event.item_id, -1)
-            out.other_kinds += bool(kinds) and event.kind not in kinds
             events.append(SessionEvent(arrival, event, state, oldest, item, not unlisted))
         return events, ended
 

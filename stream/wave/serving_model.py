@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
@@ -18,7 +18,6 @@ import numpy.typing as npt
 import torch
 
 from model.config import LIST_LENGTH
-from model.data.event_filter import EventFilter
 from model.data.session_rule import SessionRule
 from model.data.vocabulary import Vocabulary
 from model.freshness.moving_tables import FreshnessConfig
@@ -51,12 +50,6 @@ class ServingModel:
     recent_items: int
     refresher: TableRefresher | None = None
     trained_until_ms: int | None = None
-    trained_on: EventFilter = field(default_factory=EventFilter)
-
-    @cached_property
-    def kinds(self) -> frozenset[str]:
-        """The kinds of events that it learned from; empty: all, or not recorded."""
-        return frozenset(self.trained_on.kinds)
 
     @cached_property
     def blank_row(self) -> bytes:
@@ -159,7 +152,6 @@ class ModelSlot:
             columns=tuple(name for name in model.network.columns if name != "item"),
             recent_items=settings.recent_items,
             refresher=refresher,
-            trained_on=EventFilter.recorded(model.manifest.get("data", {})) or EventFilter(),
             trained_until_ms=model.manifest.get("data", {}).get("last_event_time_ms"),
         )
         # Computed here, since at their first use a wave would wait for them.
@@ -198,16 +190,6 @@ class ModelSlot:
             device,
             extra=happening("model_serves", version=serving.version, before=before, device=device),
         )
-        if serving.trained_on:
-            logger.warning(
-                "model %s was trained on events %s only; this worker steps the events of every kind and "
-                "category, and lists after each: keep the others out of its topic if they should not count",
-                serving.version,
-                serving.trained_on,
-                extra=happening(
-                    "model_of_some_events", version=serving.version, trained_on=serving.trained_on.as_dict()
-                ),
-            )
 
 
 @torch.inference_mode()

@@ -50,7 +50,6 @@ class SteppedWave:
     unlisted: int = 0
     resets: int = 0
     late: int = 0
-    other_kinds: int = 0
     rebuilt: int = 0
     rebuilt_inexact: int = 0
     expired: int = 0

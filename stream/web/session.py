@@ -73,7 +73,7 @@ def _item(item_id: str, titles: dict[str, str]) -> dict[str, Any]:
 
 
 def _nearest(state: SessionState, serving: ServingModel) -> list[dict[str, Any]] | None:
-    if not isinstance(serving.stepper.network, GradientNetwork):
+    if not isinstance(serving.stepper.scoring_network, GradientNetwork):
         return None
     found = similar_items(serving.stepper, row_of(state, serving), NEAREST_ITEMS)
     if found is None:

@@ -55,7 +55,7 @@ def test_on_real_news_retraining_beats_never_and_following_helps(clicks: Path, t
         (["--from", "2031-01-01"], "to evaluate"),
         (["--from", "2011-01-01"], "learn from before"),
         (["--until", "2011-01-01"], "no event is left"),
-        (["--set", "network=pop"], "is not trained further"),
+        (["--set", "network=pop"], "is no network that learns by gradients"),
     ],
 )
 def test_what_cannot_be_replayed_is_said_in_three_parts(

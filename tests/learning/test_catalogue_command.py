@@ -88,7 +88,7 @@ def test_a_catalogue_is_refused_by_a_network_that_knows_items_by_their_events(
 ) -> None:
     refused = run("train", retail, "--registry", tmp_path / "r", "--catalogue", catalogue)
     assert refused.exit_code != 0
-    assert "a gru4rec cannot list an item without events" in str(refused.exception)
+    assert "network fused cannot list an item without events" in str(refused.exception)
     refused = run("train", retail, "--registry", tmp_path / "r", "--loss", "mse")
     assert "a gru4rec has no mse loss" in str(refused.exception)
     assert not Registry(tmp_path / "r").versions()

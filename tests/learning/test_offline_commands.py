@@ -103,7 +103,7 @@ def test_dwell_boosting_shows_the_honest_figure_and_the_leaky_one(log: Path, tmp
     assert both["leaky"]["targets"] > 2 * plain["evaluation"]["targets"]
     assert both["leaky"]["recall"] > plain["evaluation"]["recall"]
     shown = run(*command, "--leaky").stdout
-    assert "gru4rec, LEAKY" in shown
+    assert "fused, LEAKY" in shown
     assert "Published gains" in shown
     assert run("train", log, "--leaky").exit_code == 2
 

@@ -27,7 +27,8 @@ from model.networks.fused.ranker import Ranker
 from model.networks.fused.source_tables import SourceTables
 from model.networks.network import Columns, GradientNetwork, Network, State, StateField
 
-PROPOSED = 60  # items that the network proposes
+SAMPLED_SESSIONS = 200  # newest sessions of an item; more changed no measure, and cost time
+PROPOSED = 50  # items that the network proposes
 
 
 class FusedList(Network):
@@ -45,7 +46,7 @@ class FusedList(Network):
         self.sources = SourceTables(self.items)
         self.ranker = Ranker()
         self.neighbours = config.neighbours
-        self.sampled_sessions = config.sampled_sessions
+        self.sampled_sessions = min(SAMPLED_SESSIONS, config.sampled_sessions)
 
     def state_fields(self) -> tuple[StateField, ...]:
         """The network's state, then the newest items."""
@@ -62,6 +63,10 @@ class FusedList(Network):
         """The candidates and their scores, B×C."""
         scores_BN, ids_BN = self.network.score(self.network_output(output_BH)).topk(self.proposed)
         return self.fuse(output_BH, ids_BN, scores_BN)
+
+    def output_of(self, state: State) -> Tensor | None:
+        """The network's output that came with this state."""
+        return self.network.output_of(state)
 
     def network_output(self, output_BH: Tensor) -> Tensor:
         """The network's part of the output, B×H."""

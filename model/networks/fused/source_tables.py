@@ -1,7 +1,7 @@
 """What the sources of a fused list learn by counting, beside the network.
 
-Everything is bounded by the events: at most `PAIRS` pairs of an item, and the newest `KEPT_SESSIONS`
-past sessions. Shapes: V items, S past sessions, P kept pairs.
+Everything is bounded: the newest `KEPT_EVENTS`, `PAIRS` pairs of an item, `KEPT_SESSIONS` past sessions.
+Shapes: V items, S past sessions, P kept pairs.
 Tested by tests/unit/model/networks/fused/test_source_tables.py.
 """
 
@@ -19,6 +19,7 @@ from model.data.sessions import Sessions
 from model.networks.fused.neighbours import SESSION_ITEMS
 from model.networks.fused.source_arrays import SourceArrays
 
+KEPT_EVENTS = 3_000_000
 PAIRS = 50
 NEAR_DISTANCE = 5  # events between two items that are near each other
 POPULAR = 50
@@ -82,7 +83,9 @@ class SourceTables(nn.Module):
             self.register_buffer(name, array)
 
     def fit(self, sessions: Sessions) -> None:
-        """Count sessions of known items; sessions of one event count, too."""
+        """Count sessions of known items; sessions of one event count, too. Older ones are left out."""
+        first = int(np.searchsorted(sessions.offsets, sessions.offsets[-1] - KEPT_EVENTS))
+        sessions = sessions.between(first, len(sessions))
         counts_V = np.bincount(sessions.items, minlength=self.items)
         newest = np.argsort(sessions.times_ms, kind="stable")[
             -max(1, int(FRESH_PART * len(sessions.items))) :

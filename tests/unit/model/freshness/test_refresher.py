@@ -9,12 +9,14 @@ import pytest
 import torch
 
 from model.config import ModelConfig, Scoring
+from model.data.sessions import Sessions
 from model.data.vocabulary import Vocabulary
 from model.errors import NextclickError
 from model.freshness.moving_tables import FreshnessConfig, MovingTables
 from model.freshness.recent_events import RecentEvents
 from model.freshness.refresher import TableRefresher
 from model.networks.by_name import build
+from model.networks.fused.fused_list import FusedList
 from model.networks.model_version import ModelVersion
 from model.networks.network import GradientNetwork
 from model.stepping import shortlist
@@ -108,6 +110,35 @@ def test_an_item_born_since_is_listed_and_stepped_on_from_the_refresh_on(
     listed = served.lists(["i7", "new"])
     assert all("new" in shown for shown in listed)
     assert all("new" not in shown for shown in served.lists(["i7", "i3"], exclude=["new"]))
+
+
+def fused_model() -> ModelVersion:
+    plain = model_of()
+    config = plain.config.model_copy(update={"network": "fused"})
+    fused = build(config, plain.vocabulary)
+    assert isinstance(fused, FusedList)
+    fused.network.load_state_dict(plain.network.state_dict())
+    items = np.tile(np.arange(ITEMS), 2)
+    offsets = np.arange(0, len(items) + 1, 4)
+    times = np.arange(len(items)) * 1_000
+    fused.sources.fit(Sessions(offsets, items, times, np.arange(len(offsets) - 1).astype(str)))
+    return ModelVersion("v1", config, plain.vocabulary, fused.eval(), manifest=plain.manifest)
+
+
+def test_a_fused_list_lists_an_item_born_since_and_steps_on_from_it(scoring: Scoring) -> None:
+    served = Served(scoring=scoring, model=fused_model())
+    assert {"i4", "i5", "i6"} <= set(served.lists(["i7"])[0])
+    served.recent.add(clicks("new", 30_000))
+    assert served.refresher.refresh(TRAINED_MS + MINUTE_MS)
+    assert all("new" in shown for shown in served.lists(["i7", "new"]))
+    assert all("new" not in shown for shown in served.lists(["i7", "i3"], exclude=["new"]))
+    vocabulary = served.refresher.vocabulary
+    ids, scores, _ = served.stepper.step(
+        {"item": vocabulary.encode(["new", "i7"])[1:]},
+        served.stepper.advance({"item": vocabulary.encode(["new"])}, served.stepper.initial_rows(1)),
+    )
+    assert np.isfinite(scores).all()
+    assert vocabulary.index["new"] in ids[0]
 
 
 def test_the_lists_are_those_of_the_scores_of_the_moved_tables(

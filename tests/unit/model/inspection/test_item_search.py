@@ -86,7 +86,8 @@ def test_a_text_that_means_nothing_is_an_error(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "network", ["gru4rec", "pop", "s-pop", "transitions", "item-knn", "v-sknn", "bpr-mf", "sequential-mf"]
+    "network",
+    ["fused", "gru4rec", "pop", "s-pop", "transitions", "item-knn", "v-sknn", "bpr-mf", "sequential-mf"],
 )
 @pytest.mark.parametrize("exclude", [False, True])
 def test_the_list_is_the_one_that_the_session_is_shown(

@@ -8,6 +8,7 @@ from model.config import ModelConfig
 from model.data.vocabulary import Vocabulary
 from model.inspection.similar_items import similar_items
 from model.networks.by_name import build, columns_of
+from model.networks.fused.fused_list import FusedList
 from model.networks.model_version import ModelVersion
 from model.networks.network import GradientNetwork
 from model.stepping.stepper import Stepper
@@ -22,6 +23,7 @@ NETWORKS: list[dict[str, Any]] = [
     {"network": "user-gru-linear", "layers": 2},
     {"network": "feature-lstm", "layers": 2, "loss": "full-cross-entropy"},
     {"network": "text-gru", "loss": "cosine", "title_size": 24},
+    {"network": "fused"},
 ]
 
 
@@ -55,8 +57,10 @@ def test_the_similar_items_are_those_of_the_last_steps_output(config: dict[str, 
     with torch.inference_mode():
         found = stepper.network.output_of(state)
     assert found is not None
-    assert torch.equal(found, output_1H)
     network = stepper.network
+    if isinstance(network, FusedList):
+        output_1H, network = network.network_output(output_1H), network.network
+    assert torch.equal(found, output_1H)
     assert isinstance(network, GradientNetwork)
     table_VH = network.get_parameter(network.output_table).detach()
     cosines_V = torch.cosine_similarity(table_VH, output_1H)

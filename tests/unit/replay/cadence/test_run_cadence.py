@@ -198,5 +198,5 @@ def test_a_log_without_a_side_is_refused(frame: pd.DataFrame, from_h: float, wor
 
 
 def test_a_network_that_only_counts_has_no_cadence(log: StudyLog) -> None:
-    with pytest.raises(NextclickError, match="is not trained further"):
+    with pytest.raises(NextclickError, match="is no network that learns"):
         Trainer(log, ModelConfig(network="pop"))
