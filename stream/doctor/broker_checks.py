@@ -27,6 +27,8 @@ from model.errors import NextclickError
 from stream.doctor.check_result import CheckResult, Verdict, failed
 from stream.kafka.connection import ANSWER_TIMEOUT_S, RESULT_TIMEOUT_S
 from stream.kafka.topic_check import MIN_MESSAGE_BYTES, differences, is_refused
+from stream.kafka.topic_id import UNKNOWN, ask_topic_id, is_other_topic
+from stream.sessions.offsets import decode_metadata
 from stream.settings import Settings
 
 REACH_TIMEOUT_S = 10.0
@@ -41,7 +43,7 @@ SKEW_WARN_S, SKEW_FAIL_S = 2.0, 60.0
 class BrokerChecks:
     """Checks the brokers that the settings name.
 
-    `newest_event_ms` is the newest event time in `events`, once `run` has read it.
+    `newest_event_ms` is the newest event time in `events`, `topic_id` its id, once `run` has read them.
     """
 
     def __init__(self, settings: Settings, now_s: Callable[[], float] = time.time) -> None:
@@ -51,6 +53,7 @@ class BrokerChecks:
         config: dict[str, Any] = {**settings.kafka_config(), "log_level": 0, "error_cb": self._errors.append}
         self._admin = AdminClient(config)
         self.newest_event_ms: int | None = None
+        self.topic_id = UNKNOWN
 
     def run(self) -> Iterator[CheckResult]:
         """The results, one by one; without a broker only that none answers."""
@@ -163,14 +166,16 @@ class BrokerChecks:
         (answer,) = self._admin.list_consumer_group_offsets(
             [asked], request_timeout=ANSWER_TIMEOUT_S
         ).values()
-        offsets = {tp.partition: tp.offset for tp in answer.result(timeout=RESULT_TIMEOUT_S).topic_partitions}
+        committed = answer.result(timeout=RESULT_TIMEOUT_S).topic_partitions
+        offsets = {tp.partition: tp.offset for tp in committed}
+        yield self._topic_id(committed)
         first = self._offsets(places, EARLIEST)
         last = self._offsets(places, LATEST)
         lost = sorted(n for n, offset in offsets.items() if 0 <= offset < first[n].offset)
         lag = sum(last[n].offset - max(offsets.get(n, 0), first[n].offset) for n in last)
         beyond = sorted(n for n, offset in offsets.items() if offset > last[n].offset)
         if beyond:
-            remedy = "the topic was made anew: begin anew, too (another NEXTCLICK_GROUP_ID and --state-dir)"
+            remedy = "the topic was emptied or made anew: start the worker again, and see the runbook"
             yield CheckResult(
                 "lag", "FAIL", f"{group} has committed past the end of partitions {beyond}", remedy
             )
@@ -186,6 +191,23 @@ class BrokerChecks:
         else:
             remedy = "if it grows: more workers, see the runbook" if lag else ""
             yield CheckResult("lag", "PASS", f"{lag:,} events", remedy)
+
+    def _topic_id(self, committed: list[TopicPartition]) -> CheckResult:
+        """The id of `events`, and whether the group's offsets are of that topic."""
+        topic, group = self._settings.events_topic, self._settings.group_id
+        self.topic_id = ask_topic_id(self._admin, topic)
+        if self.topic_id == UNKNOWN:
+            found = "the brokers name none: whether the topic was made anew cannot be told"
+            return CheckResult("topic id", "SKIP", found, "Kafka 2.8 or newer has them")
+        named = {tp.partition: decode_metadata(tp.metadata) for tp in committed if tp.offset >= 0}
+        other = sorted(
+            n for n, kept in named.items() if kept and is_other_topic(kept.topic_id, self.topic_id)
+        )
+        if other:
+            found = f"{topic} was made anew: {group} has offsets of another topic, partitions {other}"
+            remedy = "start the worker again: it reads the topic from its beginning"
+            return CheckResult("topic id", "FAIL", found, remedy)
+        return CheckResult("topic id", "PASS", f"{topic} is {self.topic_id}, the group's offsets are of it")
 
     def _offsets(self, places: list[TopicPartition], spec: Any) -> dict[int, Any]:
         asked = self._admin.list_offsets(dict.fromkeys(places, spec), request_timeout=ANSWER_TIMEOUT_S)

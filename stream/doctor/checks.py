@@ -18,6 +18,6 @@ def all_checks(settings: Settings, worker_addresses: Sequence[str]) -> Iterator[
     """Check the brokers, then this machine, then each worker; every result comes as soon as it is known."""
     brokers = BrokerChecks(settings)
     yield from brokers.run()
-    yield from local_checks(settings, brokers.newest_event_ms)
+    yield from local_checks(settings, brokers.newest_event_ms, brokers.topic_id)
     for address in worker_addresses:
         yield from worker_checks(address)

@@ -19,21 +19,28 @@ from confluent_kafka import libversion
 from model.errors import NextclickError
 from model.registry.registry import Registry
 from stream.doctor.check_result import CheckResult, Verdict, failed
+from stream.kafka.topic_id import UNKNOWN, is_other_topic
 from stream.sessions.store_snapshot import open_snapshot, store_bytes, store_path
 from stream.settings import Settings
 
 DISK_WARN_SHARE, DISK_WARN_BYTES, DISK_FAIL_BYTES = 0.1, 2 << 30, 256 << 20
 # A store opens at most 512 files; the clients and the web server open a few more.
 FILES_PER_PARTITION, OTHER_FILES = 512, 256
+OTHER_TOPIC_REMEDY = "start the worker again: it moves them aside and reads the topic from its beginning"
 MODEL_AGE_WARN_S = 86_400.0
 LIBRARIES = ("confluent-kafka", "faust-streaming", "aiokafka", "rocksdict", "torch", "msgspec", "pydantic")
 
 
-def local_checks(settings: Settings, newest_event_ms: int | None) -> Iterator[CheckResult]:
-    """The results, one by one; the model's age is measured against the newest event, if known."""
+def local_checks(
+    settings: Settings, newest_event_ms: int | None, topic_id: str = UNKNOWN
+) -> Iterator[CheckResult]:
+    """The results, one by one.
+
+    The model's age is measured against the newest event, and the stores against the topic's id, if known.
+    """
     yield from _model(settings, newest_event_ms)
     yield _device(settings)
-    yield from _stores(settings)
+    yield from _stores(settings, topic_id)
     yield _disk(settings)
     yield _open_files(settings)
     yield from _versions()
@@ -77,7 +84,7 @@ def _device(settings: Settings) -> CheckResult:
     return CheckResult("device", "PASS", f"{settings.device}: {named}, {os.cpu_count()} cores")
 
 
-def _stores(settings: Settings) -> Iterator[CheckResult]:
+def _stores(settings: Settings, topic_id: str) -> Iterator[CheckResult]:
     """Every store on this machine; a worker may have it open."""
     places = [
         (number, store_path(settings.state_dir, settings.events_topic, number))
@@ -90,18 +97,28 @@ def _stores(settings: Settings) -> Iterator[CheckResult]:
         yield CheckResult("stores", "SKIP", text, remedy)
     total = sessions = 0
     broken = False
-    for _, path in present:
+    of_other: list[int] = []
+    for number, path in present:
         try:
             with open_snapshot(path) as snapshot:
                 applied = snapshot.applied
             total += store_bytes(path)
             sessions += applied.sessions if applied else 0
+            if applied and is_other_topic(applied.topic_id, topic_id):
+                of_other.append(number)
         except NextclickError as error:
             broken = True
             yield failed("stores", error)
     if present and not broken:
         text = f"{len(present)} of {settings.partitions} open, {sessions:,} sessions, {total / 1e6:,.1f} MB"
         yield CheckResult("stores", "PASS", text)
+    if of_other:
+        text = f"those of partitions {of_other} are of another topic: {settings.events_topic} was made anew"
+        yield CheckResult("stores", "FAIL", text, OTHER_TOPIC_REMEDY)
+    kept = sorted(settings.state_dir.glob("*.other-topic-*"))
+    if kept:
+        text = f"{len(kept)} of another topic were moved aside: {kept[-1].name}"
+        yield CheckResult("stores", "WARN", text, "remove them, where the topic was made anew on purpose")
     aside = sorted(settings.state_dir.glob("*.corrupt-*"))
     if aside:
         text = f"{len(aside)} damaged ones were moved aside: {aside[-1].name}"

@@ -23,6 +23,8 @@ def worker_checks(address: str) -> Iterator[CheckResult]:
         yield CheckResult("worker", "PASS", f"{address} is ready")
         status = _ask(address, "api/status")
         yield _lost(status["accounting"])
+        if status["begun_anew"]:
+            yield _begun_anew(status["begun_anew"])
         yield _producers(status["producer_faults"])
     except urllib.error.HTTPError as error:
         with error:
@@ -48,6 +50,14 @@ def _lost(accounting: dict[str, Any]) -> CheckResult:
     places = ", ".join(f"partition {number}: {events:,}" for number, events in lost.items())
     found = f"{accounting['lost']:,} left the log before they were read ({places})"
     return CheckResult("lost events", "FAIL", found, remedy)
+
+
+def _begun_anew(partitions: list[int]) -> CheckResult:
+    """Partitions whose state and offsets were those of a topic before this one."""
+    remedy = "was the topic deleted, or is this another cluster? See the runbook; a restart ends this row"
+    return CheckResult(
+        "topic id", "WARN", f"the topic was made anew: partitions {partitions} begun anew", remedy
+    )
 
 
 def _producers(faults: dict[str, int]) -> CheckResult:

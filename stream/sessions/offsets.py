@@ -3,7 +3,8 @@
 The source's thread adds records in offset order; the step threads finish them in the order of their
 waves. A partition's position is the offset below which all are finished. The applied offsets are
 written with the states in one batch: how far the states are, and where recovery begins. The metadata
-of a commit carries the same to Kafka. Knows their bytes and the checksum.
+of a commit carries the same to Kafka. Both name the topic's id, without which an offset means nothing;
+bytes from before ids were kept have none. Knows their bytes and the checksum.
 """
 
 from __future__ import annotations
@@ -61,16 +62,22 @@ class PendingOffsets:
 
 
 class CommitMetadata(msgspec.Struct, array_like=True):
-    """Beside a committed offset: its watermark, and the offset and watermark at which recovery begins."""
+    """Beside a committed offset: its watermark, and the offset and watermark at which recovery begins.
+
+    `topic_id` is the id of the topic, "" where it is not known.
+    """
 
     watermark: Watermark
     recover_from: int
     recover_watermark: Watermark
+    topic_id: str = ""
 
 
 def encode_metadata(applied: AppliedOffsets) -> str:
     """Returns the commit metadata of applied offsets."""
-    metadata = CommitMetadata(applied.watermark, applied.recover_from, applied.recover_watermark)
+    metadata = CommitMetadata(
+        applied.watermark, applied.recover_from, applied.recover_watermark, applied.topic_id
+    )
     return msgspec.json.encode(metadata).decode()
 
 
@@ -97,7 +104,7 @@ class AppliedOffsets(msgspec.Struct, array_like=True):
     not in `pending` (a wave may step an event before an earlier one that waits for its session's turn).
     `watermark` follows from the records below `position`. Reading `events` again from
     `recover_from`, where the watermark was `recover_watermark`, restores every recent item of
-    the `sessions` that are open.
+    the `sessions` that are open. `topic_id` is the id of the topic, "" where it is not known.
     """
 
     position: int = 0
@@ -107,6 +114,7 @@ class AppliedOffsets(msgspec.Struct, array_like=True):
     sessions: int = 0
     recover_from: int = 0
     recover_watermark: Watermark = NO_WATERMARK
+    topic_id: str = ""
 
 
 class Bucket(msgspec.Struct, array_like=True):

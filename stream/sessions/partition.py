@@ -26,7 +26,8 @@ EXPIRIES_PER_PASS = 1_024
 class OpenPartition:
     """The states of one partition, as of the last wave stepped.
 
-    `pending` are the records that are read and not stepped; `durable` the applied offsets on disk.
+    `pending` are the records that are read and not stepped; `durable` the applied offsets on disk;
+    `begun_anew`: its store, or what the group knew of it, was another topic's and counts for nothing.
     """
 
     def __init__(self, number: int, store: SessionStore) -> None:
@@ -38,6 +39,8 @@ class OpenPartition:
         self.position = applied.position
         self.watermark = applied.watermark
         self.sessions = applied.sessions
+        self.topic_id = applied.topic_id
+        self.begun_anew = False
         self._top = self._top_when_opened = applied.top
         self._pending_when_opened = set(applied.pending)
         self._buckets = store.buckets()
@@ -54,6 +57,15 @@ class OpenPartition:
         # After the keys that expiry has deleted: reading from the prefix on would step over all of them.
         self._expiry_start = EXPIRY_PREFIX
         self._first_indexed: bytes | None = None
+
+    def set_topic_id(self, topic_id: str) -> None:
+        """Name the topic that the offsets are of, at once in a store that has some."""
+        self.topic_id = topic_id
+        self.durable = msgspec.structs.replace(self.durable, topic_id=topic_id)
+        if self.store.applied is not None:
+            batch = Batch()
+            batch.put_applied(self.durable)
+            self.store.write(batch)
 
     def is_duplicate(self, offset: int) -> bool:
         """Whether the event at `offset` is in the states already."""
@@ -225,6 +237,7 @@ class OpenPartition:
             self.sessions,
             recover_from,
             recover_watermark,
+            self.topic_id,
         )
         batch.put_applied(applied)
         return applied

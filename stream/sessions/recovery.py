@@ -2,9 +2,10 @@
 
 One mechanism for a lost disk, a corrupt store and a partition that another worker had: read
 events again and rebuild the *histories* (no model, decode speed); hidden states are rebuilt
-when their sessions return. Decides where reading goes on; publishes nothing.
+when their sessions return. Decides where reading goes on; publishes nothing. Trusts no offset
+of another topic: after a topic was made anew, its partitions begin anew, too.
 
-Tested by tests/faults/test_stores.py and tests/faults/test_sessions.py.
+Tested by tests/faults/test_stores.py, tests/faults/test_sessions.py and tests/cases/test_recreated_topic.py.
 """
 
 from __future__ import annotations
@@ -25,9 +26,10 @@ from stream.events import Event, RejectedEvent, decode_event
 from stream.kafka.consumers import groupless_consumer, offset_bounds
 from stream.kafka.partition_reader import PartitionReader
 from stream.kafka.retries import log_transient
+from stream.kafka.topic_id import first_other
 from stream.logs import happening
 from stream.sessions.history_replay import HistoryReplay
-from stream.sessions.offsets import decode_metadata
+from stream.sessions.offsets import CommitMetadata, decode_metadata
 from stream.sessions.partition import OpenPartition
 from stream.sessions.store import CorruptStoreError, SessionStore, move_aside
 from stream.sessions.watermark import NO_WATERMARK
@@ -46,28 +48,34 @@ class Recovery:
         columns: tuple[str, ...],
         block_cache: Cache,
         progress: Callable[[int, int, int], None] = lambda partition, done, total: None,
+        *,
+        topic_id: str = "",
     ) -> None:
         self._settings = settings
         self._block_cache = block_cache
         self._rule = rule
         self._columns = columns
         self._progress = progress
+        self._topic_id = topic_id
         self._newest_ms = 0
 
     def open(self, number: int, committed: TopicPartition | None) -> OpenPartition:
-        """Open partition `number` in four steps; reading goes on at its `position`.
+        """Open partition `number` in five steps; reading goes on at its `position`.
 
         1. open the local store, or an empty one in the place of a corrupt one
-        2. keep it if it is at the committed offset or after it
-        3. discard it if it is older than every open session, which then begin at `recover_from`
-        4. rebuild the histories from there to the committed offset
+        2. leave out what is another topic's: the store, the committed offset, or both
+        3. keep the store if it is at the committed offset or after it
+        4. discard it if it is older than every open session, which then begin at `recover_from`
+        5. rebuild the histories from there to the committed offset
 
         `committed` is the group's committed offset with its metadata, if there is one.
         """
         path = Path(self._settings.state_dir) / f"{self._settings.events_topic}-{number}"
         partition = OpenPartition(number, self._open_store(path))
         offset = committed.offset if committed is not None and committed.offset >= 0 else None
-        if offset is None or committed is None or offset <= partition.position:
+        metadata = decode_metadata(committed.metadata) if committed is not None else None
+        partition, is_of_topic = self._without_other_topic(partition, path, offset, metadata)
+        if offset is None or not is_of_topic or offset <= partition.position:
             logger.info(
                 "partition %d: local store at offset %d, %d sessions",
                 number,
@@ -81,7 +89,6 @@ class Recovery:
                 ),
             )
             return partition
-        metadata = decode_metadata(committed.metadata)
         self._newest_ms = metadata.watermark.ms if metadata else 0
         if partition.store.applied is not None and metadata and partition.position < metadata.recover_from:
             logger.info(
@@ -93,6 +100,7 @@ class Recovery:
             partition.store.close()
             shutil.rmtree(path)
             partition = OpenPartition(number, self._open_store(path))
+            self._name_topic(partition)
         first = partition.position
         if partition.store.applied is None:
             # Without metadata (another program committed), an open session may begin at the start of the log.
@@ -102,6 +110,62 @@ class Recovery:
         if metadata and metadata.watermark.ms > partition.watermark.ms:
             partition.watermark = metadata.watermark
         return partition
+
+    def _without_other_topic(
+        self, partition: OpenPartition, path: Path, offset: int | None, metadata: CommitMetadata | None
+    ) -> tuple[OpenPartition, bool]:
+        """The partition without another topic's state, and whether the committed offset is this topic's.
+
+        What names no topic was stored before ids were kept. It counts, unless the other of the two, the
+        store or the committed metadata, shows that the topic was made anew since.
+        """
+        stored, committed = partition.topic_id, metadata.topic_id if metadata else ""
+        other = first_other((stored, committed), self._topic_id)
+        if other is None:
+            if partition.store.applied is not None and not stored and self._topic_id:
+                logger.info(
+                    "partition %d: the store names no topic, as older ones do; it is taken for one of %s %s",
+                    partition.number,
+                    self._settings.events_topic,
+                    self._topic_id,
+                    extra=happening("topic_adopted", partition=partition.number, topic_id=self._topic_id),
+                )
+            self._name_topic(partition)
+            return partition, True
+        is_of_topic = offset is not None and committed == self._topic_id
+        if stored == self._topic_id:
+            # Begun anew before, and not committed since.
+            return partition, False
+        kept_as = None
+        if partition.store.applied is not None:
+            partition.store.close()
+            kept_as = move_aside(path, "other-topic")
+            partition = OpenPartition(partition.number, self._open_store(path))
+        partition.begun_anew = not is_of_topic
+        self._name_topic(partition)
+        logger.warning(
+            "partition %d: %s is another topic than the one of its store or committed offset: "
+            "its id is %s, was %s; store kept as %s, %s",
+            partition.number,
+            self._settings.events_topic,
+            self._topic_id,
+            other,
+            kept_as,
+            "histories are recovered from the log" if is_of_topic else "read from the log's beginning",
+            extra=happening(
+                "topic_made_anew",
+                partition=partition.number,
+                topic_id=self._topic_id,
+                was=other,
+                kept_as=str(kept_as),
+                begun_anew=partition.begun_anew,
+            ),
+        )
+        return partition, is_of_topic
+
+    def _name_topic(self, partition: OpenPartition) -> None:
+        if self._topic_id and partition.topic_id != self._topic_id:
+            partition.set_topic_id(self._topic_id)
 
     def _open_store(self, path: Path) -> SessionStore:
         cache, buffer_bytes = self._block_cache, self._settings.write_buffer_bytes
@@ -132,7 +196,7 @@ class Recovery:
             if high < end:
                 raise NextclickError(
                     f"{end} is committed for partition {number} of {topic}, its log ends at {high}",
-                    "The topic was emptied or made anew, or the brokers lost records.",
+                    "The topic was emptied, or made anew without a known id, or the brokers lost records.",
                     "Name another group (NEXTCLICK_GROUP_ID), or reset this one's offsets.",
                 )
             if first < low:

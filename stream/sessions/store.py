@@ -275,9 +275,9 @@ def _unusable(path: Path, error: Exception) -> NextclickError:
     )
 
 
-def move_aside(path: Path) -> Path:
-    """Rename a damaged store, so that it is kept for an inspection. Returns its new path."""
-    aside = path.with_name(f"{path.name}.corrupt-{time.time_ns()}")
+def move_aside(path: Path, why: str = "corrupt") -> Path:
+    """Rename a store that does not count, so that it is kept for an inspection. Returns its new path."""
+    aside = path.with_name(f"{path.name}.{why}-{time.time_ns()}")
     shutil.move(str(path), str(aside))
     return aside
 

@@ -56,6 +56,8 @@ class StatusViews:
                 "lag": self._pipeline.source.lag,
                 "level": self._pipeline.source.level,
                 "partitions": sorted(self._pipeline.source.partitions),
+                "topic_id": self._pipeline.topic_id or None,
+                "begun_anew": sorted(self._counters.begun_anew),
                 "sessions": self._pipeline.sessions,
                 "accounting": self._counters.accounting(self._pipeline.in_flight),
                 "producer_faults": dict(self._counters.producer_faults),

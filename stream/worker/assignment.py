@@ -191,5 +191,15 @@ def _shorter_log(number: int, position: int, end: int) -> NextclickError:
     return NextclickError(
         f"the store of partition {number} is at offset {position}, the log ends at {end}",
         "The topic was emptied or made anew, or the broker lost records.",
-        "Move the state folder away (or name another --state-dir) and start again.",
+        "Start the worker again: of a topic that was made anew it reads the beginning. If it says the same "
+        "again, move the state folder away (or name another --state-dir).",
+    )
+
+
+def log_went_back(number: int, offset: int, position: int) -> NextclickError:
+    """The error of a record before the position: the log is another one, or was cut off and written on."""
+    return NextclickError(
+        f"partition {number} has a record at offset {offset} after it was read up to {position}",
+        "The topic was made anew, or the broker lost records and others have their offsets now.",
+        "Start the worker again: of a topic that was made anew it reads the beginning.",
     )

@@ -12,7 +12,7 @@ from collections.abc import Container, Iterable
 
 from confluent_kafka import TopicPartition
 
-from stream.sessions.offsets import AppliedOffsets, encode_metadata
+from stream.sessions.offsets import AppliedOffsets, decode_metadata, encode_metadata
 
 
 class Commits:
@@ -37,6 +37,19 @@ class Commits:
         """Have written offsets committed; from any thread."""
         with self._lock:
             self._waiting.update(written)
+
+    def add_opened(self, number: int, durable: AppliedOffsets, committed: TopicPartition | None) -> None:
+        """Have an opened store committed, where the group is behind it, or does not name its topic.
+
+        A store that is ahead of the group was written by a worker that ended before its commit: without
+        further events nothing else would commit it.
+        """
+        known = committed is not None and committed.offset >= 0
+        metadata = decode_metadata(committed.metadata) if committed is not None else None
+        named = metadata.topic_id if metadata is not None else ""
+        is_ahead = durable.position > (committed.offset if committed is not None and known else 0)
+        if is_ahead or (known and durable.topic_id not in ("", named)):
+            self.add({number: durable})
 
     def pop_due(self, owned: Container[int]) -> list[TopicPartition]:
         """The offsets to commit now, of `owned` partitions; none until the last request is `answered`."""

@@ -38,6 +38,7 @@ class WorkerCounters(Collector):
         self.prequential = prequential
         self.read: dict[int, int] = {}
         self.lost: dict[int, int] = {}
+        self.begun_anew: set[int] = set()
         self.producer_faults = dict.fromkeys(FAULTS, 0)
         self.outcomes: dict[int, dict[str, int]] = {}
         self.lists = 0
@@ -45,6 +46,9 @@ class WorkerCounters(Collector):
         self._read = Counter("nextclick_events_read", "events read", ["partition"], registry=r)
         self._lost = Counter(
             "nextclick_lost_events", "gone from the log before they were read", ["partition"], registry=r
+        )
+        self._begun_anew = Counter(
+            "nextclick_partitions_begun_anew", "their offsets were of a topic before this one", registry=r
         )
         self._outcome = Counter(
             "nextclick_events", "events by outcome, durable", ["partition", "outcome"], registry=r
@@ -133,6 +137,11 @@ class WorkerCounters(Collector):
         """Count events that a producer has sent otherwise than it should."""
         self.producer_faults[fault] += events
         self._producer_faults.labels(fault).inc(events)
+
+    def add_begun_anew(self, number: int) -> None:
+        """Count a partition whose state and offsets were another topic's, read from its beginning."""
+        self.begun_anew.add(number)
+        self._begun_anew.inc()
 
     def add_lost(self, number: int, events: int) -> None:
         """Count events of a partition that left the log before they were read."""

@@ -1,10 +1,12 @@
-"""Ends a running worker when partitions are added to its topics, as its start would.
+"""Ends a running worker when partitions are added to its topics, as its start would, or one is made anew.
 
-From then on producers place sessions by another count: the worker would read the new partitions late
-or never, and halves of sessions in them. Asks for metadata in a thread of its own, since a broker that
-is away lets its client wait.
+With more partitions producers place sessions by another count: the worker would read the new partitions
+late or never, and halves of sessions in them. In a topic that was made anew its offsets mean other
+records: the restart finds the other id, and begins anew. Asks for metadata in a thread of its own,
+since a broker that is away lets its client wait.
 
-Tested by tests/cases/test_producers_duty.py.
+Tested by tests/unit/stream/worker/test_partition_watch.py, tests/cases/test_producers_duty.py and
+tests/cases/test_recreated_topic.py.
 """
 
 from __future__ import annotations
@@ -15,6 +17,8 @@ from collections.abc import Callable
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
+from model.errors import NextclickError
+from stream.kafka.topic_id import UNKNOWN, ask_topic_id, is_other_topic
 from stream.kafka.topics import wrong_partitions
 from stream.settings import Settings
 
@@ -23,16 +27,18 @@ ANSWER_TIMEOUT_S = 5.0
 
 
 class PartitionWatch:
-    """Holds the partitions of events and recommendations against the settings, every ASK_EVERY_S."""
+    """Holds the partitions against the settings, and the id of `events`, every ASK_EVERY_S."""
 
     def __init__(self, settings: Settings, on_failure: Callable[[BaseException], None]) -> None:
         self._settings = settings
         self._on_failure = on_failure
+        self._topic_id = UNKNOWN
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="partition-watch", daemon=True)
 
-    def start(self) -> None:
-        """Start the thread."""
+    def start(self, topic_id: str) -> None:
+        """Start the thread; `topic_id` is the id of the topic whose offsets the worker keeps."""
+        self._topic_id = topic_id
         self._thread.start()
 
     def stop(self) -> None:
@@ -47,8 +53,23 @@ class PartitionWatch:
                 problem = wrong_partitions(self._counts(admin), self._settings)
                 if problem is not None:
                     raise problem
+                if self._topic_id != UNKNOWN:
+                    self._check_id(admin)
         except BaseException as error:  # noqa: BLE001 - crash-only: whatever it is ends the process
             self._on_failure(error)
+
+    def _check_id(self, admin: AdminClient) -> None:
+        topic = self._settings.events_topic
+        try:
+            now = ask_topic_id(admin, topic, ANSWER_TIMEOUT_S)
+        except KafkaException:
+            return
+        if is_other_topic(self._topic_id, now):
+            raise NextclickError(
+                f"the topic {topic} was made anew under the worker: its id was {self._topic_id}, is {now}",
+                "What the worker keeps is of the topic before it, whose offsets mean nothing in this one.",
+                "Start the worker again: it reads the new topic from its beginning.",
+            )
 
     def _counts(self, admin: AdminClient) -> dict[str, int]:
         """Partitions of the topics that the brokers answer for now."""

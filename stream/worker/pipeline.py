@@ -17,6 +17,7 @@ from operator import sub
 
 from confluent_kafka import TopicPartition
 
+from stream.kafka.topic_id import UNKNOWN, topic_id
 from stream.sessions.offsets import AppliedOffsets
 from stream.sessions.partition import OpenPartition
 from stream.sessions.recovery import Recovery
@@ -78,6 +79,7 @@ class Pipeline:
         self.shadow = Shadow(settings.shadow_sessions)
         self._processor = Processor(live, settings.recent_items, shadow=self.shadow)
         self._closed_at: dict[int, int] = {}
+        self.topic_id = UNKNOWN
         self._started = False
         self._emitted = [0] * settings.step_threads
         self._next = [0] * settings.step_threads
@@ -138,11 +140,12 @@ class Pipeline:
         return max((partition.durable.watermark.ms for partition in partitions), default=0) or None
 
     def start(self) -> None:
-        """Start publishing, then reading."""
+        """Start publishing, then reading. Raises NextclickError when no broker names the topic's id."""
+        self.topic_id = topic_id(self._settings, self._settings.events_topic)
         self._started = True
         self._sink.start()
         self.source.start()
-        self._partition_watch.start()
+        self._partition_watch.start(self.topic_id)
 
     def stop(self) -> None:
         """Stop reading, finish every wave, commit, close the stores; does nothing if it never started."""
@@ -227,7 +230,14 @@ class Pipeline:
             records = done
             self.recovering[partition] = (done, total)
 
-        recovery = Recovery(self._settings, serving.rule, serving.columns, self.block_cache, progress)
+        recovery = Recovery(
+            self._settings,
+            serving.rule,
+            serving.columns,
+            self.block_cache,
+            progress,
+            topic_id=self.topic_id,
+        )
         partition = recovery.open(number, committed)
         self.recovering.pop(number, None)
         self._processor.partitions[number] = partition
@@ -236,6 +246,8 @@ class Pipeline:
         reload_recent_events(self._settings, self.live, serving.rule, number, reload_from, partition.position)
         self.openings[number] = Opening(time.monotonic() - started_s, records)
         self.counters.open_partition(number)
+        if partition.begun_anew:
+            self.counters.add_begun_anew(number)
         return partition
 
     def close_partition(self, number: int) -> AppliedOffsets:

@@ -24,7 +24,7 @@ from stream.sessions.offsets import AppliedOffsets
 from stream.settings import Settings
 from stream.wave.load_shedding import LoadShedding
 from stream.wave.waves import Arrival, Wave
-from stream.worker.assignment import Assignment, make_consumer
+from stream.worker.assignment import Assignment, log_went_back, make_consumer
 from stream.worker.commits import Commits
 from stream.worker.lanes import IDLE_POLL_S, WAVES_AT_ONCE, WaveEmitter
 from stream.worker.producer_faults import ProducerFaults
@@ -178,6 +178,8 @@ class Source:
             if partition is None:
                 # Revoked in the very call that returned its record: its next owner reads it.
                 continue
+            if offset < partition.position:
+                raise log_went_back(number, offset, partition.position)
             read[number] = read.get(number, 0) + 1
             before = partition.watermark
             key, value = message.key(), message.value()
@@ -255,15 +257,10 @@ class Source:
         self.assigned.set()
 
     def _open(self, number: int, committed: TopicPartition | None) -> TopicPartition:
-        """Recover a partition; returns where to read on.
-
-        A store that is ahead of the group was written by a worker that ended before its commit. It is
-        committed now: without further events nothing else would commit it.
-        """
+        """Recover a partition; returns where to read on."""
         partition = self._pipeline.open_partition(number, committed)
         start = self._assignment.add(partition)
-        if partition.durable.position > (0 if committed is None else max(0, committed.offset)):
-            self._commits.add({number: partition.durable})
+        self._commits.add_opened(number, partition.durable, committed)
         return start
 
     def _give_up(self, numbers: set[int]) -> None:

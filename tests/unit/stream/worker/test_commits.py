@@ -1,6 +1,6 @@
 from confluent_kafka import TopicPartition
 
-from stream.sessions.offsets import AppliedOffsets
+from stream.sessions.offsets import AppliedOffsets, encode_metadata
 from stream.worker.commits import Commits
 
 
@@ -48,3 +48,18 @@ def test_what_was_given_up_is_not_committed_when_it_comes_back() -> None:
     commits.add({0: applied(9), 1: applied(2)})
     commits.forget({0})
     assert offsets(commits.pop_due({0, 1})) == {1: 2}
+
+
+def test_an_opened_store_is_committed_where_the_group_is_behind_it_or_does_not_name_its_topic() -> None:
+    def due(position: int, topic_id: str, offset: int, named: str | None) -> dict[int, int]:
+        commits = Commits("events")
+        metadata = "" if named is None else encode_metadata(AppliedOffsets(topic_id=named))
+        durable = AppliedOffsets(position=position, topic_id=topic_id)
+        commits.add_opened(0, durable, TopicPartition("events", 0, offset, metadata))
+        return offsets(commits.pop_due({0}))
+
+    never = -1001
+    assert due(0, "now", never, None) == due(7, "now", 7, "now") == due(7, "", 7, None) == {}
+    assert due(7, "now", never, None) == due(7, "now", 5, "now") == {0: 7}
+    assert due(7, "now", 7, "") == due(7, "now", 7, None) == due(7, "now", 9, "old") == {0: 7}
+    assert due(0, "now", 9, "old") == {0: 0}

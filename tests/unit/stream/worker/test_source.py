@@ -3,6 +3,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from model.errors import NextclickError
 from stream.sessions.offsets import AppliedOffsets
 from stream.sessions.watermark import Watermark
 from stream.settings import Settings
@@ -106,6 +107,13 @@ def test_a_store_ahead_of_the_group_is_committed_on_assignment(
     group.assign(0)
     source.turn()
     assert [place.offset for commit in group.commits for place in commit] == offsets
+
+
+def test_a_record_before_the_position_ends_the_worker(reasons: Reasons, group: Group, source: Source) -> None:
+    assert reasons(NOW_S, NOW_S + 1) == ["", ""]
+    group.records = [Record(0, NOW_S)]
+    with pytest.raises(NextclickError, match="has a record at offset 0 after it was read up to 2"):
+        source.turn()
 
 
 def test_as_much_is_read_ahead_as_there_may_be_and_then_a_lane_has_to_step(

@@ -1,0 +1,113 @@
+"""A topic that is deleted and made anew, while its worker runs and while it does not."""
+
+import urllib.request
+from pathlib import Path
+
+import pytest
+from confluent_kafka import KafkaException, Producer
+from confluent_kafka.admin import AdminClient
+
+from model.errors import NextclickError
+from model.registry.registry import Registry
+from stream.doctor.broker_checks import BrokerChecks
+from stream.doctor.check_result import CheckResult
+from stream.doctor.machine_checks import local_checks
+from stream.doctor.worker_checks import worker_checks
+from stream.events import Event, encode_event
+from stream.kafka.topic_id import topic_id
+from stream.kafka.topics import ensure_topics
+from stream.settings import Settings
+from tests.conftest import train_small
+from tests.harness.markov_shoppers import SyntheticLog
+from tests.harness.serving import MakeSettings, all_committed, all_lists, run_to_the_end, stop, worker
+
+pytestmark = [pytest.mark.kafka, pytest.mark.timeout(300)]
+START_MS = 1_700_000_000_000
+BEFORE, AFTER = 20, 8
+
+
+def send(settings: Settings, name: str, events: int) -> None:
+    """Events of one session."""
+    producer = Producer(settings.producer_config())
+    for number in range(events):
+        event = Event(name, START_MS + number, f"i{number}")
+        producer.produce(settings.events_topic, encode_event(event), name.encode())
+    assert producer.flush(30) == 0
+
+
+def make_anew(settings: Settings) -> None:
+    """Delete the events topic and make it again, by the same name."""
+    admin = AdminClient(settings.kafka_config())
+    before = topic_id(settings, settings.events_topic)
+    (deleted,) = admin.delete_topics([settings.events_topic]).values()
+    deleted.result(timeout=30)
+    while True:
+        try:
+            ensure_topics(settings)
+            if topic_id(settings, settings.events_topic) != before:
+                return
+        except (KafkaException, NextclickError):
+            continue
+
+
+def failing(settings: Settings) -> list[CheckResult]:
+    """What the doctor finds wrong with the topic's identity."""
+    brokers = BrokerChecks(settings)
+    found = [*brokers.run(), *local_checks(settings, None, brokers.topic_id)]
+    return [row for row in found if row.verdict == "FAIL" and row.check in ("topic id", "stores")]
+
+
+def scraped(address: str) -> str:
+    with urllib.request.urlopen(f"{address}/metrics", timeout=10) as answer:
+        text: str = answer.read().decode()
+    return text
+
+
+def test_a_topic_made_anew_between_two_runs_is_read_from_its_beginning_and_the_old_state_is_kept_aside(
+    make_settings: MakeSettings, shoppers: SyntheticLog, tmp_path: Path
+) -> None:
+    settings = make_settings(partitions=1)
+    train_small(shoppers, Registry(settings.registry_dir))
+    send(settings, "before", BEFORE)
+    run_to_the_end(settings, tmp_path)
+    assert failing(settings) == []
+
+    make_anew(settings)
+    send(settings, "after", AFTER)
+    assert "stores" in [row.check for row in failing(settings)]
+    with worker(settings, tmp_path) as process:
+        process.wait_until(all_committed(settings), "the rest")
+        status = process.status()
+        assert status is not None
+        assert status["accounting"]["read"] == status["accounting"]["stepped"] == AFTER
+        assert status["sessions"] == 1
+        assert status["begun_anew"] == [0]
+        assert status["topic_id"] == topic_id(settings, settings.events_topic)
+        assert "nextclick_partitions_begun_anew_total 1.0" in scraped(process.address)
+        warned = [row for row in worker_checks(process.address) if row.check == "topic id"]
+        assert [row.verdict for row in warned] == ["WARN"]
+        stop(process)
+        assert "is another topic than the one of its store or committed offset" in process.log()
+    lists = [received.recommendation.session_id for received in all_lists(settings)]
+    assert lists.count("after") == AFTER
+    assert failing(settings) == []
+    assert len(list(settings.state_dir.glob("*.other-topic-*"))) == 1
+
+
+def test_a_running_worker_ends_when_its_topic_is_made_anew_and_its_restart_reads_all_of_it(
+    make_settings: MakeSettings, shoppers: SyntheticLog, tmp_path: Path
+) -> None:
+    settings = make_settings(partitions=1)
+    train_small(shoppers, Registry(settings.registry_dir))
+    send(settings, "before", BEFORE)
+    with worker(settings, tmp_path) as process:
+        process.wait_until(all_committed(settings), "the first events")
+        make_anew(settings)
+        send(settings, "after", AFTER)
+        assert process.process.wait(120) == 1
+        assert "Start the worker again" in process.log()
+    status = run_to_the_end(settings, tmp_path)
+    assert status["accounting"]["stepped"] == AFTER
+    assert status["begun_anew"] == [0]
+    lists = {received.recommendation.session_id for received in all_lists(settings)}
+    assert lists == {"before", "after"}

@@ -1,0 +1,43 @@
+"""The watch asks in a thread; here brokers answer that are none."""
+
+import threading
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from confluent_kafka import KafkaError, KafkaException
+
+from model.errors import NextclickError
+from stream.settings import Settings
+from stream.worker import partition_watch
+from stream.worker.partition_watch import PartitionWatch
+
+
+def test_another_id_of_the_topic_ends_the_worker_and_brokers_that_are_away_do_not(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    answers: list[Any] = [KafkaException(KafkaError(KafkaError._TRANSPORT)), "the old id", "", "a new id"]
+
+    def ask(*_: Any) -> str:
+        answer = answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return str(answer)
+
+    monkeypatch.setattr(partition_watch, "ASK_EVERY_S", 0.0)
+    monkeypatch.setattr(partition_watch, "ask_topic_id", ask)
+    no_topics = SimpleNamespace(list_topics=lambda name, timeout: SimpleNamespace(topics={}))
+    monkeypatch.setattr(partition_watch, "AdminClient", lambda config: no_topics)
+    failures: list[BaseException] = []
+    failed = threading.Event()
+
+    def on_failure(error: BaseException) -> None:
+        failures.append(error)
+        failed.set()
+
+    PartitionWatch(Settings(), on_failure).start("the old id")
+    assert failed.wait(60)
+    (failure,) = failures
+    assert isinstance(failure, NextclickError)
+    assert "its id was the old id, is a new id" in failure.what
+    assert answers == []
