@@ -2,7 +2,7 @@
 
 Everything is bounded: the newest `KEPT_EVENTS`, `PAIRS` pairs of an item, `KEPT_SESSIONS` past sessions.
 Shapes: V items, S past sessions, P kept pairs.
-Tested by tests/unit/model/networks/fused/test_source_tables.py.
+Tested by tests/unit/model/networks/fused/test_candidates.py.
 """
 
 from __future__ import annotations
