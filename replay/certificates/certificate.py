@@ -20,6 +20,7 @@ import numpy as np
 from model.durable import replace_durably
 from model.errors import NextclickError
 from replay.certificates.digests import DIGEST_BYTES, DigestFile, RecordSums, record_digest, writing
+from stream.kafka.topic_id import UNKNOWN, topic_id
 from stream.kafka.topic_reader import TopicReader
 from stream.settings import Settings
 
@@ -45,7 +46,10 @@ class CertifiedPartition:
 
 @dataclass(frozen=True)
 class Certificate:
-    """Counts and hashes of all records. `kind` is EVENTS or LISTS; `about` says how they were made."""
+    """Counts and hashes of all records. `kind` is EVENTS or LISTS; `about` says how they were made.
+
+    `topic_id` is the id of the topic that holds them, "" where it is not known.
+    """
 
     kind: str
     topic: str
@@ -56,6 +60,7 @@ class Certificate:
     partitions: list[CertifiedPartition]
     about: dict[str, Any] = field(default_factory=dict)
     format: int = FORMAT
+    topic_id: str = UNKNOWN
 
     def write(self, path: Path) -> None:
         """Write it as JSON, atomically. Raises NextclickError when it cannot be written."""
@@ -93,7 +98,9 @@ def read_certificate(path: Path, kind: str, topic: str | None = None) -> Certifi
             f"One of {kind}, format {FORMAT}, was expected.",
             "`replay --certificate` certifies events, `certify --certificate` recommendations.",
         )
-    return certificate if topic is None else replace(certificate, topic=topic)
+    if topic is None or topic == certificate.topic:
+        return certificate
+    return replace(certificate, topic=topic, topic_id=UNKNOWN)
 
 
 class Certifier:
@@ -103,9 +110,10 @@ class Certifier:
     replay also adds the events that its earlier runs sent, so that one certificate covers all runs.
     """
 
-    def __init__(self, path: Path, topic: str, first_offsets: Sequence[int]) -> None:
+    def __init__(self, path: Path, topic: str, first_offsets: Sequence[int], topic_id: str = UNKNOWN) -> None:
         self._path = path
         self._topic = topic
+        self._topic_id = topic_id
         self._first_offsets = list(first_offsets)
         self._sums = RecordSums(len(first_offsets))
         self._digests = DigestFile(digests_path(path))
@@ -157,6 +165,7 @@ class Certifier:
                 for number, first in enumerate(self._first_offsets)
             ],
             dict(about or {}),
+            topic_id=self._topic_id,
         )
         certificate.write(self._path)
         return certificate
@@ -187,4 +196,5 @@ class Certifier:
 def start_certificate(settings: Settings, path: Path) -> Certifier:
     """A certifier of what will be sent to the events topic after the records it holds now."""
     with TopicReader(settings, settings.events_topic) as reader:
-        return Certifier(path, settings.events_topic, [high for _, high in reader.bounds()])
+        ends = [high for _, high in reader.bounds()]
+    return Certifier(path, settings.events_topic, ends, topic_id(settings, settings.events_topic))

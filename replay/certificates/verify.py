@@ -11,6 +11,7 @@ from confluent_kafka import Message
 
 from replay.certificates.certificate import Certificate, CertifiedPartition, digests_path
 from replay.certificates.digests import ExpectedDigests, RecordSums, first_difference, record_digest
+from stream.kafka.topic_id import UNKNOWN, topic_id
 from stream.kafka.topic_reader import TopicReader
 from stream.settings import Settings
 
@@ -28,7 +29,11 @@ class RecordDifference:
 
 @dataclass
 class Verification:
-    """What was compared. `behind` counts records after the certified ones, which are no difference."""
+    """What was compared. `behind` counts records after the certified ones, which are no difference.
+
+    `same_topic` is whether the topic is the one that was certified, by its id; None where that is not
+    known. A topic that was made anew may hold the same records all the same.
+    """
 
     records: int = 0
     found: int = 0
@@ -36,6 +41,8 @@ class Verification:
     first_event_time_ms: int | None = None
     last_event_time_ms: int | None = None
     same_multiset: bool = False
+    same_topic: bool | None = None
+    topic_id: str = UNKNOWN
     differences: list[RecordDifference] = field(default_factory=list)
 
     @property
@@ -62,7 +69,11 @@ def verify(
     cannot be read.
     """
     with TopicReader(settings, certificate.topic) as reader:
-        return compare(reader, certificate, path, progress)
+        result = compare(reader, certificate, path, progress)
+    result.topic_id = topic_id(settings, certificate.topic)
+    if UNKNOWN not in (certificate.topic_id, result.topic_id):
+        result.same_topic = certificate.topic_id == result.topic_id
+    return result
 
 
 class Reader(Protocol):

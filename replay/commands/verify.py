@@ -61,6 +61,14 @@ def verify(
             f"ones: {same}",
             highlight=False,
         )
+    if result.same_topic is False:
+        log.print(
+            f"{certified.topic} was made anew since, or is another cluster's: its id is {result.topic_id}, "
+            f"certified was {certified.topic_id}",
+            highlight=False,
+        )
+    if not certified.topic_id and topic in (None, certified.topic):
+        log.print("the certificate names no topic id, as older ones do: any topic may hold its records")
     if result.behind:
         log.print(f"{result.behind:,} more records stand behind the certified ones", highlight=False)
     if not result.holds:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import json
+import logging
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -19,9 +20,14 @@ from typing import IO, Any
 
 from model.durable import replace_durably
 from model.errors import NextclickError
+from stream.kafka.topic_id import UNKNOWN
+from stream.logs import happening
 
 VERSION = 1
+# A checkpoint from before topic ids were kept has none, and brokers without ids name none.
+TOPIC_ID = "topic_id"
 ENDS_BYTES = 1 << 20
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -77,7 +83,8 @@ class CheckpointFile:
     def read(self, identity: dict[str, Any]) -> Position | None:
         """The position in the file; None when there is no file.
 
-        Raises NextclickError when it is damaged, or when its identity is not `identity`.
+        Raises NextclickError when it is damaged, or when its identity is not `identity`; a topic id that
+        is not known on either side may be the same.
         """
         try:
             content = json.loads(self.path.read_bytes())
@@ -96,7 +103,17 @@ class CheckpointFile:
                 "It is not known what the topic holds already; nothing was sent.",
                 "Replay into an empty topic without it, or bring back a copy: an older one will do.",
             )
-        changed = [name for name, value in identity.items() if content["identity"].get(name) != value]
+        kept_identity = content["identity"]
+        changed = [name for name, value in identity.items() if kept_identity.get(name) != value]
+        if TOPIC_ID in changed and UNKNOWN in (kept_identity.get(TOPIC_ID, UNKNOWN), identity[TOPIC_ID]):
+            changed.remove(TOPIC_ID)
+            if identity[TOPIC_ID] != UNKNOWN:
+                logger.warning(
+                    "the checkpoint %s names no topic, as older ones do; it is taken for one of %s",
+                    self.path,
+                    identity[TOPIC_ID],
+                    extra=happening("topic_adopted", checkpoint=str(self.path), topic_id=identity[TOPIC_ID]),
+                )
         if changed:
             raise NextclickError(
                 f"the checkpoint {self.path} belongs to another replay: {', '.join(changed)} "

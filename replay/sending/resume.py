@@ -17,14 +17,15 @@ from collections import deque
 from dataclasses import replace
 from typing import Any
 
-from confluent_kafka import Consumer, KafkaException, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]
 
 from model.errors import NextclickError
-from replay.sending.checkpoint import CheckpointFile, Position
+from replay.sending.checkpoint import TOPIC_ID, CheckpointFile, Position
 from replay.sending.encoding import EncodedEvents
 from stream.kafka.connection import ANSWER_TIMEOUT_S
 from stream.kafka.retries import is_transient, retry_while_away
+from stream.kafka.topic_id import ask_topic_id
 from stream.settings import Settings
 
 LATEST, EARLIEST = OffsetSpec.latest(), OffsetSpec.earliest()  # type: ignore[no-untyped-call]
@@ -33,6 +34,8 @@ CHECKPOINT_EVERY_S = 5.0
 # The last requests of a killed replay may still arrive: the ends must not move for STABLE_S.
 STABLE_S = 1.0
 STABLE_TIMEOUT_S = 10.0
+# In the place of an id: a checkpoint that names a topic is of another one.
+NO_TOPIC = "no topic"
 MAX_RECORDS_AFTER_CHECKPOINT = 2_000_000
 # After this many events without a match the comparison ends. It is more than a producer can hold for
 # the partitions that answer while another one does not.
@@ -42,7 +45,7 @@ NO_ANSWER_REMEDY = "Look at the brokers, then start the same replay again."
 
 
 class ResumeState:
-    """What a replay knows of the topic. `position` is that of the last checkpoint.
+    """What a replay knows of the topic, which it knows by its id. `position` is that of the last checkpoint.
 
     `found` counts the events that an interrupted replay had sent after its last checkpoint, `others`
     the records of other writers that came into the topic meanwhile.
@@ -57,7 +60,12 @@ class ResumeState:
         self._settings = settings
         self._checkpoint = checkpoint
         self._admin = AdminClient({**settings.kafka_config(), "log_level": 0})
-        self._identity = {**identity, "topic": settings.events_topic, "cluster": self._cluster()}
+        self._identity = {
+            **identity,
+            "topic": settings.events_topic,
+            "cluster": self._cluster(),
+            TOPIC_ID: self._topic_id(),
+        }
         self._records_after: dict[bytes, deque[bytes]] = {}
         self._unmatched = 0
         self._ends: dict[int, int] = {}
@@ -77,6 +85,8 @@ class ResumeState:
         if self.resumed:
             self._read_records_after_checkpoint()
             return
+        # The topic may have been made since.
+        self._identity[TOPIC_ID] = self._topic_id()
         self._ends = self._offsets(LATEST)
         self._write(replace(position, offsets=self._ends))
 
@@ -238,6 +248,24 @@ class ResumeState:
             return str(self._admin.list_topics(timeout=ANSWER_TIMEOUT_S).cluster_id)
         except KafkaException as error:
             raise self._no_answer(error) from None
+
+    def _topic_id(self) -> str:
+        """The topic's id, NO_TOPIC without the topic."""
+
+        def ask() -> str:
+            try:
+                return ask_topic_id(self._admin, self._settings.events_topic)
+            except KafkaException as error:
+                if error.args[0].code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
+                    return NO_TOPIC
+                raise
+
+        return retry_while_away(
+            ask,
+            f"asking for the id of the topic {self._settings.events_topic}",
+            meaning=NO_ANSWER_MEANING,
+            remedy=NO_ANSWER_REMEDY,
+        )
 
     def _no_answer(self, error: Exception) -> NextclickError:
         said = error.args[0].str() if isinstance(error, KafkaException) else "no record came"

@@ -5,6 +5,7 @@ kafka_reader      ranges of `events`, from Kafka
 archive_reader    the same, from an archive
 window            the events of a time, of offsets, or the newest ones, as a frame
 archiver          the consumer that writes the archive
+archive_consumer  the settings of its consumer
 archive_part      one Parquet file: buffered, written, made durable
 archive_folder    the files of an archive, and which offsets they hold
 archive_metrics   Prometheus series of the archiver

@@ -22,6 +22,7 @@ from pathlib import Path
 from model.durable import replace_durably, sync_folder
 from model.errors import NextclickError
 from stream.failpoints import reach
+from stream.kafka.topic_id import NO_ID, UNKNOWN, is_other_topic
 
 NAME = re.compile(r"(\d{20})-(\d{20})\.parquet")
 PARTITION = re.compile(r"partition=(\d+)")
@@ -103,6 +104,7 @@ class ArchiveFolder:
         """Make the folder the archive of this topic. Raises NextclickError when it is another topic's.
 
         A topic that was deleted and created again has another id: its offsets mean other records.
+        An id that is not known, of brokers without ids, may be any.
         """
         path = self.root / TOPIC
         with self._lock(self.root):
@@ -110,7 +112,9 @@ class ArchiveFolder:
                 content = json.dumps({"topic": topic, "id": topic_id}).encode()
                 replace_durably(path, content, path.with_suffix(UNFINISHED))
             known = json.loads(path.read_text())
-        if known != {"topic": topic, "id": topic_id}:
+        # Brokers without ids answered with NO_ID, and it was kept.
+        kept_id = UNKNOWN if known["id"] == NO_ID else known["id"]
+        if known["topic"] != topic or is_other_topic(kept_id, topic_id):
             raise NextclickError(
                 f"{self.root} is the archive of {known['topic']} {known['id']}, not of {topic} {topic_id}",
                 "The topic was made anew or is another one: its offsets mean other records.",

@@ -15,7 +15,6 @@ import time
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
-from typing import Any
 
 from confluent_kafka import (
     TIMESTAMP_NOT_AVAILABLE,
@@ -25,14 +24,17 @@ from confluent_kafka import (
     Message,
     TopicPartition,
 )
+from confluent_kafka.admin import AdminClient
 
 from model.errors import NextclickError
+from stream.event_log.archive_consumer import consumer_config, on_commit, topic_made_anew
 from stream.event_log.archive_folder import ArchiveFolder
 from stream.event_log.archive_part import OpenPart, unwritable
 from stream.event_log.columns import Record
 from stream.event_log.kafka_reader import KafkaEvents
 from stream.failpoints import reach
-from stream.kafka.consumers import log_assigned, log_refused_commit, offset_bounds, raise_unless_transient
+from stream.kafka.consumers import log_assigned, offset_bounds, raise_unless_transient
+from stream.kafka.topic_id import UNKNOWN, ask_topic_id, is_other_topic
 from stream.logs import happening
 from stream.settings import Settings
 
@@ -40,6 +42,8 @@ BATCH_RECORDS = 10_000
 # Of all partitions together; above it the largest one writes a row group.
 BUFFERED_BYTES = 64 << 20
 IDLE_POLL_S = 0.5
+# Of the question whether the topic is still the same one, before each part is named.
+ID_TIMEOUT_S = 5.0
 logger = logging.getLogger(__name__)
 
 
@@ -75,6 +79,8 @@ class Archiver:
         self._rotate_s = rotate_s
         self._progress = progress
         self._clock_s = clock_s
+        self._topic_id = UNKNOWN
+        self._admin = AdminClient({**settings.kafka_config(), "log_level": 0})
         self._positions: dict[int, int] = {}
         self._archived: dict[int, int] = {}
         self._parts: dict[int, OpenPart] = {}
@@ -88,7 +94,7 @@ class Archiver:
         """
         log = self._open_archive()
         # Not before a broker has answered: until then the consumer would log errors.
-        self._consumer = Consumer(_consumer_config(self._settings))
+        self._consumer = Consumer(consumer_config(self._settings))
         try:
             self._consumer.subscribe(
                 [self._topic], on_assign=self._assigned, on_revoke=self._revoked, on_lost=self._lost
@@ -108,10 +114,10 @@ class Archiver:
     def _open_archive(self) -> dict[int, tuple[int, int]]:
         """Make the folder the topic's archive, and check that it can go on. Returns the log's bounds."""
         with closing(KafkaEvents(self._settings)) as log:
-            bounds, topic_id = log.bounds(), log.topic_id()
+            bounds, self._topic_id = log.bounds(), log.topic_id()
         try:
             self._folder.root.mkdir(parents=True, exist_ok=True)
-            self._folder.belong_to(self._topic, topic_id)
+            self._folder.belong_to(self._topic, self._topic_id)
         except OSError as error:
             raise unwritable(self._folder.root, error) from None
         for number, (low, high) in bounds.items():
@@ -162,14 +168,19 @@ class Archiver:
         number, offset = message.partition() or 0, message.offset() or 0
         error = message.error()
         if error is not None and error.code() == KafkaError._AUTO_OFFSET_RESET:  # noqa: SLF001
-            low, _ = offset_bounds(self._consumer, TopicPartition(self._topic, number))
-            raise self._gap_error(number, self._positions[number], low)
+            low, high = offset_bounds(self._consumer, TopicPartition(self._topic, number))
+            position = self._next_offset(number, self._positions[number], low, high)
+            raise topic_made_anew(self._topic, f"it had no offset {position}, and has now")
         if error is not None and error.code() != KafkaError._PARTITION_EOF:  # noqa: SLF001
             raise_unless_transient(error, self._settings)
             return
         if number not in self._positions or (error is not None and offset <= self._positions[number]):
             # Revoked by the call that returned it; or the log ends where it was read.
             return
+        if offset < self._positions[number]:
+            raise topic_made_anew(
+                self._topic, f"offset {offset} came after {self._positions[number]} were read"
+            )
         part = self._parts.get(number)
         if part is None:
             part = OpenPart(self._folder, number, self._positions[number], self._clock_s())
@@ -199,6 +210,8 @@ class Archiver:
     def _finish(self, numbers: set[int]) -> None:
         """Publish the open parts of the partitions `numbers` and commit."""
         ended: list[TopicPartition] = []
+        if numbers & self._parts.keys():
+            self._check_topic()
         for number in sorted(numbers & self._parts.keys()):
             part = self._parts[number].publish()
             self.report.events += self._parts.pop(number).count
@@ -207,13 +220,23 @@ class Archiver:
             ended.append(TopicPartition(self._topic, number, part.end))
         self._commit(ended)
 
+    def _check_topic(self) -> None:
+        """Raise NextclickError when the topic was made anew since the start: its offsets are others."""
+        try:
+            now = ask_topic_id(self._admin, self._topic, ID_TIMEOUT_S)
+        except KafkaException:
+            # Away, or the topic is gone: what was read is of the topic of the start all the same.
+            return
+        if is_other_topic(self._topic_id, now):
+            raise topic_made_anew(self._topic, f"its id was {self._topic_id}, is {now}")
+
     def _commit(self, ended: list[TopicPartition]) -> None:
         if not ended:
             return
         try:
             self._consumer.commit(offsets=ended, asynchronous=True)
         except KafkaException as error:
-            _on_commit(error.args[0], ended)
+            on_commit(error.args[0], ended)
         reach("archive-5-committed")
 
     def _discard(self, numbers: set[int]) -> None:
@@ -273,28 +296,3 @@ class Archiver:
             self._positions.pop(tp.partition, None)
             self._archived.pop(tp.partition, None)
         consumer.incremental_unassign(partitions)
-
-
-def _on_commit(error: KafkaError | None, partitions: list[TopicPartition]) -> None:
-    if error is not None:
-        log_refused_commit(error, "only the lag is shown wrong, the archive is not affected")
-
-
-def _consumer_config(settings: Settings) -> dict[str, Any]:
-    return {
-        **settings.kafka_config(),
-        "group.id": f"{settings.group_id}-archive",
-        "group.instance.id": f"{settings.worker_id}-archive",
-        "partition.assignment.strategy": "cooperative-sticky",
-        "enable.auto.commit": False,
-        "enable.auto.offset.store": False,
-        "on_commit": _on_commit,
-        # The folder says where to go on: an offset that the log lacks is an error, not to be skipped.
-        "auto.offset.reset": "error",
-        "enable.partition.eof": True,
-        "session.timeout.ms": settings.session_timeout_ms,
-        "heartbeat.interval.ms": min(3_000, settings.session_timeout_ms // 3),
-        "max.poll.interval.ms": max(300_000, settings.session_timeout_ms),
-        "queued.max.messages.kbytes": 32_768,
-        "queued.min.messages": 20_000,
-    }

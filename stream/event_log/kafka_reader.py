@@ -11,15 +11,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 import pyarrow as pa
-from confluent_kafka import KafkaException, TopicCollection, TopicPartition
-from confluent_kafka.admin import AdminClient
+from confluent_kafka import KafkaException, TopicPartition
 
 from model.errors import NextclickError
 from stream.event_log.columns import Record, event_columns
-from stream.kafka.connection import ANSWER_TIMEOUT_S, RESULT_TIMEOUT_S, metadata, remedy_for
+from stream.kafka.connection import ANSWER_TIMEOUT_S, metadata, remedy_for
 from stream.kafka.consumers import groupless_consumer, offset_bounds
 from stream.kafka.partition_reader import PartitionReader, Ranges
 from stream.kafka.retries import log_transient, retry_while_away
+from stream.kafka.topic_id import topic_id
 from stream.settings import Settings
 
 
@@ -68,15 +68,7 @@ class KafkaEvents:
 
     def topic_id(self) -> str:
         """The id that distinguishes this topic from an earlier or later one of its name."""
-
-        def ask() -> str:
-            # Keep a reference until it has answered.
-            admin = AdminClient({**self._settings.kafka_config(), "log_level": 0})
-            topics = TopicCollection([self._topic])
-            answer = admin.describe_topics(topics, request_timeout=ANSWER_TIMEOUT_S)
-            return str(answer[self._topic].result(timeout=RESULT_TIMEOUT_S).topic_id)
-
-        return retry_while_away(ask, f"asking for the id of the topic {self._topic}")
+        return topic_id(self._settings, self._topic)
 
     def first_at(self, time_ms: int, ranges: Ranges) -> dict[int, int]:
         """By partition: the first offset of its range with a message time from `time_ms` on, else the end.

@@ -11,6 +11,7 @@ from model.data.session_rule import SessionRule
 from stream.events import RejectedEvent, decode_event
 from stream.kafka.connection import ANSWER_TIMEOUT_S
 from stream.kafka.partition_reader import read_range, topic_bounds, unreadable
+from stream.kafka.topic_id import is_other_topic, topic_id
 from stream.sessions.offsets import decode_metadata
 from stream.sessions.session_state import SessionState, continued
 from stream.sessions.watermark import NO_WATERMARK
@@ -39,6 +40,8 @@ def session_in_log(
         low, high = topic_bounds(consumer, topic)[partition]
         (committed,) = consumer.committed([TopicPartition(topic, partition)], timeout=ANSWER_TIMEOUT_S)
         metadata = decode_metadata(committed.metadata)
+        if metadata and is_other_topic(metadata.topic_id, topic_id(settings, topic)):
+            metadata = None
         state, watermark = None, NO_WATERMARK
         for first, before in (
             *([(metadata.recover_from, metadata.recover_watermark)] if metadata else []),

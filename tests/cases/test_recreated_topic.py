@@ -1,5 +1,6 @@
 """A topic that is deleted and made anew, while its worker runs and while it does not."""
 
+import threading
 import urllib.request
 from pathlib import Path
 
@@ -13,6 +14,9 @@ from stream.doctor.broker_checks import BrokerChecks
 from stream.doctor.check_result import CheckResult
 from stream.doctor.machine_checks import local_checks
 from stream.doctor.worker_checks import worker_checks
+from stream.event_log.archive_folder import ArchiveFolder
+from stream.event_log.archive_reader import records
+from stream.event_log.archiver import Archiver
 from stream.events import Event, encode_event
 from stream.kafka.topic_id import topic_id
 from stream.kafka.topics import ensure_topics
@@ -111,3 +115,36 @@ def test_a_running_worker_ends_when_its_topic_is_made_anew_and_its_restart_reads
     assert status["begun_anew"] == [0]
     lists = {received.recommendation.session_id for received in all_lists(settings)}
     assert lists == {"before", "after"}
+
+
+def test_an_archiver_ends_when_its_topic_is_made_anew_and_puts_nothing_of_it_into_the_archive(
+    make_settings: MakeSettings, tmp_path: Path
+) -> None:
+    settings, folder = make_settings(partitions=1), tmp_path / "archive"
+    send(settings, "before", BEFORE)
+    # Parts as small as can be: the first ones get their names while the archiver runs.
+    archiver = Archiver(settings, ArchiveFolder(folder), rotate_events=1, rotate_s=0.1)
+    stopping, failures = threading.Event(), list[NextclickError]()
+
+    def run() -> None:
+        try:
+            archiver.run(stopping)
+        except NextclickError as error:
+            failures.append(error)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    try:
+        while archiver.report.events < BEFORE and thread.is_alive():
+            thread.join(0.05)
+        make_anew(settings)
+        send(settings, "after", AFTER)
+        thread.join(120)
+    finally:
+        stopping.set()
+        thread.join()
+    assert len(failures) == 1
+    archived = [record for part in ArchiveFolder(folder).parts(0) for record in records(part)]
+    assert [record.key for record in archived] == [b"before"] * BEFORE
+    with pytest.raises(NextclickError, match="is the archive of"):
+        Archiver(settings, ArchiveFolder(folder), rotate_events=1, rotate_s=0.1).run(stopping)

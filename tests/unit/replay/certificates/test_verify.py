@@ -1,4 +1,7 @@
+import dataclasses
+import json
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
@@ -7,8 +10,10 @@ from aiokafka.partitioner import murmur2
 from confluent_kafka import Message
 
 from model.errors import NextclickError
-from replay.certificates.certificate import Certificate, Certifier, digests_path
+from replay.certificates import verify
+from replay.certificates.certificate import EVENTS, Certificate, Certifier, digests_path, read_certificate
 from replay.certificates.verify import Verification, compare
+from stream.settings import Settings
 
 PARTITIONS = 2
 RECORDS = [(f"s{n % 37}".encode(), 1_000 + n, f"value {n}".encode()) for n in range(9_000)]
@@ -65,7 +70,7 @@ def sent() -> list[list[Any]]:
 
 @pytest.fixture
 def certified(tmp_path: Path) -> tuple[Certificate, Path]:
-    certifier = Certifier(tmp_path / "sent.json", "events", FIRST_OFFSETS)
+    certifier = Certifier(tmp_path / "sent.json", "events", FIRST_OFFSETS, "an id")
     for record in RECORDS:
         certifier.add(*record)
     return certifier.finish(), tmp_path / "sent.json"
@@ -179,3 +184,26 @@ def test_a_certificate_outlives_one_that_is_given_up_in_its_place(
 def test_where_no_certificate_can_be_written_it_is_told(tmp_path: Path) -> None:
     with pytest.raises(NextclickError, match=r"the certificate .*c\.json\.digests cannot be"):
         Certifier(tmp_path / "nowhere" / "c.json", "events", FIRST_OFFSETS)
+
+
+@pytest.mark.parametrize(("now", "same"), [("an id", True), ("a new id", False), ("", None)])
+def test_verify_says_whether_the_topic_is_the_certified_one(
+    certified: tuple[Certificate, Path], monkeypatch: pytest.MonkeyPatch, now: str, same: bool | None
+) -> None:
+    log = Log([numbered(rows, first) for rows, first in zip(sent(), FIRST_OFFSETS, strict=True)])
+    monkeypatch.setattr(verify, "TopicReader", lambda settings, topic: nullcontext(log))
+    monkeypatch.setattr(verify, "topic_id", lambda settings, topic: now)
+    result = verify.verify(Settings(), *certified)
+    assert (result.holds, result.same_topic, result.topic_id) == (True, same, now)
+
+
+def test_a_certificate_from_before_ids_were_kept_is_of_an_unknown_topic(
+    certified: tuple[Certificate, Path],
+) -> None:
+    certificate, path = certified
+    assert read_certificate(path, EVENTS) == certificate
+    assert read_certificate(path, EVENTS, "another").topic_id == ""
+    kept = json.loads(path.read_text())
+    assert kept.pop("topic_id") == "an id"
+    path.write_text(json.dumps(kept))
+    assert read_certificate(path, EVENTS) == dataclasses.replace(certificate, topic_id="")

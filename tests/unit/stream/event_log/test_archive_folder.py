@@ -1,13 +1,15 @@
+import json
 from pathlib import Path
 
 import pytest
 
 from model.errors import NextclickError
-from stream.event_log.archive_folder import ArchiveFolder
+from stream.event_log.archive_folder import TOPIC, ArchiveFolder
 from stream.event_log.archive_part import OpenPart
 from stream.event_log.columns import Record
 from stream.event_log.window import read_window
 from stream.events import Event, encode_event
+from stream.kafka.topic_id import NO_ID
 from stream.settings import Settings
 from tests.harness.archives import archived, write_archive
 
@@ -91,3 +93,17 @@ def test_many_records_become_several_row_groups_and_stay_in_order(tmp_path: Path
         assert part.buffered_bytes < 17 << 20
     part.publish()
     assert archived(tmp_path) == {0: large}
+
+
+def test_a_folder_is_the_archive_of_one_topic_by_its_id_and_an_unknown_id_may_be_any(tmp_path: Path) -> None:
+    folder = ArchiveFolder(tmp_path)
+    folder.belong_to("events", "an id")
+    for other in (("events", "another id"), ("others", "an id")):
+        with pytest.raises(NextclickError, match="is the archive of events an id, not of"):
+            folder.belong_to(*other)
+    folder.belong_to("events", "an id")
+    folder.belong_to("events", "")
+    before = tmp_path / "of-brokers-without-ids"
+    before.mkdir()
+    (before / TOPIC).write_text(json.dumps({"topic": "events", "id": NO_ID}))
+    ArchiveFolder(before).belong_to("events", "an id")
