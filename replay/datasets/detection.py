@@ -26,9 +26,10 @@ from replay.datasets import (
 )
 from replay.reading.delimited import header_of
 from replay.reading.format import Format
-from replay.reading.packed_files import first_line
+from replay.reading.packed_files import first_line, first_lines
 from replay.reading.parquet import is_parquet, parquet_names
 
+LINES = 20  # of JSON, by which a format is known
 FORMATS = {
     f.name: f
     for f in (
@@ -67,9 +68,10 @@ def detect(path: Path) -> str:
     """
     if is_parquet(path):
         return _parquet(path)
-    line = first_line(path)
+    line, *more = first_lines(path, LINES)
     for candidate in (*FORMATS.values(), *METADATA.values()):
-        if _matches(candidate, line):
+        # Only lines without a header are alike; one of them may lack what the others have.
+        if any(_matches(candidate, one) for one in (line, *(more if line.startswith("{") else ()))):
             return candidate.name
     known = "; ".join(f"{f.name}: {f.shape!r}" for f in (*FORMATS.values(), *METADATA.values()))
     raise NextclickError(

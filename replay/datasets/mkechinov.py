@@ -16,11 +16,11 @@ from replay.reading.format import (
     Converted,
     Format,
     Repeats,
-    number,
     reasons,
     text_or_none,
     times_of,
 )
+from replay.reading.values import ids_of, price_of
 
 COLUMNS = (
     "event_time",
@@ -45,14 +45,14 @@ def converter() -> Convert:
 def convert(chunk: pd.DataFrame, repeated: Repeats) -> Converted:
     """Convert a chunk of text columns to events."""
     times = times_of(chunk["event_time"], "%Y-%m-%d %H:%M:%S UTC")
-    price = number(chunk["price"])
+    price, no_price = price_of(chunk["price"])
     events = pd.DataFrame(
         {
             "session_id": chunk["user_session"],
-            "item_id": chunk["product_id"],
+            "item_id": ids_of(chunk["product_id"]),
             "event_time_ms": times,
             "kind": chunk["event_type"],
-            "user_id": chunk["user_id"],
+            "user_id": ids_of(chunk["user_id"]),
             "price": price,
             "brand": text_or_none(chunk["brand"]),
             "category": text_or_none(chunk["category_code"]),
@@ -62,7 +62,7 @@ def convert(chunk: pd.DataFrame, repeated: Repeats) -> Converted:
         chunk.index,
         (times == NO_TIME, "event_time is no time"),
         (chunk["product_id"] == "", "product_id is empty"),
-        (price.isna() & (chunk["price"] != ""), "price is no number"),
+        (no_price, "price is no number"),
     )
     left_out = reasons(
         chunk.index,

@@ -1,14 +1,16 @@
 """Files of any layout, by the names of their columns: CSV, JSON lines and Parquet.
 
 Times are ISO texts (UTC without a zone) or numbers since 1970, whose size gives the unit: seconds,
-milliseconds, microseconds or nanoseconds. In a column whose name ends in _ms they are milliseconds
-whatever their size. A missing kind is a view; common names of kinds are known.
+milliseconds, microseconds or nanoseconds; days written as 20231114 are days. In a column whose name ends
+in _ms numbers are milliseconds whatever their size. A missing kind is a view; common names of kinds are
+known.
 
 Tested by tests/unit/replay/datasets/test_published_formats.py.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
@@ -20,7 +22,6 @@ import pandas as pd
 from model.errors import NextclickError
 from replay.reading.delimited import header_of
 from replay.reading.format import (
-    LEAST_MS,
     MILLISECONDS,
     Convert,
     Converted,
@@ -29,11 +30,11 @@ from replay.reading.format import (
     epoch_ms,
     number,
     reasons,
-    text_or_none,
     whole_ms,
 )
 from replay.reading.packed_files import first_line
 from replay.reading.parquet import is_parquet, parquet_names
+from replay.reading.values import given_text, ids_of, in_ms, price_of
 
 REQUIRED = ("session", "item", "time")
 OPTIONAL = ("kind", "user", "price", "brand", "category", "title")
@@ -65,25 +66,25 @@ KINDS = {
     "session_end": "session_end",
 }
 DELIMITERS = (",", "\t", ";", "|")
-# Larger numbers have a finer unit; seconds reach beyond 2100, milliseconds back to 1973.
-LEAST_US, LEAST_NS = 1e14, 1e17
 LEAST_MS_DIGITS = 12
+# Days written as numbers.
+FIRST_DAY, LAST_DAY = 19_000_101, 21_001_231
 
 
 def convert(chunk: pd.DataFrame, *, milliseconds: bool = False) -> Converted:
     """Convert text columns, named by their roles, to events; `milliseconds`: the unit of numeric times."""
-    kind = chunk["kind"].str.lower().map(KINDS)
-    price = number(chunk["price"])
+    kind = given_text(chunk["kind"]).fillna("").str.lower().map(KINDS)
+    price, no_price = price_of(chunk["price"])
     times = times_ms(chunk["time"], milliseconds=milliseconds)
     events = pd.DataFrame(
         {
-            "session_id": chunk["session"],
-            "item_id": chunk["item"],
+            "session_id": ids_of(chunk["session"]),
+            "item_id": ids_of(chunk["item"]),
             "event_time_ms": whole_ms(times),
             "kind": kind.fillna("view"),
-            "user_id": text_or_none(chunk["user"]),
+            "user_id": given_text(ids_of(chunk["user"])),
             "price": price,
-            **{name: text_or_none(chunk[name]) for name in ("brand", "category", "title")},
+            **{name: given_text(chunk[name]) for name in ("brand", "category", "title")},
         }
     )
     empty = (chunk["item"] == "") & (kind != "session_end")
@@ -91,7 +92,7 @@ def convert(chunk: pd.DataFrame, *, milliseconds: bool = False) -> Converted:
         chunk.index,
         (times.isna(), "the time is none"),
         (empty, "the item is empty"),
-        (price.isna() & (chunk["price"] != ""), "the price is no number"),
+        (no_price, "the price is no number"),
     )
     left_out = reasons(
         chunk.index,
@@ -110,14 +111,29 @@ def times_ms(texts: pd.Series[str], *, milliseconds: bool = False) -> pd.Series[
     [1000.0, 2000.0, nan]
     """
     numbers = number(texts)
-    scale = np.select([numbers < LEAST_MS, numbers < LEAST_US, numbers < LEAST_NS], [1e3, 1.0, 1e-3], 1e-6)
-    found = numbers * (1.0 if milliseconds else scale)
+    if not milliseconds and (dates := _dates(texts, numbers)) is not None:
+        return dates
+    found = numbers * 1.0 if milliseconds else in_ms(numbers)
     words = numbers.isna()
     if words.any():
         plain = texts[words].str.removesuffix(" UTC")
         moments = pd.to_datetime(plain, format="ISO8601", utc=True, errors="coerce")
         found[words] = epoch_ms(moments).astype("float64").where(moments.notna(), np.nan)
     return found
+
+
+def _dates(texts: pd.Series[str], numbers: pd.Series[float]) -> pd.Series[float] | None:
+    """Epoch milliseconds of days written as numbers, 20231114; None where not all numbers are days.
+
+    As seconds they would all lie in August 1970.
+    """
+    known = numbers.notna()
+    if not known.any() or not numbers[known].between(FIRST_DAY, LAST_DAY).all():
+        return None
+    days = pd.to_datetime(texts.str.strip(), format="%Y%m%d", utc=True, errors="coerce")
+    if days[known].isna().any():
+        return None
+    return epoch_ms(days).astype("float64").where(days.notna(), np.nan)
 
 
 def _converter(*, milliseconds: bool = False) -> Convert:
@@ -205,7 +221,7 @@ def _json_format(name: str, names: Mapping[str, tuple[str, ...]]) -> Format:
         try:
             record = msgspec.json.decode(line)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            raise UnreadableLine("no JSON") from None
+            record = _with_not_a_number(line)
         if not isinstance(record, dict):
             raise UnreadableLine("no JSON object")
         texts = [_text(record, names.get(role, ())) for role in roles]
@@ -221,6 +237,16 @@ def _json_format(name: str, names: Mapping[str, tuple[str, ...]]) -> Format:
         return bool(session and time and (item or kind))
 
     return Format(name, ", ", roles, False, matches, _converter, parse=parse, aliases=dict(names))
+
+
+def _with_not_a_number(line: bytes) -> object:
+    """A line of JSON with NaN, which JSON lacks and Python writes. Raises UnreadableLine for other lines."""
+    if b"NaN" not in line:
+        raise UnreadableLine("no JSON")
+    try:
+        return json.loads(line, parse_constant=lambda name: None)
+    except (ValueError, RecursionError):
+        raise UnreadableLine("no JSON") from None
 
 
 def _text(record: Mapping[str, object], names: tuple[str, ...]) -> str:

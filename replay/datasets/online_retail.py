@@ -2,7 +2,7 @@
 
 A basket is an InvoiceNo; all its lines have one time. Returns (C…), quantities and prices that are not
 positive, and codes that are not products are left out. Of an item's lines in a basket the first is
-kept.
+kept. Kaggle's data.csv of it, in Latin-1 and with 12/1/2010 8:26, is read as well.
 
 Tested by tests/unit/replay/datasets/test_event_files.py.
 """
@@ -46,6 +46,9 @@ def converter() -> Convert:
 def convert(chunk: pd.DataFrame, repeated: Repeats) -> Converted:
     """Convert a chunk of text columns to events."""
     times = times_of(chunk["InvoiceDate"], "%Y-%m-%d %H:%M:%S")
+    if (unread := times == NO_TIME).any():
+        # Kaggle's data.csv has month/day/year and no seconds.
+        times = times.mask(unread, times_of(chunk["InvoiceDate"], "%m/%d/%Y %H:%M"))
     quantity, price = number(chunk["Quantity"]), number(chunk["UnitPrice"])
     code = chunk["StockCode"].str.strip().str.upper()
     events = pd.DataFrame(
@@ -77,4 +80,13 @@ def convert(chunk: pd.DataFrame, repeated: Repeats) -> Converted:
     return Converted(events, broken, left_out)
 
 
-FORMAT = Format("online-retail", ",", COLUMNS, True, lambda line: line == ",".join(COLUMNS), converter)
+FORMAT = Format(
+    "online-retail",
+    ",",
+    COLUMNS,
+    True,
+    lambda line: line == ",".join(COLUMNS),
+    converter,
+    # Kaggle's data.csv.
+    other_encoding="latin-1",
+)

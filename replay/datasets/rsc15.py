@@ -3,7 +3,8 @@
 Raw `yoochoose-clicks.dat`: session, timestamp (ISO, UTC, milliseconds), item, category, without a
 header; `yoochoose-buys.dat`: session, timestamp, item, price, quantity. Both files have the same
 sessions and can be read as one log. A price of 0 means unknown. Preprocessed: tab-separated SessionId,
-ItemId, Time in epoch seconds with a fraction. Only the test file is in order of time.
+ItemId, Time in epoch seconds with a fraction, or, as other pipelines write it, in milliseconds or finer.
+Only the test file is in order of time.
 
 Tested by tests/unit/replay/datasets/test_event_files.py.
 """
@@ -25,6 +26,7 @@ from replay.reading.format import (
     times_of,
     whole_ms,
 )
+from replay.reading.values import ids_of, in_ms
 
 PREPROCESSED_COLUMNS = ("SessionId", "ItemId", "Time")
 RAW_COLUMNS = ("session", "timestamp", "item", "category")
@@ -40,9 +42,9 @@ def convert_preprocessed(chunk: pd.DataFrame) -> Converted:
     times = number(chunk["Time"])
     events = pd.DataFrame(
         {
-            "session_id": chunk["SessionId"],
-            "item_id": chunk["ItemId"],
-            "event_time_ms": whole_ms(times * 1000),
+            "session_id": ids_of(chunk["SessionId"]),
+            "item_id": ids_of(chunk["ItemId"]),
+            "event_time_ms": whole_ms(in_ms(times)),
             "kind": "view",
         }
     )

@@ -1,6 +1,7 @@
 """Packed files as chunks of text columns, in bounded memory.
 
 format         what an adapter is: Format, Chunk, Converted; conversions of text columns
+values         missing words, ids written as floats, times of any unit
 account        what became of every line of a file
 packed_files   decompression and whole lines; whether a file is cut off
 whole_records  blocks of whole records for the CSV reader, every line counted

@@ -116,6 +116,18 @@ def first_line(path: Path) -> str:
         raise cut_off(path, 1, error) from None
 
 
+def first_lines(path: Path, count: int) -> list[str]:
+    """At least one and at most `count` first lines of a file, as `first_line` reads one."""
+    try:
+        with open_file(path) as file:
+            lines = [file.readline(LONGEST_LINE_BYTES)]
+            while lines[-1] and len(lines) < count:
+                lines.append(file.readline(LONGEST_LINE_BYTES))
+    except CUT_OFF as error:
+        raise cut_off(path, 1, error) from None
+    return [line.decode("utf-8-sig", "replace").rstrip("\r\n") for line in lines]
+
+
 def cut_off(path: Path, line: int, error: Exception) -> NextclickError:
     """The error for a file that cannot be decompressed to its end; `line` is the first lost line."""
     return NextclickError(
