@@ -1,6 +1,6 @@
 """Parquet files as chunks of text columns, read by row groups, never as a whole.
 
-Tested by tests/unit/replay/datasets/test_published_formats.py.
+Tested by tests/unit/replay/datasets/test_published_formats.py and tests/cases/test_parquet_ids.py.
 """
 
 from __future__ import annotations
@@ -103,7 +103,20 @@ def _as_text(column: pa.Array, name: str) -> pa.Array:
     if least is not None and least < LEAST_MS:
         # As numbers, milliseconds this small would be read as seconds.
         column = column.cast(pa.int64()).cast(pa.timestamp("ms"))
+    if pa.types.is_floating(column.type):
+        return _number_texts(column)
     return pc.fill_null(column.cast(pa.string()), NOTHING)
+
+
+def _number_texts(column: pa.Array) -> pa.Array:
+    """Floats as texts, whole ones as integers: pandas stores integers as floats where one is missing."""
+    if pa.types.is_float16(column.type):
+        column = column.cast(pa.float32())
+    column = pc.if_else(pc.is_nan(column), None, column)
+    numbers = column.cast(pa.float64())
+    whole = pc.and_(pc.equal(pc.floor(numbers), numbers), pc.less(pc.abs(numbers), 2.0**63))
+    integers = pc.if_else(whole, numbers, None).cast(pa.int64())
+    return pc.fill_null(pc.coalesce(integers.cast(pa.string()), column.cast(pa.string())), NOTHING)
 
 
 def _nothing(rows: int) -> pa.Array:
