@@ -6,7 +6,9 @@ Tested by tests/docs/test_commands.py and tests/unit/replay/commands/test_lazy_c
 
 from __future__ import annotations
 
+import os
 import sys
+import traceback
 
 import typer
 from rich.markup import escape
@@ -14,7 +16,10 @@ from rich.markup import escape
 from model.errors import NextclickError
 from replay.commands.lazy_commands import lazy_group
 from replay.console import log
+from replay.outside_errors import explained
+from replay.standard_streams import close_output, drop_output, open_streams
 from stream.logs import log_failure, tells_json
+from stream.settings import PREFIX
 
 # In the order in which `nextclick --help` lists them.
 EXAMPLES = {
@@ -60,16 +65,34 @@ app = typer.Typer(
 
 
 def main() -> None:
-    """Run the command line; a NextclickError is printed in three parts and exits with 2."""
+    """Run the command line; an error that the user can solve is printed in three parts and exits with 2.
+
+    Any other error keeps its traceback; with NEXTCLICK_LOG_LEVEL=DEBUG each error has one.
+    """
+    open_streams()
     try:
-        app()
-    except NextclickError as error:
-        if tells_json():
-            log_failure(error)
-        else:
-            log.print(f"[bold red]error:[/] {escape(error.what)}", highlight=False)
-            log.print(f"{escape(error.meaning)}\n[bold]do:[/] {escape(error.remedy)}", highlight=False)
+        try:
+            app()
+        except SystemExit:
+            close_output()
+            raise
+    except Exception as error:
+        told = explained(error)
+        if told is None:
+            raise
+        if os.environ.get(f"{PREFIX}LOG_LEVEL", "").upper() == "DEBUG":
+            traceback.print_exception(error)
+        _print_error(told)
+        drop_output()
         sys.exit(2)
+
+
+def _print_error(error: NextclickError) -> None:
+    if tells_json():
+        log_failure(error)
+        return
+    log.print(f"[bold red]error:[/] {escape(error.what)}", highlight=False)
+    log.print(f"{escape(error.meaning)}\n[bold]do:[/] {escape(error.remedy)}", highlight=False)
 
 
 if __name__ == "__main__":

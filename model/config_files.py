@@ -18,7 +18,7 @@ from model.errors import NextclickError
 def read_params(path: Path) -> dict[str, Any]:
     """Returns the settings in a TOML file. Raises NextclickError when the file cannot be read."""
     try:
-        return tomllib.loads(path.read_text())
+        return tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise NextclickError(
             f"{path}: {error}",
@@ -65,7 +65,7 @@ def write_params(path: Path, config: ModelConfig, comment: Iterable[str]) -> Non
         text = "0" if value is None else json.dumps(value)
         lines.append(f"{name} = {text}")
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("\n".join(lines) + "\n")
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
 def parse_settings(texts: Iterable[str]) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """The replay tool and the command line: historical logs into Kafka, in event-time order.
 
 console        the terminal: results to stdout, progress and logs to stderr
+standard_streams, outside_errors   output that is closed or full; errors of files and network
 reading        packed files as chunks of text columns
 datasets       one adapter per published log
 sending        a log into Kafka, in order, at a pace

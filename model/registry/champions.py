@@ -36,7 +36,7 @@ class Champions:
     def current(self) -> str | None:
         """Returns the version that CHAMPION names, None without a champion."""
         try:
-            return (self._root / POINTER).read_text().strip() or None
+            return (self._root / POINTER).read_text(errors="replace").strip() or None
         except FileNotFoundError:
             return None
 
@@ -82,7 +82,7 @@ class Champions:
         """Returns the champions up to the current champion, without the champions that were rolled back."""
         current = self.current()
         try:
-            line = (self._root / LINE).read_text().split()
+            line = (self._root / LINE).read_text(errors="replace").split()
         except FileNotFoundError:
             line = []
         if current is None:

@@ -14,6 +14,7 @@ from typing import Annotated
 import typer
 
 from replay.commands.options import Json
+from replay.commands.outputs import check_folder
 from replay.console import out, progress_bar, start_logs
 from stream.event_log.archive_folder import ArchiveFolder
 from stream.event_log.archive_metrics import ArchiveMetrics
@@ -49,6 +50,7 @@ def archive(
         events_topic=topic, group_id=group, worker_id=worker_id, bootstrap_servers=bootstrap_servers
     )
     start_logs(settings)
+    check_folder("--folder", folder)
     stopping = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stopping.set())

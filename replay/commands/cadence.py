@@ -31,6 +31,7 @@ from replay.commands.options import (
     SetOptions,
     event_filter,
 )
+from replay.commands.outputs import check_file
 from replay.commands.read_split import LogFiles
 from replay.console import log, moment, parse_moment, progress_bar
 
@@ -116,6 +117,7 @@ def cadence(
         given["session_gap_s"] = session_gap_s
     config = build_config(given)
     begin_ms, until_ms = parse_moment(from_), parse_moment(until)
+    check_file("--plot", plot, makes_folder=True)
     frame = LogFiles(files, format, on_error, event_filter(kind, category)).load()
     if until_ms is not None:
         frame = frame[frame["event_time_ms"] < until_ms].reset_index(drop=True)

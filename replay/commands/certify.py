@@ -26,6 +26,7 @@ from replay.commands.options import (
     check_on_error,
     event_filter,
 )
+from replay.commands.outputs import check_file
 from replay.console import log, out
 from replay.datasets.event_files import EventFiles
 from replay.end_to_end.certified_lists import certify_lists, difference, first_rows
@@ -66,6 +67,7 @@ def certify(
     settings = load_settings(
         bootstrap_servers=bootstrap_servers, registry_dir=registry, partitions=partitions
     )
+    check_file("--certificate", certificate)
     other = read_certificate(compare, LISTS) if compare else None
     wanted = event_filter(kind, category)
     source = EventFiles(files, format=format, on_error=check_on_error(on_error), wanted=wanted).open()

@@ -32,10 +32,13 @@ from replay.commands.options import (
     check_items,
     event_filter,
 )
+from replay.commands.outputs import check_file
 from replay.commands.read_split import LogFiles, Split, SplitChoice, read_split
 from replay.console import progress_bar
 
 EVERY_KIND = "gru4rec pop s-pop window-pop transitions item-knn decayed-item-knn v-sknn bpr-mf sequential-mf"
+
+ENDINGS = (".md", ".json", ".png")
 
 
 def compare(
@@ -90,6 +93,10 @@ def compare(
     gaps = {config.session_gap_s for config in configs.values()}
     if len(gaps) > 1:
         raise typer.BadParameter(f"the models cut sessions differently ({gaps}); give --session-gap-s")
+    all_items = check_items(items)
+    written = {ending: output.with_name(output.name + ending) for ending in ENDINGS} if output else {}
+    for path in written.values():
+        check_file("--output", path, makes_folder=True)
     log_files = LogFiles(files, format, on_error, event_filter(kind, category))
     log = read_split(log_files, choice, gaps.pop(), columns=columns_of(*configs.values()))
     done = 0
@@ -101,13 +108,13 @@ def compare(
             bar(done, len(configs), f"{name}: {f'epoch {p.epoch}/{p.epochs}' if p else 'evaluating'}")
 
         compared = compare_models(
-            configs, log, all_items=check_items(items),
+            configs, log, all_items=all_items,
             split="given" if test else split, progress=report,
         )  # fmt: skip
     text, data = markdown(compared), json.dumps(compared.as_dict())
     if output:
         output.parent.mkdir(parents=True, exist_ok=True)
-        output.with_name(f"{output.name}.md").write_text(text)
-        output.with_name(f"{output.name}.json").write_text(data + "\n")
-        output.with_name(f"{output.name}.png").write_bytes(comparison_plot(compared))
+        written[".md"].write_text(text, encoding="utf-8")
+        written[".json"].write_text(data + "\n", encoding="utf-8")
+        written[".png"].write_bytes(comparison_plot(compared))
     print(data if as_json else text)

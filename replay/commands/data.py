@@ -14,6 +14,7 @@ import typer
 from rich.table import Table
 
 from replay.commands.options import Files, Format, Json, OnError, check_on_error
+from replay.commands.outputs import check_file
 from replay.console import moment, out, progress_bar
 from replay.log_report.report import LogReport, report_on
 from replay.log_report.session_figures import Distribution
@@ -45,6 +46,7 @@ def report(
     Counts, times, items and dirt are exact. Session figures are exact up to 4 million events; of longer
     logs every 2nd, 4th, … session is sampled, so that memory does not grow with the log.
     """
+    check_file("--plot", plot)
     with progress_bar("reading") as bar:
         found = report_on(
             files,

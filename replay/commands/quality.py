@@ -12,6 +12,7 @@ from rich.table import Table
 
 from model.evaluation.intervals import Interval
 from replay.commands.options import Json
+from replay.commands.outputs import check_file
 from replay.console import moment, out
 from stream.quality.cells import KINDS
 from stream.quality.collect import collect
@@ -55,6 +56,7 @@ def quality(
         settings = load_settings()
         worker = [f"http://{settings.web_host}:{settings.web_port}"]
     workers = list(dict.fromkeys(address.rstrip("/") for address in worker))
+    check_file("--plot", plot, makes_folder=True)
     sums = collect(workers)
     if plot:
         from model.comparison.plots import rolling_recall

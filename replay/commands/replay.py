@@ -14,6 +14,7 @@ from typing import Annotated
 import typer
 
 from replay.commands.options import Brokers, Category, Format, Json, Kind, event_filter, is_on_error
+from replay.commands.outputs import check_file
 from replay.console import log, moment, out, parse_moment, progress_bar, start_logs
 from replay.datasets.event_files import EventFiles
 from replay.sending.pause import pause_keys
@@ -87,6 +88,8 @@ def replay(
         raise typer.BadParameter(f"--on-error is stop, skip or dlq, not {on_error!r}")
     settings = load_settings(bootstrap_servers=bootstrap_servers, events_topic=topic, group_id=group)
     start_logs(settings)
+    check_file("--checkpoint", checkpoint)
+    check_file("--certificate", certificate)
     with pause_keys() as keys, progress_bar("replaying") as bar:
         result = replay_files(
             settings,

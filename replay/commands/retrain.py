@@ -22,6 +22,7 @@ from model.config_files import parse_settings, read_params
 from model.errors import NextclickError
 from model.registry.registry import Registry
 from replay.commands.options import Json, Params, RegistryDir, SetOptions
+from replay.commands.outputs import check_file, check_folder
 from replay.console import log, moment, out, parse_moment, progress_bar, start_logs
 from stream.logs import happening, tells_json
 from stream.metrics_server import serve_metrics, write_metrics
@@ -151,6 +152,8 @@ def retrain(
         announce=announce,
         threads=threads,
     )
+    check_folder("--registry", settings.registry_dir)
+    check_file("--metrics-file", metrics_file)
     metrics = RetrainMetrics(settings.registry_dir)
     if not (every or cron):
         with _metrics_of_run(metrics, metrics_file):

@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 
 from replay.commands.options import Json
+from replay.commands.outputs import check_file
 from replay.console import out, progress_bar
 from replay.synthetic.shopper_stream import ShopperStream
 from replay.synthetic.shoppers import ShopperSettings
@@ -53,6 +54,7 @@ def synthetic(
     Equal options give an equal file. Memory does not grow with the log.
     """
     given = {name: value for name, value in locals().items() if name not in ("output", "as_json")}
+    check_file("--output", output)
     stream = ShopperStream(ShopperSettings(**given))
     with progress_bar("writing") as bar:
         truth = write_log(stream, output, lambda done, total: bar(done, total, "events"))

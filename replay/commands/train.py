@@ -36,6 +36,7 @@ from replay.commands.options import (
     check_items,
     event_filter,
 )
+from replay.commands.outputs import check_folder
 from replay.commands.read_split import LogFiles, Split, SplitChoice, read_split
 from replay.commands.titles_file import TitlesFile, titles_for
 from replay.commands.training_output import curves_of, print_epoch, show_scores, training_bar
@@ -146,6 +147,7 @@ def train(
     if leaky and config.dwell_threshold_s is None:
         raise typer.BadParameter("--leaky says how to evaluate with --dwell-threshold-s; give both")
     all_items, wanted = check_items(items), event_filter(kind, category)
+    check_folder("--registry", folder.root)
     replicas = Replicas.join()
     with ExitStack() as stack:
         # After an error nobody waits for the others: torchrun ends them.

@@ -30,6 +30,7 @@ from replay.commands.options import (
     TestFrom,
     event_filter,
 )
+from replay.commands.outputs import check_file
 from replay.commands.read_split import LogFiles, SplitChoice, read_split
 from replay.commands.training_output import training_bar
 from replay.console import out, progress_bar
@@ -66,6 +67,7 @@ def tune(
     if session_gap_s is not None:
         given["session_gap_s"] = session_gap_s
     base = build_config(given)
+    check_file("--output", output, makes_folder=True)
     log_files = LogFiles(files, format, on_error, event_filter(kind, category))
     choice = SplitChoice("temporal", test, test_fraction, test_from)
     earlier, later, vocabulary = read_split(log_files, choice, base.session_gap_s, columns=columns_of(base))
@@ -100,4 +102,4 @@ def tune(
             json.dumps({"config": config, "validation": found.evaluation.as_dict(), "test": scored.as_dict()})
         )
         return
-    out.print(output.read_text(), highlight=False, markup=False, end="")
+    out.print(output.read_text(encoding="utf-8"), highlight=False, markup=False, end="")

@@ -14,6 +14,7 @@ import typer
 from model.registry.registry import Registry
 from replay.commands.options import Brokers, Json, RegistryDir
 from replay.console import moment, out
+from replay.standard_streams import has_reader
 from stream.kafka.lists_reader import recommendations
 from stream.logs import escaped
 from stream.settings import load_settings
@@ -39,6 +40,8 @@ def watch(
             shown = received.recommendation
             fields = {name: getattr(shown, name) for name in shown.__struct_fields__}
             print(json.dumps({**fields, "headers": received.headers}), flush=True)
+            if not has_reader():
+                return
         return
     folder = Registry(settings.registry_dir)
     titles = folder.load().vocabulary.titles if folder.champion() else {}
@@ -48,3 +51,5 @@ def watch(
         place = received.headers.get("position", "?")
         line = f"{moment(shown.event_time_ms)} {shown.session_id} #{place}: {named} …"
         out.print(escaped(line), markup=False, highlight=False)
+        if not has_reader():
+            return

@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from replay.commands.options import Brokers, RegistryDir
+from replay.commands.outputs import check_folder
 from replay.console import start_logs
 from stream.app import run_worker
 from stream.settings import load_settings
@@ -34,4 +35,5 @@ def worker(
     flags = {name: value for name, value in locals().items() if name != "registry"}
     settings = load_settings(**flags, registry_dir=registry)
     start_logs(settings)
+    check_folder("--state-dir", settings.state_dir)
     run_worker(settings)

@@ -67,11 +67,11 @@ def read_corrections(path: Path) -> dict[Place, tuple[str, str]]:
     Raises NextclickError when the file cannot be read as one.
     """
     try:
-        found = json.loads(path.read_text())["letters"]
+        found = json.loads(path.read_text(encoding="utf-8"))["letters"]
         return {
             (int(row["partition"]), int(row["offset"])): (str(row["key"]), str(row["value"])) for row in found
         }
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise NextclickError(
             f"{path} has no corrected letters: {type(error).__name__}: {error}",
             "Nothing was sent.",

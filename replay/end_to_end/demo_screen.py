@@ -38,7 +38,11 @@ def numbers(status: dict[str, Any], sent: int, total: int) -> Table:
         table.add_column(name)
     for system, quality in status["quality"].items():
         rolling = quality["rolling"]
-        values = (f"{rolling['recall_at_20']:.3f}", f"{rolling['mrr_at_20']:.3f}", f"{rolling['events']:,}")
+        values = (
+            f"{rolling['recall_at_20']:.3f}",
+            f"{rolling['mrr_at_20']:.3f}",
+            f"{rolling['events']:,.0f}",
+        )
         table.add_row(SYSTEM_NAMES[system], *values)
     table.caption = (
         f"{sent:,} of {total:,} events replayed · {status['lists']:,} lists · model {status['model']}"
@@ -73,7 +77,7 @@ def summary(status: dict[str, Any], posted: int, report: ReplayReport) -> bool:
     console.print(
         f"{report.acknowledged:,} events in, {status['lists']:,} lists out, {report.rate:,.0f} events/s\n"
         f"Recall@20 {champion['recall_at_20']:.3f}, MRR@20 {champion['mrr_at_20']:.3f} over "
-        f"{champion['events']:,} events that had a list before them\n"
+        f"{champion['events']:,.0f} events that had a list before them\n"
         f"POP on the same events: Recall@20 {pop['recall_at_20']:.3f}, MRR@20 {pop['mrr_at_20']:.3f}\n"
         f"read {accounting['read']:,} = stepped {accounting['stepped']:,} "
         f"+ duplicate {accounting['duplicate']:,} + unknown {accounting['unknown']:,} "

@@ -76,7 +76,7 @@ def rights(settings: Settings, file: Path = FILE) -> dict[str, list[Right]]:
         "group": settings.group_id,
     }
     try:
-        roles: dict[str, Any] = tomllib.loads(file.read_text())
+        roles: dict[str, Any] = tomllib.loads(file.read_text(encoding="utf-8"))
         found = {
             role: sorted(
                 Right(f"User:{role}", resource, name.format(**names), operation)
@@ -86,7 +86,7 @@ def rights(settings: Settings, file: Path = FILE) -> dict[str, list[Right]]:
             )
             for role, granted in roles.items()
         }
-    except (OSError, ValueError, KeyError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise NextclickError(
             f"the rights in {file} cannot be read: {error}",
             "Nothing was granted.",

@@ -54,7 +54,9 @@ COMPOSERS = {
     "stream/asyncapi.py": {"worker", "wave", "kafka"},
 }
 # Files of replay/commands that are no command.
-OF_COMMANDS = {"__init__", "lazy_commands", "options", "training_output", "read_split", "titles_file"}
+OF_COMMANDS = {
+    "__init__", "lazy_commands", "options", "outputs", "training_output", "read_split", "titles_file",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
