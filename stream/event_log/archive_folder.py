@@ -112,14 +112,21 @@ class ArchiveFolder:
                 content = json.dumps({"topic": topic, "id": topic_id}).encode()
                 replace_durably(path, content, path.with_suffix(UNFINISHED))
             known = json.loads(path.read_text())
-        # Brokers without ids answered with NO_ID, and it was kept.
-        kept_id = UNKNOWN if known["id"] == NO_ID else known["id"]
-        if known["topic"] != topic or is_other_topic(kept_id, topic_id):
+        if known["topic"] != topic or is_other_topic(self.topic_id(), topic_id):
             raise NextclickError(
                 f"{self.root} is the archive of {known['topic']} {known['id']}, not of {topic} {topic_id}",
                 "The topic was made anew or is another one: its offsets mean other records.",
                 "Archive it into a folder of its own: --folder.",
             )
+
+    def topic_id(self) -> str:
+        """The id of the archived topic; UNKNOWN where the brokers had none, or it is not recorded."""
+        try:
+            kept = str(json.loads((self.root / TOPIC).read_text())["id"])
+        except (FileNotFoundError, ValueError, KeyError):
+            return UNKNOWN
+        # Brokers without ids answer with NO_ID, which older archives have kept.
+        return UNKNOWN if kept == NO_ID else kept
 
     def unfinished(self, partition: int) -> Path:
         """A path for a part while it is written."""

@@ -30,11 +30,16 @@ class ArchivedEvents:
     def __init__(self, folder: Path, inside: pc.Expression) -> None:
         """`inside` says which rows a window may need; row groups without such rows are not read."""
         archive = ArchiveFolder(folder)
+        self._folder = archive
         self._parts = {number: archive.parts(number) for number in archive.partitions()}
         self._inside = inside
 
     def close(self) -> None:
         """Nothing is held."""
+
+    def topic_id(self) -> str:
+        """The id of the topic that is archived."""
+        return self._folder.topic_id()
 
     def bounds(self) -> dict[int, tuple[int, int]]:
         """By partition: the first archived offset, and the one after the last."""

@@ -11,7 +11,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -27,6 +27,7 @@ from stream.event_log.columns import COLUMNS, EVENT
 from stream.event_log.kafka_reader import KafkaEvents
 from stream.events import OPTIONAL_FIELDS
 from stream.kafka.partition_reader import Ranges
+from stream.kafka.topic_id import UNKNOWN
 from stream.settings import Settings
 
 # As the end of a range of offsets: the end of the log at the time of the call.
@@ -48,6 +49,9 @@ class EventSource(Protocol):
     def read(self, ranges: Ranges, keep: Callable[[pa.Table], pa.Table]) -> Iterator[pa.Table]:
         """The records of the ranges, in chunks of COLUMNS filtered by `keep`."""
 
+    def topic_id(self) -> str:
+        """The id of the topic that the events are of."""
+
     def close(self) -> None:
         """Close the connection or the files."""
 
@@ -62,12 +66,14 @@ class EventWindow:
     item: `Sessions` and `Vocabulary` treat it so.
 
     `offsets` has each partition's [first, end): no event of the window lies outside it, and
-    the next window goes on at `end`. `rejected` counts the records in it that are no events.
+    the next window goes on at `end`. `rejected` counts the records in it that are no events. `topic_id`
+    is the id of the topic, without which the offsets mean nothing; UNKNOWN where it is not known.
     """
 
     frame: pd.DataFrame
     offsets: dict[int, tuple[int, int]]
     rejected: Counter[str]
+    topic_id: str = UNKNOWN
 
 
 def read_window(
@@ -107,7 +113,8 @@ def read_window(
             ranges = window.read_back(newest_events, ranges)
         else:
             window.read(ranges)
-    return window.result(ranges, newest_events)
+        topic_id = source.topic_id()
+    return replace(window.result(ranges, newest_events), topic_id=topic_id)
 
 
 def _chosen(

@@ -269,6 +269,7 @@ class _Run:
                     "champion": before,
                     "source": report.source,
                     "offsets": {str(n): [first, end] for n, (first, end) in window.offsets.items()},
+                    "topic_id": window.topic_id or None,
                     "events": len(learned),
                     "first_event_time_ms": int(learned["event_time_ms"].min()),
                     # No time ahead of the wall clock: the next run begins after this event.

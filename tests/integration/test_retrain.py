@@ -13,6 +13,7 @@ from model.training.trained_model import TrainedModel
 from replay.sending.replay import replay_frames
 from stream.event_log.archive_folder import ArchiveFolder
 from stream.event_log.archiver import Archiver
+from stream.kafka.topic_id import topic_id
 from stream.retraining.options import RetrainOptions, WindowOptions
 from stream.retraining.retrain import retrain
 from tests.harness.announced import announced
@@ -167,5 +168,7 @@ def test_a_champion_of_meanwhile_stays_and_a_stamp_ahead_of_the_wall_is_not_beli
     assert registry.champion() == other
     assert announced(settings) == [first]
     assert any(f"not promoted: {other} serves now" in text for text in told)
-    last_ms = registry.load(report.version).manifest["data"]["last_event_time_ms"]
+    data = registry.load(report.version).manifest["data"]
+    assert data["topic_id"] == topic_id(settings, settings.events_topic)
+    last_ms = data["last_event_time_ms"]
     assert int(later["event_time_ms"].max()) < last_ms <= time.time() * 1000

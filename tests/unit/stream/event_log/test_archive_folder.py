@@ -97,7 +97,9 @@ def test_many_records_become_several_row_groups_and_stay_in_order(tmp_path: Path
 
 def test_a_folder_is_the_archive_of_one_topic_by_its_id_and_an_unknown_id_may_be_any(tmp_path: Path) -> None:
     folder = ArchiveFolder(tmp_path)
+    assert folder.topic_id() == ""
     folder.belong_to("events", "an id")
+    assert folder.topic_id() == "an id"
     for other in (("events", "another id"), ("others", "an id")):
         with pytest.raises(NextclickError, match="is the archive of events an id, not of"):
             folder.belong_to(*other)
@@ -107,3 +109,4 @@ def test_a_folder_is_the_archive_of_one_topic_by_its_id_and_an_unknown_id_may_be
     before.mkdir()
     (before / TOPIC).write_text(json.dumps({"topic": "events", "id": NO_ID}))
     ArchiveFolder(before).belong_to("events", "an id")
+    assert ArchiveFolder(before).topic_id() == ""
