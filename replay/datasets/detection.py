@@ -1,13 +1,13 @@
 """The table of formats, and which of them a file has.
 
-A format is detected from the first line; a Parquet file is known by the names of its columns.
+A format is detected from the first line, or from the next ones where it has no header; a Parquet file
+is known by the names of its columns.
 
 Tested by tests/unit/replay/datasets/test_event_files.py.
 """
 
 from __future__ import annotations
 
-import csv
 from pathlib import Path
 
 from model.errors import NextclickError
@@ -26,7 +26,7 @@ from replay.datasets import (
 )
 from replay.reading.delimited import header_of
 from replay.reading.format import Format
-from replay.reading.packed_files import first_line, first_lines
+from replay.reading.packed_files import first_line, first_lines, members
 from replay.reading.parquet import is_parquet, parquet_names
 
 LINES = 20  # of JSON, by which a format is known
@@ -68,17 +68,50 @@ def detect(path: Path) -> str:
     """
     if is_parquet(path):
         return _parquet(path)
-    line, *more = first_lines(path, LINES)
-    for candidate in (*FORMATS.values(), *METADATA.values()):
-        # Only lines without a header are alike; one of them may lack what the others have.
-        if any(_matches(candidate, one) for one in (line, *(more if line.startswith("{") else ()))):
-            return candidate.name
+    found = known_format(path)
+    if found is not None:
+        return found
+    line = first_line(path)
     known = "; ".join(f"{f.name}: {f.shape!r}" for f in (*FORMATS.values(), *METADATA.values()))
     raise NextclickError(
         f"{path}, line 1: the format is unknown: {line[:200]!r}" if line else f"{path} is empty",
         f"A line like one of these was expected: {known}.",
         "Check the file, name its format with --format, or say which of its --columns is what.",
     )
+
+
+def known_format(path: Path) -> str | None:
+    """The name of a file's format, of events or of metadata; None when it is unknown."""
+    if is_parquet(path):
+        return named_columns.PARQUET.name if named_columns.aliased(parquet_names(path)) else None
+    line, *more = first_lines(path, LINES)
+    for candidate in (*FORMATS.values(), *METADATA.values()):
+        # Only lines without a header are alike; one of them may lack what the others have.
+        if any(_matches(candidate, one) for one in (line, *(more if line.startswith("{") else ()))):
+            return candidate.name
+    return None
+
+
+def known_members(path: Path, format: str | None) -> tuple[list[Path], list[Path]]:
+    """The files of a zip that are of the format (of any, by default), and those left out.
+
+    Without a single one of them, and for any other file, nothing is left out.
+    """
+    every = members(path)
+    if len(every) < 2:
+        return every, []
+    known = [one for one in every if (_is_of(one, format) if format else known_format(one))]
+    return known or every, [one for one in every if known and one not in known]
+
+
+def _is_of(path: Path, name: str) -> bool:
+    """Whether a file is of the format, or of the metadata of its family."""
+    if is_parquet(path):
+        return FORMATS[name].parquet
+    metadata = metadata_format(path)
+    if metadata is not None:
+        return metadata.family == FORMATS[name].family
+    return any(line and _matches(FORMATS[name], line) for line in first_lines(path, LINES))
 
 
 def _parquet(path: Path) -> str:
@@ -108,7 +141,4 @@ def _matches(candidate: Format, line: str) -> bool:
     if not candidate.header or '"' not in line:
         return False
     # R's write.csv, among others, quotes every name.
-    try:
-        return candidate.matches(candidate.delimiter.join(header_of(line, candidate.delimiter)))
-    except csv.Error:
-        return False
+    return candidate.matches(candidate.delimiter.join(header_of(line, candidate.delimiter)))

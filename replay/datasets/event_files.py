@@ -12,14 +12,19 @@ from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from itertools import chain
 from pathlib import Path
 
 import pandas as pd
 import pyarrow as pa
 
 from model.errors import NextclickError
-from replay.datasets.detection import FORMATS, METADATA, detect, metadata_format
+from replay.datasets.detection import (
+    FORMATS,
+    METADATA,
+    detect,
+    known_members,
+    metadata_format,
+)
 from replay.datasets.event_filter import ALL_EVENTS, EventFilter
 from replay.datasets.item_metadata import ItemMetadata
 from replay.datasets.named_columns import format_of, parse_columns
@@ -28,8 +33,9 @@ from replay.reading.account import FileAccount, skipped_share
 from replay.reading.delimited import BrokenRows, RejectLine, delimited_chunks
 from replay.reading.format import Format
 from replay.reading.lines import line_chunks
-from replay.reading.packed_files import WholeLines, cut_off, members, open_file
+from replay.reading.packed_files import WholeLines, cut_off, members, open_file, size_of
 from replay.reading.parquet import parquet_chunks
+from replay.reading.spool import spooled
 from replay.reading.time_order import ascending_span
 
 BLOCK_BYTES = 1 << 20
@@ -91,6 +97,7 @@ class EventReader:
         self._wanted = files.wanted
         self._items: dict[str, ItemMetadata] | None = None
         self._metadata_rejects: Counter[str] = Counter()
+        self._unknown: Counter[str] = Counter()
         if format is not None and format not in FORMATS:
             raise NextclickError(
                 f"there is no format {format!r}",
@@ -104,10 +111,13 @@ class EventReader:
                 "Name --format or --columns.",
             )
         named = None if columns is None else parse_columns(columns)
-        for path in chain.from_iterable(map(members, files.paths)):
+        for whole in map(spooled, files.paths):
             if named is not None:
-                self._events.append((path, format_of(path, named)))
-            else:
+                self._events.extend((path, format_of(path, named)) for path in members(whole))
+                continue
+            known, unknown = known_members(whole, format)
+            self._unknown.update(f"file of no known format: {path}" for path in unknown)
+            for path in known:
                 self._add(path, format)
         families = {form.family for _, form in self._events}
         for path, form in self._metadata:
@@ -168,6 +178,7 @@ class EventReader:
         rejects = Counter() if rejects is None else rejects
         items_by_family = self._read_metadata()
         rejects.update(self._metadata_rejects)
+        rejects.update(self._unknown)
         kept, filtered = 0, 0
         categories: Counter[str] = Counter()
         for path, form in self._events:
@@ -258,17 +269,11 @@ class EventReader:
             self._close_account(path, account, rejects)
             return
         with open_file(path) as file:
-            lines = WholeLines(file)
+            lines, size = WholeLines(file), size_of(file)
             chunks = (
                 line_chunks(form, form.parse, lines, account, block_bytes=BLOCK_BYTES)
                 if form.parse
-                else delimited_chunks(
-                    path,
-                    form,
-                    lines,
-                    block_bytes=BLOCK_BYTES,
-                    on_broken=on_broken,
-                )
+                else delimited_chunks(path, form, lines, block_bytes=BLOCK_BYTES, on_broken=on_broken)
             )
             with closing(chunks):
                 for chunk in chunks:
@@ -277,6 +282,8 @@ class EventReader:
             if not self._skip:
                 raise cut_off(path, lines.lines + 1, lines.cut_off)
             rejects["file is cut off"] += 1
+        else:
+            account.size = size
         account.bytes = lines.bytes
         self._close_account(path, account, rejects)
 

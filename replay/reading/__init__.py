@@ -3,6 +3,7 @@
 format         what an adapter is: Format, Chunk, Converted; conversions of text columns
 values         missing words, ids written as floats, times of any unit
 account        what became of every line of a file
+spool          a pipe as a file that can be read again
 packed_files   decompression and whole lines; whether a file is cut off
 whole_records  blocks of whole records for the CSV reader, every line counted
 quotes         the same of files with quotes; a quote that is not closed costs one line

@@ -20,7 +20,7 @@ FEW_LINES = 9
 class FileAccount:
     """What became of the lines of a file: lines = header + blank + continued + given + left_out.
 
-    bytes      of the decompressed file; `size` is what the file system says, where it can
+    bytes      of the decompressed file; `size` is what the file system says of a file not compressed
     continued  further lines of records of several lines
     given      rows that became events (or metadata), before any filter
     left_out   rows and lines with a reason, which the counts of rejects name

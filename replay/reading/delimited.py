@@ -209,7 +209,11 @@ def header_of(line: str, delimiter: str = ",") -> list[str]:
     >>> header_of('"SessionId";ItemId', ";")
     ['SessionId', 'ItemId']
     """
-    return next(csv.reader([line], delimiter=delimiter), [])
+    try:
+        return next(csv.reader([line], delimiter=delimiter), [])
+    except csv.Error:
+        # A carriage return within the line, or a name of more than 128 KB.
+        return line.split(delimiter)
 
 
 def _names_in_file(path: Path, form: Format) -> dict[str, str]:

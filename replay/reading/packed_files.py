@@ -1,7 +1,7 @@
 """Event files as bytes: decompressed, in whole lines, and whether a file is cut off.
 
 Knows compression and lines, not formats. The first bytes of a file say how it is compressed, not its
-name.
+name; those of the text, whether its lines end in carriage returns alone.
 
 Tested by tests/unit/replay/reading/test_broken_files.py.
 """
@@ -12,10 +12,13 @@ import bz2
 import gzip
 import io
 import lzma
+import os
 import zipfile
 import zlib
 from pathlib import Path
 from typing import IO, cast
+
+import pyarrow as pa
 
 from model.errors import NextclickError
 
@@ -23,34 +26,107 @@ from model.errors import NextclickError
 CUT_OFF = (EOFError, lzma.LZMAError, zlib.error, zipfile.BadZipFile, OSError)
 # A line of JSON may hold a whole review, or a product with its description.
 LONGEST_LINE_BYTES = 8 << 20
+CODEC_BYTES = 1 << 14
 
 
 def open_file(path: Path) -> IO[bytes]:
-    """Open a file for reading; xz, gzip, bzip2 and a zip of one file are decompressed.
+    """Open a file for reading; xz, gzip, bzip2, zstd, lz4 and a zip of one file are decompressed.
 
-    A file in a zip of several is named as if the zip were a folder. Raises NextclickError when the
-    file cannot be opened.
+    A file in a zip of several is named as if the zip were a folder. Lines that end in carriage returns
+    alone end in line feeds here. Raises NextclickError when the file cannot be opened.
     """
     try:
         if path.parent.is_file() and zipfile.is_zipfile(path.parent):
-            return _open_member(path.parent, path.name)
-        with path.open("rb") as file:
-            start = file.read(6)
-        if start.startswith(b"PK\x03\x04"):
-            return _open_member(path)
-        if start == b"\xfd7zXZ\x00":
-            return lzma.open(path)
-        if start.startswith(b"\x1f\x8b"):
-            return cast("IO[bytes]", gzip.open(path))
-        if start.startswith(b"BZh"):
-            return bz2.open(path)
-        return path.open("rb")
+            file = _unpacked(cast("io.BufferedReader", _open_member(path.parent, path.name)))
+        else:
+            plain = path.open("rb")
+            if plain.peek(4).startswith(b"PK\x03\x04"):
+                plain.close()
+                file = _unpacked(cast("io.BufferedReader", _open_member(path)))
+            else:
+                file = _unpacked(plain, path)
+        return _with_line_feeds(file)
     except OSError as error:
         raise NextclickError(
             f"{path} cannot be opened: {error.strerror or error}", "Nothing was read.", "Check the path."
         ) from None
     except zipfile.BadZipFile as error:
         raise cut_off(path, 1, error) from None
+
+
+def _unpacked(file: io.BufferedReader, path: Path | None = None) -> io.BufferedReader:
+    """The file, decompressed as its first bytes say; a file of the file system is opened anew."""
+    start = file.peek(6)[:6]
+    source: io.BufferedReader | Path = file
+    if path is not None and start.startswith((b"\xfd7zXZ\x00", b"\x1f\x8b", b"BZh")):
+        file.close()
+        source = path
+    if start == b"\xfd7zXZ\x00":
+        return cast("io.BufferedReader", lzma.open(source))
+    if start.startswith(b"\x1f\x8b"):
+        return cast("io.BufferedReader", gzip.open(source))
+    if start.startswith(b"BZh"):
+        return cast("io.BufferedReader", bz2.open(source))
+    # Parallel zstd begins with a frame that is skipped.
+    if start.startswith(b"\x28\xb5\x2f\xfd") or (start[1:4] == b"\x2a\x4d\x18" and start[0] >> 4 == 5):
+        return io.BufferedReader(_ArrowCodec(file, "zstd"))
+    if start.startswith(b"\x04\x22\x4d\x18"):
+        return io.BufferedReader(_ArrowCodec(file, "lz4"))
+    return file
+
+
+class _ArrowCodec(io.RawIOBase):
+    """A file decompressed by pyarrow, in pieces so small that a cut costs little before it."""
+
+    def __init__(self, file: IO[bytes], codec: str) -> None:
+        self._file = file
+        self._stream = pa.CompressedInputStream(pa.PythonFile(file, mode="r"), codec)
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
+        part = self._stream.read(min(len(buffer), CODEC_BYTES))
+        buffer[: len(part)] = part
+        return len(part)
+
+    def close(self) -> None:
+        self._file.close()
+        super().close()
+
+
+class _LineFeeds(io.RawIOBase):
+    """A file whose lines end in carriage returns, with line feeds instead."""
+
+    def __init__(self, file: io.BufferedReader) -> None:
+        self._file = file
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
+        part = self._file.read1(len(buffer)).replace(b"\r", b"\n")
+        buffer[: len(part)] = part
+        return len(part)
+
+    def close(self) -> None:
+        self._file.close()
+        super().close()
+
+
+def _with_line_feeds(file: io.BufferedReader) -> IO[bytes]:
+    try:
+        start = file.peek(1)
+    except CUT_OFF:
+        # Reading the file says where.
+        return file
+    return io.BufferedReader(_LineFeeds(file)) if b"\r" in start[:-1] and b"\n" not in start else file
+
+
+def size_of(file: IO[bytes]) -> int | None:
+    """The bytes of an open file that is not compressed, as the file system says; None for others."""
+    raw = getattr(file, "raw", None)
+    return os.fstat(raw.fileno()).st_size if isinstance(raw, io.FileIO) else None
 
 
 def members(path: Path) -> list[Path]:
@@ -109,22 +185,22 @@ def first_line(path: Path) -> str:
 
     Raises NextclickError when the file is damaged.
     """
-    try:
-        with open_file(path) as file:
-            return file.readline(LONGEST_LINE_BYTES).decode("utf-8-sig", "replace").rstrip("\r\n")
-    except CUT_OFF as error:
-        raise cut_off(path, 1, error) from None
+    return first_lines(path, 1)[0]
 
 
 def first_lines(path: Path, count: int) -> list[str]:
-    """At least one and at most `count` first lines of a file, as `first_line` reads one."""
+    """At least one and at most `count` first lines of a file, as `first_line` reads one.
+
+    A file that is damaged after its first line has fewer.
+    """
+    lines: list[bytes] = []
     try:
         with open_file(path) as file:
-            lines = [file.readline(LONGEST_LINE_BYTES)]
-            while lines[-1] and len(lines) < count:
+            while len(lines) < count and (not lines or lines[-1]):
                 lines.append(file.readline(LONGEST_LINE_BYTES))
     except CUT_OFF as error:
-        raise cut_off(path, 1, error) from None
+        if not lines:
+            raise cut_off(path, 1, error) from None
     return [line.decode("utf-8-sig", "replace").rstrip("\r\n") for line in lines]
 
 
