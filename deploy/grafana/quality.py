@@ -30,6 +30,16 @@ def _newest(sums: str) -> dict[str, str]:
     return {name: _mean("all", sums, window="newest", system=system) for system, name in SYSTEMS.items()}
 
 
+def _in_sample(sums: str) -> dict[str, str]:
+    shown = {}
+    for system, name in SYSTEMS.items():
+        chosen = f'{CHOSEN},slice="in_sample",window="newest",system="{system}"'
+        shown[name] = (
+            f"sum(nextclick_quality_{sums}{{{chosen}}}) / (sum(nextclick_quality_events{{{chosen}}}) > 0)"
+        )
+    return shown
+
+
 def quality() -> Dashboard:
     """Prequential: each list is scored by its session's next event, before anything is learned from that."""
     return board(
@@ -129,6 +139,14 @@ def quality() -> Dashboard:
                         "{{instance}} low": f"nextclick_quality_recall_at_20_low{{{CHOSEN},{NEWEST}}}",
                         "{{instance}} high": f"nextclick_quality_recall_at_20_high{{{CHOSEN},{NEWEST}}}",
                     },
+                    "percentunit",
+                    width=12,
+                ),
+                lines(
+                    "In-sample: events that the version has learned from",
+                    "Recall@20 while a log is replayed that the version was trained on. It flatters, is in "
+                    "no other panel, and decides no alert and no rollback.",
+                    _in_sample("hits"),
                     "percentunit",
                     width=12,
                 ),

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from model.config import ModelConfig
-from model.data.splits import LogSplit
+from model.data.splits import LogSplit, hold_out
 from model.data.vocabulary import Vocabulary
 from model.errors import NextclickError
 from model.evaluation.intervals import Interval, resampled_means
@@ -108,6 +108,7 @@ def compare(
 ) -> Comparison:
     """Train each named configuration on the log's training part, rank its test part, and compare.
 
+    Models with `patience` hold out what `hold_out` does; what no model of them learned is unknown to all.
     `all_items` counts events of unknown items as missed targets instead of leaving them out.
     `split`, one of SPLITS, says where the test sessions come from. `progress` gets the model's
     name with its training, then with None while the model is evaluated. Raises NextclickError
@@ -119,14 +120,20 @@ def compare(
     >>> [row.name for row in compare({"pop": ModelConfig(network="pop")}, log).rows]
     ['pop']
     """
-    training, test, vocabulary = log
     for config in configs.values():
         constructor(config.network)
+    held = hold_out(log) if any(config.patience is not None for config in configs.values()) else None
+    training, test, vocabulary = held.log if held else log
     ranks: dict[str, Ranks] = {}
     costs: dict[str, Cost] = {}
     for name, config in configs.items():
+        stops_early = held is not None and config.patience is not None
         result = train(
-            training, vocabulary, config, run=RunOptions(progress=functools.partial(progress, name))
+            held.earlier if held and stops_early else training,
+            vocabulary,
+            config,
+            validation=held.validation if held and stops_early else None,
+            run=RunOptions(progress=functools.partial(progress, name)),
         )
         costs[name] = Cost.of(result)
         progress(name, None)
@@ -145,7 +152,7 @@ def compare(
             "Test on a later part of the same log, or with --items all.",
         )
     rows = _rows(configs, ranks, costs, vocabulary)
-    return Comparison(rows, len(first.ranks), first.session_count, first.unknown, all_items, split)
+    return Comparison(rows, len(first.ranks), first.scored_sessions, first.unknown, all_items, split)
 
 
 def _rows(

@@ -138,9 +138,10 @@ def tune(
             # A diverged trial counts as bad, so that the next trials avoid its settings.
             raise optuna.TrialPruned from error
         masked = config.exclude_session_items
+        # With patience the best epoch's weights are kept, not those of the last.
         scored = (
             result.validation[-1]
-            if result.validation
+            if result.validation and config.patience is None
             else evaluate(result.network, newer, exclude_session_items=masked, losses=False)
         )
         reached[trial.number] = (config, scored)

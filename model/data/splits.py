@@ -32,6 +32,17 @@ class LogSplit(NamedTuple):
     vocabulary: Vocabulary
 
 
+class HeldOut(NamedTuple):
+    """A log whose training stops early: `earlier` are the sessions to learn from, `validation` decides.
+
+    `log` is the whole log in the vocabulary of what `earlier` holds, for models that do not stop early.
+    """
+
+    log: LogSplit
+    earlier: Sessions
+    validation: Sessions
+
+
 def temporal_split(
     frame: pd.DataFrame, *, test_fraction: float | None = None, test_from_ms: int | None = None
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -144,12 +155,51 @@ def hold_out_newest(sessions: Sessions) -> tuple[Sessions, Sessions]:
     cut = len(sessions) - max(1, len(sessions) // HELD_OUT)
     earlier, later = sessions.between(0, cut), sessions.between(cut, len(sessions)).known()
     if not earlier.pairs or not later.pairs:
-        raise NextclickError(
-            f"{len(sessions):,} sessions are too few to hold the newest tenth of them out",
-            "With patience, training stops by how it predicts sessions that it does not learn from.",
-            "Use a longer log, or leave patience away.",
-        )
+        raise _too_few(len(sessions))
     return earlier, later
+
+
+def _too_few(sessions: int) -> NextclickError:
+    return NextclickError(
+        f"{sessions:,} sessions are too few to hold the newest tenth of them out",
+        "With patience, training stops by how it predicts sessions that it does not learn from.",
+        "Use a longer log, or leave patience away.",
+    )
+
+
+def hold_out(log: LogSplit, *, keep_titled: bool = False) -> HeldOut:
+    """Hold out of the training part what decides when a training stops; the test part never decides.
+
+    Of a log split by user these are the users' validation events, so that every user is learned from;
+    otherwise the newest tenth of the sessions. An item, or a value of another column, that only the
+    newest tenth has becomes unknown: its row would be ranked, or read, as it was before training. With
+    `keep_titled` items that have a title stay. Raises NextclickError as `hold_out_newest` does.
+
+    >>> items = np.array([0, 1] * 10 + [0, 2, 0])
+    >>> sessions = Sessions(np.r_[0:22:2, 23], items, np.arange(23), np.array([*"abcdefghijk"]))
+    >>> held = hold_out(LogSplit(sessions, sessions, Vocabulary(["a", "b", "c"], np.array([11, 10, 1]))))
+    >>> held.log.vocabulary.item_ids.tolist(), len(held.earlier), held.log.test.items[-3:].tolist()
+    (['a', 'b'], 10, [0, -1, 0])
+    """
+    training, test, before = log
+    if test.is_target is not None:
+        return HeldOut(log, training, validation_of(test))
+    training = training.known()
+    if not training.pairs:
+        raise _too_few(len(log.training))
+    earlier, later = hold_out_newest(training)
+    is_learned = np.bincount(earlier.items, minlength=len(before)) > 0
+    counts = np.where(is_learned, before.counts, 0)
+    vocabulary, renamed = before.restricted(counts, earlier.columns, keep_titled=keep_titled)
+    codes = vocabulary.features.renames_of(before.features)
+
+    def known(part: Sessions) -> Sessions:
+        return part.renamed(renamed, codes)
+
+    validation = known(later).known()
+    if not validation.pairs:
+        raise _too_few(len(training))
+    return HeldOut(LogSplit(known(training), known(test), vocabulary), known(earlier), validation)
 
 
 def by_user(frame: pd.DataFrame) -> pd.DataFrame:

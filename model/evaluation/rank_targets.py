@@ -27,7 +27,7 @@ LANES = 128
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Recall@k and MRR@k over `targets` next events; `unknown` counts the events of unknown items.
+    """Recall@k and MRR@k over `targets` next events of `sessions`; `unknown` counts unknown items' events.
 
     `accuracy` is Recall@1; `loss` is the mean cross-entropy of a network with a softmax.
     """
@@ -83,6 +83,11 @@ class Ranks:
     seconds: float
     losses: npt.NDArray[np.float32] | None = None
 
+    @property
+    def scored_sessions(self) -> int:
+        """Number of sessions that have a ranked target."""
+        return len(np.unique(self.sessions))
+
     def evaluation(self) -> Evaluation:
         """Returns Recall@k and MRR@k of these ranks."""
         metrics = RankingMetrics(self.k)
@@ -92,7 +97,7 @@ class Ranks:
             metrics.recall,
             metrics.mrr,
             metrics.count,
-            self.session_count,
+            self.scored_sessions,
             self.unknown,
             float((self.ranks == 1).mean()) if metrics.count else 0.0,
             None if self.losses is None or not len(self.losses) else float(self.losses.mean(dtype=float)),

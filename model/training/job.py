@@ -7,18 +7,20 @@ Tested by tests/unit/replay/commands/test_train.py and tests/integration/test_co
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from model.config import ModelConfig
+from model.data.learned_events import LearnedEvents
 from model.data.sessions import Sessions
-from model.data.splits import LogSplit, validation_of
+from model.data.splits import LogSplit, hold_out, validation_of
 from model.errors import NextclickError
 from model.evaluation.rank_targets import Evaluation, rank_targets
 from model.evaluation.source_ranks import evaluate_sources
 from model.networks.baselines.pop import Pop
+from model.networks.by_name import places_by_title
 from model.networks.fused.fused_list import FusedList
 from model.networks.model_version import ModelVersion
 from model.training.checkpoint import CheckpointFile, fingerprint
@@ -55,12 +57,24 @@ class JobScores:
 
 @dataclass(frozen=True)
 class TrainingJob:
-    """One version to train: its configuration, its log, and the earlier model that it goes on from."""
+    """One version to train: its configuration, its log, and the earlier model that it goes on from.
+
+    `held_out` are sessions of the training part that decide when to stop.
+    """
 
     config: ModelConfig
     log: LogSplit
     start: WarmStart | None = None
     start_version: str | None = None
+    held_out: Sessions | None = None
+
+    @classmethod
+    def of(cls, config: ModelConfig, log: LogSplit) -> TrainingJob:
+        """Returns the job of a log; with `config.patience` it holds a part of the training out."""
+        if config.patience is None or log.test.is_target is not None:
+            return cls(config, log)
+        held = hold_out(log, keep_titled=places_by_title(config))
+        return cls(config, held.log._replace(training=held.earlier), held_out=held.validation)
 
     def going_on_from(self, earlier: ModelVersion, start: WarmStart) -> TrainingJob:
         """Returns the same job, started from a version's weights; its items come first in the vocabulary."""
@@ -68,7 +82,8 @@ class TrainingJob:
         vocabulary, renamed = found.grown_from(earlier.vocabulary)
         codes = vocabulary.features.renames_of(found.features)
         log = LogSplit(training.renamed(renamed, codes), test.renamed(renamed, codes), vocabulary)
-        return TrainingJob(self.config, log, start, earlier.version)
+        held_out = self.held_out and self.held_out.renamed(renamed, codes)
+        return TrainingJob(self.config, log, start, earlier.version, held_out)
 
     def checkpoint(self, folder: Path, every_batches: int, processes: int) -> CheckpointFile:
         """Returns this job's checkpoint file; another configuration or log has another name."""
@@ -79,13 +94,12 @@ class TrainingJob:
     def validation(self) -> Sessions | None:
         """Returns about 20,000 next events to evaluate after each epoch.
 
-        Returns None for early stopping on a log split by session: test sessions must not decide when
-        training stops, so `train` holds out training sessions instead.
+        With early stopping these are never of the test part, which must not decide when training stops.
         """
+        if self.held_out is not None:
+            return self.held_out
         test = self.log.test
-        if test.is_target is not None:
-            return validation_of(test).sample(VALIDATION_TARGETS)
-        return test.sample(VALIDATION_TARGETS) if self.config.patience is None else None
+        return (test if test.is_target is None else validation_of(test)).sample(VALIDATION_TARGETS)
 
     def train(self, run: RunOptions) -> TrainedModel:
         """Train, or go on from the checkpoint of `run`."""
@@ -131,16 +145,22 @@ class TrainingJob:
         return JobScores(model, pop, leak, sources)
 
 
-def data_facts(training: Sessions) -> dict[str, int]:
+def data_facts(training: Sessions, earlier: Mapping[str, Any] | None = None) -> dict[str, int]:
     """Returns a manifest's description of the events that a version learned from.
+
+    `earlier` are the data of the version that the training went on from, which is known to it too.
 
     >>> import numpy as np
     >>> one = Sessions(np.array([0, 2]), np.array([0, 1]), np.array([5, 9]), np.array(["s"]))
     >>> data_facts(one)
     {'events': 2, 'first_event_time_ms': 5, 'last_event_time_ms': 9}
+    >>> data_facts(one, {"last_event_time_ms": 12})["learned_until_ms"]
+    12
     """
+    before_ms = LearnedEvents.of(earlier or {}).until_ms
     return {
         "events": len(training.items),
         "first_event_time_ms": int(training.times_ms.min()),
         "last_event_time_ms": int(training.times_ms.max()),
+        **({} if before_ms is None else {"learned_until_ms": max(before_ms, int(training.times_ms.max()))}),
     }

@@ -11,9 +11,11 @@ import numpy as np
 import typer
 
 from model.config_files import build_config, parse_settings, read_params
+from model.data.event_filter import EventFilter
 from model.data.session_rule import SessionRule
 from model.errors import NextclickError
 from model.freshness.moving_tables import FRESHNESS_MODES, FreshnessConfig
+from model.registry.registry import Registry
 from replay.cadence.live_baselines import HOUR_MS
 from replay.cadence.report import markdown, study_report
 from replay.cadence.run_cadence import Cadence, rank_baselines, run_cadence
@@ -28,12 +30,15 @@ from replay.commands.options import (
     Kind,
     OnError,
     Params,
+    RegistryDir,
     SetOptions,
+    describe_filter,
     event_filter,
 )
 from replay.commands.outputs import check_file
 from replay.commands.read_split import LogFiles
 from replay.console import log, moment, parse_moment, progress_bar
+from stream.settings import load_settings
 
 # One pass over each window: a version is to be there soon, and the next one comes.
 DEFAULTS = {"epochs": 1, "negatives": 512, "prior_half_lives_s": (600.0, 3600.0, 21600.0)}
@@ -97,6 +102,11 @@ def cadence(
         Path | None,
         typer.Option(help="PNG file for Recall@20 over event time; of --between the first and the last"),
     ] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(help="network, session rule and kinds of events as of this version, or of the champion"),
+    ] = None,
+    registry: RegistryDir = None,
     session_gap_s: GapS = None,
     params: Params = None,
     set_: SetOptions = None,
@@ -112,13 +122,29 @@ def cadence(
 
     cadences = parse_cadences(every)
     freshness = parse_between(between, after_sessions, half_life_s)
-    given = {**DEFAULTS, **(read_params(params) if params else {}), **parse_settings(set_ or [])}
+    version = None
+    if model is not None:
+        folder = Registry(registry or load_settings().registry_dir)
+        version = folder.load(None if model == "champion" else model)
+    recorded = EventFilter.recorded(version.manifest["data"]) if version else None
+    chosen = event_filter(kind, category, recorded)
+    if version:
+        log.print(
+            f"{version.version} was trained on {describe_filter(recorded)}, "
+            f"the log's events {chosen or 'of all kinds'} are replayed",
+            highlight=False,
+        )
+    inherited = version.config.model_dump() if version else DEFAULTS
+    if version and version.config.network == "fused":
+        # A study trains networks: of a fused list it takes the one that proposes.
+        inherited = version.config.of_proposing_network().model_dump()
+    given = {**inherited, **(read_params(params) if params else {}), **parse_settings(set_ or [])}
     if session_gap_s is not None:
         given["session_gap_s"] = session_gap_s
     config = build_config(given)
     begin_ms, until_ms = parse_moment(from_), parse_moment(until)
     check_file("--plot", plot, makes_folder=True)
-    frame = LogFiles(files, format, on_error, event_filter(kind, category)).load()
+    frame = LogFiles(files, format, on_error, chosen).load()
     if until_ms is not None:
         frame = frame[frame["event_time_ms"] < until_ms].reset_index(drop=True)
     if frame.empty:

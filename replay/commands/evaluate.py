@@ -10,6 +10,8 @@ from typing import Annotated
 
 import typer
 
+from model.data.event_filter import EventFilter
+from model.data.learned_events import LearnedEvents
 from model.data.session_rule import SessionRule
 from model.data.sessions import Sessions
 from model.data.splits import by_user, newest_of
@@ -25,12 +27,12 @@ from replay.commands.options import (
     OnError,
     RegistryDir,
     check_items,
+    describe_filter,
     event_filter,
 )
 from replay.commands.read_split import LogFiles, Split, SplitChoice
 from replay.commands.training_output import show
-from replay.console import log, out, progress_bar
-from replay.datasets.event_filter import EventFilter
+from replay.console import log, moment, out, progress_bar
 from stream.settings import load_settings
 
 
@@ -54,17 +56,32 @@ def evaluate(
         raise typer.BadParameter("--split shuffled is for training: an evaluation takes all sessions")
     all_items, users = check_items(items), SplitChoice(split).by_user
     loaded = Registry(registry or load_settings().registry_dir).load(model)
-    wanted, trained_on = event_filter(kind, category), loaded.manifest["data"].get("filter", {})
-    if wanted.as_dict() != trained_on:
+    trained_on = EventFilter.recorded(loaded.manifest["data"])
+    wanted = event_filter(kind, category, trained_on)
+    if trained_on != wanted:
         log.print(
-            f"the version was trained on events {EventFilter.of(trained_on) or 'of all kinds'}, "
+            f"the version was trained on {describe_filter(trained_on)}, "
             f"it is evaluated on events {wanted or 'of all kinds'}",
             highlight=False,
         )
+    elif wanted and not (kind and category):
+        log.print(f"evaluated on events {wanted}, as the version was trained", highlight=False)
     frame = LogFiles(files, format, on_error, wanted).load()
     rule = SessionRule(None if users else loaded.config.session_gap_s)
     sessions = Sessions.from_frame(by_user(frame) if users else frame, loaded.vocabulary, rule)
     sessions = newest_of(sessions) if users else sessions
+    learned = LearnedEvents.of(loaded.manifest["data"])
+    evaluated, in_sample = int(sessions.counted.sum()), 0
+    # A version of a split by user has learned each user's events up to those that are evaluated.
+    if learned.until_ms is not None and not (users and loaded.manifest["data"].get("split") == "user"):
+        in_sample = int((sessions.counted & (sessions.times_ms <= learned.until_ms)).sum())
+    if in_sample:
+        until = moment(learned.until_ms)
+        log.print(
+            f"in-sample: {in_sample:,} of {evaluated:,} evaluated events are not after {until}, up to which "
+            "the version has learned; their figure says little of what comes: evaluate later files",
+            highlight=False,
+        )
     with progress_bar("evaluating") as bar:
         scored = rank_targets(
             loaded.network,
@@ -74,7 +91,7 @@ def evaluate(
             progress=lambda done, total: bar(done, total, "events"),
         ).evaluation()
     if as_json:
-        print(json.dumps({"version": loaded.version, **scored.as_dict()}))
+        print(json.dumps({"version": loaded.version, **scored.as_dict(), "in_sample_events": in_sample}))
         return
     show({loaded.version: scored})
     unknown = "counted as missed" if all_items else "left out"

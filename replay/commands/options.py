@@ -10,11 +10,12 @@ from typing import Annotated
 
 import typer
 
+from model.data.event_filter import EventFilter
 from replay.datasets.detection import FORMATS
-from replay.datasets.event_filter import EventFilter
 from replay.reading.account import skipped_share
 
 FILTERED_KINDS = ("view", "cart", "purchase")
+EVERYTHING = "all"
 
 Files = Annotated[
     list[Path],
@@ -40,11 +41,18 @@ Format = Annotated[
     str | None, typer.Option(help=f"one of {', '.join(FORMATS)}; default: recognised by content")
 ]
 Kind = Annotated[
-    list[str] | None, typer.Option(help="only events of this kind: view, cart or purchase; may be repeated")
+    list[str] | None,
+    typer.Option(
+        help="only events of this kind: view, cart or purchase; may be repeated; all: of every kind "
+        "(default: what the model was trained on that the command goes on from, else all)"
+    ),
 ]
 Category = Annotated[
     list[str] | None,
-    typer.Option(help="only items of this category and its subcategories, such as electronics; repeatable"),
+    typer.Option(
+        help="only items of this category and its subcategories, such as electronics; repeatable; all: of "
+        "every category (default: as of --kind)"
+    ),
 ]
 OnError = Annotated[
     str,
@@ -69,18 +77,37 @@ def check_items(items: str) -> bool:
     return items == "all"
 
 
-def event_filter(kind: list[str] | None, category: list[str] | None) -> EventFilter:
-    """The filter that --kind and --category describe. Raises typer.BadParameter.
+def event_filter(
+    kind: list[str] | None, category: list[str] | None, recorded: EventFilter | None = None
+) -> EventFilter:
+    """The filter that --kind and --category describe; what is not given is as `recorded` with a model.
 
-    >>> str(event_filter(["view"], None))
-    'of kind view'
+    Raises typer.BadParameter.
+
+    >>> str(event_filter(["view"], None)), str(event_filter(None, None, EventFilter(kinds=("purchase",))))
+    ('of kind view', 'of kind purchase')
     """
     for one in kind or []:
-        if one not in FILTERED_KINDS:
+        if one not in (*FILTERED_KINDS, EVERYTHING):
             raise typer.BadParameter(f"--kind is one of {', '.join(FILTERED_KINDS)}, not {one!r}")
     if not all(one.strip() for one in category or []):
         raise typer.BadParameter("--category names nothing")
-    return EventFilter(tuple(kind or ()), tuple(one.strip() for one in category or ()))
+    recorded = recorded or EventFilter()
+    kinds = recorded.kinds if kind is None else () if EVERYTHING in kind else tuple(kind)
+    named = None if category is None else tuple(one.strip() for one in category)
+    categories = recorded.categories if named is None else () if EVERYTHING in named else named
+    return EventFilter(kinds, categories)
+
+
+def describe_filter(recorded: EventFilter | None) -> str:
+    """What a model was trained on, in words.
+
+    >>> describe_filter(EventFilter()), describe_filter(None)
+    ('events of all kinds', 'events of kinds that its manifest does not record')
+    """
+    if recorded is None:
+        return "events of kinds that its manifest does not record"
+    return f"events {recorded or 'of all kinds'}"
 
 
 def check_on_error(on_error: str) -> str:

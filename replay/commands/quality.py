@@ -14,7 +14,7 @@ from model.evaluation.intervals import Interval
 from replay.commands.options import Json
 from replay.commands.outputs import check_file
 from replay.console import moment, out
-from stream.quality.cells import KINDS
+from stream.quality.cells import KINDS, LEARNED
 from stream.quality.collect import collect
 from stream.quality.report import as_dict, recall_over_time
 from stream.quality.sums import WINDOWS, QualitySums, measured
@@ -49,7 +49,10 @@ def quality(
     plot: Annotated[Path | None, typer.Option(help="draw Recall@20 over event time to this PNG file")] = None,
     as_json: Json = False,
 ) -> None:
-    """Add up the Recall@20 and MRR@20 of running workers, beside POP and last-hour POP on the same events."""
+    """Add up the Recall@20 and MRR@20 of running workers, beside POP and last-hour POP on the same events.
+
+    Events that the version in service has learned from are shown apart, as in-sample.
+    """
     if window not in WINDOWS:
         raise typer.BadParameter(f"--window is one of {', '.join(WINDOWS)}, not {window!r}")
     if not worker:
@@ -85,6 +88,13 @@ def show(sums: QualitySums, workers: int, window: str) -> None:
         highlight=False,
     )
     _print_table("", "window", {names[name]: kinds["all"].get("all") for name, kinds in sums.windows.items()})
+    learned = {names[name]: kinds[LEARNED].get("all") for name, kinds in sums.windows.items()}
+    if any(table is not None for table in learned.values()):
+        _print_table(
+            "in-sample: events that the version had learned from, in no other table and in no plot",
+            "window",
+            learned,
+        )
     for kind in KINDS[1:]:
         slices = sums.windows[window][kind]
         if slices:

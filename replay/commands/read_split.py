@@ -12,9 +12,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
 
+import numpy as np
 import pandas as pd
 import typer
 
+from model.data.event_filter import ALL_EVENTS, EventFilter
 from model.data.session_rule import SessionRule
 from model.data.sessions import Sessions
 from model.data.sessions_on_disk import SessionFile
@@ -24,7 +26,6 @@ from model.errors import NextclickError
 from replay.commands.options import check_on_error
 from replay.console import log, moment, parse_moment
 from replay.datasets.event_files import EventFiles, EventReader
-from replay.datasets.event_filter import ALL_EVENTS, EventFilter
 from replay.sending.event_time_order import in_event_time_order
 
 # Events sorted in memory at a time when sessions are written to disk.
@@ -143,7 +144,8 @@ def read_split(
             vocabulary = vocabulary.with_titles({**titles_of(frame), **vocabulary.titles, **titles})
             _print_titles(vocabulary)
         rule = SessionRule(gap_s)
-        return LogSplit(sessions, Sessions.from_frame(frame, vocabulary, rule), vocabulary)
+        test = _without_learned(Sessions.from_frame(frame, vocabulary, rule), sessions)
+        return LogSplit(sessions, test, vocabulary)
     if titles is not None:
         vocabulary = vocabulary.with_titles(titles)
     parts = _split(sessions, vocabulary, choice, keep_titled=titles is not None)
@@ -151,6 +153,34 @@ def read_split(
         _print_titles(parts[2])
     _print_parts(choice.split, parts)
     return parts
+
+
+def _without_learned(test: Sessions, training: Sessions) -> Sessions:
+    """Leave the sessions out of the test files that the training files hold too.
+
+    The same session has the same id and begins at the same time. Raises NextclickError when none is left.
+    """
+    begins_ms, learned_ms = test.times_ms[test.offsets[:-1]], training.times_ms[training.offsets[:-1]]
+    close = np.flatnonzero(np.isin(learned_ms, begins_ms))
+    learned = set(zip(training.session_ids[close].tolist(), learned_ms[close].tolist(), strict=True))
+    ids = test.session_ids
+    if training.session_ids.dtype != object:
+        # Sessions on disk have the hash of their id.
+        ids = pd.util.hash_array(ids)
+    begins = zip(ids.tolist(), begins_ms.tolist(), strict=True)
+    is_new = np.fromiter((begin not in learned for begin in begins), bool, len(test))
+    if not is_new.any():
+        raise NextclickError(
+            f"all {len(test):,} sessions of the test files are in the training files too",
+            "A model would be evaluated on what it has learned by heart.",
+            "Name other files with --test, or leave it out: the newest tenth is then evaluated.",
+        )
+    if not is_new.all():
+        log.print(
+            f"{int((~is_new).sum()):,} of {len(test):,} test sessions are in the training files: left out",
+            highlight=False,
+        )
+    return test if is_new.all() else test.select(np.flatnonzero(is_new))
 
 
 def _read_sessions(

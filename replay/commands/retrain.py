@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Annotated
@@ -21,7 +22,7 @@ from rich.markup import escape
 from model.config_files import parse_settings, read_params
 from model.errors import NextclickError
 from model.registry.registry import Registry
-from replay.commands.options import Json, Params, RegistryDir, SetOptions
+from replay.commands.options import Category, Json, Kind, Params, RegistryDir, SetOptions, event_filter
 from replay.commands.outputs import check_file, check_folder
 from replay.console import log, moment, out, parse_moment, progress_bar, start_logs
 from stream.logs import happening, tells_json
@@ -82,6 +83,8 @@ def retrain(
         str, typer.Option(help="wall, or event: the event time that the log has reached")
     ] = "wall",
     runs: Annotated[int | None, typer.Option(min=1, help="end a schedule after this many runs")] = None,
+    kind: Kind = None,
+    category: Category = None,
     registry: RegistryDir = None,
     params: Params = None,
     set_: SetOptions = None,
@@ -131,6 +134,7 @@ def retrain(
         raise typer.BadParameter(f"--clock is wall or event, not {clock!r}")
     if not (every or cron) and (runs is not None or clock != "wall"):
         raise typer.BadParameter("--runs and --clock are of a schedule; give --every or --cron too")
+    event_filter(kind, category)
     settings = load_settings(
         bootstrap_servers=bootstrap_servers,
         registry_dir=registry,
@@ -147,6 +151,7 @@ def retrain(
             parse_moment(from_), parse_moment(until), newest_events, parse_offsets(offsets), archive
         ),
         {**(read_params(params) if params else {}), **parse_settings(set_ or [])},
+        choose=partial(event_filter, kind, category),
         finish=finish,
         promote=promote,
         announce=announce,

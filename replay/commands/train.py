@@ -12,6 +12,7 @@ import typer
 
 from model.config import DEFAULT_NETWORK, ModelConfig
 from model.config_files import build_config, parse_settings, read_params
+from model.data.event_filter import RECORDED_AS, EventFilter
 from model.networks.by_name import NETWORKS, columns_of
 from model.registry.registry import Registry
 from model.training.checkpoint import EVERY_BATCHES
@@ -34,6 +35,7 @@ from replay.commands.options import (
     TestFraction,
     TestFrom,
     check_items,
+    describe_filter,
     event_filter,
 )
 from replay.commands.outputs import check_folder
@@ -146,7 +148,14 @@ def train(
     )
     if leaky and config.dwell_threshold_s is None:
         raise typer.BadParameter("--leaky says how to evaluate with --dwell-threshold-s; give both")
-    all_items, wanted = check_items(items), event_filter(kind, category)
+    earlier_filter = EventFilter.recorded(earlier_model.manifest["data"]) if earlier_model else None
+    all_items, wanted = check_items(items), event_filter(kind, category, earlier_filter)
+    if earlier_model and earlier_filter != wanted:
+        log.print(
+            f"{earlier_model.version} was trained on {describe_filter(earlier_filter)}, "
+            f"it goes on with events {wanted or 'of all kinds'}",
+            highlight=False,
+        )
     check_folder("--registry", folder.root)
     replicas = Replicas.join()
     with ExitStack() as stack:
@@ -161,7 +170,7 @@ def train(
             LogFiles(files, format, on_error, wanted), choice, config.session_gap_s,
             columns=columns_of(config), titles=titles_for(config, catalogue), folder=mapped,
         )  # fmt: skip
-        job = TrainingJob(config, log_split)
+        job = TrainingJob.of(config, log_split)
         if earlier_model:
             job = job.going_on_from(earlier_model, folder.warm_start(earlier_model))
         checkpoint = job.checkpoint(folder.root, checkpoint_every, replicas.count)
@@ -189,8 +198,9 @@ def train(
             )
         data = {
             "files": [path.name for path in files],
-            **data_facts(job.log.training),
-            **({"filter": wanted.as_dict()} if wanted else {}),
+            **data_facts(log_split.training, earlier_model.manifest["data"] if earlier_model else {}),
+            RECORDED_AS: wanted.as_dict(),
+            "split": split,
         }
         reports = curves_of(trained)
         scores = scored.as_dict(trained)

@@ -13,8 +13,10 @@ from model.config_files import (
     parse_settings,
     write_params,
 )
+from model.data.splits import LogSplit
 from model.evaluation.rank_targets import rank_targets
 from model.networks.by_name import columns_of
+from model.training.job import TrainingJob
 from model.training.train import RunOptions, train
 from replay.commands.options import (
     Category,
@@ -80,9 +82,14 @@ def tune(
             progress=lambda done, total, best: bar(done, total, f"best {measure}@20 {best:.4f}"),
         )
     with training_bar("training") as report:
-        result = train(earlier, vocabulary, found.config, run=RunOptions(progress=report))
+        job = TrainingJob.of(found.config, LogSplit(earlier, later, vocabulary))
+        parts = job.log
+        result = train(
+            parts.training, parts.vocabulary, found.config,
+            validation=job.held_out, run=RunOptions(progress=report),
+        )  # fmt: skip
     scored = rank_targets(
-        result.network, later, exclude_session_items=found.config.exclude_session_items
+        result.network, parts.test, exclude_session_items=found.config.exclude_session_items
     ).evaluation()
     write_params(
         output,

@@ -17,6 +17,7 @@ from pathlib import Path
 import pandas as pd
 import pyarrow as pa
 
+from model.data.event_filter import ALL_EVENTS, EventFilter
 from model.errors import NextclickError
 from replay.datasets.detection import (
     FORMATS,
@@ -25,7 +26,6 @@ from replay.datasets.detection import (
     known_members,
     metadata_format,
 )
-from replay.datasets.event_filter import ALL_EVENTS, EventFilter
 from replay.datasets.item_metadata import ItemMetadata
 from replay.datasets.named_columns import format_of, parse_columns
 from replay.datasets.readable_events import count_reasons, readable_events

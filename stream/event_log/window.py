@@ -89,7 +89,8 @@ def read_window(
 
     A bound that is None does not bound; the log ends where it does at the call. `offsets` has
     [first, end) by partition, other partitions are not read; LOG_END as end is the log's end. Events further
-    ahead of the wall clock than `max_future_s` are rejected, as by the worker. Reads Kafka, or the
+    ahead of the wall clock than `max_future_s`, or before `min_event_time_ms`, are rejected, as by the
+    worker. Reads Kafka, or the
     `archive` folder that `nextclick archive` writes; reads no more of the log than the window
     needs, if no message time is before its event time. Raises NextclickError when the
     source cannot be read or lacks some of `offsets`.
@@ -99,7 +100,7 @@ def read_window(
     if from_ms is not None and until_ms is not None and from_ms >= until_ms:
         raise ValueError(f"the window ends at {until_ms}, not after its begin at {from_ms}")
     latest_ms = int((time.time() + settings.max_future_s) * 1000)
-    times = _Times(from_ms, until_ms, latest_ms)
+    times = _Times(from_ms, until_ms, latest_ms, settings.min_event_time_ms)
     source: EventSource = (
         KafkaEvents(settings) if archive is None else ArchivedEvents(archive, times.expression())
     )
@@ -139,11 +140,12 @@ def _chosen(
 
 @dataclass(frozen=True)
 class _Times:
-    """The times of a window; events after `latest_ms` are rejected as future."""
+    """The times of a window; later than `latest_ms` is rejected as future, before `earliest_ms` as past."""
 
     from_ms: int | None
     until_ms: int | None
     latest_ms: int
+    earliest_ms: int
 
     def expression(self) -> pc.Expression:
         """True for the rows of the window and for rejected ones."""
@@ -151,17 +153,25 @@ class _Times:
         inside = time_ms >= (self.from_ms or 0)
         if self.until_ms is not None:
             inside &= time_ms < self.until_ms
-        return inside | pc.is_valid(pc.field("reason")) | (time_ms > self.latest_ms)
+        return (
+            inside
+            | pc.is_valid(pc.field("reason"))
+            | (time_ms > self.latest_ms)
+            | (time_ms < self.earliest_ms)
+        )
 
     def keep(self, table: pa.Table) -> pa.Table:
-        """The rows of the window and the rejected ones, with those of the future rejected."""
+        """The rows of the window and the rejected ones, with those of the future and the past rejected."""
         table = table.filter(self.expression())
-        future = pc.fill_null(pc.greater(table["event_time_ms"], self.latest_ms), False)
-        if not pc.any(future).as_py():
-            return table
-        reasons = pc.if_else(future, pa.scalar("future", pa.large_string()), table["reason"])
-        column = table.schema.get_field_index("reason")
-        return table.set_column(column, COLUMNS.field("reason"), reasons)
+        times_ms = table["event_time_ms"]
+        future, past = pc.greater(times_ms, self.latest_ms), pc.less(times_ms, self.earliest_ms)
+        for reason, where in (("future", future), ("past", past)):
+            is_rejected = pc.and_(pc.fill_null(where, False), pc.is_null(table["reason"]))
+            if pc.any(is_rejected).as_py():
+                reasons = pc.if_else(is_rejected, pa.scalar(reason, pa.large_string()), table["reason"])
+                column = table.schema.get_field_index("reason")
+                table = table.set_column(column, COLUMNS.field("reason"), reasons)
+        return table
 
 
 class _WindowRows:

@@ -1,7 +1,8 @@
 """The cells in which scored events are summed, in whole numbers.
 
 A cell is one slice of the events (all; one model version; one position; one item age) and one
-group of sessions. Every event is added to K cells, one for each kind of slice. Hits and
+group of sessions. Every event is added to K cells, one for each kind of slice. An event that the
+version has learned from is in no slice but `in_sample`. Hits and
 reciprocal ranks are counted in units of 1/UNIT; every 1/rank up to 20 is a multiple of 1/UNIT,
 so sums are exact in any order and on any worker.
 
@@ -25,6 +26,7 @@ SYSTEMS = ("champion", "pop", "window_pop")
 COLUMNS = ("events", *(f"{system}_{sum_}" for system in SYSTEMS for sum_ in ("hits", "reciprocal_ranks")))
 POSITIONS = ("1", "2", "3-5", "6-10", ">10")
 KINDS = ("all", "version", "position", "item_age")
+LEARNED = "in_sample"
 UNIT = math.lcm(*range(1, LIST_LENGTH + 1))
 GROUPS = 50
 VERSIONS = 4
@@ -32,8 +34,10 @@ VERSIONS = 4
 FIRST_VERSION = 1
 FIRST_POSITION = FIRST_VERSION + VERSIONS
 FIRST_AGE = FIRST_POSITION + len(POSITIONS)
-# The slot of all versions older than the newest few; never shown.
-UNSHOWN = FIRST_AGE + len(AGES)
+# The slice of the events that the version has learned from; "all" are the others.
+IN_SAMPLE = FIRST_AGE + len(AGES)
+# The slot of all versions older than the newest few, and of slices that an event is not in; never shown.
+UNSHOWN = IN_SAMPLE + 1
 SLOTS = UNSHOWN + 1
 
 Whole = npt.NDArray[np.int64]

@@ -13,7 +13,7 @@ from prometheus_client import Metric
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
-from stream.quality.cells import SYSTEMS
+from stream.quality.cells import LEARNED, SYSTEMS
 from stream.quality.prequential import Prequential
 from stream.quality.sums import measured
 
@@ -41,7 +41,15 @@ class QualityCollector(Collector):
         counters = [
             CounterMetricFamily(f"nextclick_prequential_{name}", help_, labels=["system"])
             for name, help_ in (
-                ("events", "events scored against the list shown"),
+                ("events", "events scored against the list shown, that the version had not learned from"),
+                ("hits", "of these, in the list"),
+                ("reciprocal_ranks", "sum of 1/rank of the hits"),
+            )
+        ]
+        of_learned = [
+            CounterMetricFamily(f"nextclick_in_sample_{name}", help_, labels=["system"])
+            for name, help_ in (
+                ("events", "events scored that the version had learned from: no measure of quality"),
                 ("hits", "of these, in the list"),
                 ("reciprocal_ranks", "sum of 1/rank of the hits"),
             )
@@ -52,16 +60,19 @@ class QualityCollector(Collector):
             GaugeMetricFamily(f"nextclick_rolling_{name}_at_20", "newest events", labels=["system"])
             for name in ("recall", "mrr")
         ]
+        learned = measured(self._prequential.in_sample()["total"])
         for system in SYSTEMS:
-            since = total.get(system)
-            counts = (since.events, since.hits, since.reciprocal_ranks) if since else (0.0, 0.0, 0.0)
-            for counter, count in zip(counters, counts, strict=True):
-                counter.add_metric([system], count)
+            for families, found_in in ((counters, total), (of_learned, learned)):
+                since = found_in.get(system)
+                counts = (since.events, since.hits, since.reciprocal_ranks) if since else (0.0, 0.0, 0.0)
+                for counter, count in zip(families, counts, strict=True):
+                    counter.add_metric([system], count)
             now = newest.get(system)
             means = (now.recall.mean, now.mrr.mean) if now else (0.0, 0.0)
             for gauge, mean in zip(rolling, means, strict=True):
                 gauge.add_metric([system], mean)
         yield from counters
+        yield from of_learned
         yield from rolling
         outside = CounterMetricFamily(
             "nextclick_quality_outside_events", "scored, but too late or too far ahead for windows of time"
@@ -90,7 +101,7 @@ class QualityCollector(Collector):
                             found.events, found.hits, found.reciprocal_ranks,
                             found.recall.mean, found.mrr.mean,
                             *((found.recall.low, found.recall.high, found.mrr.low, found.mrr.high)
-                              if kind == "all" else ()),
+                              if kind in ("all", LEARNED) else ()),
                         )  # fmt: skip
                         for gauge, number in zip(gauges.values(), numbers, strict=False):
                             gauge.add_metric([system, window, kind, value], number)

@@ -14,7 +14,8 @@ class ObservedEvent(msgspec.Struct, gc=False):
     `watermark_ms` is the watermark of its partition before the event. `known`: the version in service
     was trained on the item. `position` counts the session's events up to the list that it was shown
     last, 0 without a list and so without a prediction; `version` made that list. Ranks count from 1, 0
-    is a miss. `masked` are the items that no list of this session may hold.
+    is a miss. `masked` are the items that no list of this session may hold. `learned`: the version that
+    made the list, or the one in service, has learned from this very event.
     """
 
     partition: int
@@ -28,3 +29,4 @@ class ObservedEvent(msgspec.Struct, gc=False):
     champion_rank: int
     pop_rank: int
     masked: tuple[str, ...]
+    learned: bool = False

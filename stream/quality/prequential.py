@@ -1,10 +1,10 @@
 """Prequential quality: each event is first predicted, then scored, then learned from.
 
-An event's item is looked up in the list that its session was shown last. POP and last-hour POP
-are scored on the same events. The results are summed in cells (stream.quality.cells): over the
-newest n events, by event time, and with a fading factor (Gama, Sebastião, Rodrigues, On
-evaluating stream learning algorithms, Machine Learning 90, 2013). Memory is bounded for any
-times, items and versions.
+An event's item is looked up in the list that its session was shown last. POP and last-hour POP are
+scored on the same events. Events that the version has learned from are summed apart. The results
+are summed in cells (stream.quality.cells): over the newest n events, by event time, and with a
+fading factor (Gama, Sebastião, Rodrigues, On evaluating stream learning algorithms, Machine
+Learning 90, 2013). Memory is bounded for any times, items and versions.
 
 Last-hour POP knows this worker's events up to the one that it predicts; the champion's list was
 made one event earlier. The baseline has the advantage.
@@ -18,7 +18,16 @@ from collections.abc import Iterable
 import numpy as np
 
 from stream.quality import cells
-from stream.quality.cells import FIRST_AGE, FIRST_POSITION, FIRST_VERSION, POSITIONS, UNSHOWN, VERSIONS
+from stream.quality.cells import (
+    FIRST_AGE,
+    FIRST_POSITION,
+    FIRST_VERSION,
+    IN_SAMPLE,
+    LEARNED,
+    POSITIONS,
+    UNSHOWN,
+    VERSIONS,
+)
 from stream.quality.item_age import AGES, ItemAges
 from stream.quality.last_hour_pop import WindowPopularity
 from stream.quality.observed_event import ObservedEvent
@@ -38,7 +47,7 @@ HOUR_BUCKETS = 12
 BATCH = 1024
 MOST_WAITING = 64
 NO_BUCKET = -1
-FIELDS = 9
+FIELDS = 10
 
 
 class Prequential:
@@ -67,7 +76,7 @@ class Prequential:
         self._outside = 0
         self._versions: dict[str, int] = {}
         self._batch = min(BATCH, newest)
-        # Rows of FIELDS numbers: bucket, group, 3 slots, 2 ranks, expected hit and 1/rank of last-hour POP.
+        # Rows of FIELDS numbers: bucket, group, 4 slots, 2 ranks, expected hit and 1/rank of last-hour POP.
         self._rows: list[int] = []
         self._waiting: list[tuple[ObservedEvent, tuple[int, ...]]] = []
         self._total = no_sums()
@@ -91,9 +100,7 @@ class Prequential:
         if event.position:
             row = (
                 cells.group_of(event.session_id),
-                self._versions.get(event.version) or self._new_version(event.version),
-                cells.position_slot(event.position),
-                FIRST_AGE + age,
+                *((IN_SAMPLE, UNSHOWN, UNSHOWN, UNSHOWN) if event.learned else self._slots(event, age)),
                 event.champion_rank,
                 event.pop_rank,
                 *self._popularity.expected(item_id, event.masked),
@@ -107,6 +114,11 @@ class Prequential:
                 self._sum()
         if is_inside:
             self._popularity.count(item_id, time_ms)
+
+    def _slots(self, event: ObservedEvent, age: int) -> tuple[int, int, int, int]:
+        """The slots of an event that was not learned from, one for each kind of slice."""
+        version = self._versions.get(event.version) or self._new_version(event.version)
+        return 0, version, cells.position_slot(event.position), FIRST_AGE + age
 
     def _advance_clocks(self, event: ObservedEvent) -> bool:
         """Advance the clocks with the partition's watermark. Returns whether the event leaps ahead of it."""
@@ -154,13 +166,13 @@ class Prequential:
         self._waiting = [w for w in self._waiting if w[0].time_ms > self._clocks[w[0].partition] + LEAP_MS]
         self._sum()
         rows: list[int] = []
-        for event, (group, _, *rest) in due:
+        for event, (group, whole, _, *rest) in due:
             if event.time_ms < self._oldest_ms:
                 self._outside += 1
                 continue
             # Another version may have taken the slot meanwhile.
-            version = self._versions.get(event.version, UNSHOWN)
-            rows.extend((event.time_ms // BUCKET_MS, group, version, *rest))
+            version = UNSHOWN if event.learned else self._versions.get(event.version, UNSHOWN)
+            rows.extend((event.time_ms // BUCKET_MS, group, whole, version, *rest))
         self._buckets.add(*_batch_of(rows))
 
     def _sum(self) -> None:
@@ -179,9 +191,16 @@ class Prequential:
 
     def overall(self) -> dict[str, cells.Whole]:
         """The sums of the slice `all`, G×C, over the newest events and in total since the start."""
+        return self._whole(0)
+
+    def in_sample(self) -> dict[str, cells.Whole]:
+        """The same of the events that the version has learned from."""
+        return self._whole(IN_SAMPLE)
+
+    def _whole(self, slot: int) -> dict[str, cells.Whole]:
         with self._lock:
             self._sum()
-            return {"newest": self._newest.sums[0].copy(), "total": self._total[0].copy()}
+            return {"newest": self._newest.sums[slot].copy(), "total": self._total[slot].copy()}
 
     def sums(self, until_ms: int | None = None) -> QualitySums:
         """The sums of every window; windows of event time end with the bucket of `until_ms` or the newest."""
@@ -217,6 +236,7 @@ class Prequential:
             "version": dict(sorted(self._versions.items())),
             "position": {name: FIRST_POSITION + place for place, name in enumerate(POSITIONS)},
             "item_age": {name: FIRST_AGE + place for place, name in enumerate(AGES)},
+            LEARNED: {"all": IN_SAMPLE},
         }
         return {
             kind: {name: sums[slot].copy() for name, slot in slots.items() if sums[slot, :, 0].any()}
@@ -227,6 +247,5 @@ class Prequential:
 def _batch_of(rows: list[int]) -> tuple[cells.Whole, cells.Whole, cells.Numbers]:
     """The rows as bucket numbers, cells and values (N, N×K, N×C)."""
     table = np.array(rows, np.int64).reshape(-1, FIELDS)
-    slots_NK = np.column_stack([np.zeros(len(table), np.int64), table[:, 2:5]])
-    cells_NK = cells.cells_of(slots_NK, table[:, 1])
-    return table[:, 0], cells_NK, cells.values_of(table[:, 5:7], table[:, 7:9])
+    cells_NK = cells.cells_of(table[:, 2:6], table[:, 1])
+    return table[:, 0], cells_NK, cells.values_of(table[:, 6:8], table[:, 8:10])

@@ -22,7 +22,8 @@ from stream.quality.cells import COLUMNS, GROUPS, SYSTEMS, UNIT, Table
 from stream.quality.windows import BUCKET_MS
 
 WINDOWS = ("newest", "1h", "24h", "fading", "total")
-FORMAT = 1
+# 2: events that the version has learned from are a slice of their own, and in no other.
+FORMAT = 2
 
 Sums = dict[str, Table]
 Key = TypeVar("Key", str, int)

@@ -7,10 +7,12 @@ Tested by tests/integration/test_retrain.py.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from model.data.event_filter import EventFilter
 
 
 @dataclass(frozen=True)
@@ -32,12 +34,16 @@ class WindowOptions:
 class RetrainOptions:
     """How a run goes. `changes` replace settings of the champion's model, or of the default one.
 
+    `choose` gets the filter of events that the champion's manifest records, None where it records none,
+    and returns the filter of this run.
+
     >>> RetrainOptions(changes={"epochs": 2}, promote=False).window
     WindowOptions(from_ms=None, until_ms=None, newest_events=None, offsets=None, archive=None)
     """
 
     window: WindowOptions = field(default_factory=WindowOptions)
     changes: Mapping[str, Any] = field(default_factory=dict)
+    choose: Callable[[EventFilter | None], EventFilter] = lambda recorded: recorded or EventFilter()
     finish: bool = True
     promote: bool = True
     announce: bool = True

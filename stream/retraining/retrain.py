@@ -11,7 +11,7 @@ Tested by tests/integration/test_retrain.py and tests/faults/test_retrain.py.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -31,6 +31,7 @@ from model.comparison.challenger import (
 from model.comparison.gate import Decision, GateRule, decide, refused
 from model.config import DEFAULT_NETWORK, ModelConfig
 from model.config_files import build_config
+from model.data.event_filter import EventFilter
 from model.errors import NextclickError
 from model.memory import peak_memory_bytes
 from model.networks.model_version import ModelVersion
@@ -39,6 +40,7 @@ from model.training.trained_model import TrainedModel
 from stream.event_log.window import EventWindow, read_window
 from stream.failpoints import reach
 from stream.kafka.announcements import announce
+from stream.retraining.learned_data import chosen_events, learned_data
 from stream.retraining.lock import RetrainLock
 from stream.retraining.options import RetrainOptions
 from stream.retraining.report import RunReport, write_report
@@ -113,6 +115,8 @@ class _Run:
     report: RunReport
     bar: ProgressBar
     notify: Callable[[str], None]
+    wanted: EventFilter | None = None
+    earlier: Mapping[str, Any] | None = None
 
     @contextmanager
     def _step(self, name: str) -> Iterator[Progress]:
@@ -130,6 +134,7 @@ class _Run:
         report = self.report
         champion = self.registry.load() if self.registry.champion() else None
         report.champion = champion.version if champion else None
+        self.earlier = champion.manifest["data"] if champion else None
         config = self._config(champion)
         with self._step("read"):
             window = self._read(champion)
@@ -170,6 +175,7 @@ class _Run:
             offsets=window.offsets,
             archive=window.archive,
         )
+        read, self.wanted = chosen_events(read, champion, self.options.choose, self.notify)
         times_ms = read.frame["event_time_ms"]
         report.source = str(window.archive or self.settings.events_topic)
         report.events, report.offsets, report.rejected = len(times_ms), read.offsets, dict(read.rejected)
@@ -264,17 +270,7 @@ class _Run:
             saved = self.registry.save(
                 challenger,
                 scores=report.scores(decision),
-                data={
-                    "run": report.run,
-                    "champion": before,
-                    "source": report.source,
-                    "offsets": {str(n): [first, end] for n, (first, end) in window.offsets.items()},
-                    "topic_id": window.topic_id or None,
-                    "events": len(learned),
-                    "first_event_time_ms": int(learned["event_time_ms"].min()),
-                    # No time ahead of the wall clock: the next run begins after this event.
-                    "last_event_time_ms": min(int(learned["event_time_ms"].max()), int(time.time() * 1000)),
-                },
+                data=learned_data(report, window, learned, self.wanted, self.earlier),
             )
         report.version = saved.version
         reach("retrain-saved")

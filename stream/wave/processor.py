@@ -160,7 +160,7 @@ class Processor:
 
         Returns these events, and partition, id and oldest kept offset of each session that ends.
         """
-        index, rule = serving.vocabulary.index, serving.rule
+        index, rule, kinds = serving.vocabulary.index, serving.rule, serving.kinds
         lateness_ms = rule.allowed_lateness_s * 1000
         events: list[SessionEvent] = []
         ended: list[tuple[int, str, int | None]] = []
@@ -178,6 +178,7 @@ class Processor:
                     out.late += 1
             unlisted = out.level >= POPULAR or (out.level > FULL and arrival.superseded)
             item = index.get(event.item_id, -1)
+            out.other_kinds += bool(kinds) and event.kind not in kinds
             events.append(SessionEvent(arrival, event, state, oldest, item, not unlisted))
         return events, ended
 
@@ -211,6 +212,7 @@ class Processor:
                     rank_in(items, item_id),
                     serving.popular_rank(item_id, state.recent_items) or 0 if items else 0,
                     tuple(state.recent_items) if masks else (),
+                    self._live.has_learned(version, arrival.partition, arrival.offset, event.event_time_ms),
                 )
             )
 

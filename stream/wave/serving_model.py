@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
@@ -18,6 +18,8 @@ import numpy.typing as npt
 import torch
 
 from model.config import LIST_LENGTH
+from model.data.event_filter import EventFilter
+from model.data.learned_events import LearnedEvents
 from model.data.session_rule import SessionRule
 from model.data.vocabulary import Vocabulary
 from model.freshness.moving_tables import FreshnessConfig
@@ -50,6 +52,13 @@ class ServingModel:
     recent_items: int
     refresher: TableRefresher | None = None
     trained_until_ms: int | None = None
+    trained_on: EventFilter = field(default_factory=EventFilter)
+    learned: LearnedEvents = field(default_factory=LearnedEvents)
+
+    @cached_property
+    def kinds(self) -> frozenset[str]:
+        """The kinds of events that it learned from; empty: all, or not recorded."""
+        return frozenset(self.trained_on.kinds)
 
     @cached_property
     def blank_row(self) -> bytes:
@@ -109,6 +118,16 @@ class ModelSlot:
         self.share = 1.0
         self.swaps = 0
         self.serving_since_s = 0.0
+        # Of the versions that served in this process: lists of the one before are scored after a swap.
+        self._learned: dict[str, LearnedEvents] = {}
+
+    def has_learned(self, version: str, partition: int, offset: int, time_ms: int) -> bool:
+        """Whether the version in service, or the one that made a list, has learned from an event."""
+        current = self.current
+        if current.learned.has(partition, offset, time_ms):
+            return True
+        made_by = None if version == current.version else self._learned.get(version)
+        return made_by is not None and made_by.has(partition, offset, time_ms)
 
     @property
     def current(self) -> ServingModel:
@@ -152,6 +171,8 @@ class ModelSlot:
             columns=tuple(name for name in model.network.columns if name != "item"),
             recent_items=settings.recent_items,
             refresher=refresher,
+            learned=LearnedEvents.of(model.manifest.get("data", {}), settings.events_topic),
+            trained_on=EventFilter.recorded(model.manifest.get("data", {})) or EventFilter(),
             trained_until_ms=model.manifest.get("data", {}).get("last_event_time_ms"),
         )
         # Computed here, since at their first use a wave would wait for them.
@@ -182,6 +203,7 @@ class ModelSlot:
         before = self._current.version if self._current else "none"
         self.swaps += self._current is not None
         self._current, self.serving_since_s = serving, time.time()
+        self._learned[serving.version] = serving.learned
         device = str(serving.stepper.device)
         logger.info(
             "model %s serves now (before: %s) on %s",
@@ -190,6 +212,23 @@ class ModelSlot:
             device,
             extra=happening("model_serves", version=serving.version, before=before, device=device),
         )
+        if not serving.learned.is_recorded:
+            logger.warning(
+                "the manifest of model %s does not record up to which event it learned: its quality may "
+                "contain events that it has learned from",
+                serving.version,
+                extra=happening("learned_events_unknown", version=serving.version),
+            )
+        if serving.trained_on:
+            logger.warning(
+                "model %s was trained on events %s only; this worker steps the events of every kind and "
+                "category, and lists after each: keep the others out of its topic if they should not count",
+                serving.version,
+                serving.trained_on,
+                extra=happening(
+                    "model_of_some_events", version=serving.version, trained_on=serving.trained_on.as_dict()
+                ),
+            )
 
 
 @torch.inference_mode()

@@ -1,11 +1,13 @@
-"""A version in the shadow: it steps on the events of a share of sessions, and its lists are not published.
+"""A version in the shadow: it steps on the events of a share of sessions, and its lists are not
+published.
 
 Its hidden states and lists are kept in memory alone, for a bounded number of sessions, the last
 stepped. A missing one (after a restart, or pushed out) is rebuilt from the recent items in the
 champion's state, as after a hot swap. It steps after the champion's wave is handed over, so that no
-list waits for it, and the events of several waves together, since a few cost nearly as much as many.
-It pauses while the worker sheds load. Champion and shadow are scored on the same events: those whose
-session was shown a list of the champion's own step. Nothing published or stored depends on it.
+list waits for it, and the events of several waves together, since a few cost nearly as much as
+many. It pauses while the worker sheds load. Champion and shadow are scored on the same events:
+those whose session was shown a list of the champion's own step, and that neither version has
+learned from. Nothing published or stored depends on it.
 """
 
 from __future__ import annotations
@@ -74,7 +76,8 @@ class ShadowedEvent:
     """An event with the shadow's state beside it, and its item's rank in the champion's list.
 
     `last_offset` is the offset of the session's event before, None without one. `rank` is 0 when the
-    item is not in the list, None when the champion has no list to compare with.
+    item is not in the list, None when the champion has no list to compare with, or either version has
+    learned from the event.
     """
 
     trial: ShadowTrial
@@ -102,7 +105,9 @@ class Shadow:
             return []
         limit = trial.share * 2**32
         # By the highest bits of the hash, which are independent of the step thread.
-        return [_shadowed(e, trial) for e in events if zlib.crc32(e.event.session_id.encode()) < limit]
+        return [
+            _shadowed(e, trial, serving) for e in events if zlib.crc32(e.event.session_id.encode()) < limit
+        ]
 
     def enqueue(self, shadowed: list[ShadowedEvent]) -> None:
         """Queue a wave's shadowed events; once enough are queued, step them, unless another thread does."""
@@ -174,7 +179,7 @@ class Shadow:
             return trial.report()
 
 
-def _shadowed(session_event: SessionEvent, trial: ShadowTrial) -> ShadowedEvent:
+def _shadowed(session_event: SessionEvent, trial: ShadowTrial, champion: ServingModel) -> ShadowedEvent:
     """The event with a state of the shadow's own: the champion's history, without its hidden state."""
     state = session_event.state
     own = SessionState(
@@ -192,7 +197,12 @@ def _shadowed(session_event: SessionEvent, trial: ShadowTrial) -> ShadowedEvent:
     item_id = session_event.event.item_id
     item = trial.serving.vocabulary.index.get(item_id, -1)
     rank = None
-    if state.list_items and not state.unlisted and state.model_version == trial.champion:
+    arrival, time_ms = session_event.arrival, session_event.event.event_time_ms
+    is_learned = any(
+        version.learned.has(arrival.partition, arrival.offset, time_ms)
+        for version in (champion, trial.serving)
+    )
+    if not is_learned and state.list_items and not state.unlisted and state.model_version == trial.champion:
         rank = rank_in(state.list_items, item_id)
     last_offset = state.recent_offsets[-1] if state.recent_offsets else None
     return ShadowedEvent(

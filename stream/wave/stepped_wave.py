@@ -50,6 +50,7 @@ class SteppedWave:
     unlisted: int = 0
     resets: int = 0
     late: int = 0
+    other_kinds: int = 0
     rebuilt: int = 0
     rebuilt_inexact: int = 0
     expired: int = 0

@@ -113,6 +113,10 @@ class Snapshot:
             "delay_ms": delay_quantiles(self._recent_lists.pop_delays_ms()),
             "quality_window": self._settings.quality_window,
             "quality": quality_now(measured(counters.prequential.overall()["newest"])),
+            "in_sample": {
+                "learned_until_ms": None if serving is None else serving.learned.until_ms,
+                "quality": quality_now(measured(counters.prequential.in_sample()["newest"])),
+            },
             "shadow": shadow_now(pipeline.shadow.report()),
             "newest": [self._list(shown) for shown in reversed(list(self._recent_lists.lists))],
         }

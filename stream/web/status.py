@@ -10,7 +10,7 @@ from typing import Any
 from faust.web import View
 from prometheus_client import CollectorRegistry, generate_latest
 
-from stream.quality.cells import SYSTEMS
+from stream.quality.cells import SYSTEMS, Whole
 from stream.quality.sums import Measured, measured
 from stream.worker.pipeline import Pipeline
 
@@ -41,13 +41,12 @@ class StatusViews:
         return web.json(body, status=200 if self._pipeline.ready else 503)
 
     async def status(self, web: View, request: Any) -> Any:
-        """The current model, lag, partitions, accounting, quality and shadow."""
-        overall = self._counters.prequential.overall()
-        rolling, total = measured(overall["newest"]), measured(overall["total"])
-        quality = {
-            system: {"rolling": _quality(rolling.get(system)), "total": _quality(total.get(system))}
-            for system in SYSTEMS
-        }
+        """The current model, lag, partitions, accounting, quality and shadow.
+
+        `quality` is of events that the version has not learned from; `in_sample` of the others, which
+        says nothing of the lists to come. `learned_until_ms` is None where the manifest does not record it.
+        """
+        prequential, live = self._counters.prequential, self._pipeline.live
         return web.json(
             {
                 "model": self._pipeline.live.current.version if self._pipeline.live.ready else None,
@@ -61,7 +60,11 @@ class StatusViews:
                 "sessions": self._pipeline.sessions,
                 "accounting": self._counters.accounting(self._pipeline.in_flight),
                 "producer_faults": dict(self._counters.producer_faults),
-                "quality": quality,
+                "quality": _by_system(prequential.overall()),
+                "in_sample": {
+                    "learned_until_ms": live.current.learned.until_ms if live.ready else None,
+                    "quality": _by_system(prequential.in_sample()),
+                },
                 "shadow": self._pipeline.shadow.report(),
             }
         )
@@ -73,6 +76,15 @@ class StatusViews:
             return web.json({"error": f"until_ms is epoch milliseconds, not {until_ms!r}"}, status=400)
         sums = self._counters.prequential.sums(None if until_ms is None else int(until_ms))
         return web.bytes(sums.to_json(), content_type="application/json")
+
+
+def _by_system(sums: dict[str, Whole]) -> dict[str, dict[str, dict[str, float]]]:
+    """Recall@20 and MRR@20 of each system over the newest events, and in total since the start."""
+    rolling, total = measured(sums["newest"]), measured(sums["total"])
+    return {
+        system: {"rolling": _quality(rolling.get(system)), "total": _quality(total.get(system))}
+        for system in SYSTEMS
+    }
 
 
 def _quality(found: Measured | None) -> dict[str, float]:

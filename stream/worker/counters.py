@@ -66,6 +66,11 @@ class WorkerCounters(Collector):
         )
         self._resets = Counter("nextclick_session_resets", "sessions begun anew after silence", registry=r)
         self._late = Counter("nextclick_late_events", "events behind their session's last", registry=r)
+        self._other_kinds = Counter(
+            "nextclick_other_kind_events",
+            "stepped, of kinds that the version was not trained on",
+            registry=r,
+        )
         self._rebuilt = Counter("nextclick_rebuilt_sessions", "states re-run for the version", registry=r)
         self._inexact = Counter(
             "nextclick_rebuilt_inexact_sessions", "of these, longer than their history", registry=r
@@ -167,6 +172,7 @@ class WorkerCounters(Collector):
         self._unlisted.inc(stepped.unlisted)
         self._resets.inc(stepped.resets)
         self._late.inc(stepped.late)
+        self._other_kinds.inc(stepped.other_kinds)
         self._rebuilt.inc(stepped.rebuilt)
         self._inexact.inc(stepped.rebuilt_inexact)
         self._expired.inc(stepped.expired)

@@ -74,6 +74,13 @@ export function themed() {
 
 const day = (at) => new Date(at).toLocaleDateString("en-GB", { day: "numeric", month: "short", timeZone: "UTC" });
 
+// What the version has learned is scored apart: its figure flatters, and no chart draws it.
+function learned({ learned_until_ms, quality: { champion } }, measure, name) {
+  if (learned_until_ms === null) return "May hold events that the version has learned: its manifest does not say. ";
+  if (!champion.events) return "";
+  return `Not shown: in-sample ${name} ${share(champion[measure][0])} of ${count(champion.events)} events up to ${moment(learned_until_ms)}, which the version has learned. `;
+}
+
 let last = null;
 export function show() {
   if (last) requestAnimationFrame(() => { for (const chart of charts) chart.resize(); draw(last); });
@@ -92,7 +99,7 @@ function draw(now) {
     ["event time", now.event_time_ms ? day(now.event_time_ms) : "–", now.event_time_ms ? moment(now.event_time_ms) : "no event yet"],
   ]);
   for (const [place, chart] of charts.entries()) {
-    if (place < 2) say(chart.explain, `Newest ${count(Math.min(now.quality_window, champion.events))} scored events; 95 % bands by session.`);
+    if (place < 2) say(chart.explain, `${learned(now.in_sample, place ? "mrr_at_20" : "recall_at_20", place ? "MRR@20" : "Recall@20")}Newest ${count(Math.min(now.quality_window, champion.events))} scored events; 95 % bands by session.`);
     if (columns?.at_ms) chart.draw(columns, now.swaps);
   }
   keyed(by("swaps"), [...now.swaps].reverse().slice(0, 8), (swap) => swap.at_ms,

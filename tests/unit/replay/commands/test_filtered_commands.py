@@ -1,3 +1,4 @@
+import json
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from tests.harness.commands import run, run_json
 from tests.harness.packed import write
 
 HEADER = "event_time,event_type,product_id,category_id,category_code,brand,price,user_id,user_session\n"
+EVERYTHING = ["--kind", "all", "--category", "all"]
 ELECTRONICS = ["--kind", "purchase", "--category", "electronics"]
 
 
@@ -59,13 +61,72 @@ def test_an_evaluation_on_other_events_than_the_training_s_says_so(log: Path, tm
     assert run("train", log, "--registry", tmp_path, "--network", "pop", *ELECTRONICS).exit_code == 0
     same = run("evaluate", log, "--registry", tmp_path, *ELECTRONICS)
     assert "was trained on events" not in same.stderr
-    other = run("evaluate", log, "--registry", tmp_path)
+    other = run("evaluate", log, "--registry", tmp_path, *EVERYTHING)
     assert (
         "trained on events of kind purchase, of category electronics, it is evaluated on events of all kinds"
         in other.stderr
     )
     assert run_json("evaluate", log, "--registry", tmp_path, *ELECTRONICS)["targets"] == 40
-    assert run_json("evaluate", log, "--registry", tmp_path)["unknown"] == 120
+    assert run_json("evaluate", log, "--registry", tmp_path, *EVERYTHING)["unknown"] == 120
+
+
+def test_an_evaluation_is_on_the_events_that_the_version_was_made_for(log: Path, tmp_path: Path) -> None:
+    assert run("train", log, "--registry", tmp_path, "--network", "pop", *ELECTRONICS).exit_code == 0
+    inherited = run("evaluate", log, "--registry", tmp_path, "--json")
+    assert inherited.stdout == run("evaluate", log, "--registry", tmp_path, *ELECTRONICS, "--json").stdout
+    assert "evaluated on events of kind purchase, of category electronics, as the version" in inherited.stderr
+    views = run("evaluate", log, "--registry", tmp_path, "--kind", "view")
+    assert "it is evaluated on events of kind view, of category electronics" in views.stderr
+
+
+def test_an_evaluation_on_what_was_learned_says_so(log: Path, tmp_path: Path) -> None:
+    assert run("train", log, "--registry", tmp_path, "--network", "pop", *ELECTRONICS).exit_code == 0
+    learned = Registry(tmp_path).load().manifest["data"]
+    evaluated = run("evaluate", log, "--registry", tmp_path, "--json")
+    assert json.loads(evaluated.stdout)["in_sample_events"] == learned["events"]
+    assert f"in-sample: {learned['events']:,} of 80 evaluated events" in evaluated.stderr
+
+
+def test_a_training_that_goes_on_keeps_to_the_events_of_the_version_before(log: Path, tmp_path: Path) -> None:
+    made: list[str | Path] = ["train", log, "--registry", tmp_path, "--epochs", "1", "--set", "hidden_size=8"]
+    assert run(*made, *ELECTRONICS).exit_code == 0
+    went_on = run(*made, "--start", "champion")
+    assert went_on.exit_code == 0, went_on.exception
+    version = Registry(tmp_path).load()
+    assert version.manifest["data"]["filter"] == {"kinds": ["purchase"], "categories": ["electronics"]}
+    assert "v9" not in version.vocabulary.index
+    other = run(*made, "--start", "champion", *EVERYTHING)
+    assert "it goes on with events of all kinds" in other.stderr
+    assert Registry(tmp_path).load().manifest["data"]["filter"] == {}
+
+
+def test_a_cadence_replays_the_events_the_session_rule_and_the_network_of_a_version(
+    log: Path, tmp_path: Path
+) -> None:
+    small = ["--set", "hidden_size=8", "--session-gap-s", "900"]
+    options: list[str | Path] = ["--registry", tmp_path, "--epochs", "1", *small]
+    assert run("train", log, *options, *ELECTRONICS).exit_code == 0
+    study: list[str | Path] = ["cadence", log, "--every", "never", "--json"]
+    inherited = run(*study, "--model", "champion", "--registry", tmp_path)
+    assert inherited.exit_code == 0, inherited.exception
+    assert "was trained on events of kind purchase, of category electronics" in inherited.stderr
+    assert "left out 80: not of kind purchase" in inherited.stderr
+    named = run(*study, "--set", "hidden_size=8", "--session-gap-s", "900", *ELECTRONICS)
+    first, second = (json.loads(result.stdout) for result in (inherited, named))
+    assert first["targets"] == second["targets"]
+
+
+def test_a_manifest_of_an_earlier_version_of_nextclick_does_not_record_the_kinds(
+    log: Path, tmp_path: Path
+) -> None:
+    assert run("train", log, "--registry", tmp_path, "--network", "pop", *ELECTRONICS).exit_code == 0
+    folder = tmp_path / str(Registry(tmp_path).champion())
+    manifest = json.loads((folder / "manifest.json").read_text())
+    del manifest["data"]["filter"]
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    evaluated = run("evaluate", log, "--registry", tmp_path)
+    assert evaluated.exit_code == 0, evaluated.exception
+    assert "trained on events of kinds that its manifest does not record" in evaluated.stderr
 
 
 def test_models_are_compared_on_the_wanted_events(log: Path) -> None:

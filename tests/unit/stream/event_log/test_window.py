@@ -20,7 +20,8 @@ from stream.events import Event, encode_event
 from stream.settings import Settings
 from tests.harness.archives import Log, archived, first_at, plain_window, produce, rows_of, write_archive
 
-SETTINGS = Settings()
+# Their times are small numbers, to be read.
+SETTINGS = Settings(min_event_time_ms=0)
 FOREVER_MS = 1 << 60
 FUTURE_MS = 4_000_000_000_000
 POISON = (None, b"", b"{", b'{"session_id":"s","event_time_ms":1}', b'{"session_id":"s"}')
@@ -191,7 +192,7 @@ def test_the_columns_of_a_window_are_those_of_a_record_but_for_its_bytes() -> No
 
 def test_a_broker_that_finds_no_times_is_read_from_the_start() -> None:
     broker = EmbeddedBroker()
-    settings = Settings(bootstrap_servers=broker.address, partitions=BROKER_PARTITIONS)
+    settings = Settings(bootstrap_servers=broker.address, partitions=BROKER_PARTITIONS, min_event_time_ms=0)
     broker.make_topics(settings)
     produce(
         settings, [(n % 4, b"s", encode_event(Event("s", 1000 + n, f"i{n}")), 1000 + n) for n in range(80)]
@@ -200,3 +201,15 @@ def test_a_broker_that_finds_no_times_is_read_from_the_start() -> None:
     newest = read_window(settings, newest_events=5)
     assert newest.frame["item_id"].tolist() == [f"i{n}" for n in range(75, 80)]
     assert newest.offsets == dict.fromkeys(range(4), (0, 20))
+
+
+def test_events_before_the_least_time_are_rejected_as_the_worker_rejects_them(tmp_path: Path) -> None:
+    """A producer that sent seconds as milliseconds must not teach the next version."""
+    seconds, milliseconds = 1_700_000_000, 1_700_000_000_000
+    events = [Event("s", time_ms, f"i{n}") for n, time_ms in enumerate((seconds, milliseconds, seconds + 60))]
+    log = [Record(n, b"s", encode_event(event), event.event_time_ms) for n, event in enumerate(events)]
+    write_archive(tmp_path, {0: log}, rotate=10, group=10)
+    window = read_window(Settings(), archive=tmp_path)
+    assert window.frame["item_id"].tolist() == ["i1"]
+    assert window.rejected == {"past": 2}
+    assert len(read_window(SETTINGS, archive=tmp_path).frame) == 3

@@ -85,3 +85,23 @@ def test_before_the_first_event_the_counters_are_there_and_stand_at_zero() -> No
     assert series["nextclick_prequential_events_total", '{system="window_pop"}'] == 0
     assert series["nextclick_rolling_mrr_at_20", '{system="pop"}'] == 0
     assert series["nextclick_quality_outside_events_total", ""] == 0
+
+
+def test_events_that_the_version_has_learned_from_have_series_of_their_own() -> None:
+    """A log that is replayed to its own model must not show the figure of what it knows by heart."""
+    prequential = Prequential(1000, 0.99)
+    for n in range(100):
+        now_ms = START_MS + n
+        learned = n < 60
+        rank = 1 if learned else 0
+        seen = ObservedEvent(0, now_ms, now_ms, f"s{n}", "i", True, 1, "v", rank, 0, (), learned)
+        prequential.add([seen])
+    series = exposed(prequential)
+    champion = '{system="champion"}'
+    assert series["nextclick_prequential_events_total", champion] == 40
+    assert series["nextclick_prequential_hits_total", champion] == 0
+    assert series["nextclick_rolling_recall_at_20", champion] == 0
+    assert series["nextclick_in_sample_events_total", champion] == 60
+    assert series["nextclick_in_sample_hits_total", champion] == 60
+    labels = '{slice="in_sample",system="champion",value="all",window="newest"}'
+    assert series["nextclick_quality_recall_at_20", labels] == 1

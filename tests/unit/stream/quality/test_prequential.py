@@ -169,7 +169,7 @@ def test_sums_of_different_ends_are_not_added() -> None:
 def test_text_that_is_no_sums_is_refused() -> None:
     text = scored([event(START_MS)]).sums().to_json()
     assert tuple(QualitySums.from_json(text).windows) == WINDOWS
-    for broken in (b"{}", b"no", text.replace(b'"format":1', b'"format":2'), text.replace(b'"24h"', b'"1d"')):
+    for broken in (b"{}", b"no", text.replace(b'"format":2', b'"format":1'), text.replace(b'"24h"', b'"1d"')):
         assert broken != text
         with pytest.raises(ValueError, match=r"."):
             QualitySums.from_json(broken)
@@ -278,3 +278,25 @@ def test_whole_numbers_hold_every_reciprocal_rank_exactly() -> None:
     table = sums.windows["total"]["all"]["all"]
     assert table[:, 2].sum() == sum(UNIT // rank for rank in ranks)
     assert table.dtype == np.int64
+
+
+@settings(max_examples=20, deadline=None)
+@given(logs(), st.integers(1, 30), st.data())
+def test_what_the_version_has_learned_is_summed_apart_in_every_window(
+    log: list[ObservedEvent], newest: int, data: st.DataObject
+) -> None:
+    """No slice, no window and no series but `in_sample` holds any of it."""
+    marked = [msgspec.structs.replace(one, learned=data.draw(st.booleans())) for one in log]
+    prequential = scored(marked, newest)
+    sums = QualitySums.from_json(prequential.sums().to_json())
+    predicted = [one for one in marked if one.position]
+    honest = [one for one in predicted if not one.learned]
+    learned = [one for one in predicted if one.learned]
+    assert_window_is(sums, "total", naive(honest))
+    assert_window_is(sums, "newest", naive([one for one in predicted[-newest:] if not one.learned]))
+    expected = {"in_sample": naive(learned)["all"]}
+    assert_window_is(sums, "total", expected)
+    whole = measured(prequential.in_sample()["total"])
+    assert (whole["champion"].events if whole else 0) == len(learned)
+    in_series = sum(float(table[:, 0].sum()) for table in sums.series.values())
+    assert in_series <= len(honest)

@@ -1,11 +1,15 @@
+import logging
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
+from model.data.event_filter import EventFilter
+from model.data.learned_events import LearnedEvents
 from model.registry.registry import Registry
 from replay.sending.encoding import events_of
 from stream.events import Event
@@ -260,3 +264,47 @@ def test_a_new_version_serves_when_no_wave_of_the_old_one_is_under_way(
     assert set(versions) == {old.version, new.version}
     assert sum(a != b for a, b in pairwise(versions)) == 1
     store.close()
+
+
+def test_a_worker_says_which_events_its_version_was_made_for_and_counts_those_of_other_kinds(
+    live: ModelSlot, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It steps them all the same: a list comes after every event."""
+    before = live.current
+    live.offer(replace(before, trained_on=EventFilter(kinds=("purchase",))))
+    with closing(SessionStore(tmp_path / "kinds")) as store:
+        processor = Processor(live, recent_items=50)
+        processor.partitions[0] = OpenPartition(0, store)
+        cutter = WaveCutter(8)
+        for offset, kind in enumerate(("view", "purchase", "cart")):
+            event = Event(f"s{offset}", 1_700_000_000_000 + offset, "i1", kind)  # type: ignore[arg-type]
+            cutter.add(Arrival(0, offset, event, NO_WATERMARK, 0))
+            processor.partitions[0].pending.add(offset, NO_WATERMARK, NO_WATERMARK)
+        wave = cutter.cut()
+        assert wave is not None
+        stepped = step_wave(processor, wave)
+    live.offer(before)
+    assert (stepped.other_kinds, len(stepped.lists)) == (2, 3)
+    said = [text for text in map(logging.LogRecord.getMessage, caplog.records) if "was trained on" in text]
+    assert len(said) == 1
+    assert "of kind purchase only; this worker steps the events of every kind" in said[0]
+
+
+def test_an_event_that_the_version_has_learned_from_is_observed_as_learned(
+    live: ModelSlot, tmp_path: Path
+) -> None:
+    before, begin_ms = live.current, 1_700_000_000_000
+    live.offer(replace(before, learned=LearnedEvents(until_ms=begin_ms + 1)))
+    with closing(SessionStore(tmp_path / "learned")) as store:
+        processor = Processor(live, recent_items=50)
+        processor.partitions[0] = OpenPartition(0, store)
+        cutter = WaveCutter(8)
+        for offset in range(4):
+            event = Event(f"s{offset}", begin_ms + offset, "i1")
+            cutter.add(Arrival(0, offset, event, NO_WATERMARK, 0))
+            processor.partitions[0].pending.add(offset, NO_WATERMARK, NO_WATERMARK)
+        wave = cutter.cut()
+        assert wave is not None
+        stepped = step_wave(processor, wave)
+    live.offer(before)
+    assert [observed.learned for observed in stepped.observed] == [True, True, False, False]

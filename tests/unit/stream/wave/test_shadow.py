@@ -1,7 +1,9 @@
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from model.data.learned_events import LearnedEvents
 from model.registry.registry import Registry
 from replay.sending.encoding import events_of
 from stream.sessions.partition import OpenPartition
@@ -121,3 +123,35 @@ def test_what_is_not_scored_while_the_worker_is_behind_is_no_pair(versions: Vers
     assert 0 < trial.recall.events < len(ranks)
     assert trial.recall.interval().mean == 0
     assert trial.recall.interval().high == 0
+
+
+def test_events_that_either_version_has_learned_from_decide_no_trial(
+    versions: Versions, tmp_path: Path
+) -> None:
+    """Else a former champion is rolled back to, or not, by what one of the two knows by heart."""
+    live, first, second = versions
+    times_ms = LOG.frame["event_time_ms"]
+    learned = LearnedEvents(until_ms=int(times_ms.median()))
+    counts = []
+    pairs = [(first, second)]
+    pairs += [(replace(first, learned=learned), second), (first, replace(second, learned=learned))]
+    for number, (champion, shadowed) in enumerate(pairs):
+        shadow = Shadow()
+        shadow.trial = ShadowTrial(shadowed, champion.version, 1.0, CHALLENGER)
+        serve(live, champion, tmp_path / str(number), shadow)
+        shadow.step_waiting()
+        counts.append(shadow.trial.report()["events"])
+    assert 0 < counts[1] == counts[2] < 0.7 * counts[0]
+
+
+def test_events_that_the_version_has_learned_from_are_told_apart(versions: Versions, tmp_path: Path) -> None:
+    live, first, _ = versions
+    until_ms = int(LOG.frame["event_time_ms"].median())
+    live.offer(replace(first, learned=LearnedEvents(until_ms=until_ms)))
+    assert live.has_learned(first.version, 0, 0, until_ms)
+    assert not live.has_learned(first.version, 0, 0, until_ms + 1)
+    # After a swap to an earlier version, lists of the one before are still scored.
+    live.offer(replace(first, version="another", learned=LearnedEvents(until_ms=0)))
+    assert live.has_learned(first.version, 0, 0, until_ms)
+    assert not live.has_learned("another", 0, 0, until_ms)
+    live.offer(first)

@@ -4,9 +4,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from model.data.event_filter import EventFilter
 from model.errors import NextclickError
 from replay.datasets.event_files import EventFiles
-from replay.datasets.event_filter import EventFilter
 from tests.harness.packed import write
 
 EVENTS = pd.DataFrame(

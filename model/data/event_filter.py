@@ -1,15 +1,21 @@
-"""Which events of a log are wanted: by kind and by category."""
+"""Which events of a log are wanted: by kind and by category.
+
+A version's manifest records the filter that it was trained with, so that a retraining, an evaluation
+and a cadence take the same events.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from replay.reading.format import reasons
+# The field of a manifest's data that holds a filter.
+RECORDED_AS = "filter"
 
 
 @dataclass(frozen=True)
@@ -17,7 +23,8 @@ class EventFilter:
     """Keeps events of one of the `kinds` and in one of the `categories`; an empty tuple keeps all.
 
     A category includes its subcategories: `electronics` includes `electronics.audio.headphone`. Of
-    several categories of an event, divided by |, one is enough. Case does not matter.
+    several categories of an event, divided by |, one is enough. Case does not matter. A session_end is
+    kept: it ends a session of any kind.
 
     >>> events = pd.DataFrame({"kind": ["view", "cart"], "category": ["toys", "Toys.cars|sale"]})
     >>> EventFilter(kinds=("cart",), categories=("toys",)).left_out(events).tolist()
@@ -44,6 +51,18 @@ class EventFilter:
         """The filter that `as_dict` wrote."""
         return cls(tuple(named.get("kinds", ())), tuple(named.get("categories", ())))
 
+    @classmethod
+    def recorded(cls, data: Mapping[str, Any]) -> EventFilter | None:
+        """The filter that the data of a manifest record; None where they do not record one.
+
+        >>> EventFilter.recorded({"filter": {"kinds": ["purchase"]}})
+        EventFilter(kinds=('purchase',), categories=())
+        >>> EventFilter.recorded({"events": 12}) is None
+        True
+        """
+        named = data.get(RECORDED_AS)
+        return cls.of(named) if isinstance(named, Mapping) else None
+
     def as_dict(self) -> dict[str, list[str]]:
         """The filter as plain values; empty when it keeps all events."""
         named = {"kinds": list(self.kinds), "categories": list(self.categories)}
@@ -51,14 +70,16 @@ class EventFilter:
 
     def left_out(self, events: pd.DataFrame) -> pd.Series[str]:
         """Why each row of an event frame is left out; "" for a row that is kept."""
-        checks = []
-        if self.kinds:
-            checks.append((~events["kind"].isin(self.kinds), f"not of kind {' or '.join(self.kinds)}"))
+        result = pd.Series("", events.index, dtype="str")
+        is_end = (events["kind"] == "session_end").to_numpy(bool) if "kind" in events else False
         if self.categories:
-            inside = self._inside(events["category"]) if "category" in events else False
-            outside = ~pd.Series(inside, index=events.index, dtype=bool)
-            checks.append((outside, f"not of category {' or '.join(self.categories)}"))
-        return reasons(events.index, *checks)
+            inside = self._inside(events["category"]) if "category" in events else np.zeros(len(events), bool)
+            result[~(inside | is_end)] = f"not of category {' or '.join(self.categories)}"
+        if self.kinds:
+            kinds = events["kind"] if "kind" in events else pd.Series("view", events.index)
+            is_wanted = kinds.isin(self.kinds).to_numpy(bool)
+            result[~(is_wanted | is_end)] = f"not of kind {' or '.join(self.kinds)}"
+        return result
 
     def _inside(self, column: pd.Series[str]) -> npt.NDArray[np.bool_]:
         # A log has few distinct categories: match each once.
