@@ -23,6 +23,7 @@ from replay.cadence.study_log import StudyLog
 from replay.cadence.trainer import Trainer
 from replay.commands.options import (
     Category,
+    Columns,
     Files,
     Format,
     GapS,
@@ -113,6 +114,7 @@ def cadence(
     kind: Kind = None,
     category: Category = None,
     format: Format = None,
+    columns: Columns = None,
     on_error: OnError = "stop",
     as_json: Json = False,
 ) -> None:
@@ -144,7 +146,7 @@ def cadence(
     config = build_config(given)
     begin_ms, until_ms = parse_moment(from_), parse_moment(until)
     check_file("--plot", plot, makes_folder=True)
-    frame = LogFiles(files, format, on_error, chosen).load()
+    frame = LogFiles(files, format, on_error, chosen, columns).load()
     if until_ms is not None:
         frame = frame[frame["event_time_ms"] < until_ms].reset_index(drop=True)
     if frame.empty:

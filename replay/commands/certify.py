@@ -17,6 +17,7 @@ from model.registry.registry import Registry
 from replay.certificates.certificate import LISTS, read_certificate
 from replay.commands.options import (
     Category,
+    Columns,
     Files,
     Format,
     Json,
@@ -56,6 +57,7 @@ def certify(
     kind: Kind = None,
     category: Category = None,
     format: Format = None,
+    columns: Columns = None,
     on_error: OnError = "stop",
     as_json: Json = False,
 ) -> None:
@@ -70,7 +72,7 @@ def certify(
     check_file("--certificate", certificate)
     other = read_certificate(compare, LISTS) if compare else None
     wanted = event_filter(kind, category)
-    source = EventFiles(files, format=format, on_error=check_on_error(on_error), wanted=wanted).open()
+    source = EventFiles(files, format, columns, check_on_error(on_error), wanted).open()
     version = model or Registry(settings.registry_dir).load().version
     with tempfile.TemporaryDirectory(prefix="nextclick-certify-") as folder:
         made = certify_lists(

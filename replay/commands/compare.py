@@ -18,6 +18,7 @@ from model.networks.by_name import columns_of
 from model.training import train as training
 from replay.commands.options import (
     Category,
+    Columns,
     Files,
     Format,
     GapS,
@@ -68,6 +69,7 @@ def compare(
     kind: Kind = None,
     category: Category = None,
     format: Format = None,
+    columns: Columns = None,
     on_error: OnError = "stop",
     as_json: Json = False,
 ) -> None:
@@ -97,7 +99,7 @@ def compare(
     written = {ending: output.with_name(output.name + ending) for ending in ENDINGS} if output else {}
     for path in written.values():
         check_file("--output", path, makes_folder=True)
-    log_files = LogFiles(files, format, on_error, event_filter(kind, category))
+    log_files = LogFiles(files, format, on_error, event_filter(kind, category), columns)
     log = read_split(log_files, choice, gaps.pop(), columns=columns_of(*configs.values()))
     done = 0
     with progress_bar("comparing") as bar:

@@ -13,7 +13,7 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from replay.commands.options import Files, Format, Json, OnError, check_on_error
+from replay.commands.options import Columns, Files, Format, Json, OnError, check_on_error
 from replay.commands.outputs import check_file
 from replay.console import moment, out, progress_bar
 from replay.log_report.report import LogReport, report_on
@@ -38,6 +38,7 @@ def report(
         int | None, typer.Option(min=1_000, help="events of sampled sessions kept in memory, 33 bytes each")
     ] = None,
     format: Format = None,
+    columns: Columns = None,
     on_error: OnError = "skip",
     as_json: Json = False,
 ) -> None:
@@ -52,6 +53,7 @@ def report(
             files,
             test=test or (),
             format=format,
+            columns=columns,
             on_error=check_on_error(on_error),
             kept_events=sample_events,
             progress=lambda events: bar(events, 0, "events"),

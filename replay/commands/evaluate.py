@@ -19,6 +19,7 @@ from model.evaluation.rank_targets import rank_targets
 from model.registry.registry import Registry
 from replay.commands.options import (
     Category,
+    Columns,
     Files,
     Format,
     Items,
@@ -45,6 +46,7 @@ def evaluate(
     kind: Kind = None,
     category: Category = None,
     format: Format = None,
+    columns: Columns = None,
     on_error: OnError = "stop",
     as_json: Json = False,
 ) -> None:
@@ -66,7 +68,7 @@ def evaluate(
         )
     elif wanted and not (kind and category):
         log.print(f"evaluated on events {wanted}, as the version was trained", highlight=False)
-    frame = LogFiles(files, format, on_error, wanted).load()
+    frame = LogFiles(files, format, on_error, wanted, columns).load()
     rule = SessionRule(None if users else loaded.config.session_gap_s)
     sessions = Sessions.from_frame(by_user(frame) if users else frame, loaded.vocabulary, rule)
     sessions = newest_of(sessions) if users else sessions

@@ -40,6 +40,10 @@ Params = Annotated[Path | None, typer.Option(help="TOML file of model settings, 
 Format = Annotated[
     str | None, typer.Option(help=f"one of {', '.join(FORMATS)}; default: recognised by content")
 ]
+Columns = Annotated[
+    str | None,
+    typer.Option(help="columns of any other file: session=sid,item=sku,time=at and kind, user, price…"),
+]
 Kind = Annotated[
     list[str] | None,
     typer.Option(

@@ -53,13 +53,16 @@ class LogFiles:
     format: str | None = None
     on_error: str = "stop"
     wanted: EventFilter = ALL_EVENTS
+    columns: str | None = None
 
     def __post_init__(self) -> None:
         """Raises typer.BadParameter unless `on_error` is stop or skip."""
         check_on_error(self.on_error)
 
     def _named(self) -> EventFiles:
-        return EventFiles(self.files, format=self.format, on_error=self.on_error, wanted=self.wanted)
+        return EventFiles(
+            self.files, format=self.format, columns=self.columns, on_error=self.on_error, wanted=self.wanted
+        )
 
     def event_files(self) -> EventReader:
         """The files as a source of event frames."""
@@ -137,7 +140,9 @@ def read_split(
     sessions, vocabulary = _read_sessions(log_files, choice, gap_s, columns, folder)
     if choice.test_files:
         # The metadata of the training files describe the items of the test files, too.
-        metadata = EventFiles(log_files.files, format=log_files.format).open().metadata
+        metadata = (
+            EventFiles(log_files.files, format=log_files.format, columns=log_files.columns).open().metadata
+        )
         test_log = replace(log_files, files=list(dict.fromkeys([*choice.test_files, *metadata])))
         frame = test_log.load()
         if titles is not None:

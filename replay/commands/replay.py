@@ -13,7 +13,7 @@ from typing import Annotated
 
 import typer
 
-from replay.commands.options import Brokers, Category, Format, Json, Kind, event_filter, is_on_error
+from replay.commands.options import Brokers, Category, Columns, Format, Json, Kind, event_filter, is_on_error
 from replay.commands.outputs import check_file
 from replay.console import log, moment, out, parse_moment, progress_bar, start_logs
 from replay.datasets.event_files import EventFiles
@@ -65,10 +65,7 @@ def replay(
     kind: Kind = None,
     category: Category = None,
     format: Format = None,
-    columns: Annotated[
-        str | None,
-        typer.Option(help="columns of any other file: session=sid,item=sku,time=at and kind, user, price…"),
-    ] = None,
+    columns: Columns = None,
     on_error: Annotated[
         str, typer.Option(help="at a line that cannot be read: stop, skip, or dlq: send it to events-dlq")
     ] = "stop",

@@ -21,6 +21,7 @@ from model.training.replicas import Replicas
 from model.training.run_options import RunOptions
 from replay.commands.options import (
     Category,
+    Columns,
     Files,
     Format,
     GapS,
@@ -110,6 +111,7 @@ def train(
     kind: Kind = None,
     category: Category = None,
     format: Format = None,
+    columns: Columns = None,
     on_error: OnError = "stop",
     as_json: Json = False,
 ) -> None:
@@ -167,7 +169,7 @@ def train(
             else None
         )
         log_split = read_split(
-            LogFiles(files, format, on_error, wanted), choice, config.session_gap_s,
+            LogFiles(files, format, on_error, wanted, columns), choice, config.session_gap_s,
             columns=columns_of(config), titles=titles_for(config, catalogue), folder=mapped,
         )  # fmt: skip
         job = TrainingJob.of(config, log_split)

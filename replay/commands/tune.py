@@ -20,6 +20,7 @@ from model.training.job import TrainingJob
 from model.training.train import RunOptions, train
 from replay.commands.options import (
     Category,
+    Columns,
     Files,
     Format,
     GapS,
@@ -55,6 +56,7 @@ def tune(
     kind: Kind = None,
     category: Category = None,
     format: Format = None,
+    columns: Columns = None,
     on_error: OnError = "stop",
     as_json: Json = False,
 ) -> None:
@@ -70,7 +72,7 @@ def tune(
         given["session_gap_s"] = session_gap_s
     base = build_config(given)
     check_file("--output", output, makes_folder=True)
-    log_files = LogFiles(files, format, on_error, event_filter(kind, category))
+    log_files = LogFiles(files, format, on_error, event_filter(kind, category), columns)
     choice = SplitChoice("temporal", test, test_fraction, test_from)
     earlier, later, vocabulary = read_split(log_files, choice, base.session_gap_s, columns=columns_of(base))
     with progress_bar("searching") as bar:

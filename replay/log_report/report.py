@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -135,6 +135,7 @@ def report_on(
     *,
     test: Sequence[Path] = (),
     format: str | None = None,
+    columns: str | None = None,
     on_error: str = "skip",
     kept_events: int | None = None,
     progress: Callable[[int], None] = lambda events: None,
@@ -146,7 +147,8 @@ def report_on(
     rejects: Counter[str] = Counter()
     sample = SessionSample(kept_events) if kept_events else SessionSample()
     survey = LogSurvey(sample)
-    reader = EventFiles(paths, format=format, on_error=on_error).open()
+    named = EventFiles(paths, format, columns, on_error)
+    reader = named.open()
     for frame in reader.read(rejects):
         survey.add(frame)
         progress(survey.events)
@@ -175,7 +177,7 @@ def report_on(
         _item_figures(table, counts, survey),
         counts,
         session_figures(sample),
-        _contained(sample, test, format, on_error, survey.last_ms) if test else None,
+        _contained(sample, replace(named, paths=test), survey.last_ms) if test else None,
     )
 
 
@@ -248,11 +250,9 @@ def _number_popularity(table: pd.DataFrame) -> float | None:
     return float(np.corrcoef(numbers, events)[0, 1])
 
 
-def _contained(
-    training: SessionSample, test: Sequence[Path], format: str | None, on_error: str, last_ms: int
-) -> Contained:
+def _contained(training: SessionSample, test: EventFiles, last_ms: int) -> Contained:
     sample = SessionSample()
-    for frame in EventFiles(test, format=format, on_error=on_error).read():
+    for frame in test.read():
         sample.add(frame, hashes(frame["session_id"]), hashes(frame["item_id"]))
     ours, theirs = training.rows(), sample.rows()
     # At the coarser of the two rates both samples have the same sessions.

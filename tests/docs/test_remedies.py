@@ -31,6 +31,7 @@ OF_OTHERS = {
 }  # fmt: skip
 # A command that a text names by its option alone: `tune` writes what `train --params` reads.
 OF_OTHER_COMMANDS = {"tune": {"--params"}}
+READ_LOGS = ("train", "evaluate", "compare", "tune", "cadence", "certify", "data", "replay")
 
 
 @cache
@@ -103,6 +104,21 @@ def test_a_command_names_only_options_of_its_own() -> None:
                 if option not in options_of(COMMAND_LINE.commands[name]) | OF_OTHER_COMMANDS.get(name, set())
             ]
     assert not wrong, "\n".join(sorted(set(wrong)))
+
+
+def test_what_reading_a_log_advises_exists_in_every_command_that_reads_one() -> None:
+    wrong = {
+        f"{path.relative_to(ROOT)}: {name} has no {option}"
+        for room in ("reading", "datasets")
+        for path in sorted((ROOT / "replay" / room).glob("*.py"))
+        for text in texts_of(path)
+        if "nextclick " not in text
+        for option in OPTION.findall(text)
+        for name in READ_LOGS
+        # Only a command that filters can find that its filter leaves nothing.
+        if option not in options_of(COMMAND_LINE.commands[name]) | {"--kind", "--category"}
+    }
+    assert not wrong, "\n".join(sorted(wrong))
 
 
 @pytest.mark.parametrize(
