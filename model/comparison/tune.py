@@ -147,7 +147,8 @@ def tune(
         reached[trial.number] = (config, scored)
         return _value(scored, measure)
 
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    # A trial that fails raises its error; optuna would print its traceback, too.
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
     study = optuna.create_study(
         direction="maximize",
         sampler=optuna.samplers.TPESampler(seed=base.seed),

@@ -217,7 +217,8 @@ def train(
     unknown = "counted as missed" if all_items else "left out"
     out.print(
         f"version {version}{' (champion)' if promote else ''}: {len(trained.vocabulary):,} items, "
-        f"{trained.events_per_s:,} training events/s; {scored.model.unknown:,} unknown test events {unknown}",
+        f"{trained.events_per_s:,.0f} training events/s; {scored.model.unknown:,} unknown test events "
+        f"{unknown}",
         highlight=False,
     )
     if reports:

@@ -2,6 +2,7 @@
 
 import gzip
 import lzma
+import os
 import random
 import shutil
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ import pytest
 from replay.end_to_end.demo import EmbeddedBroker
 from stream.kafka.topics import plans
 from stream.settings import PREFIX, Settings
+from tests.harness import fork_server
 from tests.harness.commands import Ended, run_main
 
 ROWS = [f"{1506826800000 + n * 1000},s{n // 4},u{n // 4},{n % 4 + n // 40 % 5}" for n in range(400)]
@@ -168,3 +170,14 @@ def test_a_replay(wrong: Path, broker: EmbeddedBroker, monkeypatch: pytest.Monke
     assert plans(settings)
     broker.make_topics(settings)
     checked("replay", wrong, "--on-error", "skip", "--certificate", "sent.json")
+
+
+def test_a_search_that_fails_prints_no_traceback(folder: Path, tmp_path: Path) -> None:
+    # In a process of its own: optuna keeps the standard error that it was imported with.
+    output = str(tmp_path / "tuned.toml")
+    ended = fork_server.run(
+        "tune", str(folder / "log.csv"), "--network", "pop", "--output", output, env=os.environ, timeout=120
+    )
+    assert ended.returncode == 2
+    assert "there is nothing to search for 'pop'" in ended.stderr
+    assert "Traceback" not in ended.stderr
