@@ -123,15 +123,16 @@ def times_ms(texts: pd.Series[str], *, milliseconds: bool = False) -> pd.Series[
 
 
 def _dates(texts: pd.Series[str], numbers: pd.Series[float]) -> pd.Series[float] | None:
-    """Epoch milliseconds of days written as numbers, 20231114; None where not all numbers are days.
+    """Epoch milliseconds of days written as numbers, 20231114; None where fewer than half of them are days.
 
-    As seconds they would all lie in August 1970.
+    As seconds they would all lie in August 1970. NaN where a number among days is none.
     """
     known = numbers.notna()
-    if not known.any() or not numbers[known].between(FIRST_DAY, LAST_DAY).all():
+    if 2 * numbers.between(FIRST_DAY, LAST_DAY).sum() < max(1, int(known.sum())):
         return None
-    days = pd.to_datetime(texts.str.strip(), format="%Y%m%d", utc=True, errors="coerce")
-    if days[known].isna().any():
+    plain = texts.str.strip().str.replace(r"\.0+$", "", regex=True)
+    days = pd.to_datetime(plain, format="%Y%m%d", utc=True, errors="coerce")
+    if 2 * days.notna().sum() < known.sum():
         return None
     return epoch_ms(days).astype("float64").where(days.notna(), np.nan)
 

@@ -5,6 +5,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from model.errors import NextclickError
 from replay.datasets.event_files import EventFiles
 
 COLUMNS = "session=session_id,item=item_id,time=at"
@@ -70,18 +71,20 @@ def test_the_unit_of_the_most_copied_layout_is_seen(tmp_path: Path, unit: int) -
     ]
 
 
-def test_a_day_as_a_number_is_a_day(tmp_path: Path) -> None:
-    text = "session_id,item_id,at\ns,i,20231114\ns,j,20231115\n"
+@pytest.mark.parametrize("point", ["", ".0"])
+def test_a_day_as_a_number_is_a_day(tmp_path: Path, point: str) -> None:
+    text = f"session_id,item_id,at\ns,i,20231114{point}\ns,j,20231115{point}\n"
     days = read(tmp_path / "log.csv", text, columns=COLUMNS)["event_time_ms"]
     assert pd.to_datetime(days, unit="ms").dt.strftime("%F").tolist() == ["2023-11-14", "2023-11-15"]
 
 
-def test_numbers_that_only_look_like_days_are_seconds(tmp_path: Path) -> None:
-    text = "session_id,item_id,at\ns,i,20231114\ns,j,20239999\n"
-    assert read(tmp_path / "log.csv", text, columns=COLUMNS)["event_time_ms"].tolist() == [
-        20_231_114_000,
-        20_239_999_000,
-    ]
+@pytest.mark.parametrize("wrong", ["20239999", "0", "1700000000"])
+def test_a_number_among_days_that_is_none_has_no_time_and_turns_no_day_into_1970(
+    tmp_path: Path, wrong: str
+) -> None:
+    text = f"session_id,item_id,at\ns,i,20231114\ns,j,20231115\ns,k,{wrong}\n"
+    with pytest.raises(NextclickError, match="line 4: the time is none"):
+        read(tmp_path / "log.csv", text, columns=COLUMNS)
 
 
 def test_kaggles_copy_of_online_retail_is_read(tmp_path: Path) -> None:
