@@ -20,7 +20,7 @@ from model.registry.version_files import REFUSALS
 from replay.end_to_end.worker_process import WorkerProcess, free_port
 from replay.sending.replay import replay_frames
 from stream.events import REASONS
-from stream.quality.cells import KINDS, POSITIONS
+from stream.quality.cells import KINDS, LEARNED, POSITIONS
 from stream.quality.cells import SYSTEMS as SCORED
 from stream.quality.item_age import AGES
 from stream.quality.metrics import SHOWN_WINDOWS
@@ -208,7 +208,7 @@ def test_labels_never_come_from_the_data_and_are_those_of_the_newest_version(sta
         "reason": {*REASONS, *FALLBACKS, *REFUSALS, *MEANINGS, "announcement", "unservable"},
         "system": {*SCORED, *SYSTEMS.values(), "shadow"},
         "window": set(SHOWN_WINDOWS),
-        "slice": set(KINDS),
+        "slice": {*KINDS, LEARNED},
         "value": {"all", *POSITIONS, *AGES, *versions},
         "version": versions,
         "step": set(STEPS),
