@@ -35,8 +35,7 @@ def evaluate_sources(
     for batch in session_parallel(known, LANES):
         state = fused.carry(state, batch)
         output_BH, state = fused.advance(columns.at(batch.rows), state)
-        scores_BN, ids_BN = fused.network.score(fused.network_output(output_BH)).topk(fused.proposed)
-        ids_BC, features_BCF, count_B = fused.candidates(output_BH, ids_BN, scores_BN)
+        ids_BC, features_BCF, count_B = fused.candidates(output_BH, *fused.propose(output_BH))
         hidden_BC = np.arange(ids_BC.shape[1]) >= count_B[:, None]
         if exclude_session_items:
             own_BM = newest_items(known, batch.rows).numpy()

@@ -23,6 +23,7 @@ from torch import Tensor
 from model.config import ModelConfig
 from model.data.batches import session_parallel
 from model.data.sessions import Sessions
+from model.evaluation.rank_targets import LANES
 from model.networks.by_name import build_fused
 from model.networks.fused.fused_list import FusedList
 from model.networks.fused.source_arrays import FEATURES
@@ -37,7 +38,6 @@ from model.training.warm_start import WarmStart
 HELD_OUT = 0.15  # newest part of the sessions, from which the ranker learns
 LISTS = 20_000
 FEWEST_LISTS = 50  # with fewer, the sources' ranks are added up instead
-LANES = 128
 PREFIX = "network."
 
 
@@ -68,7 +68,9 @@ def train_fused(
         after_epoch=lambda epoch, scored: None,
         progress=lambda done: run.progress(replace(done, epochs=2 * done.epochs)),
     )
-    Epochs(network, data._replace(sessions=earlier), network_config, None, part).run()
+    # Without patience the validation only draws a curve, and this training's curve is not shown.
+    validation = None if config.patience is None else data.validation
+    Epochs(network, TrainingData(earlier, data.vocabulary, validation), network_config, None, part).run()
     fused.sources.fit(earlier)
     lists = lists_of(fused, later)
     if len(lists[1]) >= FEWEST_LISTS:
@@ -138,8 +140,7 @@ def lists_of(fused: FusedList, sessions: Sessions) -> tuple[Tensor, Tensor, Tens
         state = fused.carry(state, batch)
         output_BH, state = fused.advance(columns.at(batch.rows), state)
         target_B = columns.targets(batch.rows).numpy()
-        scores_BN, ids_BN = fused.network.score(fused.network_output(output_BH)).topk(fused.proposed)
-        ids_BC, features_BCF, count_B = fused.candidates(output_BH, ids_BN, scores_BN)
+        ids_BC, features_BCF, count_B = fused.candidates(output_BH, *fused.propose(output_BH))
         is_target_BC = ids_BC == target_B[:, None]
         found_B = is_target_BC.any(1)
         # Narrow parts: padding would take most of the memory.

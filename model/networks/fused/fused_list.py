@@ -5,7 +5,7 @@ which the other sources read.
 
 Shapes: B sessions, R newest items, H units of the network's output, N items that the network proposes,
 C candidates.
-Tested by tests/unit/model/networks/fused/test_fused_list.py.
+Tested by tests/unit/model/training/test_fused_training.py.
 """
 
 from __future__ import annotations
@@ -61,8 +61,12 @@ class FusedList(Network):
 
     def score(self, output_BH: Tensor) -> tuple[Tensor, Tensor]:
         """The candidates and their scores, B×C."""
+        return self.fuse(output_BH, *self.propose(output_BH))
+
+    def propose(self, output_BH: Tensor) -> tuple[Tensor, Tensor]:
+        """The network's best items and their scores, B×N, best first."""
         scores_BN, ids_BN = self.network.score(self.network_output(output_BH)).topk(self.proposed)
-        return self.fuse(output_BH, ids_BN, scores_BN)
+        return ids_BN, scores_BN
 
     def output_of(self, state: State) -> Tensor | None:
         """The network's output that came with this state."""

@@ -27,6 +27,7 @@ from model.networks.fused.source_arrays import (
     SourceArrays,
     add,
     place_of,
+    rank_value,
     slot_of,
 )
 
@@ -187,4 +188,4 @@ def set_ranks(features_CF: Floats, by: int, into: int, most: int) -> None:
     for rank in range(min(len(order_C), most)):
         if features_CF[order_C[rank], by] <= 0:
             break
-        features_CF[order_C[rank], into] = 1 - np.log(1.0 + rank) / np.log(2.0 + most)
+        features_CF[order_C[rank], into] = rank_value(rank, most)

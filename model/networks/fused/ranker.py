@@ -10,22 +10,18 @@ Tested by tests/unit/model/networks/fused/test_ranker.py.
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from model.compiled import compiled
-from model.networks.fused.source_arrays import FEATURES, SOURCES
+from model.networks.fused.source_arrays import FEATURES, SOURCES, Floats, Longs
 
 UNITS = 32
 PASSES = 12
 LISTS_IN_BATCH = 128
 LEARNING_RATE = 1e-2
 WEIGHT_DECAY = 1e-4
-
-Floats = npt.NDArray[np.float32]
-Longs = npt.NDArray[np.int64]
 
 
 @compiled
