@@ -118,16 +118,18 @@ class ModelSlot:
         self.share = 1.0
         self.swaps = 0
         self.serving_since_s = 0.0
+        # The id of the events topic, "" until it is known.
+        self.topic_id = ""
         # Of the versions that served in this process: lists of the one before are scored after a swap.
         self._learned: dict[str, LearnedEvents] = {}
 
     def has_learned(self, version: str, partition: int, offset: int, time_ms: int) -> bool:
         """Whether the version in service, or the one that made a list, has learned from an event."""
         current = self.current
-        if current.learned.has(partition, offset, time_ms):
+        if current.learned.has(partition, offset, time_ms, self.topic_id):
             return True
         made_by = None if version == current.version else self._learned.get(version)
-        return made_by is not None and made_by.has(partition, offset, time_ms)
+        return made_by is not None and made_by.has(partition, offset, time_ms, self.topic_id)
 
     @property
     def current(self) -> ServingModel:

@@ -29,9 +29,11 @@ def test_offsets_tell_the_learned_events_that_were_stamped_ahead_of_the_wall() -
 def test_offsets_mean_nothing_in_another_topic_or_in_one_that_was_made_anew() -> None:
     assert not LearnedEvents.of(DATA, "other").has(0, 19, 5_000)
     with_id = {**DATA, "topic_id": "a"}
-    assert not LearnedEvents.of(with_id, "events", "b").has(0, 19, 5_000)
-    assert LearnedEvents.of(with_id, "events", "a").has(0, 19, 5_000)
-    assert LearnedEvents.of(with_id, "events", None).has(0, 19, 5_000)
+    learned = LearnedEvents.of(with_id, "events")
+    assert not learned.has(0, 19, 5_000, "b")
+    assert learned.has(0, 19, 5_000, "a")
+    assert learned.has(0, 19, 5_000, "")
+    assert LearnedEvents.of({**DATA, "topic_id": None}, "events").has(0, 19, 5_000, "b")
 
 
 def test_an_earlier_manifest_does_not_record_it() -> None:

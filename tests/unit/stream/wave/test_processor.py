@@ -308,3 +308,18 @@ def test_an_event_that_the_version_has_learned_from_is_observed_as_learned(
         stepped = step_wave(processor, wave)
     live.offer(before)
     assert [observed.learned for observed in stepped.observed] == [True, True, False, False]
+
+
+def test_offsets_that_were_learned_in_a_topic_before_it_was_made_anew_are_not_learned(
+    live: ModelSlot,
+) -> None:
+    before = live.current
+    learned = LearnedEvents(until_ms=0, newest_ms=5_000, offsets={0: (0, 10)}, topic_id="first")
+    live.offer(replace(before, learned=learned))
+    assert live.has_learned(before.version, 0, 3, 5_000)
+    live.topic_id = "second"
+    assert not live.has_learned(before.version, 0, 3, 5_000)
+    live.topic_id = "first"
+    assert live.has_learned(before.version, 0, 3, 5_000)
+    live.offer(before)
+    live.topic_id = ""
