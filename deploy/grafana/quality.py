@@ -30,6 +30,14 @@ def _newest(sums: str) -> dict[str, str]:
     return {name: _mean("all", sums, window="newest", system=system) for system, name in SYSTEMS.items()}
 
 
+def _by_source(sums: str) -> dict[str, str]:
+    found, events = (
+        f"sum by (source) (increase(nextclick_source_{name}_total{{{CHOSEN}}}[1h]))"
+        for name in (sums, "events")
+    )
+    return {"{{source}}": f"{found} / ({events} > 0)"}
+
+
 def _in_sample(sums: str) -> dict[str, str]:
     shown = {}
     for system, name in SYSTEMS.items():
@@ -154,6 +162,24 @@ def quality() -> Dashboard:
                     "Recall@20 over a day of the wall's time",
                     "All workers, hourly means. A fifth below the mean of the day: NextclickRecallFalling.",
                     {"{{system}}": "nextclick:recall_at_20:1h"},
+                    "percentunit",
+                    width=12,
+                ),
+            ],
+            "By source of a fused list, over the last hour of the wall's time": [
+                lines(
+                    "Recall@20 by source",
+                    "What each source's own best 20 would have found, and the list on the same events. "
+                    "A source that falls alone has lost what it counts on; the next retraining believes it "
+                    "less.",
+                    _by_source("hits"),
+                    "percentunit",
+                    width=12,
+                ),
+                lines(
+                    "MRR@20 by source",
+                    "As beside, but by rank. The list should lie above every source.",
+                    _by_source("reciprocal_ranks"),
                     "percentunit",
                     width=12,
                 ),

@@ -1,6 +1,6 @@
 """What each source of a fused list would give alone: its own list's quality on the same next events.
 
-Shapes: B sessions, C candidates.
+Shapes: B sessions, M items to leave out, S sources, k list length, N next events.
 Tested by tests/unit/model/training/test_fused_training.py.
 """
 
@@ -16,6 +16,7 @@ from model.evaluation.metrics import K, RankingMetrics
 from model.evaluation.rank_targets import LANES, Evaluation, newest_items
 from model.networks.fused.fused_list import FusedList
 from model.networks.fused.source_arrays import SOURCES
+from model.networks.fused.source_lists import NO_DATA, ranks_in
 from model.networks.input_columns import InputColumns
 
 
@@ -25,7 +26,7 @@ def evaluate_sources(
 ) -> dict[str, Evaluation]:
     """Recall@k and MRR@k of each source alone, by its name, on the next events of known items.
 
-    An item that the source does not propose is a miss, and equal items count against the target.
+    An item that the source does not propose is a miss. A source without data is left out.
     """
     unknown = int(((sessions.items < 0) & sessions.counted).sum())
     known = sessions.known()
@@ -35,24 +36,21 @@ def evaluate_sources(
     for batch in session_parallel(known, LANES):
         state = fused.carry(state, batch)
         output_BH, state = fused.advance(columns.at(batch.rows), state)
-        ids_BC, features_BCF, count_B = fused.candidates(output_BH, *fused.propose(output_BH))
-        hidden_BC = np.arange(ids_BC.shape[1]) >= count_B[:, None]
-        if exclude_session_items:
-            own_BM = newest_items(known, batch.rows).numpy()
-            hidden_BC |= (ids_BC[:, :, None] == own_BM[:, None, :]).any(2)
-        is_target_BC = (ids_BC == columns.targets(batch.rows).numpy()[:, None]) & ~hidden_BC
+        proposals = fused.candidates(output_BH, *fused.propose(output_BH))
+        own_BM = newest_items(known, batch.rows).numpy() if exclude_session_items else None
+        lists_BSk = fused.lists_by_source(proposals, own_BM, k)
+        ranks_BS = ranks_in(lists_BSk, columns.targets(batch.rows).numpy())
         chosen_B = np.ones(len(batch.rows), bool)
         if known.is_target is not None:
             chosen_B = known.is_target[batch.rows + 1]
-        for name, feature in SOURCES.items():
-            values_BC = np.where(hidden_BC, 0, features_BCF[:, :, feature])
-            target_B = np.where(is_target_BC, values_BC, 0).max(1)
-            rank_B = (values_BC >= target_B[:, None]).sum(1)
-            ranks[name].append(np.where(target_B > 0, rank_B, 0)[chosen_B])
+        for name, rank_B in zip(SOURCES, ranks_BS.T, strict=True):
+            ranks[name].append(rank_B[chosen_B])
     found = {}
     for name, parts in ranks.items():
         metrics = RankingMetrics(k)
         rank_N = np.concatenate([*parts, np.zeros(0, np.int64)])
+        if (rank_N == NO_DATA).any():
+            continue
         metrics.update(rank_N)
         accuracy = float((rank_N == 1).mean()) if len(rank_N) else 0.0
         found[name] = Evaluation(k, metrics.recall, metrics.mrr, metrics.count, len(known), unknown, accuracy)

@@ -8,7 +8,7 @@ Shapes: B sessions in the wave, k list length, M masked items, R bytes of a pack
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from model.config import LIST_LENGTH, Scoring
-from model.networks.fused.fused_list import FusedList
+from model.networks.fused.fused_list import FusedList, Proposals
 from model.networks.model_version import ModelVersion
 from model.networks.network import GradientNetwork, State
 from model.networks.popularity_prior import CurrentBias
@@ -34,6 +34,18 @@ def choose_device(device: str) -> torch.device:
     if device == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     return torch.device(device)
+
+
+class SteppedBySource(NamedTuple):
+    """Item indices and scores of the lists, B×k, new packed states, and the lists of each source, B×S×k.
+
+    The last are as `source_lists` makes them, None where the network is not a fused list.
+    """
+
+    ids_Bk: npt.NDArray[np.int64]
+    scores_Bk: npt.NDArray[np.float32]
+    rows: Rows
+    lists_BSk: npt.NDArray[np.int32] | None
 
 
 class Stepper:
@@ -107,15 +119,46 @@ class Stepper:
         `exclude` holds item indices to leave out of the lists, B×M, padded with -1. Rows with fewer
         than k listable items end in -1 / -inf. `k` replaces the stepper's own list length.
         """
+        ids_Bk, scores_Bk, rows, _ = self._step(columns, rows, exclude, k or self.k, by_source=False)
+        return ids_Bk, scores_Bk, rows
+
+    @torch.inference_mode()
+    def step_by_source(
+        self, columns: NumpyColumns, rows: Rows, exclude: npt.NDArray[np.int64] | None = None
+    ) -> SteppedBySource:
+        """As `step`, with the lists of each source alone."""
+        return self._step(columns, rows, exclude, self.k, by_source=isinstance(self.network, FusedList))
+
+    def _step(
+        self,
+        columns: NumpyColumns,
+        rows: Rows,
+        exclude: npt.NDArray[np.int64] | None,
+        k: int,
+        *,
+        by_source: bool,
+    ) -> SteppedBySource:
         sessions = len(rows)
         if self.deterministic and sessions != self.wave_size:
-            return self._step_padded(columns, rows, exclude, k)
+            return self._step_padded(columns, rows, exclude, k, by_source)
         state = self._to_device(self.layout.unpack(rows))
         masked = None if exclude is None else torch.from_numpy(exclude).to(self.device)
+        lists_BSk = None
         with self.lock.reading():
             output_BH, state = self.network.advance(self.inputs(columns), state)
-            ids_Bk, scores_Bk = self._list(output_BH, masked, k)
-        return ids_Bk.cpu().numpy(), scores_Bk.float().cpu().numpy(), self.layout.pack(state, sessions)
+            if isinstance(self.network, FusedList):
+                proposals = self._proposals(self.network, output_BH)
+                ids_Bk, scores_Bk = top_of(self.network.rank(proposals, output_BH.device), k, masked)
+                if by_source:
+                    lists_BSk = self.network.lists_by_source(proposals, exclude, k)
+            else:
+                ids_Bk, scores_Bk = self._best(output_BH, k, masked)
+        return SteppedBySource(
+            ids_Bk.cpu().numpy(),
+            scores_Bk.float().cpu().numpy(),
+            self.layout.pack(state, sessions),
+            lists_BSk,
+        )
 
     @torch.inference_mode()
     def advance(self, columns: NumpyColumns, rows: Rows) -> Rows:
@@ -137,17 +180,10 @@ class Stepper:
             chosen = np.minimum(np.arange(start, start + self.wave_size), sessions - 1)
             yield chosen, min(self.wave_size, sessions - start)
 
-    def _list(
-        self, output_BH: Tensor, exclude_BM: Tensor | None, k: int | None = None
-    ) -> tuple[Tensor, Tensor]:
-        """The k best listable items and their scores."""
-        k = k or self.k
-        if not isinstance(self.network, FusedList):
-            return self._best(output_BH, k, exclude_BM)
-        # The sources propose a session's own items, too; what is excluded leaves the fused list.
-        fused = self.network
+    def _proposals(self, fused: FusedList, output_BH: Tensor) -> Proposals:
+        """What all sources propose, a session's own items too; what is excluded leaves the fused list."""
         ids_BN, scores_BN = self._best(fused.network_output(output_BH), fused.proposed, None)
-        return top_of(fused.fuse(output_BH, ids_BN, scores_BN), k, exclude_BM)
+        return fused.candidates(output_BH, ids_BN, scores_BN)
 
     def _best(self, output_BH: Tensor, k: int, exclude_BM: Tensor | None) -> tuple[Tensor, Tensor]:
         """The k best listable items of the network that scores all items, and their scores."""
@@ -159,19 +195,30 @@ class Stepper:
         return top_of(network.score(output_BH), k, exclude_BM)
 
     def _step_padded(
-        self, columns: NumpyColumns, rows: Rows, exclude: npt.NDArray[np.int64] | None, k: int | None
-    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32], Rows]:
+        self,
+        columns: NumpyColumns,
+        rows: Rows,
+        exclude: npt.NDArray[np.int64] | None,
+        k: int,
+        by_source: bool,
+    ) -> SteppedBySource:
         parts = []
         for chosen, real in self._padded_parts(len(rows)):
-            part = self.step(
+            part = self._step(
                 {name: column[chosen] for name, column in columns.items()},
                 rows[chosen],
                 None if exclude is None else exclude[chosen],
-                k=k,
+                k,
+                by_source=by_source,
             )
-            parts.append(tuple(array[:real] for array in part))
-        ids, scores, after = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
-        return ids, scores, after
+            parts.append([None if array is None else array[:real] for array in part])
+        ids, scores, after, lists = zip(*parts, strict=True)
+        return SteppedBySource(
+            np.concatenate(ids),
+            np.concatenate(scores),
+            np.concatenate(after),
+            np.concatenate(lists) if by_source else None,
+        )
 
     @torch.inference_mode()
     def rebuild(self, histories: Sequence[NumpyColumns]) -> Rows:

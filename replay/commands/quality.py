@@ -17,6 +17,7 @@ from replay.console import moment, out
 from stream.quality.cells import KINDS, LEARNED
 from stream.quality.collect import collect
 from stream.quality.report import as_dict, recall_over_time
+from stream.quality.source_quality import SourceSums
 from stream.quality.sums import WINDOWS, QualitySums, measured
 from stream.settings import load_settings
 
@@ -99,12 +100,36 @@ def show(sums: QualitySums, workers: int, window: str) -> None:
         slices = sums.windows[window][kind]
         if slices:
             _print_table(names[window], KIND_NAMES[kind], slices)
+    for part, by_version in sums.sources.items():
+        _print_sources(part, by_version)
     if sums.outside or sums.waiting:
         out.print(
             f"in no window of event time: {sums.outside:,} events too late or too far ahead, "
             f"{sums.waiting:,} ahead of their partition's watermark",
             highlight=False,
         )
+
+
+def _print_sources(part: str, by_version: dict[str, dict[str, SourceSums]]) -> None:
+    if not any(by_version.values()):
+        return
+    title = "what each source's own best 20 would have been worth since the workers' start"
+    if part == LEARNED:
+        title = f"in-sample: {title}"
+    table = Table(
+        "model version", "source", "events", "Recall@20", "MRR@20", title=title, title_justify="left"
+    )
+    for version, by_source in by_version.items():
+        for place, (name, of) in enumerate(by_source.items()):
+            table.add_row(
+                "" if place else version,
+                name,
+                f"{of.events:,}",
+                f"{of.recall:.4f}",
+                f"{of.mrr:.4f}",
+                end_section=place == len(by_source) - 1,
+            )
+    (out if out.is_terminal else Console(width=WIDTH)).print(table)
 
 
 def _print_table(title: str, first: str, rows: dict[str, Any]) -> None:

@@ -4,6 +4,7 @@ observed_event   one stepped event, and the ranks of its item in the lists shown
 item_age         how old an item is, by its first event
 last_hour_pop    POP of the last hour of event time, a baseline
 cells            where scored events are summed: slices of events × groups of sessions
+source_quality   what each source's own best 20 would have been worth
 windows          those sums over the newest events, faded, and by five minutes of event time
 prequential      scores the events of durable waves with all of these
 sums             sums of several workers added; Recall@20 and MRR@20 with intervals from them

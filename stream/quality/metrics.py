@@ -13,8 +13,9 @@ from prometheus_client import Metric
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
-from stream.quality.cells import LEARNED, SYSTEMS
+from stream.quality.cells import LEARNED, SYSTEMS, UNIT
 from stream.quality.prequential import Prequential
+from stream.quality.source_quality import NEW, PARTS
 from stream.quality.sums import measured
 
 # Without `total`: the sums since the start are counters, from which Prometheus makes its own windows.
@@ -79,6 +80,7 @@ class QualityCollector(Collector):
         )
         outside.add_metric([], sums.outside)
         yield outside
+        yield from self._by_source()
         gauges = {
             name: GaugeMetricFamily(f"nextclick_quality_{name}", help_, labels=["system", *SLICE])
             for name, help_ in (
@@ -106,3 +108,33 @@ class QualityCollector(Collector):
                         for gauge, number in zip(gauges.values(), numbers, strict=False):
                             gauge.add_metric([system, window, kind, value], number)
         yield from gauges.values()
+
+    def _by_source(self) -> Iterator[Metric]:
+        """Counters since the start by source; "list" is the fused list itself on the same events."""
+        labels = ["source", "version"]
+        of_new = [
+            CounterMetricFamily(f"nextclick_source_{name}", help_, labels=labels)
+            for name, help_ in (
+                ("events", "events scored by source, that the version had not learned from"),
+                ("hits", "of these, in the source's own best 20"),
+                ("reciprocal_ranks", "sum of 1/rank of the hits"),
+            )
+        ]
+        of_learned = [
+            CounterMetricFamily(f"nextclick_in_sample_source_{name}", help_, labels=labels)
+            for name, help_ in (
+                ("events", "events scored by source that the version had learned from"),
+                ("hits", "of these, in the source's own best 20"),
+                ("reciprocal_ranks", "sum of 1/rank of the hits"),
+            )
+        ]
+        by_source = self._prequential.by_source()
+        for part in PARTS:
+            families = of_new if part == NEW else of_learned
+            for version, sums in by_source[part].items():
+                for source, found in sums.items():
+                    numbers = (found.events, found.hits, found.reciprocal_ranks / UNIT)
+                    for family, number in zip(families, numbers, strict=True):
+                        family.add_metric([source, version], number)
+        yield from of_new
+        yield from of_learned

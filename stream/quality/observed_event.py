@@ -15,7 +15,8 @@ class ObservedEvent(msgspec.Struct, gc=False):
     was trained on the item. `position` counts the session's events up to the list that it was shown
     last, 0 without a list and so without a prediction; `version` made that list. Ranks count from 1, 0
     is a miss. `masked` are the items that no list of this session may hold. `learned`: the version that
-    made the list, or the one in service, has learned from this very event.
+    made the list, or the one in service, has learned from this very event. `source_ranks` are the ranks
+    in the list of each source of a fused list, int8 (see `ranks_in`), b"" where they are unknown.
     """
 
     partition: int
@@ -30,3 +31,4 @@ class ObservedEvent(msgspec.Struct, gc=False):
     pop_rank: int
     masked: tuple[str, ...]
     learned: bool = False
+    source_ranks: bytes = b""

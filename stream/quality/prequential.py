@@ -31,6 +31,7 @@ from stream.quality.cells import (
 from stream.quality.item_age import AGES, ItemAges
 from stream.quality.last_hour_pop import WindowPopularity
 from stream.quality.observed_event import ObservedEvent
+from stream.quality.source_quality import BySource, SourceQuality
 from stream.quality.sums import QualitySums, Sums
 from stream.quality.windows import (
     BUCKET_MS,
@@ -83,6 +84,7 @@ class Prequential:
         self._newest = NewestEvents(newest)
         self._faded = FadedEvents(fading)
         self._buckets = TimeBuckets()
+        self._sources = SourceQuality()
 
     def add(self, events: Iterable[ObservedEvent]) -> None:
         """Score the events of a durable wave, in their order, and learn from each after it is scored."""
@@ -98,6 +100,8 @@ class Prequential:
         is_inside = not is_ahead and time_ms >= self._oldest_ms
         age = self._ages.age(item_id, time_ms, event.known, is_inside)
         if event.position:
+            if event.source_ranks:
+                self._sources.add(event.version, event.learned, event.champion_rank, event.source_ranks)
             row = (
                 cells.group_of(event.session_id),
                 *((IN_SAMPLE, UNSHOWN, UNSHOWN, UNSHOWN) if event.learned else self._slots(event, age)),
@@ -202,6 +206,11 @@ class Prequential:
             self._sum()
             return {"newest": self._newest.sums[slot].copy(), "total": self._total[slot].copy()}
 
+    def by_source(self) -> BySource:
+        """The sums of each source of fused lists since the start."""
+        with self._lock:
+            return self._sources.sums()
+
     def sums(self, until_ms: int | None = None) -> QualitySums:
         """The sums of every window; windows of event time end with the bucket of `until_ms` or the newest."""
         with self._lock:
@@ -227,6 +236,7 @@ class Prequential:
                     for number in sorted(self._buckets.buckets)
                     if end - DAY_BUCKETS <= number < end
                 },
+                self._sources.sums(),
             )
 
     def _by_slice(self, sums: cells.Table) -> dict[str, Sums]:

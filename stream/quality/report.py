@@ -51,6 +51,16 @@ def as_dict(sums: QualitySums, workers: int) -> dict[str, Any]:
             }
             for window, kinds in sums.windows.items()
         },
+        "sources": {
+            part: {
+                version: {
+                    name: {**of._asdict(), "recall_at_20": of.recall, "mrr_at_20": of.mrr}
+                    for name, of in by_source.items()
+                }
+                for version, by_source in by_version.items()
+            }
+            for part, by_version in sums.sources.items()
+        },
     }
 
 

@@ -19,11 +19,13 @@ import orjson
 
 from model.evaluation.intervals import Interval, grouped_intervals
 from stream.quality.cells import COLUMNS, GROUPS, SYSTEMS, UNIT, Table
+from stream.quality.source_quality import BySource, added
 from stream.quality.windows import BUCKET_MS
 
 WINDOWS = ("newest", "1h", "24h", "fading", "total")
 # 2: events that the version has learned from are a slice of their own, and in no other.
-FORMAT = 2
+# 3: with the sums of each source.
+FORMAT = 3
 
 Sums = dict[str, Table]
 Key = TypeVar("Key", str, int)
@@ -81,6 +83,7 @@ class _Wire(msgspec.Struct, rename={"format_": "format"}):
     waiting: int
     windows: dict[str, dict[str, dict[str, list[list[float]]]]]
     series: dict[str, list[list[int]]]
+    sources: BySource
 
 
 @dataclass(frozen=True)
@@ -90,6 +93,7 @@ class QualitySums:
     `series` has the sums of all events by the start of their bucket in ms. Windows of event time end
     before `until_ms`; `event_time_ms` is the newest event time. `outside` counts events too late or
     too far ahead for any window of event time, `waiting` events ahead of their partition's watermark.
+    `sources` has the sums of each source of fused lists since the start.
     """
 
     until_ms: int
@@ -100,6 +104,7 @@ class QualitySums:
     waiting: int
     windows: dict[str, dict[str, Sums]]
     series: dict[int, Table]
+    sources: BySource
 
     def merged(self, other: QualitySums) -> QualitySums:
         """The sums of both. Raises ValueError when they end at other times, or fade differently."""
@@ -125,13 +130,14 @@ class QualitySums:
             self.waiting + other.waiting,
             windows,
             dict(sorted(_added(self.series, other.series).items())),
+            added(self.sources, other.sources),
         )
 
     def to_json(self) -> bytes:
         """As JSON text, with the names and units of its numbers in it."""
         wire = _Wire(
             FORMAT, COLUMNS, UNIT, GROUPS, BUCKET_MS, self.until_ms, self.event_time_ms,
-            self.newest_events, self.fading, self.outside, self.waiting, {}, {},
+            self.newest_events, self.fading, self.outside, self.waiting, {}, {}, self.sources,
         )  # fmt: skip
         fields: dict[str, object] = msgspec.to_builtins(wire)
         fields["windows"] = self.windows
@@ -168,6 +174,7 @@ class QualitySums:
                 for name, kinds in wire.windows.items()
             },
             {int(start_ms): _table(rows, np.int64) for start_ms, rows in wire.series.items()},
+            wire.sources,
         )
 
 

@@ -64,7 +64,7 @@ class HistoryReplay:
             return None
         if state.hidden or state.list_items:
             state.model_version, state.hidden = NO_VERSION, b""
-            state.list_items, state.list_scores = [], b""
+            state.list_items, state.list_scores, state.source_lists = [], b"", b""
         state.remember(event, offset, self._columns, self._recent_items)
         return state
 

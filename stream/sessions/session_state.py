@@ -21,7 +21,8 @@ class SessionState(msgspec.Struct, array_like=True, gc=False):
     `position` counts its events; `recent_*` are its newest ones, oldest first, in parallel
     lists; `hidden` is the packed row of the network's state; `list_items` is the list that
     the session was shown last, best first, and `list_scores` its float32 scores; `unlisted`
-    is not 0 where that list is not the hidden state's.
+    is not 0 where that list is not the hidden state's. `source_lists` has what each source of a fused
+    list would have shown instead: int32 indices of the version's items, S×20, b"" where unknown.
     """
 
     model_version: str
@@ -34,6 +35,7 @@ class SessionState(msgspec.Struct, array_like=True, gc=False):
     list_items: list[str]
     list_scores: bytes
     unlisted: int = 0
+    source_lists: bytes = b""
 
     def remember(self, event: Event, offset: int, columns: tuple[str, ...], limit: int) -> None:
         """Add one event to the history, keeping the newest `limit`; leaves the hidden state alone.

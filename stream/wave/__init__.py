@@ -10,7 +10,8 @@
 8. publish   stream.worker.sink        lists and dead letters; waits for every acknowledgement
 9. write     stream.worker.sink        states and offsets in one batch; stream.worker.commits: commit
 
-`session_event` is an event on its way through 3 to 7, `stepped_wave` what they leave for 8 and 9.
+`session_event` is an event on its way through 3 to 7, `shown_list` the list that 6 ranks it in,
+`stepped_wave` what they leave for 8 and 9.
 Beside the steps: shadow (another version on the same events), freshness (tables that follow the
 events), load_shedding (lists left out to catch up), metrics (series of shadow and freshness).
 May import: quality, sessions, event_log.

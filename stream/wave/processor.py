@@ -23,6 +23,7 @@ from stream.wave.load_shedding import FULL, POPULAR
 from stream.wave.serving_model import ModelSlot, ServingModel
 from stream.wave.session_event import SessionEvent
 from stream.wave.shadow import Shadow
+from stream.wave.shown_list import ShownList, ranks_by_source
 from stream.wave.step import rank_in, rebuild, step
 from stream.wave.stepped_wave import RecommendedList, SteppedWave
 from stream.wave.waves import Arrival, Wave
@@ -88,7 +89,7 @@ class Processor:
             events, ended = self._apply_rule(fresh, stored, serving, out)
         reach("4-ruled")
         shadowed = self._shadow.choose(events, serving, sheds_load=out.level > FULL)
-        shown = [(event.state.list_items, event.state.model_version) for event in events]
+        shown = [ShownList.of(event.state) for event in events]
         # 5. rebuild
         out.rebuilt, out.rebuilt_inexact = rebuild(events, serving)
         reach("5-rebuilt")
@@ -185,19 +186,21 @@ class Processor:
     def _score(
         self,
         events: list[SessionEvent],
-        shown: list[tuple[list[str], str]],
+        shown: list[ShownList],
         serving: ServingModel,
         out: SteppedWave,
     ) -> None:
-        """Rank each event's item in the list that its session was shown last, and in POP's.
+        """Rank each event's item in the list that its session was shown last, in POP's, and by source.
 
         A recovered session has lost that list; step 5 has computed it again.
         """
         masks = serving.excludes_session_items
-        for session_event, (items, version) in zip(events, shown, strict=True):
+        lists = [
+            one if one.items else ShownList.of(event.state) for one, event in zip(shown, events, strict=True)
+        ]
+        by_source = ranks_by_source(lists, [event.item for event in events], serving.version)
+        for session_event, (items, version, _), ranks in zip(events, lists, by_source, strict=True):
             state, event, arrival = session_event.state, session_event.event, session_event.arrival
-            if not items:
-                items, version = state.list_items, state.model_version
             item_id = event.item_id
             out.observed.append(
                 ObservedEvent(
@@ -213,6 +216,7 @@ class Processor:
                     serving.popular_rank(item_id, state.recent_items) or 0 if items else 0,
                     tuple(state.recent_items) if masks else (),
                     self._live.has_learned(version, arrival.partition, arrival.offset, event.event_time_ms),
+                    ranks,
                 )
             )
 
@@ -240,7 +244,7 @@ class Processor:
         if fallback == LAG or not state.list_items:
             items, scores = serving.popular_list(state.recent_items)
             # The session is shown POP's list, so its next event is scored against that list.
-            state.list_items, state.list_scores = items, scores.tobytes()
+            state.list_items, state.list_scores, state.source_lists = items, scores.tobytes(), b""
             state.model_version = serving.version
             state.unlisted = max(state.unlisted, level)
         else:

@@ -64,7 +64,7 @@ def rebuild(events: Sequence[SessionEvent], serving: ServingModel) -> tuple[int,
         state.model_version = serving.version
         state.hidden = row.tobytes()
         if not history:
-            state.list_items, state.list_scores = [], b""
+            state.list_items, state.list_scores, state.source_lists = [], b"", b""
         elif not event.needs_list:
             # The stored list came from the previous version, so it must not be repeated.
             state.unlisted = max(1, state.unlisted)
@@ -120,7 +120,9 @@ def _step(
 ) -> None:
     """Step `states`; set their hidden states and lists. `current` are items not in their histories yet."""
     exclude = _session_items(states, current, serving) if serving.excludes_session_items else None
-    ids_Bk, scores_Bk, rows = serving.stepper.step(columns, _pack(states, serving), exclude)
+    ids_Bk, scores_Bk, rows, lists_BSk = serving.stepper.step_by_source(
+        columns, _pack(states, serving), exclude
+    )
     names = serving.vocabulary.item_ids[ids_Bk].tolist()
     full = bool((ids_Bk[:, -1] >= 0).all())
     for i, state in enumerate(states):
@@ -132,6 +134,7 @@ def _step(
         state.hidden = rows[i].tobytes()
         state.list_items = items
         state.list_scores = scores.tobytes()
+        state.source_lists = b"" if lists_BSk is None else lists_BSk[i].tobytes()
         state.unlisted = 0
 
 

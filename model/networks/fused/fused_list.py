@@ -11,7 +11,7 @@ Tested by tests/unit/model/training/test_fused_training.py.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -24,11 +24,21 @@ from model.data.vocabulary import Vocabulary
 from model.networks.baselines.recent_items import recent_field, with_newest
 from model.networks.fused.candidates import gather
 from model.networks.fused.ranker import Ranker
+from model.networks.fused.source_arrays import SOURCES
+from model.networks.fused.source_lists import source_lists
 from model.networks.fused.source_tables import SourceTables
 from model.networks.network import Columns, GradientNetwork, Network, State, StateField
 
 SAMPLED_SESSIONS = 200  # newest sessions of an item; more changed no measure, and cost time
 PROPOSED = 50  # items that the network proposes
+
+
+class Proposals(NamedTuple):
+    """The candidates, B×C, padded with -1, their features, B×C×F, and each session's number of them."""
+
+    ids_BC: npt.NDArray[np.int64]
+    features_BCF: npt.NDArray[np.float32]
+    count_B: npt.NDArray[np.int64]
 
 
 class FusedList(Network):
@@ -61,7 +71,7 @@ class FusedList(Network):
 
     def score(self, output_BH: Tensor) -> tuple[Tensor, Tensor]:
         """The candidates and their scores, B×C."""
-        return self.fuse(output_BH, *self.propose(output_BH))
+        return self.rank(self.candidates(output_BH, *self.propose(output_BH)), output_BH.device)
 
     def propose(self, output_BH: Tensor) -> tuple[Tensor, Tensor]:
         """The network's best items and their scores, B×N, best first."""
@@ -76,29 +86,37 @@ class FusedList(Network):
         """The network's part of the output, B×H."""
         return output_BH[:, :-RECENT_ITEMS].float()
 
-    def fuse(self, output_BH: Tensor, ids_BN: Tensor, scores_BN: Tensor) -> tuple[Tensor, Tensor]:
-        """The candidates and their scores, B×C, given the network's best items and scores, best first."""
-        ids_BC, features_BCF, count_B = self.candidates(output_BH, ids_BN, scores_BN)
-        scores_BC = self.ranker.scores(features_BCF, count_B)
-        widest = max(1, int(count_B.max(initial=0)))
-        device = output_BH.device
+    def rank(self, proposals: Proposals, device: torch.device) -> tuple[Tensor, Tensor]:
+        """The candidates and the ranker's scores of them, B×C, in no order."""
+        scores_BC = self.ranker.scores(proposals.features_BCF, proposals.count_B)
+        widest = max(1, int(proposals.count_B.max(initial=0)))
         return (
-            torch.from_numpy(ids_BC[:, :widest]).to(device),
+            torch.from_numpy(proposals.ids_BC[:, :widest]).to(device),
             torch.from_numpy(scores_BC[:, :widest]).to(device),
         )
 
-    def candidates(
-        self, output_BH: Tensor, ids_BN: Tensor, scores_BN: Tensor
-    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32], npt.NDArray[np.int64]]:
-        """The candidates, B×C, padded with -1, their features, B×C×F, and each session's number of them."""
-        return gather(
-            output_BH[:, -RECENT_ITEMS:].int().cpu().numpy(),
-            ids_BN.contiguous().cpu().numpy(),
-            scores_BN.float().contiguous().cpu().numpy(),
-            self.sources.arrays(),
-            self.neighbours,
-            self.sampled_sessions,
+    def candidates(self, output_BH: Tensor, ids_BN: Tensor, scores_BN: Tensor) -> Proposals:
+        """What all sources propose, given the network's best items and scores, best first."""
+        return Proposals(
+            *gather(
+                output_BH[:, -RECENT_ITEMS:].int().cpu().numpy(),
+                ids_BN.contiguous().cpu().numpy(),
+                scores_BN.float().contiguous().cpu().numpy(),
+                self.sources.arrays(),
+                self.neighbours,
+                self.sampled_sessions,
+            )
         )
+
+    def lists_by_source(
+        self, proposals: Proposals, left_out_BM: npt.NDArray[np.int64] | None, k: int
+    ) -> npt.NDArray[np.int32]:
+        """The best k of each source alone, B×S×k in the order of SOURCES, as `source_lists` says."""
+        if left_out_BM is None:
+            left_out_BM = np.empty((len(proposals.ids_BC), 0), np.int64)
+        have_data = self.sources.have_data()
+        by_S = [feature if have_data.get(name, True) else -1 for name, feature in SOURCES.items()]
+        return source_lists(*proposals, left_out_BM, np.array(by_S), k)
 
     def load_state_dict(
         self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False

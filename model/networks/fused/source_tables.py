@@ -35,6 +35,8 @@ OVER = {
     "session_begins_S1": ("session_items_P",),
     "item_begins_V1": ("item_sessions_P",),
 }
+# An array of each counting source that is empty until it has counted something.
+COUNTED = {"next items": "next_items_P", "near items": "near_items_P", "neighbours": "session_items_P"}
 TYPES = {"begins": torch.int64, "items": torch.int32, "sessions": torch.int32}
 
 
@@ -62,6 +64,10 @@ class SourceTables(nn.Module):
     def arrays(self) -> SourceArrays:
         """The buffers as numpy arrays that share their memory."""
         return SourceArrays(*(self.get_buffer(name).numpy() for name in SourceArrays._fields))
+
+    def have_data(self) -> dict[str, bool]:
+        """Of each counting source, whether it has counted anything."""
+        return {source: len(self.get_buffer(name)) > 0 for source, name in COUNTED.items()}
 
     def take(self, arrays: Mapping[str, Tensor]) -> None:
         """Use saved arrays. Raises RuntimeError when they do not fit each other: the pass checks no index."""

@@ -317,7 +317,7 @@ def test_steps_of_two_threads_beside_refreshes_are_each_of_one_state_of_the_tabl
             output_BH, state = stepper.network.advance(
                 stepper.inputs({"item": items}), stepper.layout.unpack(rows)
             )
-            ids_Bk, scores_Bk = stepper._list(output_BH, None)
+            ids_Bk, scores_Bk = stepper._best(output_BH, stepper.k, None)
         return content((ids_Bk.numpy(), scores_Bk.numpy(), stepper.layout.pack(state, 8)))
 
     def set_and_note(self: Stepper, *tables: torch.Tensor) -> None:

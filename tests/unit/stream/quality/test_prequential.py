@@ -169,7 +169,7 @@ def test_sums_of_different_ends_are_not_added() -> None:
 def test_text_that_is_no_sums_is_refused() -> None:
     text = scored([event(START_MS)]).sums().to_json()
     assert tuple(QualitySums.from_json(text).windows) == WINDOWS
-    for broken in (b"{}", b"no", text.replace(b'"format":2', b'"format":1'), text.replace(b'"24h"', b'"1d"')):
+    for broken in (b"{}", b"no", text.replace(b'"format":3', b'"format":2'), text.replace(b'"24h"', b'"1d"')):
         assert broken != text
         with pytest.raises(ValueError, match=r"."):
             QualitySums.from_json(broken)
