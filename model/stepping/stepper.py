@@ -147,7 +147,7 @@ class Stepper:
         with self.lock.reading():
             output_BH, state = self.network.advance(self.inputs(columns), state)
             if isinstance(self.network, FusedList):
-                proposals = self._proposals(self.network, output_BH)
+                proposals = self.proposals(output_BH)
                 ids_Bk, scores_Bk = top_of(self.network.rank(proposals, output_BH.device), k, masked)
                 if by_source:
                     lists_BSk = self.network.lists_by_source(proposals, exclude, k)
@@ -180,8 +180,10 @@ class Stepper:
             chosen = np.minimum(np.arange(start, start + self.wave_size), sessions - 1)
             yield chosen, min(self.wave_size, sessions - start)
 
-    def _proposals(self, fused: FusedList, output_BH: Tensor) -> Proposals:
-        """What all sources propose, a session's own items too; what is excluded leaves the fused list."""
+    def proposals(self, output_BH: Tensor) -> Proposals:
+        """What all sources of a fused list propose, a session's own items too. The caller holds `lock`."""
+        fused = self.network
+        assert isinstance(fused, FusedList)
         ids_BN, scores_BN = self._best(fused.network_output(output_BH), fused.proposed, None)
         return fused.candidates(output_BH, ids_BN, scores_BN)
 

@@ -1,7 +1,7 @@
 """The items of the version in service: searched by text, and as causes of a list's places.
 
 Each call uses the version that serves now and names it. Sessions are stepped again from their items,
-outside the step threads. Tested by tests/browser/test_page.py.
+outside the step threads. Tested by tests/unit/stream/web/test_items.py and tests/browser/test_page.py.
 """
 
 from __future__ import annotations
@@ -14,9 +14,18 @@ import numpy as np
 from model.config import LIST_LENGTH
 from model.inspection.item_search import Item, ItemSearch, session_columns
 from model.inspection.leave_one_out import attribute
+from model.inspection.proposals import Proposal, proposals
 from stream.wave.serving_model import ModelSlot, ServingModel
 
 TITLE_CHARACTERS = 300
+# What it means that a source proposed an item.
+WORDS = {
+    "network": "the network puts it {rank} of all items",
+    "next items": "it often follows {item}",
+    "near items": "it is often close to {item}",
+    "neighbours": "sessions like this one went on to it",
+    "own items": "seen before in this session",
+}
 
 MOST_FOUND = 50
 # With more items, a misspelt word is not compared with every word.
@@ -49,7 +58,8 @@ class PageItems:
         """The list after these items, and for each place the event that caused it.
 
         `ranks_without` has the item's rank without each event, None when it is not among the first
-        `depth`. Items that the version does not know are ignored.
+        `depth`. Items that the version does not know are ignored. `sources` are those of a fused list
+        that proposed the item, each in words, with the place of the event by which it did.
         """
         serving = self._live.current
         search = self._search_of(serving)
@@ -62,6 +72,7 @@ class PageItems:
         found = attribute(
             serving.stepper, columns, exclude_items=serving.excludes_session_items, k=LIST_LENGTH
         )
+        proposed = proposals(serving.stepper, columns)
         for rank, (index, score) in enumerate(zip(found.items_T, found.scores_T, strict=True), 1):
             # Leaving an unknown item out does not change the rank.
             ranks: list[int | None] = [rank] * len(item_ids)
@@ -75,9 +86,25 @@ class PageItems:
                     "score": float(score),
                     "cause": None if cause is None else places[cause],
                     "ranks_without": ranks,
+                    "sources": [
+                        self._in_words(proposal, known, places) for proposal in proposed.get(int(index), [])
+                    ],
                 }
             )
         return {**body, "depth": found.depth}
+
+    def _in_words(self, proposal: Proposal, known: Sequence[Item], places: Sequence[int]) -> dict[str, Any]:
+        named = {"item": "an earlier item", "rank": ordinal(proposal.rank)}
+        if proposal.event is not None:
+            item = known[proposal.event]
+            titles = self._live.current.vocabulary.titles
+            named["item"] = f"“{title_of(titles, item.item_id) or item.item_id}”"
+        return {
+            "source": proposal.source,
+            "rank": proposal.rank,
+            "event": None if proposal.event is None else places[proposal.event],
+            "text": WORDS[proposal.source].format(**named),
+        }
 
     def titled(self, item_ids: Sequence[str], scores: Sequence[float]) -> list[dict[str, Any]]:
         """The items of a list with titles and scores."""
@@ -107,6 +134,16 @@ def _item(item: Item, serving: ServingModel) -> dict[str, Any]:
         "title": title_of(serving.vocabulary.titles, item.item_id),
         **attributes,
     }
+
+
+def ordinal(number: int) -> str:
+    """A number as a place.
+
+    >>> [ordinal(number) for number in (1, 2, 3, 4, 11, 22)]
+    ['1st', '2nd', '3rd', '4th', '11th', '22nd']
+    """
+    ending = {1: "st", 2: "nd", 3: "rd"}.get(number % 10, "th")
+    return f"{number}{'th' if 10 < number % 100 < 14 else ending}"
 
 
 def title_of(titles: dict[str, str], item_id: str, characters: int = TITLE_CHARACTERS) -> str | None:

@@ -72,20 +72,21 @@ export class Why {
       return;
     }
     const name = make("strong", {}, make("bdi", {}, nameOf(listed || place)));
+    const sources = place.sources.length ? ` Reasons: ${place.sources.map((one) => one.text).join("; ")}.` : "";
     if (this.clicks.length === 1) {
-      this.tell(name, " follows from the only click so far.");
+      this.tell(name, ` follows from the only click so far.${sources}`);
       this.light(0, found);
       return;
     }
     if (place.cause === null) {
-      this.tell(name, " would be no lower without any one of the clicks: several of them speak for it.");
+      this.tell(name, ` would be no lower without any one of the clicks: several of them speak for it.${sources}`);
       this.light(null, null);
       return;
     }
     const cause = make("strong", {}, make("bdi", {}, nameOf(this.clicks[place.cause])));
     const rank = place.ranks_without[place.cause];
     const there = rank === null ? `behind the ${ordinal(found.depth)} place` : `${ordinal(rank)}`;
-    this.tell(name, ` is ${ordinal(place.rank)} because of `, cause, ` (click ${place.cause + 1}). Without it: ${there}.`);
+    this.tell(name, ` is ${ordinal(place.rank)} because of `, cause, ` (click ${place.cause + 1}). Without it: ${there}.${sources}`);
     this.light(place.cause, found);
   }
 
