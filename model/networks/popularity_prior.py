@@ -81,7 +81,8 @@ class PopularityPrior(nn.Module):
 class CurrentBias:
     """b_v + prior_v of a network whose weights stand still; summed again only when its prior has moved.
 
-    Once `set_bias` has given another bias, the prior is not read any more.
+    Once `set_bias` has given another bias, the prior is not read any more. An unlisted item has the
+    bias -inf, whatever is summed or set; without one, `now` is the sum itself.
 
     >>> bias = CurrentBias(torch.tensor([1.0, 2.0]), prior=None)
     >>> bias.set_bias(torch.tensor([3.0, 4.0, 5.0]))
@@ -93,18 +94,40 @@ class CurrentBias:
         self._bias_V = bias_V.detach()
         self._prior = prior
         self._moves = -1
-        self._sum_V = self._bias_V
+        self._sum_V = self._listed_V = self._bias_V
+        self._unlisted_V: Tensor | None = None
 
     def now(self) -> Tensor:
-        """The bias of all items; the same tensor as before when it has not changed."""
+        """The bias of all items; the same tensor as before when its sum has not changed."""
         if self._prior is not None and self._prior.moves != self._moves:
             self._sum_V = self._bias_V + self._prior.bias().detach()
+            self._listed_V = self._without_unlisted()
             self._moves = self._prior.moves
-        return self._sum_V
+        return self._listed_V
 
     def set_bias(self, bias_V: Tensor) -> None:
         """Use this bias from now on, which may have more items."""
         self._prior, self._sum_V = None, bias_V
+        self._listed_V = self._without_unlisted()
+
+    def set_unlisted(self, unlisted_V: Tensor, changed_C: Tensor) -> None:
+        """Give the bias -inf to the items that `unlisted_V` marks; only `changed_C` differ from before.
+
+        `unlisted_V` is kept, not copied; it may have more items than the bias. In place, but for the
+        first time: the tensor that `now` returns stays the same one.
+        """
+        self.now()
+        if self._unlisted_V is None:
+            self._listed_V = self._sum_V.clone()
+        self._unlisted_V = unlisted_V
+        changed_C = changed_C[changed_C < len(self._sum_V)]
+        bias_C = self._sum_V[changed_C].masked_fill(unlisted_V[changed_C], -torch.inf)
+        self._listed_V[changed_C] = bias_C
+
+    def _without_unlisted(self) -> Tensor:
+        if self._unlisted_V is None:
+            return self._sum_V
+        return self._sum_V.masked_fill(self._unlisted_V[: len(self._sum_V)], -torch.inf)
 
 
 class EventClock:

@@ -7,6 +7,7 @@ choose_shortlist  whether all items are scored (top_k) or a shortlist of them
 shortlist         candidates by a product in bfloat16; its lists equal top_k's
 compiled_top_k    the compiled pass of `shortlist`: candidates, exact scores, list
 faiss_shortlists  candidates found by an index: approximate lists of exact scores
+unlisted_items    items that no list has: sold out, or against a rule
 read_write_lock   steps read the item tables, a refresh writes them
 
 May import: networks.

@@ -50,6 +50,13 @@ class Shortlist(ABC):
         self.table_VH = table_VH
         self.bias.set_bias(bias_V)
 
+    def set_unlisted(self, unlisted_V: Tensor, changed_C: Tensor) -> None:
+        """Leave out the items that `unlisted_V` marks; only `changed_C` differ from before.
+
+        Must not run beside `best`. `unlisted_V` may have more items than the table.
+        """
+        self.bias.set_unlisted(unlisted_V, changed_C)
+
     @abstractmethod
     def best(self, output_BH: Tensor, k: int, exclude_BM: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """The k best listable items, best first, and their float32 scores: B×k, padded with -1 / -inf."""
@@ -117,6 +124,16 @@ class Bfloat16Shortlist(Shortlist):
         # Here, because later several threads would do it at once.
         self._copy_bias()
 
+    def set_unlisted(self, unlisted_V: Tensor, changed_C: Tensor) -> None:
+        """Copy the bias of the items that changed; the bound on its error never falls."""
+        self._copy_bias()
+        super().set_unlisted(unlisted_V, changed_C)
+        self._bias_V = self.bias.now()
+        changed_C = changed_C[changed_C < self._items]
+        if len(changed_C):
+            error = self._copy_bias_of(changed_C, self._bias_V[changed_C])
+            self._bias_error = max(self._bias_error, error)
+
     def _copy(self, places: slice | Tensor) -> None:
         """Copy rows of the table in bfloat16, and raise the bounds on the errors to cover them."""
         rows = self.table_VH[places]
@@ -170,11 +187,15 @@ class Bfloat16Shortlist(Shortlist):
         if bias_V is self._bias_V:
             return
         self._bias_V = bias_V
-        high_V = bias_V.bfloat16()
+        self._bias_error = self._copy_bias_of(slice(self._items), bias_V)
+
+    def _copy_bias_of(self, places: slice | Tensor, bias_R: Tensor) -> float:
+        """Copy the bias of these rows. Returns the bound on its errors."""
+        high_R = bias_R.bfloat16()
         # For a bias of -inf the difference is nan: no second part.
-        low_V = (bias_V - high_V.float()).nan_to_num(0.0).bfloat16()
-        self._table[: self._items, -2] = high_V
-        self._table[: self._items, -1] = low_V
-        left_V = (bias_V - high_V.float() - low_V.float()).nan_to_num(0.0)
-        largest = bias_V.masked_fill(bias_V == -torch.inf, 0).abs().max()
-        self._bias_error = float(left_V.abs().max() + SUMS * largest)
+        low_R = (bias_R - high_R.float()).nan_to_num(0.0).bfloat16()
+        self._table[places, -2] = high_R
+        self._table[places, -1] = low_R
+        left_R = (bias_R - high_R.float() - low_R.float()).nan_to_num(0.0)
+        largest = bias_R.masked_fill(bias_R == -torch.inf, 0).abs().max()
+        return float(left_R.abs().max() + SUMS * largest)

@@ -25,6 +25,7 @@ from model.stepping.read_write_lock import ReadWriteLock
 from model.stepping.shortlist import Shortlist
 from model.stepping.state_layout import Rows, StateLayout
 from model.stepping.top_k import top_of
+from model.stepping.unlisted_items import UnlistedItems
 
 NumpyColumns = Mapping[str, npt.NDArray[Any]]
 
@@ -51,10 +52,9 @@ class SteppedBySource(NamedTuple):
 class Stepper:
     """Steps waves of sessions with one model on one device; the model's weights do not change.
 
-    A thread that changes the item tables holds `lock` for writing, so every step reads one state of
-    them. `scoring` names how the items to score are chosen, or is a shortlist itself. `deterministic`
-    pads every wave to `wave_size` rows (and splits larger ones), so that a session's numbers do not
-    depend on how many others are in the wave.
+    A thread that changes the item tables or `unlisted` holds `lock` for writing, so a step reads one
+    state of them. `scoring` names how the items to score are chosen, or is a shortlist. `deterministic`
+    pads a wave to `wave_size` rows (or splits it), so that a session's numbers depend on no others.
 
     >>> from model.config import ModelConfig
     >>> from model.data.vocabulary import Vocabulary
@@ -100,6 +100,7 @@ class Stepper:
         if isinstance(self.scoring_network, GradientNetwork):
             bias_V = self.scoring_network.get_parameter(self.scoring_network.bias_table)
             self._bias = CurrentBias(bias_V, self.scoring_network.prior)
+        self.unlisted = UnlistedItems(self.device, self.network.items, (self._bias, self.shortlist))
 
     def initial_rows(self, sessions: int) -> Rows:
         """Packed states of sessions without events."""
@@ -148,7 +149,8 @@ class Stepper:
             output_BH, state = self.network.advance(self.inputs(columns), state)
             if isinstance(self.network, FusedList):
                 proposals = self.proposals(output_BH)
-                ids_Bk, scores_Bk = top_of(self.network.rank(proposals, output_BH.device), k, masked)
+                ranked = self.network.rank(proposals, output_BH.device)
+                ids_Bk, scores_Bk = top_of(ranked, k, masked, self.unlisted.marks_V)
                 if by_source:
                     lists_BSk = self.network.lists_by_source(proposals, exclude, k)
             else:
@@ -185,7 +187,7 @@ class Stepper:
         fused = self.network
         assert isinstance(fused, FusedList)
         ids_BN, scores_BN = self._best(fused.network_output(output_BH), fused.proposed, None)
-        return fused.candidates(output_BH, ids_BN, scores_BN)
+        return self.unlisted.cleared(fused.candidates(output_BH, ids_BN, scores_BN))
 
     def _best(self, output_BH: Tensor, k: int, exclude_BM: Tensor | None) -> tuple[Tensor, Tensor]:
         """The k best listable items of the network that scores all items, and their scores."""
@@ -194,7 +196,7 @@ class Stepper:
             return self.shortlist.best(output_BH, k, exclude_BM)
         if isinstance(network, GradientNetwork) and self._bias is not None:
             return top_of(network.score(output_BH, self._bias.now()), k, exclude_BM)
-        return top_of(network.score(output_BH), k, exclude_BM)
+        return top_of(network.score(output_BH), k, exclude_BM, self.unlisted.marks_V)
 
     def _step_padded(
         self,
@@ -273,6 +275,7 @@ class Stepper:
             raise TypeError(f"a {type(network).__name__} has no item tables")
         network.get_parameter(network.input_table).data = input_VE
         network.get_parameter(network.output_table).data = output_VH
+        self.unlisted.have_room(len(bias_V))
         self._bias.set_bias(bias_V)
         if self.shortlist is not None:
             self.shortlist.set_table(output_VH, bias_V, moved_R)

@@ -55,14 +55,25 @@ def top_k(scores_BV: Tensor, k: int, exclude_BM: Tensor | None = None) -> tuple[
     return ids_Bk, scores_Bk
 
 
-def top_of(scores: Scores, k: int, exclude_BM: Tensor | None = None) -> tuple[Tensor, Tensor]:
+def top_of(
+    scores: Scores, k: int, exclude_BM: Tensor | None = None, unlisted_V: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
     """`top_k` of a full row of scores, or of scored neighbours (ids, scores), both B×N.
 
-    Neighbours of equal score keep their order, whatever N is: neighbours' scores are often equal.
+    Items that `unlisted_V` marks are left out, too; it has V items or more. Neighbours of equal score
+    keep their order, whatever N is: neighbours' scores are often equal.
+
+    >>> neighbours = torch.tensor([[4, 7, -1]]), torch.tensor([[2.0, 1.0, -torch.inf]])
+    >>> top_of(neighbours, 1, unlisted_V=torch.arange(8) == 4)[0].tolist()
+    [[7]]
     """
     if isinstance(scores, Tensor):
+        if unlisted_V is not None:
+            scores.masked_fill_(unlisted_V[: scores.shape[1]], -torch.inf)
         return top_k(scores, k, exclude_BM)
     ids_BN, scores_BN = _listable(*scores, exclude_BM)
+    if unlisted_V is not None:
+        scores_BN = scores_BN.masked_fill(unlisted_V[ids_BN.clamp(min=0)], -torch.inf)
     missing = (0, max(0, k - scores_BN.shape[1]))
     sorted_BN, places_BN = scores_BN.sort(dim=1, descending=True, stable=True)
     scores_Bk, ids_Bk = sorted_BN[:, :k], ids_BN.gather(1, places_BN[:, :k])
