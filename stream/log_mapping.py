@@ -7,6 +7,7 @@ are read by replay/datasets, records of a topic by stream/ingest.
 
 from __future__ import annotations
 
+import codecs
 import json
 import re
 import tomllib
@@ -30,6 +31,9 @@ SESSION_RULES = ("column", "gap", "day", "user")
 CONTAINERS = ("csv", "json", "json-lines", "parquet", "arrow", "orc")
 # Of a topic: the record's key, its timestamp in milliseconds, a header.
 RECORD_COLUMNS = ("@key", "@timestamp", "@header.")
+# Parts of a FileShape that a command line may name, and words for characters that it cannot hold.
+SHAPES = ("delimiter", "header", "encoding", "decimal", "quotes", "container")
+CHARACTERS = {"tab": "\t", "comma": ",", "semicolon": ";", "pipe": "|", "blank": " ", "point": "."}
 # A name that TOML reads without quotes.
 BARE = r"[A-Za-z0-9_-]+"
 
@@ -43,6 +47,7 @@ class FileShape:
     header      whether its first line names the columns
     encoding    of its text, a name that Python knows
     decimal     "." or ",", in prices
+    quotes      whether values may be quoted
     """
 
     container: str = ""
@@ -50,6 +55,7 @@ class FileShape:
     header: bool | None = None
     encoding: str = ""
     decimal: str = ""
+    quotes: bool | None = None
 
 
 @dataclass(frozen=True)
@@ -62,7 +68,8 @@ class LogMapping:
     kinds         the kind of each value of the kind column, or LEFT_OUT; without an entry the common
                   names are known. A value that neither knows is left out and counted
     default_kind  the kind of events without a value of their own
-    time_unit     one of UNITS or a strptime pattern; "" where it is to be seen in the log
+    time_unit     one of UNITS or a strptime pattern; "" where it is to be seen in the log. A pattern
+                  without a year names it: `%m%d in 2014`
     time_zone     of times that do not name theirs, a name of the IANA database
     sessions      where a session ends: "column" says it; "gap" after `gap_minutes` of a user's silence;
                   "day" each day of a user; "user" never
@@ -107,12 +114,23 @@ class LogMapping:
                 f"there is no unit of time {self.time_unit!r}",
                 f"Known: {', '.join(UNITS)}, or a pattern such as %d.%m.%Y %H:%M.",
             )
+        if self.files.decimal not in ("", ".", ","):
+            raise _wrong(f"a decimal is a point or a comma, not {self.files.decimal!r}", "It is of prices.")
         if not self.gap_minutes > 0:
             raise _wrong("the gap between sessions is not above 0", "It is in minutes.")
-        try:
-            ZoneInfo(self.time_zone)
-        except (KeyError, ValueError, OSError):
-            raise _wrong(f"there is no time zone {self.time_zone!r}", "Name one as Europe/Berlin.") from None
+        for name, value, find, one in (
+            ("encoding", self.files.encoding or "utf-8", codecs.lookup, "latin-1"),
+            ("time zone", self.time_zone, ZoneInfo, "Europe/Berlin"),
+        ):
+            try:
+                find(value)
+            except (LookupError, ValueError, OSError):
+                raise _wrong(f"there is no {name} {value!r}", f"Name one as {one}.") from None
+
+    @property
+    def session_gap_s(self) -> float | None:
+        """The silence that ends a session of this log, 0: none does; None: the sessions are the log's own."""
+        return {"column": None, "gap": self.gap_minutes * 60}.get(self.sessions, 0.0)
 
     def column(self, role: str) -> Column | None:
         """The column of a role; None where the log has none."""
@@ -150,16 +168,9 @@ def mapping_of(table: Mapping[str, Any]) -> LogMapping:
     >>> mapping_of({"columns": {"session": "s", "item": "i", "time": "t"}, "time_unit": "ms"}).time_unit
     'ms'
     """
-    known: dict[str, type | tuple[type, ...]] = {
-        "columns": dict,
-        "kinds": dict,
-        "default_kind": str,
-        "time_unit": str,
-        "time_zone": str,
-        "sessions": str,
-        "gap_minutes": (int, float),
-        "files": dict,
-    }
+    known: dict[str, type | tuple[type, ...]] = dict.fromkeys(("columns", "kinds", "files"), dict)
+    known |= dict.fromkeys(("default_kind", "time_unit", "time_zone", "sessions"), str)
+    known["gap_minutes"] = (int, float)
     if unknown := [name for name in table if name not in known]:
         raise _wrong(f"a mapping has no {', '.join(unknown)}", f"It has {', '.join(known)}.")
     if wrong := [name for name, value in table.items() if not isinstance(value, known[name])]:
@@ -171,7 +182,14 @@ def mapping_of(table: Mapping[str, Any]) -> LogMapping:
         raise _wrong(f"the column of {', '.join(wrong)} is neither a name nor a number", "Write it so.")
     kinds = {str(value): str(kind) for value, kind in table.get("kinds", {}).items()}
     shape = table.get("files", {})
-    allowed = {"container": str, "delimiter": str, "header": bool, "encoding": str, "decimal": str}
+    allowed = {
+        "container": str,
+        "delimiter": str,
+        "header": bool,
+        "encoding": str,
+        "decimal": str,
+        "quotes": bool,
+    }
     if wrong := [name for name, value in shape.items() if not isinstance(value, allowed.get(name, ()))]:
         raise _wrong(f"[files] has no {', '.join(wrong)} of this type", f"It has {', '.join(allowed)}.")
     plain = {name: table[name] for name in table if name not in ("columns", "kinds", "files")}
@@ -199,18 +217,32 @@ def parse_mapping(text: str) -> LogMapping:
 
     `kind=type:pv=view,3=purchase` maps values to kinds, `time=ts:ms` names a unit or a pattern,
     `time=ts:ms@Europe/Berlin` also a zone. A column of digits is a number from 1; a name of digits is
-    written in a file.
+    written in a file. `sessions=gap:20`, day or user stands for a column of sessions, and
+    `delimiter=tab`, `header=no`, `encoding=latin-1`, `decimal=comma`, `quotes=no` say how files hold them.
 
     >>> parse_mapping("session=1,item=events[].aid,time=ts:ms,kind=type:pv=view,3=purchase").kinds
     {'pv': 'view', '3': 'purchase'}
+    >>> parse_mapping("user=1,item=2,time=3,sessions=gap:20").gap_minutes
+    20.0
     """
     columns: dict[str, Column] = {}
     kinds: dict[str, str] = {}
+    said: dict[str, Any] = {}
+    shape: dict[str, Any] = {}
     unit, zone, in_kinds = "", "UTC", False
     for part in text.split(","):
         role, equals, value = (word.strip() for word in part.partition("="))
         if not equals or not value or (role in columns):
             raise _unclear(text)
+        if role == "sessions":
+            said["sessions"], _, minutes = value.partition(":")
+            if minutes and not re.fullmatch(r"[0-9]+(\.[0-9]+)?", minutes):
+                raise _wrong(f"{minutes!r} is no number of minutes", "The gap between sessions is one.")
+            said["gap_minutes"] = float(minutes or 30)
+            continue
+        if role in SHAPES:
+            shape[role] = _shape(role, value)
+            continue
         if in_kinds and role not in ROLES:
             kinds[role] = value
             continue
@@ -225,7 +257,16 @@ def parse_mapping(text: str) -> LogMapping:
         elif colon:
             column = value
         columns[role] = int(column) if re.fullmatch(r"[0-9]{1,4}", column) else column
-    return LogMapping(columns, kinds, time_unit=unit, time_zone=zone)
+    return LogMapping(columns, kinds, time_unit=unit, time_zone=zone, files=FileShape(**shape), **said)
+
+
+def _shape(name: str, text: str) -> str | bool:
+    """The value of a part of a FileShape: what a command line cannot hold is named by a word."""
+    if name not in ("header", "quotes"):
+        return CHARACTERS.get(text, text)
+    if text not in ("yes", "no"):
+        raise _wrong(f"{name} is yes or no, not {text!r}", "Either the file has it, or it does not.")
+    return text == "yes"
 
 
 def _is_unit(text: str) -> bool:

@@ -29,12 +29,14 @@ from replay.commands.options import (
     GapS,
     Json,
     Kind,
+    MappingFile,
     OnError,
     Params,
     RegistryDir,
     SetOptions,
     describe_filter,
     event_filter,
+    log_mapping,
 )
 from replay.commands.outputs import check_file
 from replay.commands.read_split import LogFiles
@@ -115,6 +117,7 @@ def cadence(
     category: Category = None,
     format: Format = None,
     columns: Columns = None,
+    mapping: MappingFile = None,
     on_error: OnError = "stop",
     as_json: Json = False,
 ) -> None:
@@ -136,7 +139,8 @@ def cadence(
             f"the log's events {chosen or 'of all kinds'} are replayed",
             highlight=False,
         )
-    inherited = version.config.model_dump() if version else DEFAULTS
+    log_files = LogFiles(files, format, on_error, chosen, log_mapping(columns, mapping))
+    inherited = version.config.model_dump() if version else {**DEFAULTS, **log_files.session_settings}
     if version and version.config.network == "fused":
         # A study trains networks: of a fused list it takes the one that proposes.
         inherited = version.config.of_proposing_network().model_dump()
@@ -146,7 +150,7 @@ def cadence(
     config = build_config(given)
     begin_ms, until_ms = parse_moment(from_), parse_moment(until)
     check_file("--plot", plot, makes_folder=True)
-    frame = LogFiles(files, format, on_error, chosen, columns).load()
+    frame = log_files.load()
     if until_ms is not None:
         frame = frame[frame["event_time_ms"] < until_ms].reset_index(drop=True)
     if frame.empty:

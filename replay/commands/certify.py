@@ -22,10 +22,12 @@ from replay.commands.options import (
     Format,
     Json,
     Kind,
+    MappingFile,
     OnError,
     RegistryDir,
     check_on_error,
     event_filter,
+    log_mapping,
 )
 from replay.commands.outputs import check_file
 from replay.console import log, out
@@ -58,6 +60,7 @@ def certify(
     category: Category = None,
     format: Format = None,
     columns: Columns = None,
+    mapping: MappingFile = None,
     on_error: OnError = "stop",
     as_json: Json = False,
 ) -> None:
@@ -72,7 +75,7 @@ def certify(
     check_file("--certificate", certificate)
     other = read_certificate(compare, LISTS) if compare else None
     wanted = event_filter(kind, category)
-    source = EventFiles(files, format, columns, check_on_error(on_error), wanted).open()
+    source = EventFiles(files, format, log_mapping(columns, mapping), check_on_error(on_error), wanted).open()
     version = model or Registry(settings.registry_dir).load().version
     with tempfile.TemporaryDirectory(prefix="nextclick-certify-") as folder:
         made = certify_lists(

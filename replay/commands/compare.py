@@ -25,6 +25,7 @@ from replay.commands.options import (
     Items,
     Json,
     Kind,
+    MappingFile,
     OnError,
     SetOptions,
     Test,
@@ -32,6 +33,7 @@ from replay.commands.options import (
     TestFrom,
     check_items,
     event_filter,
+    log_mapping,
 )
 from replay.commands.outputs import check_file
 from replay.commands.read_split import LogFiles, Split, SplitChoice, read_split
@@ -70,6 +72,7 @@ def compare(
     category: Category = None,
     format: Format = None,
     columns: Columns = None,
+    mapping: MappingFile = None,
     on_error: OnError = "stop",
     as_json: Json = False,
 ) -> None:
@@ -80,7 +83,8 @@ def compare(
 
     choice = SplitChoice(split, test, test_fraction, test_from)
     choice.check(session_gap_s)
-    always = {"session_gap_s": 0.0} if choice.by_user else {}
+    log_files = LogFiles(files, format, on_error, event_filter(kind, category), log_mapping(columns, mapping))
+    always = {"session_gap_s": 0.0} if choice.by_user else dict(log_files.session_settings)
     if session_gap_s is not None:
         always["session_gap_s"] = session_gap_s
     if only and not variants:
@@ -99,7 +103,6 @@ def compare(
     written = {ending: output.with_name(output.name + ending) for ending in ENDINGS} if output else {}
     for path in written.values():
         check_file("--output", path, makes_folder=True)
-    log_files = LogFiles(files, format, on_error, event_filter(kind, category), columns)
     log = read_split(log_files, choice, gaps.pop(), columns=columns_of(*configs.values()))
     done = 0
     with progress_bar("comparing") as bar:

@@ -13,7 +13,16 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from replay.commands.options import Columns, Files, Format, Json, OnError, check_on_error
+from replay.commands.options import (
+    Columns,
+    Files,
+    Format,
+    Json,
+    MappingFile,
+    OnError,
+    check_on_error,
+    log_mapping,
+)
 from replay.commands.outputs import check_file
 from replay.console import moment, out, progress_bar
 from replay.log_report.report import LogReport, report_on
@@ -39,6 +48,7 @@ def report(
     ] = None,
     format: Format = None,
     columns: Columns = None,
+    mapping: MappingFile = None,
     on_error: OnError = "skip",
     as_json: Json = False,
 ) -> None:
@@ -53,7 +63,7 @@ def report(
             files,
             test=test or (),
             format=format,
-            columns=columns,
+            columns=log_mapping(columns, mapping),
             on_error=check_on_error(on_error),
             kept_events=sample_events,
             progress=lambda events: bar(events, 0, "events"),

@@ -25,11 +25,13 @@ from replay.commands.options import (
     Items,
     Json,
     Kind,
+    MappingFile,
     OnError,
     RegistryDir,
     check_items,
     describe_filter,
     event_filter,
+    log_mapping,
 )
 from replay.commands.read_split import LogFiles, Split, SplitChoice
 from replay.commands.training_output import show
@@ -47,6 +49,7 @@ def evaluate(
     category: Category = None,
     format: Format = None,
     columns: Columns = None,
+    mapping: MappingFile = None,
     on_error: OnError = "stop",
     as_json: Json = False,
 ) -> None:
@@ -68,7 +71,7 @@ def evaluate(
         )
     elif wanted and not (kind and category):
         log.print(f"evaluated on events {wanted}, as the version was trained", highlight=False)
-    frame = LogFiles(files, format, on_error, wanted, columns).load()
+    frame = LogFiles(files, format, on_error, wanted, log_mapping(columns, mapping)).load()
     rule = SessionRule(None if users else loaded.config.session_gap_s)
     sessions = Sessions.from_frame(by_user(frame) if users else frame, loaded.vocabulary, rule)
     sessions = newest_of(sessions) if users else sessions

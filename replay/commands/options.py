@@ -11,8 +11,9 @@ from typing import Annotated
 import typer
 
 from model.data.event_filter import EventFilter
-from replay.datasets.detection import FORMATS
+from replay.datasets.detection import FORMATS, USUAL_CSV
 from replay.reading.account import skipped_share
+from stream.log_mapping import LogMapping, parse_mapping, read_mapping
 
 FILTERED_KINDS = ("view", "cart", "purchase")
 EVERYTHING = "all"
@@ -38,11 +39,18 @@ SetOptions = Annotated[
 ]
 Params = Annotated[Path | None, typer.Option(help="TOML file of model settings, see deploy/params")]
 Format = Annotated[
-    str | None, typer.Option(help=f"one of {', '.join(FORMATS)}; default: recognised by content")
+    str | None,
+    typer.Option(help=f"one of {', '.join((*FORMATS, USUAL_CSV))}; default: recognised by content"),
 ]
 Columns = Annotated[
     str | None,
-    typer.Option(help="columns of any other file: session=sid,item=sku,time=at and kind, user, price…"),
+    typer.Option(
+        help="what is what in any other file: session=sid,item=sku,time=at and kind, user, price…; by name, "
+        "number from 1 or path (events[].aid); kind=type:pv=view,3=purchase; time=at:ms@Europe/Berlin"
+    ),
+]
+MappingFile = Annotated[
+    Path | None, typer.Option("--log", help="the same from a TOML file that travels with the log, mylog.toml")
 ]
 Kind = Annotated[
     list[str] | None,
@@ -112,6 +120,21 @@ def describe_filter(recorded: EventFilter | None) -> str:
     if recorded is None:
         return "events of kinds that its manifest does not record"
     return f"events {recorded or 'of all kinds'}"
+
+
+def log_mapping(columns: str | None, mapping: Path | None) -> LogMapping | None:
+    """What --columns or --log says of the log; None without either.
+
+    Raises typer.BadParameter for both, NextclickError for one that is wrong.
+
+    >>> log_mapping("session=sid,item=sku,time=at", None).column("item")
+    'sku'
+    """
+    if columns is not None and mapping is not None:
+        raise typer.BadParameter("--columns and --log are two ways to say the same; give one")
+    if mapping is not None:
+        return read_mapping(mapping)
+    return None if columns is None else parse_mapping(columns)
 
 
 def check_on_error(on_error: str) -> str:

@@ -27,6 +27,7 @@ from replay.commands.options import check_on_error
 from replay.console import log, moment, parse_moment
 from replay.datasets.event_files import EventFiles, EventReader
 from replay.sending.event_time_order import in_event_time_order
+from stream.log_mapping import LogMapping
 
 # Events sorted in memory at a time when sessions are written to disk.
 MAPPED_MEMORY_BYTES = 128 << 20
@@ -53,7 +54,7 @@ class LogFiles:
     format: str | None = None
     on_error: str = "stop"
     wanted: EventFilter = ALL_EVENTS
-    columns: str | None = None
+    columns: LogMapping | None = None
 
     def __post_init__(self) -> None:
         """Raises typer.BadParameter unless `on_error` is stop or skip."""
@@ -63,6 +64,12 @@ class LogFiles:
         return EventFiles(
             self.files, format=self.format, columns=self.columns, on_error=self.on_error, wanted=self.wanted
         )
+
+    @property
+    def session_settings(self) -> dict[str, float]:
+        """The setting of the session gap that the log's mapping says, where it says one."""
+        gap_s = self._named().open().session_gap_s
+        return {} if gap_s is None else {"session_gap_s": gap_s}
 
     def event_files(self) -> EventReader:
         """The files as a source of event frames."""

@@ -13,7 +13,18 @@ from typing import Annotated
 
 import typer
 
-from replay.commands.options import Brokers, Category, Columns, Format, Json, Kind, event_filter, is_on_error
+from replay.commands.options import (
+    Brokers,
+    Category,
+    Columns,
+    Format,
+    Json,
+    Kind,
+    MappingFile,
+    event_filter,
+    is_on_error,
+    log_mapping,
+)
 from replay.commands.outputs import check_file
 from replay.console import log, moment, out, parse_moment, progress_bar, start_logs
 from replay.datasets.event_files import EventFiles
@@ -66,6 +77,7 @@ def replay(
     category: Category = None,
     format: Format = None,
     columns: Columns = None,
+    mapping: MappingFile = None,
     on_error: Annotated[
         str, typer.Option(help="at a line that cannot be read: stop, skip, or dlq: send it to events-dlq")
     ] = "stop",
@@ -83,6 +95,10 @@ def replay(
         raise typer.BadParameter(f"--shift is now, not {shift!r}")
     if not is_on_error(on_error):
         raise typer.BadParameter(f"--on-error is stop, skip or dlq, not {on_error!r}")
+    # A text stays one: checkpoints of earlier releases hold it.
+    named = log_mapping(columns, mapping) if mapping is not None else columns
+    # A text stays one: checkpoints of earlier releases hold it.
+    named = columns if mapping is None else log_mapping(columns, mapping)
     settings = load_settings(bootstrap_servers=bootstrap_servers, events_topic=topic, group_id=group)
     start_logs(settings)
     check_file("--checkpoint", checkpoint)
@@ -90,7 +106,7 @@ def replay(
     with pause_keys() as keys, progress_bar("replaying") as bar:
         result = replay_files(
             settings,
-            EventFiles(files, format, columns, on_error, event_filter(kind, category)),
+            EventFiles(files, format, named, on_error, event_filter(kind, category)),
             SendOptions(
                 speed=factor,
                 rate=rate,

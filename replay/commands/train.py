@@ -28,6 +28,7 @@ from replay.commands.options import (
     Items,
     Json,
     Kind,
+    MappingFile,
     OnError,
     Params,
     RegistryDir,
@@ -38,6 +39,7 @@ from replay.commands.options import (
     check_items,
     describe_filter,
     event_filter,
+    log_mapping,
 )
 from replay.commands.outputs import check_folder
 from replay.commands.read_split import LogFiles, Split, SplitChoice, read_split
@@ -112,6 +114,7 @@ def train(
     category: Category = None,
     format: Format = None,
     columns: Columns = None,
+    mapping: MappingFile = None,
     on_error: OnError = "stop",
     as_json: Json = False,
 ) -> None:
@@ -138,10 +141,14 @@ def train(
         return
     earlier_model = folder.load(None if start == "champion" else start) if start else None
     inherited = earlier_model.config.model_dump() if earlier_model else {}
+    earlier_filter = EventFilter.recorded(earlier_model.manifest["data"]) if earlier_model else None
+    all_items, wanted = check_items(items), event_filter(kind, category, earlier_filter)
+    log_files = LogFiles(files, format, on_error, wanted, log_mapping(columns, mapping))
     config = build_config(
         {
             "network": DEFAULT_NETWORK,
             **inherited,
+            **log_files.session_settings,
             **(read_params(params) if params else {}),
             **given,
             **parse_settings(set_ or []),
@@ -150,8 +157,6 @@ def train(
     )
     if leaky and config.dwell_threshold_s is None:
         raise typer.BadParameter("--leaky says how to evaluate with --dwell-threshold-s; give both")
-    earlier_filter = EventFilter.recorded(earlier_model.manifest["data"]) if earlier_model else None
-    all_items, wanted = check_items(items), event_filter(kind, category, earlier_filter)
     if earlier_model and earlier_filter != wanted:
         log.print(
             f"{earlier_model.version} was trained on {describe_filter(earlier_filter)}, "
@@ -169,7 +174,7 @@ def train(
             else None
         )
         log_split = read_split(
-            LogFiles(files, format, on_error, wanted, columns), choice, config.session_gap_s,
+            log_files, choice, config.session_gap_s,
             columns=columns_of(config), titles=titles_for(config, catalogue), folder=mapped,
         )  # fmt: skip
         job = TrainingJob.of(config, log_split)

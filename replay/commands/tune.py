@@ -26,12 +26,14 @@ from replay.commands.options import (
     GapS,
     Json,
     Kind,
+    MappingFile,
     OnError,
     SetOptions,
     Test,
     TestFraction,
     TestFrom,
     event_filter,
+    log_mapping,
 )
 from replay.commands.outputs import check_file
 from replay.commands.read_split import LogFiles, SplitChoice, read_split
@@ -57,6 +59,7 @@ def tune(
     category: Category = None,
     format: Format = None,
     columns: Columns = None,
+    mapping: MappingFile = None,
     on_error: OnError = "stop",
     as_json: Json = False,
 ) -> None:
@@ -67,12 +70,12 @@ def tune(
 
     if measure not in ("recall", "mrr"):
         raise typer.BadParameter(f"--measure is recall or mrr, not {measure!r}")
-    given = {"network": network, **parse_settings(set_ or [])}
+    log_files = LogFiles(files, format, on_error, event_filter(kind, category), log_mapping(columns, mapping))
+    given = {"network": network, **log_files.session_settings, **parse_settings(set_ or [])}
     if session_gap_s is not None:
         given["session_gap_s"] = session_gap_s
     base = build_config(given)
     check_file("--output", output, makes_folder=True)
-    log_files = LogFiles(files, format, on_error, event_filter(kind, category), columns)
     choice = SplitChoice("temporal", test, test_fraction, test_from)
     earlier, later, vocabulary = read_split(log_files, choice, base.session_gap_s, columns=columns_of(base))
     with progress_bar("searching") as bar:

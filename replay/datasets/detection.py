@@ -1,13 +1,14 @@
 """The table of formats, and which of them a file has.
 
 A format is detected from the first line, or from the next ones where it has no header; a Parquet file
-is known by the names of its columns.
+is known by the names of its columns. A table whose columns have usual names is known by these.
 
 Tested by tests/unit/replay/datasets/test_event_files.py.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from model.errors import NextclickError
@@ -18,16 +19,18 @@ from replay.datasets import (
     lastfm,
     mkechinov,
     movielens,
-    named_columns,
     online_retail,
     retailrocket,
     rsc15,
     trivago,
 )
+from replay.mappings.mapped_files import DELIMITERS, fields_of, format_of
+from replay.mappings.usual_names import JSON_LINES, PARQUET, aliased, usual_mapping
 from replay.reading.delimited import header_of
 from replay.reading.format import Format
 from replay.reading.packed_files import first_line, first_lines, members
 from replay.reading.parquet import is_parquet, parquet_names
+from stream.log_mapping import FileShape
 
 LINES = 20  # of JSON, by which a format is known
 FORMATS = {
@@ -50,11 +53,13 @@ FORMATS = {
         amazon.REVIEWS_CSV,
         amazon.RATINGS,
         amazon.RATINGS_2018,
-        named_columns.JSON_LINES,
-        named_columns.PARQUET,
+        JSON_LINES,
+        PARQUET,
     )
 }
 # Formats of metadata: joined to events, without events.
+# A CSV file whose columns have usual names.
+USUAL_CSV = "csv"
 METADATA = {f.name: f for f in (movielens.MOVIES, movielens.MOVIES_CSV, amazon.METADATA, amazon.METADATA_CSV)}
 
 
@@ -66,11 +71,20 @@ def detect(path: Path) -> str:
     >>> detect(path)
     'globo'
     """
-    if is_parquet(path):
-        return _parquet(path)
+    return detected_format(path).name
+
+
+def detected_format(path: Path) -> Format:
+    """A file's format, of events or of metadata. Raises NextclickError when it is unknown."""
     found = known_format(path)
     if found is not None:
         return found
+    if is_parquet(path):
+        raise NextclickError(
+            f"{path}: which of its columns is what is not known: {', '.join(parquet_names(path))}",
+            "A session, an item and a time are needed.",
+            "Say which they are: --columns session=…,item=…,time=…",
+        )
     line = first_line(path)
     known = "; ".join(f"{f.name}: {f.shape!r}" for f in (*FORMATS.values(), *METADATA.values()))
     raise NextclickError(
@@ -80,15 +94,49 @@ def detect(path: Path) -> str:
     )
 
 
-def known_format(path: Path) -> str | None:
-    """The name of a file's format, of events or of metadata; None when it is unknown."""
+def known_format(path: Path) -> Format | None:
+    """A file's format, of events or of metadata; None when it is unknown."""
     if is_parquet(path):
-        return named_columns.PARQUET.name if named_columns.aliased(parquet_names(path)) else None
+        names = parquet_names(path)
+        return PARQUET if aliased(names) else _published_as_parquet(names)
     line, *more = first_lines(path, LINES)
     for candidate in (*FORMATS.values(), *METADATA.values()):
         # Only lines without a header are alike; one of them may lack what the others have.
         if any(_matches(candidate, one) for one in (line, *(more if line.startswith("{") else ()))):
-            return candidate.name
+            return candidate
+    return _usual_table(path, line, *more[:1])
+
+
+def named_format(path: Path, name: str) -> Format:
+    """The format that --format names, for a file. Raises NextclickError when the file is not of it."""
+    if name != USUAL_CSV:
+        return FORMATS[name]
+    found = _usual_table(path, *first_lines(path, 2))
+    if found is None:
+        raise NextclickError(
+            f"{path}: which of its columns is what is not known: {first_line(path)[:200]!r}",
+            "A session, an item and a time are needed.",
+            "Say which they are: --columns session=…,item=…,time=…",
+        )
+    return found
+
+
+def _published_as_parquet(names: list[str]) -> Format | None:
+    """A published table that somebody has written as Parquet, by the names of its columns."""
+    for form in FORMATS.values():
+        if form.header and not form.aliases and set(form.columns) <= set(names):
+            return replace(form, parquet=True)
+    return None
+
+
+def _usual_table(path: Path, header: str, line: str = "") -> Format | None:
+    """The format of a table whose columns have usual names, and whose first row has as many."""
+    for delimiter in DELIMITERS:
+        names, fields = fields_of(header, delimiter), fields_of(line, delimiter)
+        mapping = usual_mapping(names)
+        if mapping is not None and (not line or '"' in line or len(fields) == len(names)):
+            shape = FileShape(delimiter=delimiter, header=True)
+            return format_of(path, replace(mapping, files=shape), USUAL_CSV)
     return None
 
 
@@ -107,22 +155,13 @@ def known_members(path: Path, format: str | None) -> tuple[list[Path], list[Path
 def _is_of(path: Path, name: str) -> bool:
     """Whether a file is of the format, or of the metadata of its family."""
     if is_parquet(path):
-        return FORMATS[name].parquet
+        return name in FORMATS and FORMATS[name].parquet
+    if name == USUAL_CSV:
+        return _usual_table(path, *first_lines(path, 2)) is not None
     metadata = metadata_format(path)
     if metadata is not None:
         return metadata.family == FORMATS[name].family
     return any(line and _matches(FORMATS[name], line) for line in first_lines(path, LINES))
-
-
-def _parquet(path: Path) -> str:
-    names = parquet_names(path)
-    if named_columns.aliased(names) is None:
-        raise NextclickError(
-            f"{path}: which of its columns is what is not known: {', '.join(names)}",
-            "A session, an item and a time are needed.",
-            "Say which they are: --columns session=…,item=…,time=…",
-        )
-    return named_columns.PARQUET.name
 
 
 def metadata_format(path: Path) -> Format | None:

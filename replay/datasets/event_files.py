@@ -22,21 +22,24 @@ from model.errors import NextclickError
 from replay.datasets.detection import (
     FORMATS,
     METADATA,
-    detect,
+    USUAL_CSV,
+    detected_format,
     known_members,
     metadata_format,
+    named_format,
 )
 from replay.datasets.item_metadata import ItemMetadata
-from replay.datasets.named_columns import format_of, parse_columns
 from replay.datasets.readable_events import count_reasons, readable_events
+from replay.mappings.mapped_files import format_of
 from replay.reading.account import FileAccount, skipped_share
 from replay.reading.delimited import BrokenRows, RejectLine, delimited_chunks
-from replay.reading.format import Format
+from replay.reading.format import Chunk, Format
 from replay.reading.lines import line_chunks
 from replay.reading.packed_files import WholeLines, cut_off, members, open_file, size_of
 from replay.reading.parquet import parquet_chunks
 from replay.reading.spool import spooled
 from replay.reading.time_order import ascending_span
+from stream.log_mapping import LogMapping, parse_mapping
 
 BLOCK_BYTES = 1 << 20
 
@@ -45,12 +48,12 @@ BLOCK_BYTES = 1 << 20
 class EventFiles:
     """The files of a log, and how to read them; a zip of several files stands for all of them.
 
-    `format` names the format of the event files, `columns` says which column has which role
-    (session=…,item=…,time=…); without either the format is detected. `on_error` says what a line
-    that cannot be read does: "stop" raises NextclickError with file and line; "skip" counts it by
-    reason and skips it; "dlq" also hands it to the reader's `reject_line`; "skip=0.9" names the largest
-    share of a file that may be lost, which is half otherwise. Of a file that is cut
-    off, "skip" and "dlq" keep the lines before the cut.
+    `format` names the format of the event files, `columns` says what is what in them, as a mapping or as
+    `parse_mapping` reads it (session=…,item=…,time=…); without either the format is detected.
+    `on_error` says what a line that cannot be read does: "stop" raises NextclickError with file and
+    line; "skip" counts it by reason and skips it; "dlq" also hands it to the reader's `reject_line`;
+    "skip=0.9" names the largest share of a file that may be lost, which is half otherwise. Of a file that
+    is cut off, "skip" and "dlq" keep the lines before the cut.
 
     >>> path = Path("/tmp/nextclick-doctest.csv")
     >>> _ = path.write_text("timestamp_ms,session_id,user_id,item_id\\n1506826800026,s1,u1,i1\\n")
@@ -60,7 +63,7 @@ class EventFiles:
 
     paths: Sequence[Path]
     format: str | None = None
-    columns: str | None = None
+    columns: LogMapping | str | None = None
     on_error: str = "stop"
     wanted: EventFilter = ALL_EVENTS
 
@@ -83,7 +86,8 @@ class EventReader:
     Rows that are no events by the rules of their format, and events that the filter leaves out, are
     counted as rejects whatever `on_error` says. `reject_line`, if set, is called with each line that
     cannot be read. `accounts` says, by path, what became of the lines of each file read to its end; a
-    reading in another process sets `keep_account` to fill it.
+    reading in another process sets `keep_account` to fill it. `session_gap_s` is the session gap that a
+    mapping says, 0: none ends a session; None where it leaves that to the model.
     """
 
     def __init__(self, files: EventFiles) -> None:
@@ -98,19 +102,20 @@ class EventReader:
         self._items: dict[str, ItemMetadata] | None = None
         self._metadata_rejects: Counter[str] = Counter()
         self._unknown: Counter[str] = Counter()
-        if format is not None and format not in FORMATS:
+        if format is not None and format not in (*FORMATS, USUAL_CSV):
             raise NextclickError(
                 f"there is no format {format!r}",
-                f"Known are: {', '.join(FORMATS)}; metadata are known by their content.",
+                f"Known are: {', '.join((*FORMATS, USUAL_CSV))}; metadata are known by their content.",
                 "Name one of them with --format.",
             )
         if columns is not None and format is not None:
             raise NextclickError(
-                f"both a format, {format}, and columns, {columns}, are named",
+                f"both a format, {format}, and a mapping of columns are named",
                 "A format says already which column is what.",
-                "Name --format or --columns.",
+                "Name --format, or --columns, or --log.",
             )
-        named = None if columns is None else parse_columns(columns)
+        named = parse_mapping(columns) if isinstance(columns, str) else columns
+        self.session_gap_s = None if named is None else named.session_gap_s
         for whole in map(spooled, files.paths):
             if named is not None:
                 self._events.extend((path, format_of(path, named)) for path in members(whole))
@@ -229,16 +234,14 @@ class EventReader:
     def _add(self, path: Path, format: str | None) -> None:
         if format is not None:
             metadata = metadata_format(path)
-            if metadata is not None and metadata.family == FORMATS[format].family:
+            form = named_format(path, format)
+            if metadata is not None and metadata.family == form.family:
                 self._metadata.append((path, metadata))
             else:
-                self._events.append((path, FORMATS[format]))
+                self._events.append((path, form))
             return
-        name = detect(path)
-        if name in METADATA:
-            self._metadata.append((path, METADATA[name]))
-        else:
-            self._events.append((path, FORMATS[name]))
+        form = detected_format(path)
+        (self._metadata if form.name in METADATA else self._events).append((path, form))
 
     def _read_metadata(self) -> dict[str, ItemMetadata]:
         if self._items is None:
@@ -270,12 +273,14 @@ class EventReader:
             return
         with open_file(path) as file:
             lines, size = WholeLines(file), size_of(file)
-            chunks = (
-                line_chunks(form, form.parse, lines, account, block_bytes=BLOCK_BYTES)
-                if form.parse
-                else delimited_chunks(path, form, lines, block_bytes=BLOCK_BYTES, on_broken=on_broken)
-            )
-            with closing(chunks):
+            chunks: Iterator[Chunk]
+            if form.chunks:
+                chunks = form.chunks(lines, account, BLOCK_BYTES)
+            elif form.parse:
+                chunks = line_chunks(form, form.parse, lines, account, block_bytes=BLOCK_BYTES)
+            else:
+                chunks = delimited_chunks(path, form, lines, block_bytes=BLOCK_BYTES, on_broken=on_broken)
+            with closing(chunks):  # type: ignore[type-var]
                 for chunk in chunks:
                     yield readable_events(path, form, convert, chunk, on_broken)
         if lines.cut_off is not None:

@@ -20,6 +20,7 @@ from replay.datasets.event_files import EventFiles
 from replay.log_report.session_figures import SessionFigures, session_figures
 from replay.log_report.session_sample import SessionSample, hashes
 from replay.log_report.survey import DAY_MS, HOUR_MS, LogSurvey
+from stream.log_mapping import LogMapping
 
 ZIPF_RANKS = (10, 1000)
 
@@ -135,7 +136,7 @@ def report_on(
     *,
     test: Sequence[Path] = (),
     format: str | None = None,
-    columns: str | None = None,
+    columns: LogMapping | str | None = None,
     on_error: str = "skip",
     kept_events: int | None = None,
     progress: Callable[[int], None] = lambda events: None,

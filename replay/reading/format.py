@@ -7,7 +7,7 @@ Tested by tests/unit/replay/datasets/ and tests/unit/replay/reading/test_repeats
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -63,6 +63,7 @@ class Format:
     converter       makes, for one file, the function that converts its chunks in order
     family          metadata joins the events of its family
     parse           splits a line that is not delimited into `columns`; raises UnreadableLine
+    chunks          reads the file instead, where a record is several rows, or no line
     quoted          whether values may be quoted
     aliases         the names that a column may have in a header, first choice first
     optional        columns that may be absent; they are "" then
@@ -83,6 +84,7 @@ class Format:
     converter: Callable[[], Convert]
     family: str = ""
     parse: Callable[[bytes], tuple[str, ...]] | None = None
+    chunks: Callable[..., Iterator[Chunk]] | None = None
     quoted: bool = True
     aliases: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     optional: tuple[str, ...] = ()
@@ -96,7 +98,7 @@ class Format:
         names = self.delimiter.join(self.aliases.get(name, (name,))[0] for name in self.columns)
         if self.parquet:
             return f"Parquet columns {names}"
-        return f"JSON objects with {names}" if self.parse else names
+        return f"JSON objects with {names}" if self.parse or self.chunks else names
 
 
 @dataclass(frozen=True)

@@ -30,7 +30,7 @@ def line_chunks(
 
     `account` counts the lines."""
     before = 0
-    for block in _blocks_of_lines(lines, block_bytes):
+    for block in blocks_of_lines(lines, block_bytes):
         found = block.split(b"\n")
         if found[-1] == b"":
             del found[-1]
@@ -43,7 +43,7 @@ def line_chunks(
         before += len(found)
 
 
-def _blocks_of_lines(lines: WholeLines, block_bytes: int) -> Iterator[bytes]:
+def blocks_of_lines(lines: WholeLines, block_bytes: int) -> Iterator[bytes]:
     """Blocks of whole lines; the last line may lack its line end."""
     parts: list[bytes] = []
     while block := lines.read(block_bytes):

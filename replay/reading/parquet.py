@@ -37,8 +37,13 @@ def is_parquet(path: Path) -> bool:
 
 def parquet_names(path: Path) -> list[str]:
     """The names of the file's columns. Raises NextclickError when it is cut off or damaged."""
+    return list(parquet_schema(path).names)
+
+
+def parquet_schema(path: Path) -> pa.Schema:
+    """The names and types of the file's columns. Raises NextclickError when it is cut off or damaged."""
     with _open(path) as file:
-        return list(file.schema_arrow.names)
+        return file.schema_arrow
 
 
 def parquet_chunks(path: Path, form: Format, account: FileAccount) -> Iterator[Chunk]:

@@ -194,7 +194,7 @@ def _identity(files: EventFiles, reader: EventReader, part: ReplayRange) -> dict
     return {
         "files": sorted(fingerprint(files.paths), key=lambda mark: str(mark["name"])),
         "formats": sorted([Path(path).name, name] for path, name in reader.formats.items()),
-        "columns": files.columns,
+        "columns": files.columns if isinstance(files.columns, str | None) else files.columns.as_dict(),
         "filter": files.wanted.as_dict(),
         "from_ms": part.from_ms,
         "until_ms": part.until_ms,

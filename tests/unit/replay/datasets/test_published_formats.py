@@ -199,7 +199,7 @@ def test_any_other_file_is_read_by_the_names_of_its_columns(tmp_path: Path, deli
     "text", ["", "session=a", "session=a,item=b,time=", "session=a,item=b,time=c,colour=d", "a,b,c"]
 )
 def test_columns_that_do_not_say_enough_are_an_error(tmp_path: Path, text: str) -> None:
-    with pytest.raises(NextclickError, match="does not say which column is what"):
+    with pytest.raises(NextclickError, match="the mapping is wrong: "):
         loaded(write(tmp_path / "own.csv", "a,b,c\n1,2,3\n"), columns=text)
 
 

@@ -1,0 +1,103 @@
+"""Columns named by their roles, as events: ids, times, kinds and sessions as the mapping says.
+
+A missing kind is the mapping's default kind; common names of kinds are known. Where a log has no sessions
+the session is the user ("user", and "gap", where the model's session gap ends it) or a day of the user.
+
+Tested by tests/unit/replay/mappings/test_mapped_files.py and tests/cases/test_values.py.
+"""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from replay.mappings.event_times import days_of, in_zone, said_times, times_ms
+from replay.reading.format import Converted, reasons, whole_ms
+from replay.reading.values import given_text, ids_of, price_of
+from stream.log_mapping import LEFT_OUT, LogMapping
+
+KINDS = {
+    "view": "view",
+    "click": "view",
+    "clicks": "view",
+    "cart": "cart",
+    "carts": "cart",
+    "addtocart": "cart",
+    "add_to_cart": "cart",
+    "purchase": "purchase",
+    "buy": "purchase",
+    "order": "purchase",
+    "orders": "purchase",
+    "transaction": "purchase",
+    "session_end": "session_end",
+}
+USUAL = LogMapping({"session": "session", "item": "item", "time": "time"})
+OTHER_KIND, NO_KIND = "other kind of event", "left out by its kind"
+# How a file holds its times when its types say so: as numbers of milliseconds, in UTC or without a zone.
+MS, NAIVE_MS = "ms", "naive ms"
+
+
+def convert(chunk: pd.DataFrame, mapping: LogMapping = USUAL, *, held_as: str = "") -> Converted:
+    """Convert text columns, named by their roles, to events; `held_as`: how the file's types hold times."""
+    times = _times(chunk["time"], mapping, held_as)
+    sessions, is_session = _sessions(chunk, times, mapping)
+    events = {"session_id": sessions, "item_id": ids_of(chunk["item"]), "event_time_ms": whole_ms(times)}
+    kind = _kinds(chunk, mapping)
+    events["kind"] = kind.where(kind.isin(("view", "cart", "purchase", "session_end")), "view")
+    broken = [
+        (times.isna(), "the time is none"),
+        ((chunk["item"] == "") & (kind != "session_end"), "the item is empty"),
+    ]
+    if "user" in chunk:
+        events["user_id"] = given_text(ids_of(chunk["user"]))
+    if "price" in chunk:
+        text = chunk["price"]
+        if mapping.files.decimal == ",":
+            text = text.str.replace(".", "", regex=False).str.replace(",", ".", regex=False)
+        events["price"], no_price = price_of(text)
+        broken.append((no_price, "the price is no number"))
+    events |= {name: given_text(chunk[name]) for name in ("brand", "category", "title") if name in chunk}
+    frame = pd.DataFrame(events)
+    left_out = reasons(
+        chunk.index,
+        (~is_session, "no session" if mapping.sessions == "column" else "no user"),
+        (kind == OTHER_KIND, OTHER_KIND),
+        (kind == NO_KIND, NO_KIND),
+    )
+    # A column that the file lacks is not a column of its events.
+    frame = frame.drop(columns=[name for name in frame.columns[4:] if frame[name].isna().all()])
+    return Converted(frame, reasons(chunk.index, *broken), left_out)
+
+
+def _times(texts: pd.Series[str], mapping: LogMapping, held_as: str) -> pd.Series[float]:
+    if held_as == NAIVE_MS:
+        return in_zone(times_ms(texts), mapping.time_zone)
+    if held_as or (not mapping.time_unit and mapping.time_zone == "UTC"):
+        return times_ms(texts, milliseconds=held_as == MS)
+    return said_times(texts, mapping.time_unit, mapping.time_zone)
+
+
+def _sessions(
+    chunk: pd.DataFrame, times: pd.Series[float], mapping: LogMapping
+) -> tuple[pd.Series[str], pd.Series[bool]]:
+    """The session of each row, and whether it has one."""
+    column = chunk["session" if mapping.sessions == "column" else "user"]
+    ids = ids_of(column)
+    if mapping.sessions == "column":
+        return ids, column != ""
+    is_user = given_text(ids).notna()
+    if mapping.sessions == "day":
+        ids = ids.str.cat(days_of(times, mapping.time_zone), sep="|")
+    return ids, is_user
+
+
+def _kinds(chunk: pd.DataFrame, mapping: LogMapping) -> pd.Series[str]:
+    """The kind of each row, OTHER_KIND or NO_KIND."""
+    if "kind" not in chunk:
+        return pd.Series(mapping.default_kind, chunk.index, "str")
+    codes, values = pd.factorize(given_text(ids_of(chunk["kind"])))
+    known = {**KINDS, **{value.casefold(): kind for value, kind in mapping.kinds.items()}}
+    texts = [str(value).strip() for value in values]
+    found = [mapping.kinds.get(text, known.get(text.casefold(), OTHER_KIND)) for text in texts]
+    kinds = [NO_KIND if kind == LEFT_OUT else kind for kind in found]
+    # A missing value has the code -1.
+    return pd.Series(pd.array([*kinds, mapping.default_kind], "str")[codes], chunk.index)

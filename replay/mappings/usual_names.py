@@ -1,0 +1,102 @@
+"""Columns that are known by the names that logs usually give them: in CSV, JSON lines and Parquet.
+
+In a column whose name ends in _ms numbers are milliseconds whatever their size.
+
+Tested by tests/unit/replay/datasets/test_published_formats.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+
+import numpy as np
+
+from replay.mappings.json_records import decoded, text_of
+from replay.mappings.role_columns import USUAL, convert
+from replay.reading.format import MILLISECONDS, Format, UnreadableLine
+from stream.log_mapping import OPTIONAL, REQUIRED, LogMapping
+
+KNOWN = {
+    "session": ("session_id", "SessionId", "sessionId", "user_session", "session", "visitorid"),
+    "item": ("item_id", "ItemId", "itemId", "product_id", "itemid", "item"),
+    "time": ("event_time_ms", "timestamp_ms", "event_time", "timestamp", "time", "Time", "ts"),
+    "kind": ("kind", "event_type", "event", "action"),
+    "user": ("user_id", "userId", "UserId", "user"),
+    "price": ("price",),
+    "brand": ("brand",),
+    "category": ("category", "category_code"),
+    "title": ("title", "item_title", "product_title"),
+}
+LEAST_MS_DIGITS = 12
+
+
+def aliased(names: list[str]) -> dict[str, str] | None:
+    """The known column name of each role; None when session, item or time is not among them.
+
+    >>> aliased(["ts", "session", "item", "colour"])
+    {'session': 'session', 'item': 'item', 'time': 'ts'}
+    """
+    found = {role: next((name for name in known if name in names), None) for role, known in KNOWN.items()}
+    chosen = {role: name for role, name in found.items() if name is not None}
+    return chosen if all(role in chosen for role in REQUIRED) else None
+
+
+def usual_mapping(names: list[str]) -> LogMapping | None:
+    """The mapping of a table whose columns have usual names; None where session, item or time has none."""
+    columns = aliased(names)
+    return None if columns is None else LogMapping(dict(columns))
+
+
+def _json_format(name: str, names: Mapping[str, tuple[str, ...]]) -> Format:
+    roles = tuple(KNOWN)
+    time_index = roles.index("time")
+
+    def parse(line: bytes) -> tuple[str, ...]:
+        record = decoded(line)
+        if not isinstance(record, dict):
+            raise UnreadableLine("no JSON object")
+        texts = [_text(record, names.get(role, ())) for role in roles]
+        if len(texts[time_index]) < LEAST_MS_DIGITS and _time_name(record, names).endswith(MILLISECONDS):
+            texts[time_index] = _iso_text(texts[time_index])
+        return tuple(texts)
+
+    def matches(line: str) -> bool:
+        try:
+            session, item, time, kind, *_ = parse(line.encode())
+        except UnreadableLine:
+            return False
+        return bool(session and time and (item or kind))
+
+    return Format(name, ", ", roles, False, matches, lambda: convert, parse=parse, aliases=dict(names))
+
+
+def _text(record: Mapping[str, object], names: tuple[str, ...]) -> str:
+    name = next((name for name in names if name in record), None)
+    return "" if name is None else text_of(record[name], name)
+
+
+def _time_name(record: Mapping[str, object], names: Mapping[str, tuple[str, ...]]) -> str:
+    return next((name for name in names["time"] if name in record), "")
+
+
+def _iso_text(milliseconds: str) -> str:
+    """Milliseconds so small that they would be read as seconds, as an ISO text instead."""
+    try:
+        return str(np.datetime64(int(float(milliseconds)), "ms"))
+    except (ValueError, OverflowError):
+        return milliseconds
+
+
+JSON_LINES = _json_format("json-lines", KNOWN)
+PARQUET = Format(
+    "parquet",
+    ",",
+    tuple(KNOWN),
+    True,
+    lambda line: False,
+    lambda: partial(convert, mapping=USUAL),
+    aliases=KNOWN,
+    optional=OPTIONAL,
+    parquet=True,
+)

@@ -1,0 +1,65 @@
+"""A log of one's own, in files as people have them, is read by one mapping in every command."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from model.registry.registry import Registry
+from tests.harness.commands import run_main
+
+MAPPING = """
+sessions = "gap"
+gap_minutes = 20
+time_unit = "ms"
+
+[columns]
+user = 1
+item = 3
+time = 2
+kind = 4
+
+[kinds]
+0 = "view"
+1 = "purchase"
+2 = "left out"
+"""
+
+
+def test_a_file_of_the_mapping_is_taken_by_every_command_and_its_gap_by_the_model(tmp_path: Path) -> None:
+    log, later, registry = tmp_path / "own.csv", tmp_path / "later.csv", tmp_path / "registry"
+    mapping = tmp_path / "mylog.toml"
+    mapping.write_text(MAPPING)
+    rows = [f"u{n // 8},{1_700_000_000_000 + 10_000 * n},i{n % 5},{n % 3}" for n in range(800)]
+    log.write_text("\n".join(rows[:400]) + "\n")
+    later.write_text("\n".join(rows[400:]) + "\n")
+    for arguments in (
+        ("train", log, "--network", "pop", "--registry", registry),
+        ("evaluate", later, "--registry", registry),
+        ("compare", log, "--models", "pop"),
+        ("data", "report", log, "--test", later),
+    ):
+        ended = run_main(*arguments, "--log", mapping)
+        assert ended.code == 0, ended.errors
+    assert Registry(registry).load().config.session_gap_s == 1200
+
+
+def test_a_mapping_and_columns_are_two_ways_to_say_the_same(tmp_path: Path) -> None:
+    ended = run_main("data", "report", tmp_path / "x.csv", "--log", tmp_path / "m.toml", "--columns", "a=b")
+    assert ended.code == 2
+    assert "two ways to say the same" in ended.errors
+
+
+@pytest.mark.parametrize("shape", ["lines", "array"])
+def test_nested_events_are_events(tmp_path: Path, shape: str) -> None:
+    sessions = [
+        {"session": n, "events": [{"aid": k, "ts": 1_700_000_000_000 + 10_000 * n + k} for k in range(4)]}
+        for n in range(30)
+    ]
+    log = tmp_path / "own.json"
+    log.write_text(json.dumps(sessions) if shape == "array" else "\n".join(map(json.dumps, sessions)))
+    columns = "session=session,item=events[].aid,time=events[].ts:ms"
+    ended = run_main("data", "report", log, "--columns", columns, "--json")
+    assert ended.code == 0, ended.errors
+    assert json.loads(ended.out)["events"] == 120
+    assert json.loads(ended.out)["read"][str(log)]["lost"] == 0
