@@ -24,7 +24,7 @@ import pandas as pd
 from confluent_kafka import Producer
 from rich.live import Live
 
-from model.config import ModelConfig
+from model.config import DEFAULT_NETWORK, ModelConfig
 from model.data.splits import temporal_split
 from model.errors import NextclickError
 from model.registry.registry import Registry
@@ -70,7 +70,7 @@ class EmbeddedBroker:
 
 def train_first_model(earlier: pd.DataFrame, registry: Registry, epochs: int) -> None:
     """Train on the earlier part and make it the champion."""
-    config = ModelConfig(epochs=epochs, exclude_session_items=True)
+    config = ModelConfig(network=DEFAULT_NETWORK, epochs=epochs, exclude_session_items=True)
     sessions, vocabulary, _ = TrainingData.from_frame(earlier, config)
     last = 0
 
@@ -235,7 +235,7 @@ def main() -> int:
     """Parse the arguments and run."""
     parser = argparse.ArgumentParser(prog="./deploy/demo", description=__doc__.split("\n\n")[0])
     parser.add_argument("--file", type=Path, action="append", help="an event file of any supported format")
-    parser.add_argument("--epochs", type=int, default=5)
+    parser.add_argument("--epochs", type=int, default=2)
     parser.add_argument(
         "--seconds", type=float, default=40, help="how long the replay takes; 0: as fast as it goes"
     )
