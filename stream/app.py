@@ -26,6 +26,8 @@ from mode.utils.queues import FlowControlEvent, ThrowableQueue
 from prometheus_client import CollectorRegistry, ProcessCollector
 
 from model.errors import NextclickError
+from stream.event_decoder import EventDecoder
+from stream.ingest.decoders import decoder_of
 from stream.kafka.announcements import SHADOW_KEY
 from stream.kafka.topics import ensure_topics
 from stream.logs import escaped, happening, log_failure, tells_json
@@ -120,7 +122,7 @@ def registry_of(pipeline: Pipeline) -> CollectorRegistry:
 class WorkerApp:
     """One worker: the Faust app and the pipeline behind it."""
 
-    def __init__(self, settings: Settings, live: ModelSlot, prepared_s: float) -> None:
+    def __init__(self, settings: Settings, live: ModelSlot, prepared_s: float, decoder: EventDecoder) -> None:
         self.settings = settings
         self.live = live
         settings.state_dir.mkdir(parents=True, exist_ok=True)
@@ -159,6 +161,7 @@ class WorkerApp:
             hand_to_step_thread=self._put_on_channel,
             on_durable=[counters.add, recent_lists.add],
             on_failure=crash,
+            decoder=decoder,
         )
         self.model_switch = ModelSwitch(settings, live, self.pipeline.shadow, counters)
         self._add_topology()
@@ -241,11 +244,12 @@ def run_worker(settings: Settings) -> None:
     torch.set_num_threads(settings.torch_threads)
     # RocksDB and librdkafka release the GIL at each call; at the default of 5 ms they would wait long.
     sys.setswitchinterval(GIL_SWITCH_S)
+    decoder = decoder_of(settings)
     ensure_topics(settings)
     prepared_s = time.time()
     live = ModelSlot(settings)
     live.offer(live.prepare())
-    app = WorkerApp(settings, live, prepared_s)
+    app = WorkerApp(settings, live, prepared_s, decoder)
     worker = _Worker(app.faust, loglevel=settings.log_level, quiet=True, redirect_stdouts=False)
     worker.worker_app = app
     # It would write control characters into the log.

@@ -19,6 +19,22 @@ MAX_EVENT_BYTES = 64 * 1024
 LEAST_MESSAGE_TIME_MS = 1
 
 Kind = Literal["view", "cart", "purchase", "session_end"]
+# Names of kinds that logs have in common, in lower case; a mapping adds to them, or says otherwise.
+COMMON_KINDS = {
+    "view": "view",
+    "click": "view",
+    "clicks": "view",
+    "cart": "cart",
+    "carts": "cart",
+    "addtocart": "cart",
+    "add_to_cart": "cart",
+    "purchase": "purchase",
+    "buy": "purchase",
+    "order": "purchase",
+    "orders": "purchase",
+    "transaction": "purchase",
+    "session_end": "session_end",
+}
 Id = Annotated[str, msgspec.Meta(max_length=256)]
 Text = Annotated[str, msgspec.Meta(max_length=8192)]
 SessionId = Annotated[str, msgspec.Meta(min_length=1, max_length=256)]
@@ -26,6 +42,8 @@ EventTime = Annotated[int, msgspec.Meta(ge=0, le=MAX_EVENT_TIME_MS)]
 Finite = Annotated[float, msgspec.Meta(ge=-sys.float_info.max, le=sys.float_info.max)]
 
 REASONS = ("empty", "too_large", "not_json", "schema", "empty_id", "key_mismatch", "future", "past")
+# Why a mapping makes no event of a readable record, which is no dead letter then.
+LEFT_OUT_REASONS = ("other_kind", "no_item")
 
 
 class Event(msgspec.Struct, omit_defaults=True, gc=False):
@@ -62,6 +80,10 @@ class RejectedEvent(Exception):
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
         self.reason = reason
+
+
+class LeftOutRecord(RejectedEvent):
+    """A readable record of a topic of one's own that is no event; `reason` is one of LEFT_OUT_REASONS."""
 
 
 _encoder = msgspec.json.Encoder()

@@ -26,6 +26,7 @@ from model.config import Scoring
 from model.errors import NextclickError
 from stream.failpoints import VARIABLE as FAULT_VARIABLE
 from stream.kafka_security import SECRETS, KafkaSecurity
+from stream.own_topic import OwnTopic
 
 PREFIX = "NEXTCLICK_"
 CONFIG_VARIABLE = "NEXTCLICK_CONFIG"
@@ -44,7 +45,7 @@ def cores() -> int:
     return os.cpu_count() or 1
 
 
-class Settings(KafkaSecurity, BaseSettings):
+class Settings(OwnTopic, KafkaSecurity, BaseSettings):
     """The settings of a process; see the fields for defaults and ranges.
 
     >>> Settings(partitions=8).partitions

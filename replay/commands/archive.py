@@ -19,6 +19,7 @@ from replay.console import out, progress_bar, start_logs
 from stream.event_log.archive_folder import ArchiveFolder
 from stream.event_log.archive_metrics import ArchiveMetrics
 from stream.event_log.archiver import Archiver, ArchiveReport
+from stream.ingest.decoders import decoder_of
 from stream.metrics_server import serve_metrics
 from stream.settings import load_settings
 
@@ -64,6 +65,7 @@ def archive(
             ArchiveFolder(folder),
             rotate_events=rotate_events,
             rotate_s=rotate_s,
+            decoder=decoder_of(settings),
             progress=report,
         )
         with serve_metrics(settings, ArchiveMetrics(archiver.report)):

@@ -19,6 +19,7 @@ from replay.console import moment, out, start_logs
 from replay.dead_letters.replay_letters import read_corrections, replay_letters, shown_text
 from replay.dead_letters.replayed import ReplayedLetters
 from stream.events import REASONS
+from stream.ingest.decoders import decoder_of
 from stream.kafka.dead_letter_reader import Letter, letters
 from stream.settings import load_settings
 
@@ -126,6 +127,7 @@ def replay(
         corrections=read_corrections(corrected) if corrected else None,
         dry_run=dry_run,
         give_up=give_up,
+        decoder=decoder_of(settings),
     )
     if as_json:
         print(json.dumps({**vars(report), "dry_run": dry_run}))

@@ -25,6 +25,8 @@ from model.registry.registry import Registry
 from replay.commands.options import Category, Json, Kind, Params, RegistryDir, SetOptions, event_filter
 from replay.commands.outputs import check_file, check_folder
 from replay.console import log, moment, out, parse_moment, progress_bar, start_logs
+from stream.event_decoder import EventDecoder
+from stream.ingest.decoders import decoder_of
 from stream.logs import happening, tells_json
 from stream.metrics_server import serve_metrics, write_metrics
 from stream.retraining.metrics import RetrainMetrics
@@ -148,7 +150,12 @@ def retrain(
     start_logs(settings)
     options = RetrainOptions(
         WindowOptions(
-            parse_moment(from_), parse_moment(until), newest_events, parse_offsets(offsets), archive
+            parse_moment(from_),
+            parse_moment(until),
+            newest_events,
+            parse_offsets(offsets),
+            archive,
+            decoder_of(settings),
         ),
         {**(read_params(params) if params else {}), **parse_settings(set_ or [])},
         choose=partial(event_filter, kind, category),
@@ -168,7 +175,7 @@ def retrain(
         return
     with serve_metrics(settings, metrics):
         log.print(f"next run by {every or cron}, {clock} time, UTC", highlight=False)
-        for tick_ms in islice(_ticks(settings, every, cron, clock), runs):
+        for tick_ms in islice(_ticks(settings, options.window.decoder, every, cron, clock), runs):
             until_ms = tick_ms if clock == "event" else options.window.until_ms
             log.print(f"run of {moment(tick_ms)}, {clock} time", highlight=False)
             window = replace(options.window, until_ms=until_ms)
@@ -204,7 +211,9 @@ def _metrics_of_run(metrics: RetrainMetrics, path: Path | None) -> Iterator[None
             write_metrics(path, metrics)
 
 
-def _ticks(settings: Settings, every: str | None, cron: str | None, clock: str) -> Iterator[int]:
+def _ticks(
+    settings: Settings, decoder: EventDecoder, every: str | None, cron: str | None, clock: str
+) -> Iterator[int]:
     """The moments of the schedule, each when the clock reaches it."""
     schedule = Every(every) if every else Cron(cron or "")
     since_ms = None
@@ -218,7 +227,10 @@ def _ticks(settings: Settings, every: str | None, cron: str | None, clock: str) 
         log.print(text, highlight=False)
 
     return ticks(
-        schedule, LogClock(settings) if clock == "event" else WallClock(), since_ms=since_ms, notify=notify
+        schedule,
+        LogClock(settings, decoder) if clock == "event" else WallClock(),
+        since_ms=since_ms,
+        notify=notify,
     )
 
 

@@ -13,6 +13,7 @@ import typer
 from model.errors import NextclickError
 from replay.commands.options import Brokers, Json, RegistryDir
 from replay.console import log, moment, out
+from stream.ingest.decoders import decoder_of
 from stream.kafka.partitioner import partition_of
 from stream.logs import escaped
 from stream.sessions.session_in_log import session_in_log
@@ -79,7 +80,9 @@ def _from_here(settings: Settings, session_id: str) -> dict[str, Any] | None:
         log.print(f"{error.what}", highlight=False, markup=False)
     if found is None:
         log.print(f"no store here has it; reading the log of partition {number}", highlight=False)
-        state, watermark_ms = session_in_log(settings, serving.rule, serving.columns, session_id, number)
+        state, watermark_ms = session_in_log(
+            settings, serving.rule, serving.columns, session_id, number, decoder_of(settings)
+        )
         found, source = (None if state is None else (state, watermark_ms)), "log"
     return None if found is None else _view(session_id, number, *found, serving, source)
 

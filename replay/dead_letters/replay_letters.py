@@ -19,7 +19,8 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Produ
 
 from model.errors import NextclickError
 from replay.dead_letters.replayed import ReplayedLetters, Sending
-from stream.events import RejectedEvent, check_time, decode_event, message_time_ms
+from stream.event_decoder import OWN_EVENTS, EventDecoder
+from stream.events import RejectedEvent, check_time, message_time_ms
 from stream.kafka.consumers import groupless_consumer
 from stream.kafka.dead_letter_reader import Letter, letters
 from stream.kafka.partition_reader import read_range, topic_bounds, unreadable
@@ -86,6 +87,7 @@ def replay_letters(
     corrections: Mapping[Place, tuple[str, str]] | None = None,
     dry_run: bool = False,
     give_up: bool = False,
+    decoder: EventDecoder = OWN_EVENTS,
     now_s: Callable[[], float] = time.time,
 ) -> LetterReport:
     """Send every letter of these reasons (all, if none is given) that is valid now or after correction.
@@ -113,7 +115,7 @@ def replay_letters(
                 replayed.of(letter.partition).mark_done([letter.offset])
                 continue
             try:
-                event = _ready(letter, (corrections or {}).get(letter.place), settings, now_s())
+                event = _ready(letter, (corrections or {}).get(letter.place), settings, now_s(), decoder)
             except RejectedEvent as rejected:
                 report.still_bad[rejected.reason] += 1
                 if give_up:
@@ -130,14 +132,20 @@ def replay_letters(
     return report
 
 
-def _ready(letter: Letter, correction: tuple[str, str] | None, settings: Settings, now_s: float) -> _Outgoing:
+def _ready(
+    letter: Letter,
+    correction: tuple[str, str] | None,
+    settings: Settings,
+    now_s: float,
+    decoder: EventDecoder,
+) -> _Outgoing:
     """The record to send. Raises RejectedEvent when it would be rejected again."""
     key, value = letter.key, letter.value or b""
     if correction is not None and correction != (shown_text(key), shown_text(value)):
         key, value = correction[0].encode() or None, correction[1].encode()
     elif letter.is_cut:
         raise RejectedEvent(CUT)
-    event = decode_event(value, key)
+    event = decoder.decode(value, key, letter.timestamp_ms, letter.headers)
     check_time(event, settings.min_event_time_ms, int((now_s + settings.max_future_s) * 1000))
     return _Outgoing(letter, key, value, event.event_time_ms)
 
@@ -170,6 +178,7 @@ def _send(settings: Settings, replayed: ReplayedLetters, ready: list[_Outgoing])
                 headers=[
                     (LETTER_HEADER, _name(settings, letter.partition, letter.offset)),
                     (ORIGIN_HEADER, letter.origin.encode()),
+                    *letter.headers,
                 ],
                 on_delivery=delivered,
             )

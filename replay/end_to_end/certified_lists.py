@@ -84,6 +84,7 @@ def isolated_settings(settings: Settings, folder: Path) -> Settings:
         **{
             **given,
             "events_topic": f"{name}-events",
+            "events_mapping": "",
             "recommendations_topic": f"{name}-recommendations",
             "models_topic": f"{name}-models",
             "dlq_topic": f"{name}-dlq",

@@ -13,23 +13,9 @@ import pandas as pd
 from replay.mappings.event_times import days_of, in_zone, said_times, times_ms
 from replay.reading.format import Converted, reasons, whole_ms
 from replay.reading.values import given_text, ids_of, price_of
+from stream.events import COMMON_KINDS
 from stream.log_mapping import LEFT_OUT, LogMapping
 
-KINDS = {
-    "view": "view",
-    "click": "view",
-    "clicks": "view",
-    "cart": "cart",
-    "carts": "cart",
-    "addtocart": "cart",
-    "add_to_cart": "cart",
-    "purchase": "purchase",
-    "buy": "purchase",
-    "order": "purchase",
-    "orders": "purchase",
-    "transaction": "purchase",
-    "session_end": "session_end",
-}
 USUAL = LogMapping({"session": "session", "item": "item", "time": "time"})
 OTHER_KIND, NO_KIND = "other kind of event", "left out by its kind"
 # How a file holds its times when its types say so: as numbers of milliseconds, in UTC or without a zone.
@@ -95,7 +81,7 @@ def _kinds(chunk: pd.DataFrame, mapping: LogMapping) -> pd.Series[str]:
     if "kind" not in chunk:
         return pd.Series(mapping.default_kind, chunk.index, "str")
     codes, values = pd.factorize(given_text(ids_of(chunk["kind"])))
-    known = {**KINDS, **{value.casefold(): kind for value, kind in mapping.kinds.items()}}
+    known = {**COMMON_KINDS, **{value.casefold(): kind for value, kind in mapping.kinds.items()}}
     texts = [str(value).strip() for value in values]
     found = [mapping.kinds.get(text, known.get(text.casefold(), OTHER_KIND)) for text in texts]
     kinds = [NO_KIND if kind == LEFT_OUT else kind for kind in found]

@@ -45,6 +45,12 @@ class EventProducer:
         on_full: Callable[[], None] = lambda: None,
         now_s: Callable[[], float] = time.monotonic,
     ) -> None:
+        if settings.events_mapping:
+            raise NextclickError(
+                f"{settings.events_topic} is a topic of one's own (events_mapping is set)",
+                "A replay sends the project's own events, which do not belong there; nothing was sent.",
+                "Replay into another topic: set NEXTCLICK_EVENTS_MAPPING to nothing, and --topic.",
+            )
         self._topic = settings.events_topic
         self._on_full = on_full
         # `client or` would not do: a producer with an empty queue is false.

@@ -18,6 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from model.errors import NextclickError
+from stream.event_decoder import OWN_EVENTS, EventDecoder
 from stream.event_log.archive_folder import ArchiveFolder, Part
 from stream.event_log.columns import RECORD_COLUMNS, Record, record_columns
 from stream.failpoints import reach
@@ -60,13 +61,21 @@ class _Sink(io.RawIOBase):
 class OpenPart:
     """The records of one partition from `first` on; `end` is the offset after the last one."""
 
-    def __init__(self, folder: ArchiveFolder, partition: int, first: int, now_s: float) -> None:
+    def __init__(
+        self,
+        folder: ArchiveFolder,
+        partition: int,
+        first: int,
+        now_s: float,
+        decoder: EventDecoder = OWN_EVENTS,
+    ) -> None:
         self.partition = partition
         self.first = self.end = first
         self.began_s = now_s
         self.count = 0
         self.buffered_bytes = 0
         self._folder = folder
+        self._decoder = decoder
         self._path = folder.unfinished(partition)
         self._waiting: list[Record] = []
         self._waiting_bytes = 0
@@ -97,7 +106,7 @@ class OpenPart:
     def _pack(self) -> None:
         """Turn the waiting records into columns, which need a third of the memory."""
         if self._waiting:
-            self._packed.append(record_columns(self.partition, self._waiting))
+            self._packed.append(record_columns(self.partition, self._waiting, self._decoder))
             self._rows += len(self._waiting)
             self.buffered_bytes += self._packed[-1].nbytes - self._waiting_bytes
             self._waiting, self._waiting_bytes = [], 0

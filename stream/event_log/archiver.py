@@ -17,7 +17,6 @@ from contextlib import closing
 from dataclasses import dataclass
 
 from confluent_kafka import (
-    TIMESTAMP_NOT_AVAILABLE,
     Consumer,
     KafkaError,
     KafkaException,
@@ -27,10 +26,11 @@ from confluent_kafka import (
 from confluent_kafka.admin import AdminClient
 
 from model.errors import NextclickError
+from stream.event_decoder import OWN_EVENTS, EventDecoder
 from stream.event_log.archive_consumer import consumer_config, on_commit, topic_made_anew
 from stream.event_log.archive_folder import ArchiveFolder
 from stream.event_log.archive_part import OpenPart, unwritable
-from stream.event_log.columns import Record
+from stream.event_log.columns import record_of_message
 from stream.event_log.kafka_reader import KafkaEvents
 from stream.failpoints import reach
 from stream.kafka.consumers import log_assigned, offset_bounds, raise_unless_transient
@@ -69,6 +69,7 @@ class Archiver:
         *,
         rotate_events: int,
         rotate_s: float,
+        decoder: EventDecoder = OWN_EVENTS,
         progress: Callable[[ArchiveReport], None] = lambda report: None,
         clock_s: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -77,6 +78,7 @@ class Archiver:
         self._folder = folder
         self._rotate_events = rotate_events
         self._rotate_s = rotate_s
+        self._decoder = decoder
         self._progress = progress
         self._clock_s = clock_s
         self._topic_id = UNKNOWN
@@ -183,13 +185,12 @@ class Archiver:
             )
         part = self._parts.get(number)
         if part is None:
-            part = OpenPart(self._folder, number, self._positions[number], self._clock_s())
+            part = OpenPart(self._folder, number, self._positions[number], self._clock_s(), self._decoder)
             self._parts[number] = part
         if error is not None:
             # The log's last offsets hold no records (aborted transactions); the part covers them.
             part.end = offset
         else:
-            kind, timestamp_ms = message.timestamp()
             if offset > self._positions[number]:
                 logger.info(
                     "partition %d: offsets %d to %d hold no records",
@@ -200,8 +201,7 @@ class Archiver:
                         "offsets_empty", partition=number, first=self._positions[number], end=offset
                     ),
                 )
-            known_ms = None if kind == TIMESTAMP_NOT_AVAILABLE else timestamp_ms
-            part.add(Record(offset, message.key(), message.value(), known_ms))
+            part.add(record_of_message(message))
             reach("archive-1-buffered")
         self._positions[number] = part.end
         if part.count >= self._rotate_events:

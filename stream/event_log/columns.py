@@ -13,8 +13,10 @@ from typing import Any, NamedTuple
 
 import msgspec
 import pyarrow as pa
+from confluent_kafka import TIMESTAMP_NOT_AVAILABLE, Message
 
-from stream.events import OPTIONAL_FIELDS, Event, RejectedEvent, decode_event, encode_event
+from stream.event_decoder import OWN_EVENTS, EventDecoder, Headers
+from stream.events import OPTIONAL_FIELDS, Event, RejectedEvent, encode_event
 
 EVENT = ("session_id", "item_id", "event_time_ms", "kind", *OPTIONAL_FIELDS)
 # 64-bit offsets: the texts of a window may exceed 2 GiB, and pandas uses them too.
@@ -45,27 +47,39 @@ _encoder = msgspec.json.Encoder()
 
 
 class Record(NamedTuple):
-    """One record of a partition; `timestamp_ms` is the message's, None where it has none."""
+    """One record of a partition; `timestamp_ms` is the message's, None where it has none.
+
+    `headers` are there for the decoders that read them; an archive keeps what the decoder made of them.
+    """
 
     offset: int
     key: bytes | None
     value: bytes | None
     timestamp_ms: int | None = None
+    headers: Headers = ()
 
 
-def event_columns(partition: int, records: Sequence[Record]) -> pa.Table:
+def record_of_message(message: Message) -> Record:
+    """The record of a message of the events topic."""
+    kind, timestamp_ms = message.timestamp()
+    known_ms = None if kind == TIMESTAMP_NOT_AVAILABLE else timestamp_ms
+    headers: Any = message.headers() or ()
+    return Record(message.offset() or 0, message.key(), message.value(), known_ms, headers)
+
+
+def event_columns(partition: int, records: Sequence[Record], decoder: EventDecoder = OWN_EVENTS) -> pa.Table:
     """Records of one partition as rows of COLUMNS."""
-    return pa.table(_columns(partition, records, *_decode(records)), schema=COLUMNS)
+    return pa.table(_columns(partition, records, *_decode(records, decoder)), schema=COLUMNS)
 
 
-def record_columns(partition: int, records: Sequence[Record]) -> pa.Table:
+def record_columns(partition: int, records: Sequence[Record], decoder: EventDecoder = OWN_EVENTS) -> pa.Table:
     """Records of one partition as rows of RECORD_COLUMNS, from which `record_of` restores them.
 
     >>> record = Record(7, b"s", b'{"session_id":"s","event_time_ms":5,"item_id":"i"}')
     >>> record_of(record_columns(0, [record]).to_pylist()[0]) == record
     True
     """
-    events, reasons = _decode(records)
+    events, reasons = _decode(records, decoder)
     columns = _columns(partition, records, events, reasons)
     encoded = [
         event is not None
@@ -115,13 +129,13 @@ def _names_kind(record: Record) -> bool:
     return b'"kind":"' in (record.value or b"")
 
 
-def _decode(records: Sequence[Record]) -> tuple[list[Event | None], list[str | None]]:
+def _decode(records: Sequence[Record], decoder: EventDecoder) -> tuple[list[Event | None], list[str | None]]:
     """By record, its event or None, and the reason why it is none."""
     events: list[Event | None] = []
     reasons: list[str | None] = []
     for record in records:
         try:
-            events.append(decode_event(record.value, record.key))
+            events.append(decoder.decode(record.value, record.key, record.timestamp_ms, record.headers))
             reasons.append(None)
         except RejectedEvent as rejected:
             events.append(None)

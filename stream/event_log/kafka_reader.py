@@ -14,7 +14,8 @@ import pyarrow as pa
 from confluent_kafka import KafkaException, TopicPartition
 
 from model.errors import NextclickError
-from stream.event_log.columns import Record, event_columns
+from stream.event_decoder import OWN_EVENTS, EventDecoder
+from stream.event_log.columns import Record, event_columns, record_of_message
 from stream.kafka.connection import ANSWER_TIMEOUT_S, metadata, remedy_for
 from stream.kafka.consumers import groupless_consumer, offset_bounds
 from stream.kafka.partition_reader import PartitionReader, Ranges
@@ -26,7 +27,8 @@ from stream.settings import Settings
 class KafkaEvents:
     """The events topic, read through one connection."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, decoder: EventDecoder = OWN_EVENTS) -> None:
+        self._decoder = decoder
         self._topic = settings.events_topic
         self._settings = settings
         self._consumer = groupless_consumer(
@@ -112,11 +114,9 @@ class KafkaEvents:
         for batch in reader.read(ranges):
             records: dict[int, list[Record]] = {}
             for message in batch:
-                records.setdefault(message.partition() or 0, []).append(
-                    Record(message.offset() or 0, message.key(), message.value())
-                )
+                records.setdefault(message.partition() or 0, []).append(record_of_message(message))
             for number, rows in records.items():
-                yield keep(event_columns(number, rows))
+                yield keep(event_columns(number, rows, self._decoder))
 
     def _unread(self, why: str, left: Ranges) -> NextclickError:
         ends = {number: end for number, (_, end) in left.items()}

@@ -22,6 +22,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from model.errors import NextclickError
+from stream.event_decoder import OWN_EVENTS, EventDecoder
 from stream.event_log.archive_reader import ArchivedEvents
 from stream.event_log.columns import COLUMNS, EVENT
 from stream.event_log.kafka_reader import KafkaEvents
@@ -84,13 +85,14 @@ def read_window(
     newest_events: int | None = None,
     offsets: dict[int, tuple[int, int]] | None = None,
     archive: Path | None = None,
+    decoder: EventDecoder = OWN_EVENTS,
 ) -> EventWindow:
     """The `newest_events` events from `from_ms` up to `until_ms` (event time), in `offsets`.
 
     A bound that is None does not bound; the log ends where it does at the call. `offsets` has
     [first, end) by partition, other partitions are not read; LOG_END as end is the log's end. Events further
     ahead of the wall clock than `max_future_s`, or before `min_event_time_ms`, are rejected, as by the
-    worker. Reads Kafka, or the
+    worker. Reads Kafka by `decoder`, or the
     `archive` folder that `nextclick archive` writes; reads no more of the log than the window
     needs, if no message time is before its event time. Raises NextclickError when the
     source cannot be read or lacks some of `offsets`.
@@ -102,7 +104,7 @@ def read_window(
     latest_ms = int((time.time() + settings.max_future_s) * 1000)
     times = _Times(from_ms, until_ms, latest_ms, settings.min_event_time_ms)
     source: EventSource = (
-        KafkaEvents(settings) if archive is None else ArchivedEvents(archive, times.expression())
+        KafkaEvents(settings, decoder) if archive is None else ArchivedEvents(archive, times.expression())
     )
     with closing(source):
         ranges = _chosen(source.bounds(), offsets, archive or settings.events_topic)

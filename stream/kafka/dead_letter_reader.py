@@ -7,9 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 from confluent_kafka import KafkaException, Message
 
+from stream.event_decoder import OF_RECORD, TIMESTAMP, Headers
 from stream.kafka.consumers import groupless_consumer
 from stream.kafka.partition_reader import read_range, topic_bounds, unreadable
 from stream.settings import Settings
@@ -19,7 +21,8 @@ from stream.settings import Settings
 class Letter:
     """One rejected record. `time_ms` is the wall time of its rejection, `origin` its topic-partition-offset.
 
-    `is_cut`: it was too large to be kept whole. After a crash the same origin may occur twice.
+    `is_cut`: it was too large to be kept whole. `timestamp_ms` and `headers` are the record's own, where a
+    mapping reads them. After a crash the same origin may occur twice.
     """
 
     partition: int
@@ -30,6 +33,8 @@ class Letter:
     reason: str
     origin: str
     is_cut: bool
+    timestamp_ms: int | None = None
+    headers: Headers = ()
 
     @property
     def place(self) -> tuple[int, int]:
@@ -55,9 +60,10 @@ def letters(settings: Settings) -> Iterator[Letter]:
 
 
 def _letter(message: Message) -> Letter:
+    kept: Any = message.headers() or []
     headers = {
         name: value.decode(errors="backslashreplace") if isinstance(value, bytes) else str(value)
-        for name, value in dict(message.headers() or []).items()
+        for name, value in kept
     }
     origin = "-".join(headers.get(name, "?") for name in ("topic", "partition", "offset"))
     return Letter(
@@ -69,4 +75,6 @@ def _letter(message: Message) -> Letter:
         headers.get("reason", "?"),
         origin,
         "cut_from" in headers,
+        int(headers[TIMESTAMP]) if headers.get(TIMESTAMP, "").isdecimal() else None,
+        [(name.removeprefix(OF_RECORD), value) for name, value in kept if name.startswith(OF_RECORD)],
     )

@@ -112,8 +112,8 @@ def _configuration(plan: TopicPlan, config: dict[str, str], settings: Settings) 
     for name, wanted in expected_config(plan, settings).items():
         if name in config and config[name] != wanted:
             remedy = _alter(settings, plan.name, name, wanted)
-            # In `events` these settings lose events or change their time.
-            stops = plan.name == settings.events_topic
+            # In `events` these settings lose events or change their time; a topic of one's own has its own.
+            stops = plan.name == settings.events_topic and not settings.events_mapping
             found.append(Difference(plan.name, name, config[name], wanted, remedy, stops=stops))
     largest = int(config.get("max.message.bytes", MIN_MESSAGE_BYTES))
     if largest < MIN_MESSAGE_BYTES:

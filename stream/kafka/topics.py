@@ -68,6 +68,12 @@ def ensure_topics(settings: Settings, *, create: bool = True) -> dict[str, int]:
     present = partition_counts(admin, settings)
     wanted = plans(settings)
     missing = [plan for plan in wanted if plan.name not in present]
+    if settings.events_mapping and any(plan.name == settings.events_topic for plan in missing):
+        raise NextclickError(
+            f"the topic {settings.events_topic} is not there",
+            "It is a topic of one's own (events_mapping is set) and not made here. Nothing was started.",
+            "Name the topic that has the events in NEXTCLICK_EVENTS_TOPIC.",
+        )
     if missing and create:
         _create(admin, missing, settings)
         # A broker may answer without the new topics for a while.

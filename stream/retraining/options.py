@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from model.data.event_filter import EventFilter
+from stream.event_decoder import OWN_EVENTS, EventDecoder
 
 
 @dataclass(frozen=True)
@@ -20,7 +21,7 @@ class WindowOptions:
     """The events to read, as `read_window` takes them.
 
     Without `from_ms` and `offsets` the window begins after the last event that the champion learned
-    from, and holds at most the setting's number of newest events.
+    from, and holds at most the setting's number of newest events. `decoder` reads Kafka's records.
     """
 
     from_ms: int | None = None
@@ -28,6 +29,7 @@ class WindowOptions:
     newest_events: int | None = None
     offsets: dict[int, tuple[int, int]] | None = None
     archive: Path | None = None
+    decoder: EventDecoder = OWN_EVENTS
 
 
 @dataclass(frozen=True)
@@ -37,8 +39,8 @@ class RetrainOptions:
     `choose` gets the filter of events that the champion's manifest records, None where it records none,
     and returns the filter of this run.
 
-    >>> RetrainOptions(changes={"epochs": 2}, promote=False).window
-    WindowOptions(from_ms=None, until_ms=None, newest_events=None, offsets=None, archive=None)
+    >>> RetrainOptions(changes={"epochs": 2}, promote=False).window.newest_events is None
+    True
     """
 
     window: WindowOptions = field(default_factory=WindowOptions)

@@ -174,6 +174,7 @@ class _Run:
             newest_events=newest,
             offsets=window.offsets,
             archive=window.archive,
+            decoder=window.decoder,
         )
         read, self.wanted = chosen_events(read, champion, self.options.choose, self.notify)
         times_ms = read.frame["event_time_ms"]

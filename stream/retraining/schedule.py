@@ -19,6 +19,7 @@ from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-d
 from croniter import CroniterBadDateError, croniter
 
 from model.errors import NextclickError
+from stream.event_decoder import OWN_EVENTS, EventDecoder
 from stream.event_log.kafka_reader import KafkaEvents
 from stream.event_log.window import read_window
 from stream.kafka.connection import ANSWER_TIMEOUT_S, RESULT_TIMEOUT_S
@@ -128,16 +129,17 @@ class LogClock:
     `max_future_s`, whose events the worker rejects too.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, decoder: EventDecoder = OWN_EVENTS) -> None:
         self._settings = settings
+        self._decoder = decoder
         self._admin = AdminClient({**settings.kafka_config(), "log_level": 0})
 
     def begin_ms(self) -> int | None:
         """The time of the first events: those in the log are due. Raises NextclickError without an answer."""
-        with closing(KafkaEvents(self._settings)) as source:
+        with closing(KafkaEvents(self._settings, self._decoder)) as source:
             bounds = source.bounds()
         first = {number: (low, min(low + 1, end)) for number, (low, end) in bounds.items()}
-        times_ms = read_window(self._settings, offsets=first).frame["event_time_ms"]
+        times_ms = read_window(self._settings, offsets=first, decoder=self._decoder).frame["event_time_ms"]
         return int(times_ms.min()) if len(times_ms) else None
 
     def now_ms(self) -> int | None:

@@ -22,7 +22,8 @@ from rocksdict import Cache
 
 from model.data.session_rule import SessionRule
 from model.errors import NextclickError
-from stream.events import Event, RejectedEvent, decode_event
+from stream.event_decoder import OWN_EVENTS, EventDecoder, event_of
+from stream.events import Event, RejectedEvent
 from stream.kafka.consumers import groupless_consumer, offset_bounds
 from stream.kafka.partition_reader import PartitionReader
 from stream.kafka.retries import log_transient
@@ -50,6 +51,7 @@ class Recovery:
         progress: Callable[[int, int, int], None] = lambda partition, done, total: None,
         *,
         topic_id: str = "",
+        decoder: EventDecoder = OWN_EVENTS,
     ) -> None:
         self._settings = settings
         self._block_cache = block_cache
@@ -57,6 +59,7 @@ class Recovery:
         self._columns = columns
         self._progress = progress
         self._topic_id = topic_id
+        self._decoder = decoder
         self._newest_ms = 0
 
     def open(self, number: int, committed: TopicPartition | None) -> OpenPartition:
@@ -247,7 +250,7 @@ class Recovery:
         events: list[tuple[int, Event]] = []
         for message in batch:
             try:
-                event = decode_event(message.value(), message.key())
+                event = event_of(self._decoder, message)
             except RejectedEvent:
                 continue
             # The source rejected it as future; if the wall clock has reached its time since, it is applied.

@@ -8,7 +8,8 @@ from __future__ import annotations
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 
 from model.data.session_rule import SessionRule
-from stream.events import RejectedEvent, decode_event
+from stream.event_decoder import OWN_EVENTS, EventDecoder, event_of
+from stream.events import RejectedEvent
 from stream.kafka.connection import ANSWER_TIMEOUT_S
 from stream.kafka.partition_reader import read_range, topic_bounds, unreadable
 from stream.kafka.topic_id import is_other_topic, topic_id
@@ -19,7 +20,12 @@ from stream.settings import Settings
 
 
 def session_in_log(
-    settings: Settings, rule: SessionRule, columns: tuple[str, ...], session_id: str, partition: int
+    settings: Settings,
+    rule: SessionRule,
+    columns: tuple[str, ...],
+    session_id: str,
+    partition: int,
+    decoder: EventDecoder = OWN_EVENTS,
 ) -> tuple[SessionState | None, int]:
     """The session's state as recovery would make it, without hidden state and list, and the watermark in ms.
 
@@ -50,7 +56,7 @@ def session_in_log(
             first, watermark = max(low, first), before
             for message in read_range(consumer, topic, partition, first, high):
                 try:
-                    event = decode_event(message.value(), message.key())
+                    event = event_of(decoder, message)
                 except RejectedEvent:
                     continue
                 if event.session_id == session_id:

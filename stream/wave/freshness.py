@@ -20,6 +20,7 @@ from model.data.session_rule import SessionRule
 from model.data.sessions import Sessions
 from model.data.vocabulary import Vocabulary
 from model.freshness.refresher import TableRefresher
+from stream.event_decoder import OWN_EVENTS, EventDecoder
 from stream.event_log.columns import COLUMNS
 from stream.event_log.kafka_reader import KafkaEvents
 from stream.event_log.window import ORDER
@@ -69,16 +70,22 @@ def _now_ms(arrivals: Sequence[Arrival]) -> int:
 
 
 def reload_recent_events(
-    settings: Settings, live: ModelSlot, rule: SessionRule, number: int, begin: int, end: int
+    settings: Settings,
+    live: ModelSlot,
+    rule: SessionRule,
+    number: int,
+    offsets: tuple[int, int],
+    decoder: EventDecoder = OWN_EVENTS,
 ) -> None:
-    """Read again the newest events of a partition in [begin, end) that a refresh can need.
+    """Read again the newest events of a partition, of [begin, end) of its offsets, that a refresh can need.
 
     Raises NextclickError when the log cannot be read.
     """
+    begin, end = offsets
     refresher = live.current.refresher
     if live.recent is None or refresher is None or not end:
         return
-    with closing(KafkaEvents(settings)) as source:
+    with closing(KafkaEvents(settings, decoder)) as source:
         low, high = source.bounds()[number]
         most = max(1, settings.follow_events // settings.partitions)
         ranges = {number: (max(low, begin, end - most), min(high, end))}

@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from stream.events import Event
+from stream.events import LEFT_OUT_REASONS, Event
 from stream.failpoints import reach
 from stream.quality.observed_event import ObservedEvent
 from stream.sessions.partition import OpenPartition
@@ -28,7 +28,7 @@ from stream.wave.step import rank_in, rebuild, step
 from stream.wave.stepped_wave import RecommendedList, SteppedWave
 from stream.wave.waves import Arrival, Wave
 
-OUTCOMES = ("stepped", "duplicate", "unknown", "ended", "dead_lettered")
+OUTCOMES = ("stepped", "duplicate", "unknown", "ended", "left_out", "dead_lettered")
 UNKNOWN_ITEM = "unknown_item"
 EMPTY_SESSION = "empty_session"
 LAG = "lag"
@@ -124,7 +124,7 @@ class Processor:
         return serving
 
     def _skip_duplicates(self, wave: Wave, out: SteppedWave) -> list[tuple[Arrival, Event]]:
-        """The events whose offsets are not in the states yet; counts duplicates and dead letters."""
+        """The events whose offsets are not in the states yet; counts the others."""
         fresh: list[tuple[Arrival, Event]] = []
         for arrival in wave.arrivals:
             partition = self.partitions[arrival.partition]
@@ -132,11 +132,14 @@ class Processor:
                 out.outcomes[arrival.partition]["duplicate"] += 1
                 continue
             partition.ensure_bucket(arrival.offset, arrival.watermark)
-            if arrival.event is None:
+            if arrival.event is not None:
+                fresh.append((arrival, arrival.event))
+            elif arrival.reason in LEFT_OUT_REASONS:
+                out.outcomes[arrival.partition]["left_out"] += 1
+                out.left_out[arrival.reason] = out.left_out.get(arrival.reason, 0) + 1
+            else:
                 out.outcomes[arrival.partition]["dead_lettered"] += 1
                 out.dead.append(arrival)
-            else:
-                fresh.append((arrival, arrival.event))
         return fresh
 
     def _load(self, fresh: list[tuple[Arrival, Event]]) -> list[SessionState | None]:

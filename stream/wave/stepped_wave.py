@@ -44,6 +44,7 @@ class SteppedWave:
     level: int
     lists: list[RecommendedList] = field(default_factory=list)
     dead: list[Arrival] = field(default_factory=list)
+    left_out: dict[str, int] = field(default_factory=dict)
     writes: dict[int, tuple[OpenPartition, Batch, AppliedOffsets]] = field(default_factory=dict)
     outcomes: dict[int, dict[str, int]] = field(default_factory=dict)
     observed: list[ObservedEvent] = field(default_factory=list)

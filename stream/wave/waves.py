@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass, field
 
+from stream.event_decoder import Headers
 from stream.events import Event
 from stream.sessions.watermark import Watermark
 
@@ -17,15 +18,17 @@ from stream.sessions.watermark import Watermark
 class Arrival:
     """One record of `events` on its way through a wave.
 
-    `event` is None where the record was rejected, for `reason`. `watermark` is the partition's
+    `event` is None where the record was rejected or left out, for `reason`. `watermark` is the partition's
     before this record; `received_ns` is monotonic. `superseded` says that a newer event of its
-    session was waiting when its wave was cut.
+    session was waiting when its wave was cut. `origin` is what a dead letter keeps of a record beside its key
+    and value, where its time or headers say what it is.
     """
 
     __slots__ = (
         "event",
         "key",
         "offset",
+        "origin",
         "partition",
         "reason",
         "received_ns",
@@ -44,6 +47,7 @@ class Arrival:
         reason: str = "",
         key: bytes | None = None,
         value: bytes | None = None,
+        origin: Headers = (),
     ) -> None:
         self.partition = partition
         self.offset = offset
@@ -53,6 +57,7 @@ class Arrival:
         self.reason = reason
         self.key = key
         self.value = value
+        self.origin = origin
         self.superseded = False
 
 

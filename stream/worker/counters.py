@@ -1,6 +1,6 @@
 """Counters and histograms of one worker, and the accounting identity.
 
-Per partition, at rest: read + lost = stepped + duplicate + unknown + ended + dead-lettered + lost;
+Per partition, at rest: read + lost = stepped + duplicate + unknown + ended + left out + dead-lettered + lost;
 while waves are under way, the difference is in flight. A wave is counted once it is durable. Lost are
 the events that left the log (retention, deletion) before this worker had read them.
 Gauges are read at each scrape: see `gauges`. No label takes its values from the data.
@@ -16,7 +16,7 @@ from prometheus_client import CollectorRegistry, Counter, Histogram, Metric, dis
 from prometheus_client.registry import Collector
 
 from model.registry.version_files import REFUSALS
-from stream.events import REASONS
+from stream.events import LEFT_OUT_REASONS, REASONS
 from stream.quality.prequential import Prequential
 from stream.wave.processor import FALLBACKS, OUTCOMES
 from stream.wave.stepped_wave import SteppedWave
@@ -55,6 +55,9 @@ class WorkerCounters(Collector):
         )
         self._rejected = Counter(
             "nextclick_rejected_events", "dead letters by reason", ["reason"], registry=r
+        )
+        self._left_out = Counter(
+            "nextclick_left_out_events", "readable records that are no events", ["reason"], registry=r
         )
         self._producer_faults = Counter(
             "nextclick_producer_faults", "events read that break a producer's duty", ["reason"], registry=r
@@ -111,6 +114,8 @@ class WorkerCounters(Collector):
         self._rollbacks = Counter("nextclick_rollbacks", "this worker's own", registry=r)
         for reason in REASONS:
             self._rejected.labels(reason)
+        for reason in LEFT_OUT_REASONS:
+            self._left_out.labels(reason)
         for reason in FAULTS:
             self._producer_faults.labels(reason)
         for reason in FALLBACKS:
@@ -164,6 +169,8 @@ class WorkerCounters(Collector):
                     self._outcome.labels(number, outcome).inc(count)
         for arrival in stepped.dead:
             self._rejected.labels(arrival.reason).inc()
+        for reason, count in stepped.left_out.items():
+            self._left_out.labels(reason).inc(count)
         self.lists += len(stepped.lists)
         self._lists.inc(len(stepped.lists))
         for shown in stepped.lists:

@@ -11,6 +11,8 @@ from stream.wave.waves import Arrival
 Headers = list[tuple[str, str | bytes | None]]
 # Below the brokers' default limit of 1 MiB, headers included: a refused letter would end the worker.
 MAX_LETTER_BYTES = 900_000
+# Of a record's own headers, which are left out where they are more.
+MAX_HEADER_BYTES = 64_000
 
 
 def dead_letter(arrival: Arrival, events_topic: str) -> tuple[bytes | None, bytes | None, Headers]:
@@ -30,6 +32,8 @@ def dead_letter(arrival: Arrival, events_topic: str) -> tuple[bytes | None, byte
         ("partition", b"%d" % arrival.partition),
         ("offset", b"%d" % arrival.offset),
     ]
+    if sum(len(name) + len(kept or b"") for name, kept in arrival.origin) <= MAX_HEADER_BYTES:
+        headers += arrival.origin
     if len(key or b"") + len(value or b"") > MAX_LETTER_BYTES:
         headers.append(("cut_from", b"%d,%d" % (len(key or b""), len(value or b""))))
         key = key[: MAX_LETTER_BYTES // 2] if key else key

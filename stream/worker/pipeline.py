@@ -17,6 +17,7 @@ from operator import sub
 
 from confluent_kafka import TopicPartition
 
+from stream.event_decoder import OWN_EVENTS, EventDecoder
 from stream.kafka.topic_id import UNKNOWN, topic_id
 from stream.sessions.offsets import AppliedOffsets
 from stream.sessions.partition import OpenPartition
@@ -64,6 +65,7 @@ class Pipeline:
         hand_to_step_thread: Callable[[list[Wave]], None],
         on_durable: Iterable[Callable[[SteppedWave], None]],
         on_failure: Callable[[BaseException], None],
+        decoder: EventDecoder = OWN_EVENTS,
     ) -> None:
         self.live = live
         self.counters = counters
@@ -72,6 +74,7 @@ class Pipeline:
         self.openings: dict[int, Opening] = {}
         self.stepping = threading.Event()
         self._settings = settings
+        self._decoder = decoder
         self._hand_to_step_thread = hand_to_step_thread
         self.block_cache = make_block_cache(settings.block_cache_bytes)
         # Held while a partition leaves the table, so that no scrape reads a store that is being closed.
@@ -86,7 +89,7 @@ class Pipeline:
         self._under_way = 0
         self._events_under_way = 0
         self._changed = threading.Condition()
-        self.source = Source(settings, self, on_failure=on_failure)
+        self.source = Source(settings, self, on_failure=on_failure, decoder=decoder)
         self._partition_watch = PartitionWatch(settings, on_failure)
         self._sink = Sink(
             settings, commit=self.source.commit, on_durable=self._wave_is_durable, on_failure=on_failure
@@ -237,13 +240,14 @@ class Pipeline:
             self.block_cache,
             progress,
             topic_id=self.topic_id,
+            decoder=self._decoder,
         )
         partition = recovery.open(number, committed)
         self.recovering.pop(number, None)
         self._processor.partitions[number] = partition
         self._share_events()
-        reload_from = self._closed_at.get(number, 0)
-        reload_recent_events(self._settings, self.live, serving.rule, number, reload_from, partition.position)
+        followed = (self._closed_at.get(number, 0), partition.position)
+        reload_recent_events(self._settings, self.live, serving.rule, number, followed, self._decoder)
         self.openings[number] = Opening(time.monotonic() - started_s, records)
         self.counters.open_partition(number)
         if partition.begun_anew:

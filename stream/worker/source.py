@@ -16,14 +16,15 @@ from collections.abc import Callable
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from model.errors import NextclickError
-from stream.events import RejectedEvent, check_time, decode_event
+from stream.event_decoder import OWN_EVENTS, EventDecoder
 from stream.failpoints import reach
 from stream.kafka.consumers import log_assigned, log_refused_commit, raise_unless_transient
 from stream.logs import happening
 from stream.sessions.offsets import AppliedOffsets
 from stream.settings import Settings
 from stream.wave.load_shedding import LoadShedding
-from stream.wave.waves import Arrival, Wave
+from stream.wave.waves import Wave
+from stream.worker.arrivals import ArrivalMaker
 from stream.worker.assignment import Assignment, log_went_back, make_consumer
 from stream.worker.commits import Commits
 from stream.worker.lanes import IDLE_POLL_S, WAVES_AT_ONCE, WaveEmitter
@@ -45,17 +46,17 @@ class Source:
         pipeline: WaveConsumer,
         *,
         on_failure: Callable[[BaseException], None],
+        decoder: EventDecoder = OWN_EVENTS,
         wall_s: Callable[[], float] = time.time,
         make_consumer: Callable[..., Consumer] = make_consumer,
     ) -> None:
         self._settings = settings
         self._pipeline = pipeline
         self._on_failure = on_failure
-        self._wall_s = wall_s
-        self._newest_wall_ms = 0
         self._waves = WaveEmitter(settings, pipeline)
         self._wave_wait_s = settings.wave_wait_ms / 1000
         self._faults = ProducerFaults(settings.partitions, pipeline.add_producer_fault)
+        self._arrivals = ArrivalMaker(settings, decoder, self._faults, wall_s)
         self._load_shedding = LoadShedding(settings.newest_only_lag, settings.popular_lag)
         self._commits = Commits(settings.events_topic)
         self._next_commit_s = 0.0
@@ -162,12 +163,8 @@ class Source:
 
     def _decode(self, messages: list[Message]) -> None:
         """1. decode: records become arrivals, with a reason where they are rejected, and queue in lanes."""
-        received_ns = time.monotonic_ns()
-        # Never backwards: a clock that is set back must not make the present look like the future.
-        self._newest_wall_ms = max(self._newest_wall_ms, int(self._wall_s() * 1000))
-        newest_ms, ahead_ms = self._newest_wall_ms, int(self._settings.max_future_s * 1000)
-        earliest_ms = self._settings.min_event_time_ms
-        progress, lanes, faults = self._assignment.progress, self._waves.lanes, self._faults
+        self._arrivals.begin_batch()
+        progress, lanes = self._assignment.progress, self._waves.lanes
         read: dict[int, int] = {}
         for message in messages:
             error, number, offset = message.error(), message.partition() or 0, message.offset() or 0
@@ -182,16 +179,8 @@ class Source:
                 raise log_went_back(number, offset, partition.position)
             read[number] = read.get(number, 0) + 1
             before = partition.watermark
-            key, value = message.key(), message.value()
-            try:
-                event = decode_event(value, key)
-                check_time(event, earliest_ms, max(newest_ms, before.ms) + ahead_ms)
-            except RejectedEvent as rejected:
-                faults.add_rejected(number, offset, rejected.reason)
-                arrival = Arrival(number, offset, None, before, received_ns, rejected.reason, key, value)
-            else:
-                faults.add_event(number, offset, event.session_id, key)
-                arrival = Arrival(number, offset, event, before, received_ns)
+            arrival = self._arrivals.arrival(message, before)
+            if (event := arrival.event) is not None:
                 partition.watermark = before.after(event.session_id, event.event_time_ms)
             partition.position = offset + 1
             partition.pending.add(offset, before, partition.watermark)
@@ -199,7 +188,7 @@ class Source:
         now_s = time.monotonic()
         for number in read:
             progress[number].last_read_s = now_s
-        faults.review()
+        self._faults.review()
         self._waves.controller.count_read(sum(read.values()))
         self._pipeline.add_read(read)
 

@@ -26,6 +26,7 @@ ROOMS = {
     "model/inspection": {"stepping", "networks", "data"},
     "model/comparison": {"training", "evaluation", "networks", "data"},
     "stream/kafka": set(),
+    "stream/ingest": set(),
     "stream/event_log": {"kafka"},
     "stream/sessions": {"kafka"},
     "stream/quality": {"sessions"},
@@ -51,7 +52,7 @@ ROOMS = {
 }  # fmt: skip
 # Files of a package's root that compose its rooms; the others are contracts and import none.
 COMPOSERS = {
-    "stream/app.py": {"web", "worker", "wave", "quality", "kafka"},
+    "stream/app.py": {"web", "worker", "wave", "quality", "ingest", "kafka"},
     "stream/asyncapi.py": {"worker", "wave", "kafka"},
 }
 # Files of replay/commands that are no command.

@@ -105,7 +105,7 @@ function draw(now) {
   keyed(by("swaps"), [...now.swaps].reverse().slice(0, 8), (swap) => swap.at_ms,
     (swap) => make("li", {}, make("time", { datetime: new Date(swap.at_ms).toISOString() }, clock(swap.at_ms)), make("span", { title: swap.version }, version(swap.version)), make("span", { class: "id" }, swap.event_time_ms ? `at event time ${moment(swap.event_time_ms)}` : "")));
   const a = now.accounting;
-  say(by("account"), `read ${count(a.read)}${a.lost ? ` + lost ${count(a.lost)}` : ""} = stepped ${count(a.stepped)} + duplicate ${count(a.duplicate)} + unknown ${count(a.unknown)} + ended ${count(a.ended)} + dead-lettered ${count(a.dead_lettered)} + in flight ${count(a.in_flight)}${a.lost ? ` + lost ${count(a.lost)}` : ""}${a.holds || a.in_flight ? "" : ": broken"}`);
+  say(by("account"), `read ${count(a.read)}${a.lost ? ` + lost ${count(a.lost)}` : ""} = stepped ${count(a.stepped)} + duplicate ${count(a.duplicate)} + unknown ${count(a.unknown)} + ended ${count(a.ended)}${a.left_out ? ` + left out ${count(a.left_out)}` : ""} + dead-lettered ${count(a.dead_lettered)} + in flight ${count(a.in_flight)}${a.lost ? ` + lost ${count(a.lost)}` : ""}${a.holds || a.in_flight ? "" : ": broken"}`);
   by("newest-empty").hidden = now.newest.length > 0;
   if (!paused) keyed(by("newest"), now.newest, (shown) => shown.event_id, newest);
 }

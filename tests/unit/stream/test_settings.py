@@ -31,3 +31,8 @@ def test_every_problem_is_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "NEXTCLICK_WAVE_SIZ: no such setting" in caught.value.what
     assert "partitions" in caught.value.what
     assert "web_port" in caught.value.what
+
+
+def test_http_sends_no_events_into_a_topic_of_ones_own() -> None:
+    with pytest.raises(NextclickError, match="events_mapping, web_events: HTTP sends our own JSON"):
+        load_settings(events_mapping="shop.toml", web_events=True)

@@ -1,0 +1,86 @@
+"""How records of the events topic become events: a contract, and the decoder of the project's own JSON.
+
+The worker, recovery, archives, windows, sessions in the log and dead letters all read one topic, so all
+are given the same decoder. stream/ingest makes the decoders of topics of one's own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+from stream.events import Event, decode_event
+
+Headers = Sequence[tuple[str, Any]]
+
+
+class EventDecoder(Protocol):
+    """Makes the event of a record.
+
+    `reads_record` says whether it needs a record's time and headers; without them they need not be asked
+    for, which the worker would do for every record.
+    """
+
+    reads_record: bool
+
+    def decode(
+        self,
+        value: bytes | None,
+        key: bytes | None = None,
+        timestamp_ms: int | None = None,
+        headers: Headers = (),
+    ) -> Event:
+        """The event. Raises RejectedEvent with its reason, LeftOutRecord for a record that is none."""
+
+
+class RecordMessage(Protocol):
+    """What a decoder reads of a message of confluent-kafka."""
+
+    def key(self) -> Any: ...  # noqa: D102 - confluent-kafka's own
+    def value(self) -> Any: ...  # noqa: D102
+    def timestamp(self) -> tuple[int, int]: ...  # noqa: D102
+    def headers(self) -> Any: ...  # noqa: D102
+
+
+class OwnEvents:
+    """Decodes the project's own JSON.
+
+    >>> OwnEvents().decode(b'{"session_id":"s","event_time_ms":5,"item_id":"i"}', b"s").item_id
+    'i'
+    """
+
+    reads_record = False
+
+    def decode(
+        self,
+        value: bytes | None,
+        key: bytes | None = None,
+        timestamp_ms: int | None = None,
+        headers: Headers = (),
+    ) -> Event:
+        """The event. Raises RejectedEvent with its reason."""
+        return decode_event(value, key)
+
+
+# Headers of a dead letter: the record's time in milliseconds, and its headers, named so.
+TIMESTAMP, OF_RECORD = "timestamp_ms", "record."
+OWN_EVENTS = OwnEvents()
+
+
+def event_of(decoder: EventDecoder, message: RecordMessage) -> Event:
+    """The event of a message. Raises RejectedEvent."""
+    if decoder.reads_record:
+        kind, timestamp_ms = message.timestamp()
+        # Kind 0: the record has no time.
+        known_ms = timestamp_ms if kind else None
+        return decoder.decode(message.value(), message.key(), known_ms, message.headers() or ())
+    return decoder.decode(message.value(), message.key())
+
+
+def origin_of(decoder: EventDecoder, message: RecordMessage) -> Headers:
+    """The headers by which a dead letter keeps a record's time and headers, where the decoder reads them."""
+    if not decoder.reads_record:
+        return ()
+    kind, timestamp_ms = message.timestamp()
+    known = [(TIMESTAMP, b"%d" % timestamp_ms)] if kind else []
+    return [*known, *((OF_RECORD + name, value) for name, value in message.headers() or ())]

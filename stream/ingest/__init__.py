@@ -1,0 +1,11 @@
+"""Topics of one's own: records of any shape, read as events by a mapping.
+
+decoders          the decoder that the settings ask for
+mapped_decoder    the event of a record: its value, key, time and headers
+json_values       the mapped values of JSON, read without the others
+column_paths      where in a record a column lies
+event_values      the event of the values, or why there is none
+event_times       a time in any unit
+
+May import: no room; the contracts of stream/.
+"""

@@ -1,0 +1,24 @@
+"""The decoder of the events topic that the settings ask for: the project's own JSON, or a mapping's.
+
+Tested by tests/unit/stream/ingest/test_mapped_events.py and tests/integration/test_own_topic.py.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from stream.event_decoder import OWN_EVENTS, EventDecoder
+from stream.ingest.mapped_decoder import MappedDecoder
+from stream.log_mapping import read_mapping
+from stream.settings import Settings
+
+
+def decoder_of(settings: Settings) -> EventDecoder:
+    """The decoder of the events topic. Raises NextclickError for a mapping that cannot be read or used.
+
+    >>> decoder_of(Settings()) is OWN_EVENTS
+    True
+    """
+    if not settings.events_mapping:
+        return OWN_EVENTS
+    return MappedDecoder(read_mapping(Path(settings.events_mapping)))

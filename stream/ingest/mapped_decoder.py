@@ -1,0 +1,141 @@
+"""Decodes a topic of one's own by a mapping: any JSON, the key, the time and the headers of a record.
+
+Tested by tests/unit/stream/ingest/test_mapped_events.py.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from model.errors import NextclickError
+from stream.event_decoder import Headers
+from stream.events import Event, RejectedEvent
+from stream.ingest.column_paths import EVERY, Path, paths_of
+from stream.ingest.event_values import EventMaker
+from stream.ingest.json_values import JsonValues
+from stream.log_mapping import ROLES, Column, LogMapping
+
+# Brokers take 1 MiB unless told otherwise.
+MAX_RECORD_BYTES = 1 << 20
+KIND = ROLES.index("kind")
+KEY, TIMESTAMP, HEADER = "@key", "@timestamp", "@header."
+
+
+class MappedDecoder:
+    """The events of records, as `mapping` says.
+
+    >>> mapping = LogMapping({"session": "@key", "item": "product.sku", "time": "@timestamp"})
+    >>> MappedDecoder(mapping).decode(b'{"product": {"sku": 7}}', b"a session", 1_396_867_869_277).item_id
+    '7'
+    """
+
+    def __init__(self, mapping: LogMapping) -> None:
+        """Raises NextclickError for a mapping that a topic cannot be read by, record by record."""
+        paths, self._of_record = role_columns(mapping)
+        check_direct(mapping, paths)
+        self.reads_record = any(column != KEY for _, column in self._of_record)
+        self._values = JsonValues(paths)
+        self._maker = EventMaker(mapping)
+
+    def decode(
+        self,
+        value: bytes | None,
+        key: bytes | None = None,
+        timestamp_ms: int | None = None,
+        headers: Headers = (),
+    ) -> Event:
+        """The event. Raises RejectedEvent with its reason, LeftOutRecord for a record that is none."""
+        if not value:
+            raise RejectedEvent("empty")
+        if len(value) > MAX_RECORD_BYTES:
+            raise RejectedEvent("too_large")
+        try:
+            raw = self._values.read(value)
+        except RejectedEvent:
+            # Records of other kinds may have other values at the same places.
+            column = dict(self._of_record).get(KIND)
+            self._maker.kind(
+                self._values.read_role(value, KIND)
+                if column is None
+                else of_record(column, key, timestamp_ms, headers)
+            )
+            raise
+        for role, column in self._of_record:
+            raw[role] = of_record(column, key, timestamp_ms, headers)
+        event = self._maker.event(raw)
+        check_key(event, key)
+        return event
+
+
+def check_key(event: Event, key: bytes | None) -> None:
+    """Raises RejectedEvent when the key of a record is not its session."""
+    try:
+        session = event.session_id.encode()
+    except UnicodeError:
+        raise RejectedEvent("not_json") from None
+    if key is not None and key != session:
+        raise RejectedEvent("key_mismatch")
+
+
+def role_columns(mapping: LogMapping) -> tuple[list[list[Path]], list[tuple[int, str]]]:
+    """By role its paths in the values, and the roles whose columns are of the record: key, time, header.
+
+    Raises NextclickError for a column that is neither.
+    """
+    paths: list[list[Path]] = []
+    of_records: list[tuple[int, str]] = []
+    for number, role in enumerate(ROLES):
+        column: Column | None = mapping.column(role)
+        if isinstance(column, str) and column.startswith("@"):
+            if column not in (KEY, TIMESTAMP) and not (column.startswith(HEADER) and column != HEADER):
+                raise NextclickError(
+                    f"the column of {role}, {column!r}, is nothing that a record has",
+                    "Nothing was read.",
+                    f"Of a record there are {KEY}, {TIMESTAMP} and {HEADER}NAME.",
+                )
+            of_records.append((number, column))
+            paths.append([])
+        else:
+            paths.append([] if column is None else paths_of(column, role))
+    return paths, of_records
+
+
+def of_record(column: str, key: bytes | None, timestamp_ms: int | None, headers: Headers) -> Any:
+    """The value of a column of the record itself; None where the record lacks it. Raises RejectedEvent."""
+    if column == TIMESTAMP:
+        return timestamp_ms
+    if column == KEY:
+        raw: Any = key
+    else:
+        name = column.removeprefix(HEADER)
+        raw = next((value for header, value in reversed(headers) if header == name), None)
+    if isinstance(raw, bytes):
+        try:
+            return raw.decode()
+        except UnicodeError:
+            raise RejectedEvent("schema") from None
+    return raw
+
+
+def check_direct(mapping: LogMapping, paths: list[list[Path]]) -> None:
+    """Raises NextclickError for a mapping by which records cannot be read one by one, where they lie."""
+    if any(EVERY in path for several in paths for path in several):
+        raise _needs_ingest("a record holds a list of events", "An offset counts for one event.")
+    if mapping.sessions != "column":
+        raise _needs_ingest(
+            f"its sessions are made of users ({mapping.sessions})", "A record's key must be its session."
+        )
+    if mapping.files.container not in ("", "json", "json-lines"):
+        raise NextclickError(
+            f"a topic's records are not {mapping.files.container}",
+            "Nothing was read.",
+            "Leave `container` out of the mapping: records are JSON.",
+        )
+
+
+def _needs_ingest(why: str, meaning: str) -> NextclickError:
+    return NextclickError(
+        f"the topic cannot be read directly by this mapping: {why}",
+        f"{meaning} Nothing was read.",
+        "Map its records into the project's own events first: deploy/docs/own_topic.md says how.",
+    )
