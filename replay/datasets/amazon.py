@@ -19,12 +19,12 @@ from replay.reading.format import (
     Convert,
     Converted,
     Format,
-    Repeats,
     UnreadableLine,
     number,
     reasons,
     whole_ms,
 )
+from replay.reading.repeats import Repeats
 
 __all__ = ["METADATA", "METADATA_CSV", "RATINGS", "RATINGS_2018", "REVIEWS", "REVIEWS_CSV"]
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from replay.reading.format import Converted, Format, number, reasons, whole_ms
+from replay.reading.format import Converted, Format, is_empty, number, reasons, same_text, whole_ms
 
 COLUMNS = ("timestamp_ms", "session_id", "user_id", "item_id")
 
@@ -22,15 +22,15 @@ def convert(chunk: pd.DataFrame) -> Converted:
             "session_id": chunk["session_id"],
             "item_id": chunk["item_id"],
             "event_time_ms": whole_ms(times),
-            "kind": "view",
+            "kind": same_text("view", chunk.index),
             "user_id": chunk["user_id"],
         }
     )
     broken = reasons(
         chunk.index,
         (times.isna(), "timestamp_ms is no number"),
-        (chunk["session_id"] == "", "session_id is empty"),
-        (chunk["item_id"] == "", "item_id is empty"),
+        (is_empty(chunk["session_id"]), "session_id is empty"),
+        (is_empty(chunk["item_id"]), "item_id is empty"),
     )
     return Converted(events, broken, reasons(chunk.index))
 

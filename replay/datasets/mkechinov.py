@@ -15,12 +15,13 @@ from replay.reading.format import (
     Convert,
     Converted,
     Format,
-    Repeats,
+    is_empty,
     reasons,
     text_or_none,
     times_of,
 )
-from replay.reading.values import ids_of, price_of
+from replay.reading.repeats import Repeats
+from replay.reading.values import ids_of, one_of, price_of
 
 COLUMNS = (
     "event_time",
@@ -61,13 +62,13 @@ def convert(chunk: pd.DataFrame, repeated: Repeats) -> Converted:
     broken = reasons(
         chunk.index,
         (times == NO_TIME, "event_time is no time"),
-        (chunk["product_id"] == "", "product_id is empty"),
+        (is_empty(chunk["product_id"]), "product_id is empty"),
         (no_price, "price is no number"),
     )
     left_out = reasons(
         chunk.index,
-        (chunk["user_session"] == "", "no session"),
-        (~chunk["event_type"].isin(KINDS), "other kind of event"),
+        (is_empty(chunk["user_session"]), "no session"),
+        (~one_of(chunk["event_type"], KINDS), "other kind of event"),
         (repeated(chunk), "duplicate"),
     )
     return Converted(events, broken, left_out)

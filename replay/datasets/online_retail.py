@@ -16,12 +16,12 @@ from replay.reading.format import (
     Convert,
     Converted,
     Format,
-    Repeats,
     number,
     reasons,
     text_or_none,
     times_of,
 )
+from replay.reading.repeats import Repeats
 
 COLUMNS = (
     "InvoiceNo",

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import pandas as pd
 
-from replay.reading.format import Convert, Converted, Format, SeenRows, number, reasons, whole_ms
+from replay.reading.format import Convert, Converted, Format, number, reasons, whole_ms
+from replay.reading.repeats import SeenRows
 
 COLUMNS = ("timestamp", "visitorid", "event", "itemid", "transactionid")
 KINDS = {"view": "view", "addtocart": "cart", "transaction": "purchase"}

@@ -20,8 +20,10 @@ from replay.reading.format import (
     NO_TIME,
     Converted,
     Format,
+    is_empty,
     number,
     reasons,
+    same_text,
     text_or_none,
     times_of,
     whole_ms,
@@ -45,21 +47,23 @@ def convert_preprocessed(chunk: pd.DataFrame) -> Converted:
             "session_id": ids_of(chunk["SessionId"]),
             "item_id": ids_of(chunk["ItemId"]),
             "event_time_ms": whole_ms(in_ms(times)),
-            "kind": "view",
+            "kind": same_text("view", chunk.index),
         }
     )
     broken = reasons(
         chunk.index,
         (times.isna(), "Time is no number"),
-        (chunk["SessionId"] == "", "SessionId is empty"),
-        (chunk["ItemId"] == "", "ItemId is empty"),
+        (is_empty(chunk["SessionId"]), "SessionId is empty"),
+        (is_empty(chunk["ItemId"]), "ItemId is empty"),
     )
     return Converted(events, broken, reasons(chunk.index))
 
 
 def convert_raw(chunk: pd.DataFrame) -> Converted:
     """Convert a chunk of text columns to events."""
-    return _convert_moments(chunk, {"kind": "view", "category": text_or_none(chunk["category"])})
+    return _convert_moments(
+        chunk, {"kind": same_text("view", chunk.index), "category": text_or_none(chunk["category"])}
+    )
 
 
 def convert_buys(chunk: pd.DataFrame) -> Converted:
@@ -87,8 +91,8 @@ def _convert_moments(
     broken = reasons(
         chunk.index,
         (times == NO_TIME, "timestamp is no ISO time"),
-        (chunk["session"] == "", "session is empty"),
-        (chunk["item"] == "", "item is empty"),
+        (is_empty(chunk["session"]), "session is empty"),
+        (is_empty(chunk["item"]), "item is empty"),
         *checks,
     )
     return Converted(events, broken, reasons(chunk.index))

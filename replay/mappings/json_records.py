@@ -19,7 +19,7 @@ import pandas as pd
 from model.errors import NextclickError
 from replay.reading.account import FileAccount
 from replay.reading.format import Chunk, UnreadableLine
-from replay.reading.lines import blocks_of_lines
+from replay.reading.lines import blocks_of_lines, text_column
 from replay.reading.packed_files import LONGEST_LINE_BYTES, WholeLines
 from stream.log_mapping import Column
 
@@ -52,7 +52,10 @@ def decoded(line: bytes) -> object:
         if line.lstrip().startswith((b"{'", b"{u'")):
             return ast.literal_eval(line.decode().strip())
         if b"NaN" in line:
-            return json.loads(line, parse_constant=lambda name: None)
+            found: object = json.loads(line, parse_constant=lambda name: None)
+            # Half a surrogate pair is no text.
+            json.dumps(found, ensure_ascii=False).encode()
+            return found
     except (ValueError, SyntaxError, MemoryError, RecursionError):
         pass
     raise UnreadableLine("no JSON")
@@ -194,7 +197,7 @@ def record_chunks(
             broken.extend([reason] * len(found))
         parts = zip(*rows, strict=True) if rows else [()] * len(columns)
         frame = pd.DataFrame(
-            {name: pd.Series(part, dtype="str") for name, part in zip(columns, parts, strict=True)}
+            {name: text_column(part) for name, part in zip(columns, parts, strict=True)},
         )
         yield Chunk(
             frame,

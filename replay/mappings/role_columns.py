@@ -11,8 +11,8 @@ from __future__ import annotations
 import pandas as pd
 
 from replay.mappings.event_times import days_of, in_zone, said_times, times_ms
-from replay.reading.format import Converted, reasons, whole_ms
-from replay.reading.values import given_text, ids_of, price_of
+from replay.reading.format import Converted, is_empty, reasons, same_text, whole_ms
+from replay.reading.values import given_text, ids_of, one_of, price_of
 from stream.events import COMMON_KINDS
 from stream.log_mapping import LEFT_OUT, LogMapping
 
@@ -27,11 +27,12 @@ def convert(chunk: pd.DataFrame, mapping: LogMapping = USUAL, *, held_as: str = 
     times = _times(chunk["time"], mapping, held_as)
     sessions, is_session = _sessions(chunk, times, mapping)
     events = {"session_id": sessions, "item_id": ids_of(chunk["item"]), "event_time_ms": whole_ms(times)}
-    kind = _kinds(chunk, mapping)
-    events["kind"] = kind.where(kind.isin(("view", "cart", "purchase", "session_end")), "view")
+    kind = events["kind"] = _kinds(chunk, mapping)
+    if (other := ~one_of(kind, ("view", "cart", "purchase", "session_end"))).any():
+        events["kind"] = kind.mask(other, "view")
     broken = [
         (times.isna(), "the time is none"),
-        ((chunk["item"] == "") & (kind != "session_end"), "the item is empty"),
+        (is_empty(chunk["item"]) & (kind != "session_end"), "the item is empty"),
     ]
     if "user" in chunk:
         events["user_id"] = given_text(ids_of(chunk["user"]))
@@ -69,7 +70,7 @@ def _sessions(
     column = chunk["session" if mapping.sessions == "column" else "user"]
     ids = ids_of(column)
     if mapping.sessions == "column":
-        return ids, column != ""
+        return ids, ~is_empty(column)
     is_user = given_text(ids).notna()
     if mapping.sessions == "day":
         ids = ids.str.cat(days_of(times, mapping.time_zone), sep="|")
@@ -79,7 +80,7 @@ def _sessions(
 def _kinds(chunk: pd.DataFrame, mapping: LogMapping) -> pd.Series[str]:
     """The kind of each row, OTHER_KIND or NO_KIND."""
     if "kind" not in chunk:
-        return pd.Series(mapping.default_kind, chunk.index, "str")
+        return same_text(mapping.default_kind, chunk.index)
     codes, values = pd.factorize(given_text(ids_of(chunk["kind"])))
     known = {**COMMON_KINDS, **{value.casefold(): kind for value, kind in mapping.kinds.items()}}
     texts = [str(value).strip() for value in values]

@@ -29,6 +29,7 @@ KNOWN = {
     "title": ("title", "item_title", "product_title"),
 }
 LEAST_MS_DIGITS = 12
+MOST_LAYOUTS = 1000
 
 
 def aliased(names: list[str]) -> dict[str, str] | None:
@@ -51,12 +52,22 @@ def usual_mapping(names: list[str]) -> LogMapping | None:
 def _json_format(name: str, names: Mapping[str, tuple[str, ...]]) -> Format:
     roles = tuple(KNOWN)
     time_index = roles.index("time")
+    # The name of each role in records of the same names, which most of a file are.
+    layouts: dict[tuple[object, ...], list[str | None]] = {}
 
     def parse(line: bytes) -> tuple[str, ...]:
         record = decoded(line)
         if not isinstance(record, dict):
             raise UnreadableLine("no JSON object")
-        texts = [_text(record, names.get(role, ())) for role in roles]
+        present = tuple(record)
+        if (layout := layouts.get(present)) is None:
+            if len(layouts) == MOST_LAYOUTS:
+                layouts.clear()
+            layout = layouts[present] = [_first_name(record, names.get(role, ())) for role in roles]
+        texts = [
+            "" if name is None else value if type(value := record[name]) is str else text_of(value, name)
+            for name in layout
+        ]
         if len(texts[time_index]) < LEAST_MS_DIGITS and _time_name(record, names).endswith(MILLISECONDS):
             texts[time_index] = _iso_text(texts[time_index])
         return tuple(texts)
@@ -71,13 +82,12 @@ def _json_format(name: str, names: Mapping[str, tuple[str, ...]]) -> Format:
     return Format(name, ", ", roles, False, matches, lambda: convert, parse=parse, aliases=dict(names))
 
 
-def _text(record: Mapping[str, object], names: tuple[str, ...]) -> str:
-    name = next((name for name in names if name in record), None)
-    return "" if name is None else text_of(record[name], name)
+def _first_name(record: Mapping[str, object], names: tuple[str, ...]) -> str | None:
+    return next((name for name in names if name in record), None)
 
 
 def _time_name(record: Mapping[str, object], names: Mapping[str, tuple[str, ...]]) -> str:
-    return next((name for name in names["time"] if name in record), "")
+    return _first_name(record, names["time"]) or ""
 
 
 def _iso_text(milliseconds: str) -> str:

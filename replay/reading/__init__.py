@@ -1,6 +1,8 @@
 """Packed files as chunks of text columns, in bounded memory.
 
 format         what an adapter is: Format, Chunk, Converted; conversions of text columns
+fixed_times    times as texts of a fixed width, by columns of digits
+repeats        rows that repeat an earlier row
 values         missing words, ids written as floats, times of any unit
 account        what became of every line of a file
 spool          a pipe as a file that can be read again

@@ -21,7 +21,7 @@ import pyarrow.csv
 
 from model.errors import NextclickError
 from replay.reading.account import FileAccount
-from replay.reading.format import Chunk, Format, reasons
+from replay.reading.format import Chunk, Format, reasons, same_text
 from replay.reading.packed_files import WholeLines, first_line
 from replay.reading.quotes import quoted_lines
 from replay.reading.records import Records
@@ -193,7 +193,7 @@ def _batches(
             invalid_row_handler=on_invalid,
         ),
         convert_options=pa.csv.ConvertOptions(
-            column_types=dict.fromkeys(wanted, pa.string()),
+            column_types=dict.fromkeys(wanted, pa.large_string()),
             include_columns=wanted,
             strings_can_be_null=False,
             # _as_text checks each row, so that a single bad row can be skipped.
@@ -234,9 +234,10 @@ def _chunk(
     form: Format, batch: pa.RecordBatch, before: int, line_of: Callable[[int], tuple[int, bytes]]
 ) -> Chunk:
     rows, unreadable = _as_text(batch, form.other_encoding)
+    absent = same_text("", rows.index)
     for name in form.columns:
         if name not in rows:
-            rows[name] = ""
+            rows[name] = absent
     broken = reasons(rows.index, (pd.Series(unreadable), "not UTF-8"))
     return Chunk(
         rows,
@@ -253,7 +254,7 @@ def _as_text(batch: pa.RecordBatch, other_encoding: str | None) -> tuple[pd.Data
         try:
             column.validate(full=True)
         except pa.ArrowInvalid:
-            values = column.cast(pa.binary()).to_pylist()
+            values = column.cast(pa.large_binary()).to_pylist()
             texts = [value.decode("utf-8", "replace") for value in values]
             wrong = [text.encode() != value for text, value in zip(texts, values, strict=True)]
             if other_encoding is None:
@@ -263,6 +264,6 @@ def _as_text(batch: pa.RecordBatch, other_encoding: str | None) -> tuple[pd.Data
                     value.decode(other_encoding) if other else text
                     for text, value, other in zip(texts, values, wrong, strict=True)
                 ]
-            column = pa.array(texts, pa.string())
+            column = pa.array(texts, pa.large_string())
         columns[name] = column
     return pa.table(columns).to_pandas(), unreadable

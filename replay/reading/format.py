@@ -2,7 +2,7 @@
 
 Also the conversions of text columns that adapters share: numbers, times, reasons.
 
-Tested by tests/unit/replay/datasets/ and tests/unit/replay/reading/test_repeats.py.
+Tested by tests/unit/replay/datasets/.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from replay.reading.fixed_times import UNREAD, fixed_ms
 from stream.events import MAX_EVENT_TIME_MS
 
 # The most characters that the schema of the topic allows in the text columns of an event frame.
@@ -114,79 +115,6 @@ class Chunk:
     line_of: Callable[[int], tuple[int, bytes]]
 
 
-class Repeats:
-    """Finds rows that repeat an earlier row in `group` and `keys`, also across chunks.
-
-    Rows with an equal `group` (the basket, the second) must be adjacent, so that only the last group
-    has to be remembered.
-
-    >>> repeats = Repeats("basket", "item")
-    >>> repeats(pd.DataFrame({"basket": ["b", "b"], "item": ["i", "j"]})).tolist()
-    [False, False]
-    >>> repeats(pd.DataFrame({"basket": ["b"], "item": ["j"]})).tolist()
-    [True]
-    """
-
-    def __init__(self, group: str, *keys: str) -> None:
-        self._group = group
-        self._keys = [group, *keys]
-        self._last: pa.Table | None = None
-
-    def __call__(self, rows: pd.DataFrame, compared: pd.Series[bool] | None = None) -> pd.Series[bool]:
-        """Whether each row repeats an earlier one; only `compared` rows (default: all) are considered."""
-        if compared is None:
-            return pd.Series(self._repeated(rows), index=rows.index)
-        repeats = pd.Series(False, index=rows.index)
-        repeats[compared] = self._repeated(rows[compared])
-        return repeats
-
-    def _repeated(self, rows: pd.DataFrame) -> npt.NDArray[np.bool_]:
-        if rows.empty:
-            return np.empty(0, bool)
-        known = pa.table({name: pa.array(rows[name], from_pandas=True) for name in self._keys})
-        remembered = 0
-        if self._last is not None:
-            remembered = len(self._last)
-            known = pa.concat_tables([self._last, known], promote_options="permissive")
-        groups = _codes(known.column(self._group))
-        # Narrow down to rows that agree in some keys: few remain after the last and the first key.
-        alike, places, codes = known, np.arange(len(known)), groups
-        for name in reversed(self._keys[1:]):
-            codes, _ = pd.factorize(codes * len(known) + _codes(alike.column(name)))
-            among = (np.bincount(codes)[codes] > 1).nonzero()[0]
-            alike, places, codes = alike.take(among), places[among], codes[among]
-            if not len(places):
-                break
-        repeated = np.zeros(len(known), bool)
-        repeated[places] = pd.Series(codes).duplicated()
-        self._last = known.take(((groups == groups[-1]) & ~repeated).nonzero()[0])
-        return repeated[remembered:]
-
-
-class SeenRows:
-    """Finds rows that repeat any earlier row, by a hash of their columns; takes 8 bytes a row."""
-
-    def __init__(self) -> None:
-        self._known = np.empty(0, np.uint64)
-
-    def __call__(self, rows: pd.DataFrame) -> pd.Series[bool]:
-        """Whether each row repeats an earlier one."""
-        hashes = pd.util.hash_pandas_object(rows, index=False).to_numpy()
-        repeated = pd.Series(hashes).duplicated().to_numpy()
-        if len(self._known):
-            place = self._known.searchsorted(hashes).clip(max=len(self._known) - 1)
-            repeated |= self._known[place] == hashes
-        self._known = np.sort(np.concatenate([self._known, hashes[~repeated]]))
-        return pd.Series(repeated, index=rows.index)
-
-
-def _codes(values: pa.ChunkedArray) -> npt.NDArray[np.int64]:
-    """A code below their count for each value; equal values have equal codes."""
-    encoded = values.combine_chunks().dictionary_encode(null_encoding="encode")
-    found: npt.NDArray[np.int64] = encoded.indices.to_numpy().astype(np.int64)
-    return found
-
-
 def reasons(index: pd.Index[int], *checks: tuple[pd.Series[bool], str]) -> pd.Series[str]:
     """The first reason whose mask is true, by row; "" where none is.
 
@@ -194,12 +122,45 @@ def reasons(index: pd.Index[int], *checks: tuple[pd.Series[bool], str]) -> pd.Se
     >>> reasons(index, (pd.Series([False, True]), "no item"), (pd.Series([False, True]), "no time")).tolist()
     ['', 'no item']
     """
-    result = pd.Series(pa.repeat(pa.scalar("", pa.large_string()), len(index)), index, "str")
+    result = same_text("", index)
     for mask, reason in reversed(checks):
         where = mask.to_numpy(bool)
         if where.any():
             result[where] = reason
     return result
+
+
+def same_text(text: str, index: pd.Index[int]) -> pd.Series[str]:
+    """A column that holds the same text in every row.
+
+    >>> same_text("view", pd.RangeIndex(2)).tolist()
+    ['view', 'view']
+    """
+    once, count = text.encode(), len(index)
+    ends = np.arange(count + 1, dtype=np.int64) * len(once)
+    texts = pa.LargeStringArray.from_buffers(count, pa.py_buffer(ends), pa.py_buffer(once * count))
+    return pd.Series(texts, index, "str")
+
+
+def lengths_of(column: pd.Series[str] | pa.LargeStringArray) -> npt.NDArray[np.int64]:
+    """The bytes of each text; 0 for a missing one.
+
+    >>> lengths_of(pd.Series(["ä", "", None], dtype="str")).tolist()
+    [2, 0, 0]
+    """
+    texts = texts_of(column) if isinstance(column, pd.Series) else column
+    _, offsets, _ = texts.buffers()
+    if offsets is None or not len(texts):
+        return np.zeros(len(texts), np.int64)
+    lengths = np.diff(np.frombuffer(offsets, np.int64)[texts.offset : texts.offset + len(texts) + 1])
+    return (
+        np.where(texts.is_valid().to_numpy(zero_copy_only=False), lengths, 0) if texts.null_count else lengths
+    )
+
+
+def is_empty(column: pd.Series[str]) -> pd.Series[bool]:
+    """Whether each text is empty or missing."""
+    return pd.Series(lengths_of(column) == 0, column.index, name=column.name)
 
 
 def beyond_the_schema(events: pd.DataFrame) -> pd.Series[str]:
@@ -214,7 +175,7 @@ def beyond_the_schema(events: pd.DataFrame) -> pd.Series[str]:
         checks.append((outside, "event time is outside 1970 to 2100"))
     for name, longest in LONGEST.items():
         # Bytes are quicker to count, and never fewer than characters.
-        if name in events and (pc.max(pc.binary_length(texts_of(events[name]))).as_py() or 0) > longest:
+        if name in events and lengths_of(events[name]).max(initial=0) > longest:
             too_long = events[name].str.len() > longest
             checks.append((too_long.fillna(False), f"{name} is longer than {longest} characters"))
     return reasons(events.index, *checks)
@@ -222,7 +183,7 @@ def beyond_the_schema(events: pd.DataFrame) -> pd.Series[str]:
 
 def no_reason(found: pd.Series[str]) -> bool:
     """Whether all reasons are ""."""
-    return not pc.max(pc.binary_length(texts_of(found))).as_py()
+    return not lengths_of(found).any()
 
 
 def texts_of(column: pd.Series[str]) -> pa.LargeStringArray:
@@ -235,7 +196,8 @@ def texts_of(column: pd.Series[str]) -> pa.LargeStringArray:
 
 def null_if_empty(texts: pa.LargeStringArray) -> pa.LargeStringArray:
     """The texts; null where a text is empty or missing."""
-    return pc.if_else(pc.equal(texts, ""), None, texts)
+    empty = lengths_of(texts) == 0
+    return pc.if_else(empty, None, texts) if empty.any() else texts
 
 
 def times_of(column: pd.Series[str], pattern: str) -> pd.Series[int]:
@@ -244,13 +206,16 @@ def times_of(column: pd.Series[str], pattern: str) -> pd.Series[int]:
     >>> times_of(pd.Series(["1970-01-02", "soon"]), "%Y-%m-%d").tolist()
     [86400000, -1]
     """
-    # Many rows of a log have the same time: convert each distinct text once.
-    texts = texts_of(column).dictionary_encode()
-    moments = pd.to_datetime(texts.dictionary.to_pandas(), format=pattern, utc=True, errors="coerce")
-    # A missing text has the index -1.
-    times_ms = np.append(epoch_ms(moments).to_numpy(), NO_TIME)
-    places = pc.fill_null(texts.indices, -1).to_numpy(zero_copy_only=False)
-    return pd.Series(times_ms[places], column.index)
+    texts = texts_of(column)
+    times_ms = fixed_ms(texts, pattern)
+    if len(others := (times_ms == UNREAD).nonzero()[0]):
+        # Many rows of a log have the same time: convert each distinct text once.
+        encoded = texts.take(others).dictionary_encode()
+        moments = pd.to_datetime(encoded.dictionary.to_pandas(), format=pattern, utc=True, errors="coerce")
+        # A missing text has the index -1.
+        found = np.append(epoch_ms(moments).to_numpy(), NO_TIME)
+        times_ms[others] = found[pc.fill_null(encoded.indices, -1).to_numpy(zero_copy_only=False)]
+    return pd.Series(times_ms, column.index)
 
 
 def number(column: pd.Series[str]) -> pd.Series[float]:
@@ -266,13 +231,16 @@ def number(column: pd.Series[str]) -> pd.Series[float]:
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
         # Some text is not a number, or has blanks around it.
         values = pd.to_numeric(column, errors="coerce").astype("float64")
-    return values.where(np.isfinite(values))
+    return values if (finite := np.isfinite(values)).all() else values.where(finite)
 
 
 def whole_ms(times_ms: pd.Series[float]) -> pd.Series[int]:
     """Milliseconds rounded to whole numbers; NO_TIME outside the range of event times."""
-    known = times_ms.between(0, MAX_EVENT_TIME_MS)
-    return times_ms.where(known, NO_TIME).round().astype("int64")
+    times = times_ms.to_numpy()
+    known = (times >= 0) & (times <= MAX_EVENT_TIME_MS)
+    if not known.all():
+        times = np.where(known, times, NO_TIME)
+    return pd.Series(np.rint(times).astype(np.int64), times_ms.index, name=times_ms.name)
 
 
 def epoch_ms(moments: pd.Series[pd.Timestamp]) -> pd.Series[int]:

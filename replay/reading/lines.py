@@ -10,9 +10,10 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Iterator
 
 import pandas as pd
+import pyarrow as pa
 
 from replay.reading.account import FileAccount
-from replay.reading.format import Chunk, Format, UnreadableLine
+from replay.reading.format import Chunk, Format, UnreadableLine, same_text
 from replay.reading.packed_files import WholeLines
 
 BOM = b"\xef\xbb\xbf"
@@ -72,10 +73,18 @@ def _chunk(form: Format, parse: Callable[[bytes], tuple[str, ...]], found: list[
         broken.append(reason)
     columns = zip(*rows, strict=True) if rows else [()] * len(form.columns)
     frame = pd.DataFrame(
-        {name: pd.Series(column, dtype="str") for name, column in zip(form.columns, columns, strict=True)}
+        {name: text_column(column) for name, column in zip(form.columns, columns, strict=True)},
     )
     return Chunk(
         frame,
         pd.Series(broken, index=frame.index, dtype="str"),
         lambda row: (numbers[row], texts[row]),
     )
+
+
+def text_column(column: tuple[str, ...]) -> pd.Series[str]:
+    """A column of texts."""
+    # Columns that no line has are quick to know.
+    if not any(column):
+        return same_text("", pd.RangeIndex(len(column)))
+    return pd.Series(pa.array(column, pa.large_string()), dtype="str")

@@ -129,6 +129,8 @@ class QuotedLines(WholeRecords):
 def _suspects(block: npt.NDArray[np.uint8], ends: Offsets, delimiter: int) -> list[int]:
     """The lines in which not every quote opens or closes a value in its place; the first is 0."""
     quotes = (block == QUOTE).nonzero()[0]
+    if _in_place(block, ends, quotes, delimiter):
+        return []
     lines = ends.searchsorted(quotes)
     first = np.concatenate(([True], lines[1:] != lines[:-1]))
     place = np.arange(len(quotes))
@@ -142,6 +144,22 @@ def _suspects(block: npt.NDArray[np.uint8], ends: Offsets, delimiter: int) -> li
     wrong = np.where(opens, ~begun | last, ~ended)
     found: list[int] = np.unique(lines[wrong]).tolist()
     return found
+
+
+def _in_place(block: npt.NDArray[np.uint8], ends: Offsets, quotes: Offsets, delimiter: int) -> bool:
+    """Whether every quote opens or closes a value in its place, and no value is open at a line's end."""
+    if len(quotes) % 2 or (quotes.searchsorted(ends) & 1).any():
+        return False
+    before = block[quotes[0::2] - 1]
+    if quotes[0] == 0:
+        before[0] = NEWLINE
+    if not ((before == delimiter) | (before == NEWLINE) | (before == QUOTE)).all():
+        return False
+    closing = quotes[1::2]
+    at_the_end = int(closing[-1]) + 1 == len(block)
+    after = block[(closing[:-1] if at_the_end else closing) + 1]
+    ended = (after == delimiter) | (after == NEWLINE) | (after == RETURN) | (after == QUOTE)
+    return bool(ended.all())
 
 
 def _without(data: bytes, end: int, pieces: list[tuple[int, int]]) -> bytes:

@@ -53,13 +53,13 @@ def ascending_span(path: Path, form: Format, *, block_bytes: int) -> Span | None
     return Span(first, last)
 
 
-def _have_shape(texts: pa.StringArray, shape: str) -> bool:
+def _have_shape(texts: pa.LargeStringArray, shape: str) -> bool:
     """Whether every text has the length of the shape and its characters, or digits up to its digits."""
     lengths = pc.binary_length(texts)
     if pc.min_max(lengths).as_py() != {"min": len(shape), "max": len(shape)}:
         return False
     _, offsets, data = texts.buffers()
-    start = np.frombuffer(offsets, np.int32)[texts.offset]
+    start = np.frombuffer(offsets, np.int64)[texts.offset]
     characters: npt.NDArray[np.uint8] = np.frombuffer(data, np.uint8)[start : start + len(texts) * len(shape)]
     rows = characters.reshape(len(texts), len(shape))
     most = np.frombuffer(shape.encode(), np.uint8)

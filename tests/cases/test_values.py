@@ -1,5 +1,6 @@
 """Values as people's files really have them: missing prices, ids as floats, units, days as numbers."""
 
+from collections import Counter
 from pathlib import Path
 
 import pandas as pd
@@ -32,6 +33,16 @@ def test_a_format_is_known_by_more_than_its_first_line(tmp_path: Path) -> None:
     path = tmp_path / "log.jsonl"
     path.write_text(f"{first}\n{second}\n")
     assert EventFiles([path], on_error="skip").load()["item_id"].tolist() == ["i"]
+
+
+def test_half_a_surrogate_pair_beside_a_nan_is_a_line_that_is_no_json(tmp_path: Path) -> None:
+    good = '{"session_id":"s","item_id":"a","timestamp":1700000001000}'
+    bad = '{"session_id":"s","item_id":"\\ud800x","timestamp":1700000001000,"price":NaN}'
+    path = tmp_path / "log.jsonl"
+    path.write_text(f"{good}\n{bad}\n")
+    rejects: Counter[str] = Counter()
+    assert EventFiles([path], on_error="skip").load(rejects)["item_id"].tolist() == ["a"]
+    assert rejects == {"no JSON": 1}
 
 
 @pytest.mark.parametrize("word", ["NULL", "nan", "-", "\\N", "n/a"])

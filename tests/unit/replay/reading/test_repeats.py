@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from replay.reading.format import Repeats
+from replay.reading.repeats import Repeats
 
 KEYS = ["second", "item", "price", "session"]
 TEXTS = st.sampled_from(["", "a", "b", "å", "a\n"])
