@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from model.data.event_filter import EventFilter
-from replay.datasets.detection import FORMATS, USUAL_CSV
+from replay.datasets.detection import NAMED
 from replay.reading.account import skipped_share
 from stream.log_mapping import LogMapping, parse_mapping, read_mapping
 
@@ -40,7 +40,7 @@ SetOptions = Annotated[
 Params = Annotated[Path | None, typer.Option(help="TOML file of model settings, see deploy/params")]
 Format = Annotated[
     str | None,
-    typer.Option(help=f"one of {', '.join((*FORMATS, USUAL_CSV))}; default: recognised by content"),
+    typer.Option(help=f"one of {', '.join(NAMED)}; default: recognised by content"),
 ]
 Columns = Annotated[
     str | None,

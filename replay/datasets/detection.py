@@ -8,8 +8,11 @@ Tested by tests/unit/replay/datasets/test_event_files.py.
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
+
+import pandas as pd
 
 from model.errors import NextclickError
 from replay.datasets import (
@@ -17,13 +20,17 @@ from replay.datasets import (
     diginetica,
     globo,
     lastfm,
+    mind,
     mkechinov,
     movielens,
     online_retail,
     retailrocket,
     rsc15,
+    thirty_music,
     trivago,
 )
+from replay.mappings.event_times import times_ms
+from replay.mappings.known_mappings import KNOWN_MAPPINGS, known_by_mapping
 from replay.mappings.mapped_files import DELIMITERS, fields_of, format_of
 from replay.mappings.usual_names import JSON_LINES, PARQUET, aliased, usual_mapping
 from replay.reading.delimited import header_of
@@ -42,6 +49,7 @@ FORMATS = {
         rsc15.BUYS,
         mkechinov.FORMAT,
         online_retail.FORMAT,
+        online_retail.SECOND,
         retailrocket.FORMAT,
         diginetica.VIEWS,
         diginetica.PURCHASES,
@@ -49,6 +57,8 @@ FORMATS = {
         movielens.RATINGS,
         movielens.RATINGS_CSV,
         lastfm.FORMAT,
+        mind.FORMAT,
+        thirty_music.FORMAT,
         amazon.REVIEWS,
         amazon.REVIEWS_CSV,
         amazon.RATINGS,
@@ -60,6 +70,8 @@ FORMATS = {
 # Formats of metadata: joined to events, without events.
 # A CSV file whose columns have usual names.
 USUAL_CSV = "csv"
+# What --format may name.
+NAMED = (*FORMATS, *KNOWN_MAPPINGS, USUAL_CSV)
 METADATA = {f.name: f for f in (movielens.MOVIES, movielens.MOVIES_CSV, amazon.METADATA, amazon.METADATA_CSV)}
 
 
@@ -98,17 +110,41 @@ def known_format(path: Path) -> Format | None:
     """A file's format, of events or of metadata; None when it is unknown."""
     if is_parquet(path):
         names = parquet_names(path)
-        return PARQUET if aliased(names) else _published_as_parquet(names)
+        if aliased(names):
+            return PARQUET
+        return _of_a_mapping(path) or _published_as_parquet(names)
     line, *more = first_lines(path, LINES)
     for candidate in (*FORMATS.values(), *METADATA.values()):
         # Only lines without a header are alike; one of them may lack what the others have.
         if any(_matches(candidate, one) for one in (line, *(more if line.startswith("{") else ()))):
-            return candidate
-    return _usual_table(path, line, *more[:1])
+            return _usual_table(path, line) if _has_other_times(candidate, line, more) else candidate
+    return _of_a_mapping(path) or _usual_table(path, line, *more[:1])
+
+
+def _has_other_times(form: Format, header: str, lines: list[str]) -> bool:
+    """Whether a file has the columns of a format, and times as other programs write them."""
+    if form.time_shape is None or not form.header:
+        return False
+    names = fields_of(header, form.delimiter)
+    place = names.index(form.time_shape[0])
+    rows = [fields_of(line, form.delimiter) for line in lines if line]
+    texts = [fields[place] for fields in rows if len(fields) == len(names)]
+    shape = re.compile(re.sub(r"\d", r"\\d", re.escape(form.time_shape[1])))
+    # One row may just be broken.
+    if len(texts) < 2 or any(shape.fullmatch(text) for text in texts) or usual_mapping(names) is None:
+        return False
+    return bool(times_ms(pd.Series(texts, dtype="str")).notna().any())
+
+
+def _of_a_mapping(path: Path) -> Format | None:
+    known = known_by_mapping(path)
+    return None if known is None else known.format_of(path)
 
 
 def named_format(path: Path, name: str) -> Format:
     """The format that --format names, for a file. Raises NextclickError when the file is not of it."""
+    if name in KNOWN_MAPPINGS:
+        return KNOWN_MAPPINGS[name].format_of(path)
     if name != USUAL_CSV:
         return FORMATS[name]
     found = _usual_table(path, *first_lines(path, 2))
@@ -119,6 +155,12 @@ def named_format(path: Path, name: str) -> Format:
             "Say which they are: --columns session=…,item=…,time=…",
         )
     return found
+
+
+def session_gap_of(forms: list[Format]) -> float | None:
+    """The session gap that the layouts of files say; None where they say none, or not the same."""
+    gaps = {KNOWN_MAPPINGS[form.name].mapping.session_gap_s for form in forms if form.name in KNOWN_MAPPINGS}
+    return gaps.pop() if len(gaps) == 1 else None
 
 
 def _published_as_parquet(names: list[str]) -> Format | None:
@@ -156,6 +198,9 @@ def _is_of(path: Path, name: str) -> bool:
     """Whether a file is of the format, or of the metadata of its family."""
     if is_parquet(path):
         return name in FORMATS and FORMATS[name].parquet
+    if name in KNOWN_MAPPINGS:
+        known = known_by_mapping(path)
+        return known is not None and known.name == name
     if name == USUAL_CSV:
         return _usual_table(path, *first_lines(path, 2)) is not None
     metadata = metadata_format(path)

@@ -20,13 +20,13 @@ import pyarrow as pa
 from model.data.event_filter import ALL_EVENTS, EventFilter
 from model.errors import NextclickError
 from replay.datasets.detection import (
-    FORMATS,
     METADATA,
-    USUAL_CSV,
+    NAMED,
     detected_format,
     known_members,
     metadata_format,
     named_format,
+    session_gap_of,
 )
 from replay.datasets.item_metadata import ItemMetadata
 from replay.datasets.readable_events import count_reasons, readable_events
@@ -86,8 +86,8 @@ class EventReader:
     Rows that are no events by the rules of their format, and events that the filter leaves out, are
     counted as rejects whatever `on_error` says. `reject_line`, if set, is called with each line that
     cannot be read. `accounts` says, by path, what became of the lines of each file read to its end; a
-    reading in another process sets `keep_account` to fill it. `session_gap_s` is the session gap that a
-    mapping says, 0: none ends a session; None where it leaves that to the model.
+    reading in another process sets `keep_account` to fill it. `session_gap_s` is the session gap that the
+    mapping of the files says, 0: none ends a session; None where it leaves that to the model.
     """
 
     def __init__(self, files: EventFiles) -> None:
@@ -102,10 +102,10 @@ class EventReader:
         self._items: dict[str, ItemMetadata] | None = None
         self._metadata_rejects: Counter[str] = Counter()
         self._unknown: Counter[str] = Counter()
-        if format is not None and format not in (*FORMATS, USUAL_CSV):
+        if format is not None and format not in NAMED:
             raise NextclickError(
                 f"there is no format {format!r}",
-                f"Known are: {', '.join((*FORMATS, USUAL_CSV))}; metadata are known by their content.",
+                f"Known are: {', '.join(NAMED)}; metadata are known by their content.",
                 "Name one of them with --format.",
             )
         if columns is not None and format is not None:
@@ -115,7 +115,6 @@ class EventReader:
                 "Name --format, or --columns, or --log.",
             )
         named = parse_mapping(columns) if isinstance(columns, str) else columns
-        self.session_gap_s = None if named is None else named.session_gap_s
         for whole in map(spooled, files.paths):
             if named is not None:
                 self._events.extend((path, format_of(path, named)) for path in members(whole))
@@ -124,6 +123,8 @@ class EventReader:
             self._unknown.update(f"file of no known format: {path}" for path in unknown)
             for path in known:
                 self._add(path, format)
+        of_layouts = session_gap_of([form for _, form in self._events])
+        self.session_gap_s = of_layouts if named is None else named.session_gap_s
         families = {form.family for _, form in self._events}
         for path, form in self._metadata:
             if form.family not in families:

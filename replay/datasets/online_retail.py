@@ -2,12 +2,15 @@
 
 A basket is an InvoiceNo; all its lines have one time. Returns (C…), quantities and prices that are not
 positive, and codes that are not products are left out. Of an item's lines in a basket the first is
-kept. Kaggle's data.csv of it, in Latin-1 and with 12/1/2010 8:26, is read as well.
+kept. Kaggle's data.csv of it, in Latin-1 and with 12/1/2010 8:26, is read as well, and so is Online
+Retail II, which has other names.
 
 Tested by tests/unit/replay/datasets/test_event_files.py.
 """
 
 from __future__ import annotations
+
+from dataclasses import replace
 
 import pandas as pd
 
@@ -33,6 +36,9 @@ COLUMNS = (
     "CustomerID",
     "Country",
 )
+# The names of Online Retail II, where they are others.
+SECOND_NAMES = {"InvoiceNo": "Invoice", "UnitPrice": "Price", "CustomerID": "Customer ID"}
+SECOND_COLUMNS = tuple(SECOND_NAMES.get(name, name) for name in COLUMNS)
 # A product code has five digits, followed by up to two letters.
 PRODUCT_CODE = r"\d{5}[A-Za-z]{0,2}"
 
@@ -89,4 +95,10 @@ FORMAT = Format(
     converter,
     # Kaggle's data.csv.
     other_encoding="latin-1",
+)
+SECOND = replace(
+    FORMAT,
+    name="online-retail-ii",
+    matches=lambda line: line == ",".join(SECOND_COLUMNS),
+    aliases={name: (SECOND_NAMES.get(name, name),) for name in COLUMNS},
 )

@@ -12,6 +12,7 @@ import codecs
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import msgspec
 import pandas as pd
@@ -205,6 +206,11 @@ def record_chunks(
             # Bound now: the generator goes on before an error is reported.
             lambda row, origins=origins: (origins[row].number, origins[row].text),  # type: ignore[misc]
         )
+
+
+def rows_as_read(rows: object) -> list[tuple[str, ...]]:
+    """The rows of a record whose line was read as its rows."""
+    return cast("list[tuple[str, ...]]", rows)
 
 
 def line_records(

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -25,10 +26,10 @@ from replay.mappings.json_records import (
     line_records,
     record_chunks,
 )
-from replay.mappings.role_columns import MS, NAIVE_MS, convert
+from replay.mappings.role_columns import MS, NAIVE_MS, NO_ITEM, convert
 from replay.reading.account import FileAccount
 from replay.reading.delimited import header_of
-from replay.reading.format import MILLISECONDS, Chunk, Converted, Format, UnreadableLine
+from replay.reading.format import MILLISECONDS, Chunk, Convert, Converted, Format, UnreadableLine
 from replay.reading.packed_files import WholeLines, first_lines
 from replay.reading.parquet import is_parquet, parquet_schema
 from stream.log_mapping import RECORD_COLUMNS, Column, LogMapping
@@ -38,11 +39,17 @@ DELIMITERS = (",", "\t", ";", "|", "::")
 LINES = 20
 
 
-def format_of(path: Path, mapping: LogMapping, name: str = "") -> Format:
+def format_of(path: Path, mapping: LogMapping, name: str = "", *, without_item: bool = False) -> Format:
     """The format of a file whose columns the mapping names; `name` is that of a known layout.
 
-    Raises NextclickError when the file lacks one of them, or is of another container.
+    With `without_item` rows that have no item are no events; otherwise they cannot be read. Raises
+    NextclickError when the file lacks a column, or is of another container.
     """
+    form = _format_of(path, mapping, name)
+    return replace(form, converter=_leaving_out_no_item(form.converter)) if without_item else form
+
+
+def _format_of(path: Path, mapping: LogMapping, name: str) -> Format:
     check_unit(mapping.time_unit)
     if of_topics := [str(one) for one in mapping.columns.values() if str(one).startswith(RECORD_COLUMNS)]:
         raise NextclickError(
@@ -136,7 +143,8 @@ def _delimited(path: Path, lines: list[str], mapping: LogMapping, name: str) -> 
     header = mapping.files.header
     if header is None:
         header = _has_header(lines, delimiter, mapping)
-    fields = fields_of(lines[0], delimiter)
+    quoted = len(delimiter) == 1 and mapping.files.quotes is not False
+    fields = fields_of(lines[0], delimiter) if quoted else lines[0].split(delimiter)
     present = fields if header else [f"column {n}" for n in range(1, len(fields) + 1)]
     names = {role: _named(path, column, present, header=header) for role, column in mapping.columns.items()}
     return Format(
@@ -146,7 +154,7 @@ def _delimited(path: Path, lines: list[str], mapping: LogMapping, name: str) -> 
         header,
         lambda line: False,
         _converter(mapping, tuple(names), names),
-        quoted=len(delimiter) == 1 and mapping.files.quotes is not False,
+        quoted=quoted,
         other_encoding=mapping.files.encoding or None,
     )
 
@@ -212,7 +220,7 @@ def _named(path: Path, column: Column, present: list[str], *, header: bool = Tru
 
 def _converter(
     mapping: LogMapping, roles: tuple[str, ...], names: dict[str, str], held_as: str = ""
-) -> Callable[[], Callable[[pd.DataFrame], Converted]]:
+) -> Callable[[], Convert]:
     if str(mapping.columns["time"]).endswith(MILLISECONDS) and not mapping.time_unit:
         held_as = held_as or MS
 
@@ -221,3 +229,19 @@ def _converter(
         return convert(columns, mapping, held_as=held_as)
 
     return lambda: convert_file
+
+
+def _leaving_out_no_item(converter: Callable[[], Convert]) -> Callable[[], Convert]:
+    def leave_out(converted: Converted) -> Converted:
+        without = converted.broken == NO_ITEM
+        return Converted(
+            converted.events,
+            converted.broken.mask(without, ""),
+            converted.left_out.mask(without & (converted.left_out == ""), NO_ITEM),
+        )
+
+    def make() -> Convert:
+        convert_file = converter()
+        return lambda chunk: leave_out(convert_file(chunk))
+
+    return make

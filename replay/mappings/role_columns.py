@@ -17,6 +17,7 @@ from stream.events import COMMON_KINDS
 from stream.log_mapping import LEFT_OUT, LogMapping
 
 USUAL = LogMapping({"session": "session", "item": "item", "time": "time"})
+NO_ITEM = "the item is empty"
 OTHER_KIND, NO_KIND = "other kind of event", "left out by its kind"
 # How a file holds its times when its types say so: as numbers of milliseconds, in UTC or without a zone.
 MS, NAIVE_MS = "ms", "naive ms"
@@ -32,7 +33,7 @@ def convert(chunk: pd.DataFrame, mapping: LogMapping = USUAL, *, held_as: str = 
         events["kind"] = kind.mask(other, "view")
     broken = [
         (times.isna(), "the time is none"),
-        (is_empty(chunk["item"]) & (kind != "session_end"), "the item is empty"),
+        (is_empty(chunk["item"]) & (kind != "session_end"), NO_ITEM),
     ]
     if "user" in chunk:
         events["user_id"] = given_text(ids_of(chunk["user"]))
