@@ -9,7 +9,7 @@ applied.
 
 Shapes: V items (the known, then new ones), N events or co-clicks, U items that co-clicks touch.
 Tested by tests/unit/model/freshness/test_refresher.py and
-tests/unit/replay/cadence/test_log_refresher.py.
+tests/unit/model/freshness/test_log_refresher.py.
 """
 
 from __future__ import annotations

@@ -7,6 +7,7 @@ Once per `every_ms` of event time a refresh applies the events that arrived sinc
 3. assign    rows after the trained ones to unknown items
 4. place     new items at the mean of their neighbours; list those with enough events
 5. install   tables and bias in the stepper, between two steps and never within one
+6. learn     of a fused list, what follows, is near and is popular now; not within a step either
 
 A row belongs to one item from its listing on, until another version is served. Before an item is
 listed, its row may go to a later item, so that junk ids take no room.
@@ -27,8 +28,10 @@ import torch
 
 from model.errors import NextclickError
 from model.freshness.growing_vocabulary import GrowingVocabulary
+from model.freshness.live_sources import LiveSources
 from model.freshness.moving_tables import FreshnessConfig, MovingTables
 from model.freshness.recent_events import EventRows, RecentEvents
+from model.networks.fused.fused_list import FusedList
 from model.networks.model_version import ModelVersion
 from model.networks.network import GradientNetwork
 from model.stepping.stepper import Stepper
@@ -94,6 +97,8 @@ class TableRefresher:
         self._known = self._used_rows = known
         self._tables = MovingTables(network, known, known + room, trained_ms, freshness)
         self._prior, self._share, self._counts_from_prior = prior, share, False
+        fused = stepper.network
+        self._sources = LiveSources(fused, self._tables) if isinstance(fused, FusedList) else None
         self._free = list(range(len(self._tables) - 1, known - 1, -1))
         self._candidates: dict[str, int] = {}  # rows of items that are not listed yet
         self._row_of: Numbers = np.zeros(0, np.int64)
@@ -107,7 +112,8 @@ class TableRefresher:
     @property
     def needed_from_ms(self) -> int:
         """The event time from which on events matter."""
-        return self._tables.trained_ms - self._freshness.remembered_ms
+        by_sources = 0 if self._sources is None else self._sources.remembered_ms
+        return self._tables.trained_ms - max(self._freshness.remembered_ms, by_sources)
 
     @property
     def age_ms(self) -> int:
@@ -167,6 +173,10 @@ class TableRefresher:
                 self._list_new_items()
             tables.recompute_bias()
             self._install_tables(moved_R)
+            if self._sources is not None:
+                self._sources.learn(
+                    self._row_of[new.rows.items_N], self._near_rows(new.rows), new.rows.times_ms_N
+                )
         self.refreshed_ms = tables.now_ms
         self.refresh_cpu_s += time.thread_time() - started_s
         self.refreshes += 1
@@ -227,13 +237,16 @@ class TableRefresher:
 
     def _co_clicks(self, rows: EventRows) -> tuple[Numbers, Numbers]:
         """Pairs of different items of one session, in both directions, whose first item is new."""
-        items_N = self._row_of[rows.items_N]
-        near_NC = np.where(rows.near_NC >= 0, self._row_of[rows.near_NC], -1)
+        items_N, near_NC = self._row_of[rows.items_N], self._near_rows(rows)
         items_NC = np.broadcast_to(items_N[:, None], near_NC.shape)
         pairs_NC = (items_NC >= 0) & (near_NC >= 0) & (items_NC != near_NC)
         items, near = items_NC[pairs_NC], near_NC[pairs_NC]
         of_new, of_near = items >= self._known, near >= self._known
         return np.r_[items[of_new], near[of_near]], np.r_[near[of_new], items[of_near]]
+
+    def _near_rows(self, rows: EventRows) -> Numbers:
+        """The rows of the session's items before each event, -1 for items without one."""
+        return np.where(rows.near_NC >= 0, self._row_of[rows.near_NC], -1)
 
     def _list_new_items(self) -> None:
         """Add the candidates that have a row and enough events to the vocabulary."""

@@ -54,6 +54,8 @@ class Network(nn.Module, ABC):
     columns: ClassVar[tuple[str, ...]] = ("item",)
     # Prefixes of the tensors whose sizes depend on the data; "" means all.
     sized_by_data: ClassVar[tuple[str, ...]] = ()
+    # Prefixes of tensors that versions of earlier releases lack.
+    added_later: ClassVar[tuple[str, ...]] = ()
     # Whether a training can go on from an earlier model's weights.
     goes_on: ClassVar[bool] = False
     items: int

@@ -111,11 +111,16 @@ def declared_shapes(weights: bytes) -> Shapes:
 
 
 def shape_difference(
-    declared: Shapes, expected: Mapping[str, Tensor], *, any_size: tuple[str, ...] = ()
+    declared: Shapes,
+    expected: Mapping[str, Tensor],
+    *,
+    any_size: tuple[str, ...] = (),
+    may_lack: tuple[str, ...] = (),
 ) -> str:
     """Returns the first difference between the declared and the expected tensors, "" without difference.
 
-    Of tensors whose name begins with one of `any_size` only the number of dimensions counts.
+    Of tensors whose name begins with one of `any_size` only the number of dimensions counts; one of
+    `may_lack` need not be there.
 
     >>> import torch
     >>> shape_difference({"bias": (3,)}, {"bias": torch.zeros(4)})
@@ -124,7 +129,7 @@ def shape_difference(
     wanted = {name: tuple(tensor.shape) for name, tensor in expected.items()}
     for name in sorted(declared.keys() | wanted.keys()):
         there, shape = declared.get(name), wanted.get(name)
-        same = there == shape
+        same = there == shape or (there is None and name.startswith(may_lack))
         if there is not None and shape is not None and name.startswith(any_size):
             same = len(there) == len(shape)
         if not same:
@@ -195,7 +200,9 @@ class VersionFiles:
             what = f"the vocabulary has {len(vocabulary)} items, the manifest {manifest['items']}"
             raise self.corrupt(what, MISMATCH)
         # The sizes of counts depend on the data; the size of the file bounds them.
-        difference = shape_difference(declared, expected.state_dict(), any_size=expected.sized_by_data)
+        difference = shape_difference(
+            declared, expected.state_dict(), any_size=expected.sized_by_data, may_lack=expected.added_later
+        )
         if difference:
             what = f"the weights are not those of {len(vocabulary)} items and of its config: {difference}"
             raise self.corrupt(what, MISMATCH)

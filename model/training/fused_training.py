@@ -2,7 +2,8 @@
 
 1. The sources learn from the earlier sessions, the network from its beginning: an earlier model may
    have learned from the later ones.
-2. The ranker learns from the later sessions whom to believe when.
+2. The ranker learns from the later sessions whom to believe when; a second one learns the same where the
+   sources follow the events.
 3. The sources learn from all sessions, the network from where the training starts.
 
 Shapes: L lists to learn from, C candidates, F features.
@@ -12,7 +13,7 @@ Tested by tests/unit/model/training/test_fused_training.py.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -25,11 +26,12 @@ from model.data.batches import session_parallel
 from model.data.sessions import Sessions
 from model.evaluation.rank_targets import LANES
 from model.networks.by_name import build_fused
-from model.networks.fused.fused_list import FusedList
-from model.networks.fused.source_arrays import FEATURES
+from model.networks.fused.fused_list import FusedList, Proposals
+from model.networks.fused.source_arrays import FEATURES, STANDING_FEATURES
 from model.networks.input_columns import InputColumns
 from model.networks.network import GradientNetwork
 from model.training.epochs import Epochs
+from model.training.following_lists import can_follow, following_lists
 from model.training.run_options import Progress, RunOptions
 from model.training.trained_model import TrainedModel
 from model.training.training_data import TrainingData
@@ -75,6 +77,13 @@ def train_fused(
     lists = lists_of(fused, later)
     if len(lists[1]) >= FEWEST_LISTS:
         fused.ranker.fit(*lists, config.seed)
+    del lists
+    fused.following_ranker.take(fused.ranker)
+    # The same sessions again, with sources that follow the events: whom to believe is another question.
+    if can_follow(fused) and earlier is not later:
+        following = together(following_lists(fused, sessions, cut, LISTS), len(FEATURES))
+        if len(following[1]) >= FEWEST_LISTS:
+            fused.following_ranker.fit(*following, config.seed)
     network.load_state_dict(first)
     torch.manual_seed(config.seed)
     result = _train_network(network, data, network_config, start, replace(run, progress=_second_half(run)))
@@ -95,6 +104,7 @@ def go_on(trained: TrainedModel, rest: TrainingData, whole: Sessions, run: RunOp
     config = trained.config
     fused = build_fused(config, rest.vocabulary)
     fused.ranker.load_state_dict(trained.network.ranker.state_dict())
+    fused.following_ranker.load_state_dict(trained.network.following_ranker.state_dict())
     known = rest._replace(sessions=rest.sessions.known())
     result = _train_network(fused.network, known, config.of_proposing_network(), trained.warm_start(), run)
     fused.sources.fit(whole.known())
@@ -123,25 +133,33 @@ def _second_half(run: RunOptions) -> Callable[[Progress], None]:
     return progress
 
 
-@torch.inference_mode()
 def lists_of(fused: FusedList, sessions: Sessions) -> tuple[Tensor, Tensor, Tensor]:
-    """The lists before about `LISTS` next events: features, L×C×F, candidates, L, and the item's place, L.
+    """The lists before about `LISTS` next events by sources that stand still, as `together` says."""
+    return together(_standing_lists(fused, sessions), STANDING_FEATURES)
 
-    A list without the next item teaches nothing, and is left out.
-    """
+
+@torch.inference_mode()
+def _standing_lists(fused: FusedList, sessions: Sessions) -> Iterator[tuple[Proposals, Tensor]]:
     sessions = sessions.sample(LISTS) if sessions.pairs else sessions
-    features: list[npt.NDArray[np.float32]] = []
-    counts: list[npt.NDArray[np.int64]] = []
-    places: list[npt.NDArray[np.int64]] = []
     columns = InputColumns(fused, sessions)
     state = fused.initial_state(0)
     fused.eval()
     for batch in session_parallel(sessions, LANES):
         state = fused.carry(state, batch)
         output_BH, state = fused.advance(columns.at(batch.rows), state)
-        target_B = columns.targets(batch.rows).numpy()
-        ids_BC, features_BCF, count_B = fused.candidates(output_BH, *fused.propose(output_BH))
-        is_target_BC = ids_BC == target_B[:, None]
+        yield fused.candidates(output_BH, *fused.propose(output_BH)), columns.targets(batch.rows)
+
+
+def together(waves: Iterable[tuple[Proposals, Tensor]], columns: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Waves of proposals and the next items as one: features, L×C×F, candidates, L, and the item's place, L.
+
+    There are `columns` features. A list without the next item teaches nothing, and is left out.
+    """
+    features: list[npt.NDArray[np.float32]] = []
+    counts: list[npt.NDArray[np.int64]] = []
+    places: list[npt.NDArray[np.int64]] = []
+    for (ids_BC, features_BCF, count_B), target_B in waves:
+        is_target_BC = ids_BC == target_B.numpy()[:, None]
         found_B = is_target_BC.any(1)
         # Narrow parts: padding would take most of the memory.
         widest = int(count_B.max(initial=1))
@@ -149,10 +167,13 @@ def lists_of(fused: FusedList, sessions: Sessions) -> tuple[Tensor, Tensor, Tens
         counts.append(count_B[found_B])
         places.append(is_target_BC[found_B].argmax(1))
     count_L = np.concatenate([*counts, np.zeros(0, np.int64)])
-    shape = (len(count_L), int(count_L.max(initial=1)), len(FEATURES))
+    shape = (len(count_L), int(count_L.max(initial=1)), columns)
     features_LCF = np.zeros(shape, np.float32)
     at = 0
-    for piece in features:
+    features.reverse()
+    while features:
+        # Given up one by one: all of them twice would be the most memory that a training takes.
+        piece = features.pop()
         width = min(piece.shape[1], shape[1])
         features_LCF[at : at + len(piece), :width] = piece[:, :width]
         at += len(piece)

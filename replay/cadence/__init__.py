@@ -2,7 +2,6 @@
 
 study_log       a log as numbered sessions, and the targets that every contender ranks
 trainer         the versions: the first, then each going on from the one before
-log_refresher   a version's item tables, refreshed along the log between two trainings
 ranks           ranks of the targets in the lists that a version shows
 live_baselines  POP of the last hour and transitions, learning from every event
 run_cadence     all targets ranked at one cadence of training

@@ -15,10 +15,11 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from model.freshness.log_refresher import LogRefresher
+from model.freshness.log_walk import RefreshTimes
 from model.freshness.moving_tables import FreshnessConfig
 from replay.cadence.live_baselines import HOUR_MS, LastHourPop, LiveTransitions, live_ranks
-from replay.cadence.log_refresher import LogRefresher
-from replay.cadence.ranks import RefreshTimes, ranks_in_lists
+from replay.cadence.ranks import ranks_in_lists
 from replay.cadence.study_log import StudyLog
 from replay.cadence.trainer import Trainer
 
@@ -98,7 +99,12 @@ def run_cadence(
             if not len(now):
                 continue
             tables = LogRefresher(
-                version.network, version.known, log.known_at(end_ms), log.events, version.trained_ms, config
+                version.fused or version.network,
+                version.known,
+                log.known_at(end_ms),
+                log.events,
+                version.trained_ms,
+                config,
             )
             ranks_N[now] = ranks_in_lists(
                 version,

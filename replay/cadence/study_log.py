@@ -12,12 +12,11 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from model.data.co_clicks import CoClicks
 from model.data.session_rule import SessionRule
 from model.data.sessions import Sessions
 from model.data.vocabulary import Vocabulary
 from model.errors import NextclickError
-from replay.cadence.log_refresher import LoggedEvents
+from model.freshness.log_refresher import LoggedEvents
 
 
 class StudyLog:
@@ -44,7 +43,7 @@ class StudyLog:
         begins_ms = sessions.times_ms[sessions.offsets[:-1]]
         order = np.argsort(sessions.times_ms, kind="stable")
         items, times_ms = sessions.items[order].astype(np.int64), sessions.times_ms[order]
-        self.events = LoggedEvents(items, times_ms, CoClicks.of(sessions))
+        self.events = LoggedEvents.of(sessions)
         first_ms_V = np.full(len(self.vocabulary), self.end_ms)
         np.minimum.at(first_ms_V, items, times_ms)
         self._first_ms_V = first_ms_V

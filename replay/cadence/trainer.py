@@ -15,6 +15,7 @@ from model.config import ModelConfig
 from model.data.sessions import Sessions
 from model.data.vocabulary import Vocabulary
 from model.errors import NextclickError
+from model.networks.fused.fused_list import FusedList
 from model.networks.network import GradientNetwork
 from model.training.train import Progress, RunOptions, TrainedModel, train
 from model.training.warm_start import WarmStart
@@ -23,12 +24,16 @@ from replay.cadence.study_log import StudyLog
 
 @dataclass(frozen=True)
 class Version:
-    """A network trained on the events before `trained_ms`, with the `known` items of that time."""
+    """A network trained on the events before `trained_ms`, with the `known` items of that time.
+
+    `fused` is the fused list around it, if there is one.
+    """
 
     network: GradientNetwork
     start: WarmStart
     trained_ms: int
     known: int
+    fused: FusedList | None = None
 
     @property
     def counts_V(self) -> npt.NDArray[np.int64]:
@@ -71,10 +76,12 @@ class Trainer:
 
 
 def _version(result: TrainedModel, trained_ms: int) -> Version:
-    if not isinstance(result.network, GradientNetwork):
+    fused = result.network if isinstance(result.network, FusedList) else None
+    network = result.network if fused is None else fused.network
+    if not isinstance(network, GradientNetwork):
         raise NextclickError(
-            f"a {type(result.network).__name__} is no network that learns by gradients",
+            f"a {type(network).__name__} is no network that learns by gradients",
             "A cadence goes on from the version before, and keeps its item tables fresh.",
-            "Name a network that learns by gradients, such as gru4rec.",
+            "Name a network that learns by gradients, such as gru4rec, or fused.",
         )
-    return Version(result.network, result.warm_start(), trained_ms, len(result.vocabulary))
+    return Version(network, result.warm_start(), trained_ms, len(result.vocabulary), fused)

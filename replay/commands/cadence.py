@@ -141,9 +141,6 @@ def cadence(
         )
     log_files = LogFiles(files, format, on_error, chosen, log_mapping(columns, mapping))
     inherited = version.config.model_dump() if version else {**DEFAULTS, **log_files.session_settings}
-    if version and version.config.network == "fused":
-        # A study trains networks: of a fused list it takes the one that proposes.
-        inherited = version.config.of_proposing_network().model_dump()
     given = {**inherited, **(read_params(params) if params else {}), **parse_settings(set_ or [])}
     if session_gap_s is not None:
         given["session_gap_s"] = session_gap_s

@@ -25,6 +25,9 @@ WORDS = {
     "near items": "it is often close to {item}",
     "neighbours": "sessions like this one went on to it",
     "own items": "seen before in this session",
+    "next items now": "it follows {item} today",
+    "near items now": "it is close to {item} today",
+    "popular now": "many look at it now ({rank})",
 }
 
 MOST_FOUND = 50

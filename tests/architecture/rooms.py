@@ -20,9 +20,10 @@ ROOMS = {
     "model/networks": {"data"},
     "model/stepping": {"networks"},
     "model/evaluation": {"stepping", "networks", "data"},
-    "model/training": {"evaluation", "networks", "data"},
-    "model/registry": {"training", "networks", "data"},
     "model/freshness": {"stepping", "networks", "data"},
+    # A ranker learns from lists of sources that follow the events, as they do in a worker.
+    "model/training": {"evaluation", "freshness", "stepping", "networks", "data"},
+    "model/registry": {"training", "networks", "data"},
     "model/inspection": {"stepping", "networks", "data"},
     "model/comparison": {"training", "evaluation", "networks", "data"},
     "stream/kafka": set(),

@@ -2,6 +2,7 @@
 
 source_arrays   the sources' arrays, a session's candidates, the features' columns
 neighbours      the source of neighbours: items of similar past sessions
+live_tables     what the sources learn from events as they come
 candidates      the candidates of a wave and their features, by one compiled pass
 source_lists    each source's own list, without the ranker
 source_tables   what the counting sources learn, as buffers

@@ -26,23 +26,32 @@ from model.networks.fused.source_arrays import (
     FEATURES,
     FRESHNESS,
     NEAR_SHARE,
+    NEAR_SHARE_NOW,
     NEIGHBOURS_SIMILARITY,
     NETWORK_GAP,
     NETWORK_RANK,
     NETWORK_SCORE,
     NEXT_COUNT,
+    NEXT_COUNT_NOW,
     NEXT_RANK,
+    NEXT_RANK_NOW,
     NEXT_SHARE,
+    NEXT_SHARE_NOW,
     NEXT_TOTAL,
+    NEXT_TOTAL_NOW,
     OWN,
     OWN_AGE,
     OWN_COUNT,
     OWN_REPEATS,
+    POPULAR_NOW,
+    POPULAR_RANK_NOW,
     POPULARITY,
     SESSION_LENGTH,
+    STANDING_FEATURES,
     Candidates,
     Floats,
     Ints,
+    LiveArrays,
     Longs,
     SourceArrays,
     add,
@@ -134,21 +143,83 @@ def add_near(candidates: Candidates, count: int, own: int, arrays: SourceArrays)
 
 
 @compiled
+def add_next_now(candidates: Candidates, count: int, newest: int, live: LiveArrays) -> tuple[int, float]:
+    """As `add_next`, by what followed lately."""
+    if newest < 0 or newest >= len(live.row_V) or live.row_V[newest] < 0:
+        return count, 0.0
+    row = live.row_V[newest]
+    items_P, weights_P, total = live.next_items_RP[row], live.next_weights_RP[row], live.next_totals_R[row]
+    for p in range(len(items_P)):
+        if items_P[p] < 0:
+            break
+        rank = 0
+        for other in range(len(items_P)):
+            if items_P[other] >= 0 and (
+                weights_P[other] > weights_P[p] or (weights_P[other] == weights_P[p] and other < p)
+            ):
+                rank += 1
+        place, count = add(candidates, count, items_P[p])
+        if place >= 0:
+            candidates.features_CF[place, NEXT_SHARE_NOW] = np.sqrt(weights_P[p] / total)
+            candidates.features_CF[place, NEXT_COUNT_NOW] = np.log(1 + weights_P[p] * live.scale)
+            candidates.features_CF[place, NEXT_RANK_NOW] = rank_value(rank, len(items_P))
+    return count, total * live.scale
+
+
+@compiled
+def add_near_now(candidates: Candidates, count: int, own: int, live: LiveArrays) -> int:
+    """As `add_near`, by what was near lately."""
+    weight, largest = 1.0, 0.0
+    features_CF = candidates.features_CF
+    for age in range(min(own, NEAR_EVENTS)):
+        item = candidates.ids_C[age]
+        if item < len(live.row_V) and live.row_V[item] >= 0:
+            row = live.row_V[item]
+            for p in range(live.near_items_RP.shape[1]):
+                if live.near_items_RP[row, p] < 0:
+                    break
+                place, count = add(candidates, count, live.near_items_RP[row, p])
+                if place >= 0:
+                    features_CF[place, NEAR_SHARE_NOW] += weight * live.near_weights_RP[row, p]
+                    largest = max(largest, features_CF[place, NEAR_SHARE_NOW])
+        weight *= NEAR_DECAY
+    if largest > 0:
+        for place in range(count):
+            features_CF[place, NEAR_SHARE_NOW] /= largest
+    return count
+
+
+@compiled
+def add_now(candidates: Candidates, count: int, own: int, newest: int, live: LiveArrays) -> tuple[int, float]:
+    """Add what was learned lately. Returns the number of candidates, and how often `newest` went on."""
+    count, total = add_next_now(candidates, count, newest, live)
+    for rank in range(len(live.popular_N)):
+        place, count = add(candidates, count, live.popular_N[rank])
+        if place >= 0:
+            candidates.features_CF[place, POPULAR_RANK_NOW] = rank_value(rank, len(live.popular_N))
+    return add_near_now(candidates, count, own, live), total
+
+
+@compiled
 def gather(
     recent_BR: Ints,
     network_ids_BN: Longs,
     network_scores_BN: Floats,
     arrays: SourceArrays,
+    live: LiveArrays,
     neighbours: int,
     sampled: int,
 ) -> tuple[Longs, Floats, Longs]:
     """The candidates of each session, B×C, padded with -1, their features, B×C×F, and how many there are.
 
     `recent_BR` are the sessions' newest items, newest first, padded with -1. The network's items are
-    best first. Features beyond a session's candidates are undefined.
+    best first. Features beyond a session's candidates are undefined. There are only the
+    `STANDING_FEATURES` first features where no source follows the events.
     """
+    follows = len(live.row_V) > 0
+    features = len(FEATURES) if follows else STANDING_FEATURES
     ids_BC = np.full((len(recent_BR), CANDIDATES), -1, np.int64)
-    features_BCF = np.empty((len(recent_BR), CANDIDATES, len(FEATURES)), np.float32)
+    features_BCF = np.empty((len(recent_BR), CANDIDATES, features), np.float32)
     count_B = np.zeros(len(recent_BR), np.int64)
     keys_T, places_T = np.empty(CANDIDATE_SLOTS, np.int64), np.empty(CANDIDATE_SLOTS, np.int32)
     sessions, items = empty_sums(SESSION_SLOTS), empty_sums(ITEM_SLOTS)
@@ -157,6 +228,10 @@ def gather(
         candidates = Candidates(ids_BC[b], features_BCF[b], keys_T, places_T)
         own, length = add_own(candidates, recent_BR[b], arrays)
         count, gap = add_network(candidates, own, network_ids_BN[b], network_scores_BN[b])
+        total_now = 0.0
+        if follows:
+            # First, so that they find room.
+            count, total_now = add_now(candidates, count, own, recent_BR[b, 0], live)
         count, total = add_next(candidates, count, recent_BR[b, 0], arrays)
         count, similarity = add_neighbours(
             candidates, count, own, arrays, neighbours, sampled, sessions, items
@@ -174,5 +249,9 @@ def gather(
             features_CF[place, NETWORK_GAP] = gap / 4
             features_CF[place, NEIGHBOURS_SIMILARITY] = np.log(1 + similarity)
             features_CF[place, NEXT_TOTAL] = np.log(1 + total) / 4
+            if follows:
+                features_CF[place, NEXT_TOTAL_NOW] = np.log(1 + total_now) / 4
+                if candidates.ids_C[place] < len(live.popular_V):
+                    features_CF[place, POPULAR_NOW] = live.popular_V[candidates.ids_C[place]] / 4
         count_B[b] = count
     return ids_BC, features_BCF, count_B

@@ -23,8 +23,9 @@ from model.data.sessions import RECENT_ITEMS
 from model.data.vocabulary import Vocabulary
 from model.networks.baselines.recent_items import recent_field, with_newest
 from model.networks.fused.candidates import gather
+from model.networks.fused.live_tables import STANDING, live_data
 from model.networks.fused.ranker import Ranker
-from model.networks.fused.source_arrays import SOURCES
+from model.networks.fused.source_arrays import SOURCES, STANDING_FEATURES
 from model.networks.fused.source_lists import source_lists
 from model.networks.fused.source_tables import SourceTables
 from model.networks.network import Columns, GradientNetwork, Network, State, StateField
@@ -45,6 +46,7 @@ class FusedList(Network):
     """A gradient network, sources that count, and a ranker, behind the one interface of all networks."""
 
     sized_by_data = ("sources.",)
+    added_later = ("following_ranker.",)
     goes_on = True
 
     def __init__(self, network: GradientNetwork, config: ModelConfig, vocabulary: Vocabulary) -> None:
@@ -54,9 +56,18 @@ class FusedList(Network):
         self.columns = network.columns  # type: ignore[misc]
         self.proposed = min(PROPOSED, self.items)
         self.sources = SourceTables(self.items)
-        self.ranker = Ranker()
+        self.ranker = Ranker(STANDING_FEATURES)
+        # Orders what the sources propose while they follow the events.
+        self.following_ranker = Ranker()
+        # What the sources learned from events as they came; set between two steps.
+        self.live = STANDING
         self.neighbours = config.neighbours
         self.sampled_sessions = min(SAMPLED_SESSIONS, config.sampled_sessions)
+
+    @property
+    def follows(self) -> bool:
+        """Whether its sources learn from events as they come."""
+        return len(self.live.row_V) > 0
 
     def state_fields(self) -> tuple[StateField, ...]:
         """The network's state, then the newest items."""
@@ -88,7 +99,8 @@ class FusedList(Network):
 
     def rank(self, proposals: Proposals, device: torch.device) -> tuple[Tensor, Tensor]:
         """The candidates and the ranker's scores of them, B×C, in no order."""
-        scores_BC = self.ranker.scores(proposals.features_BCF, proposals.count_B)
+        ranker = self.following_ranker if self.follows else self.ranker
+        scores_BC = ranker.scores(proposals.features_BCF, proposals.count_B)
         widest = max(1, int(proposals.count_B.max(initial=0)))
         return (
             torch.from_numpy(proposals.ids_BC[:, :widest]).to(device),
@@ -97,12 +109,19 @@ class FusedList(Network):
 
     def candidates(self, output_BH: Tensor, ids_BN: Tensor, scores_BN: Tensor) -> Proposals:
         """What all sources propose, given the network's best items and scores, best first."""
+        return self.candidates_after(output_BH[:, -RECENT_ITEMS:].int().cpu().numpy(), ids_BN, scores_BN)
+
+    def candidates_after(
+        self, recent_BR: npt.NDArray[np.int32], ids_BN: Tensor, scores_BN: Tensor
+    ) -> Proposals:
+        """As `candidates`, given the sessions' newest items, newest first, padded with -1."""
         return Proposals(
             *gather(
-                output_BH[:, -RECENT_ITEMS:].int().cpu().numpy(),
+                recent_BR,
                 ids_BN.contiguous().cpu().numpy(),
                 scores_BN.float().contiguous().cpu().numpy(),
                 self.sources.arrays(),
+                self.live,
                 self.neighbours,
                 self.sampled_sessions,
             )
@@ -114,7 +133,7 @@ class FusedList(Network):
         """The best k of each source alone, B×S×k in the order of SOURCES, as `source_lists` says."""
         if left_out_BM is None:
             left_out_BM = np.empty((len(proposals.ids_BC), 0), np.int64)
-        have_data = self.sources.have_data()
+        have_data = {**self.sources.have_data(), **live_data(self.live)}
         by_S = [feature if have_data.get(name, True) else -1 for name, feature in SOURCES.items()]
         return source_lists(*proposals, left_out_BM, np.array(by_S), k)
 
@@ -126,4 +145,11 @@ class FusedList(Network):
         self.sources.take(
             {name[len(prefix) :]: array for name, array in state_dict.items() if name.startswith(prefix)}
         )
-        return super().load_state_dict(state_dict, strict, assign)
+        # A version of before the sources followed the events lacks the second ranker.
+        is_older = not any(name.startswith(self.added_later) for name in state_dict)
+        if is_older:
+            state_dict = {**self.following_ranker.state_dict(prefix="following_ranker."), **state_dict}
+        result = super().load_state_dict(state_dict, strict, assign)
+        if is_older:
+            self.following_ranker.take(self.ranker)
+        return result

@@ -12,7 +12,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
+from torch.nn.functional import cross_entropy, pad
 
 from model.compiled import compiled
 from model.networks.fused.source_arrays import FEATURES, SOURCES, Floats, Longs
@@ -53,13 +53,13 @@ class Ranker(nn.Module):
     bias_H: Tensor
     output_H: Tensor
 
-    def __init__(self) -> None:
+    def __init__(self, features: int = len(FEATURES)) -> None:
         super().__init__()
-        self.register_buffer("weight_FH", torch.zeros(len(FEATURES), UNITS))
+        self.register_buffer("weight_FH", torch.zeros(features, UNITS))
         self.register_buffer("bias_H", torch.zeros(UNITS))
         self.register_buffer("output_H", torch.zeros(UNITS))
         # Before `fit`, an item's score is the sum of its values by the sources' own ranks.
-        self.weight_FH[list(SOURCES.values()), 0] = 1
+        self.weight_FH[[feature for feature in SOURCES.values() if feature < features], 0] = 1
         self.output_H[0] = 1
 
     def scores(self, features_BCF: Floats, count_B: Longs) -> Floats:
@@ -67,14 +67,21 @@ class Ranker(nn.Module):
         weights = self.weight_FH.numpy(), self.bias_H.numpy(), self.output_H.numpy()
         return rank_scores(features_BCF, count_B, *weights)
 
+    def take(self, other: Ranker) -> None:
+        """Use the weights of a ranker of fewer features; it knows nothing of the others."""
+        missing = len(self.weight_FH) - len(other.weight_FH)
+        self.weight_FH.copy_(pad(other.weight_FH, (0, 0, 0, missing)))
+        self.bias_H.copy_(other.bias_H)
+        self.output_H.copy_(other.output_H)
+
     def fit(self, features_LCF: Tensor, count_L: Tensor, place_L: Tensor, seed: int) -> list[float]:
         """Learn from L lists, each with its next item at a place among its candidates.
 
-        Returns the mean loss of each pass.
+        What lies beyond a list's candidates is set to 0. Returns the mean loss of each pass.
         """
         generator = torch.Generator().manual_seed(seed)
         present_LC = torch.arange(features_LCF.shape[1]) < count_L[:, None]
-        features_LCF = features_LCF.masked_fill(~present_LC[:, :, None], 0)
+        features_LCF.masked_fill_(~present_LC[:, :, None], 0)
         chosen = features_LCF[present_LC]
         mean_F, scale_F = chosen.mean(0), chosen.std(0).clamp(min=1e-3)
         weight_FH = torch.randn(len(mean_F), UNITS, generator=generator) / len(mean_F) ** 0.5

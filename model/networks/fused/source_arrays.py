@@ -23,14 +23,18 @@ FEATURES = (
     "network score", "network rank", "next share", "next count", "next rank", "near share",
     "neighbours share", "neighbours rank", "neighbours order", "own", "own age", "own count",
     "current", "own repeats", "popularity", "freshness", "session length", "network gap",
-    "neighbours similarity", "next total",
+    "neighbours similarity", "next total", "next share now", "next count now", "next rank now",
+    "next total now", "near share now", "popular now", "popular rank now",
 )  # fmt: skip
 (
     NETWORK_SCORE, NETWORK_RANK, NEXT_SHARE, NEXT_COUNT, NEXT_RANK, NEAR_SHARE,
     NEIGHBOURS_SHARE, NEIGHBOURS_RANK, NEIGHBOURS_ORDER, OWN, OWN_AGE, OWN_COUNT,
     CURRENT, OWN_REPEATS, POPULARITY, FRESHNESS, SESSION_LENGTH, NETWORK_GAP,
-    NEIGHBOURS_SIMILARITY, NEXT_TOTAL,
+    NEIGHBOURS_SIMILARITY, NEXT_TOTAL, NEXT_SHARE_NOW, NEXT_COUNT_NOW, NEXT_RANK_NOW,
+    NEXT_TOTAL_NOW, NEAR_SHARE_NOW, POPULAR_NOW, POPULAR_RANK_NOW,
 ) = range(len(FEATURES))  # fmt: skip
+# The features before these are all that there are while no source follows the events.
+STANDING_FEATURES = NEXT_SHARE_NOW
 # Each source, and the feature by which its own list is ordered.
 SOURCES = {
     "network": NETWORK_RANK,
@@ -38,6 +42,9 @@ SOURCES = {
     "near items": NEAR_SHARE,
     "neighbours": NEIGHBOURS_RANK,
     "own items": OWN_AGE,
+    "next items now": NEXT_RANK_NOW,
+    "near items now": NEAR_SHARE_NOW,
+    "popular now": POPULAR_RANK_NOW,
 }
 
 
@@ -64,6 +71,25 @@ class SourceArrays(NamedTuple):
     popularity_V: Floats
     freshness_V: Floats
     repeats_V: Floats
+
+
+class LiveArrays(NamedTuple):
+    """What the sources learned from events as they came; without items where they stand still.
+
+    `row_V` is an item's row, -1 for none. Pairs are in no order; a free place has the item -1. A weight
+    times `scale` is a decayed count. `popular_N` are the most popular items of now, best first,
+    `popular_V` log(1 + count). Shapes: V items, R rows, P pairs of a row, N popular items.
+    """
+
+    row_V: Ints
+    next_items_RP: Ints
+    next_weights_RP: Floats
+    next_totals_R: Floats
+    near_items_RP: Ints
+    near_weights_RP: Floats
+    popular_N: Ints
+    popular_V: Floats
+    scale: float
 
 
 class Candidates(NamedTuple):

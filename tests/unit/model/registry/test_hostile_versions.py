@@ -10,11 +10,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+import safetensors.torch
 import torch
 
 from model.config import ModelConfig
 from model.data.vocabulary import Vocabulary
 from model.networks.by_name import NETWORKS, build
+from model.networks.fused.fused_list import FusedList
 from model.networks.model_version import ModelVersion
 from model.registry import version_files
 from model.registry.registry import Registry
@@ -229,3 +231,25 @@ def test_every_network_says_its_shapes_without_taking_memory(registry: Registry,
 def test_a_head_is_read_as_it_is_written() -> None:
     head = {"__metadata__": {"format": "pt"}, "a": declared([2, 3], 24), "b": declared([], 4)}
     assert version_files.declared_shapes(weights(head)) == {"a": (2, 3), "b": ()}
+
+
+def test_a_fused_list_of_before_its_sources_followed_is_ordered_by_its_one_ranker(registry: Registry) -> None:
+    saved = save(registry, network="fused")
+    assert isinstance(saved.network, FusedList)
+    saved.network.ranker.weight_FH.uniform_()
+    older = {
+        name: tensor.contiguous()
+        for name, tensor in saved.network.state_dict().items()
+        if not name.startswith("following_ranker.")
+    }
+    replace(registry, saved.version, "weights.safetensors", safetensors.torch.save(older))
+    network = registry.load(saved.version).network
+    assert isinstance(network, FusedList)
+    standing = network.ranker.weight_FH
+    assert torch.equal(standing, saved.network.ranker.weight_FH)
+    assert torch.equal(network.following_ranker.weight_FH[: len(standing)], standing)
+    assert not network.following_ranker.weight_FH[len(standing) :].any()
+    # Nothing else may be missing.
+    replace(registry, saved.version, "weights.safetensors", safetensors.torch.save({"a": torch.zeros(1)}))
+    with pytest.raises(RefusedVersion, match="not those of 3 items"):
+        registry.load(saved.version)

@@ -10,11 +10,11 @@ from model.data.sessions import Sessions
 from model.errors import NextclickError
 from model.evaluation.intervals import Interval
 from model.evaluation.rank_targets import rank_targets
+from model.freshness.log_refresher import LogRefresher
+from model.freshness.log_walk import ListsToMake, LogWalk
 from model.freshness.moving_tables import FreshnessConfig
 from model.training.train import train
-from replay.cadence import ranks
 from replay.cadence import trainer as trainer_module
-from replay.cadence.log_refresher import LogRefresher
 from replay.cadence.report import markdown, study_report
 from replay.cadence.run_cadence import Cadence, Contender, rank_baselines, run_cadence
 from replay.cadence.study_log import StudyLog
@@ -131,18 +131,18 @@ def test_lists_do_not_depend_on_what_comes_later(frame: pd.DataFrame, freshness:
 def test_no_list_knows_of_an_event_after_its_own(log: StudyLog, monkeypatch: pytest.MonkeyPatch) -> None:
     refreshed_ms: list[int] = []
     ages_ms: list[int] = []
-    real_refresh, real_step = LogRefresher.refresh, ranks._Walk.step
+    real_refresh, real_step = LogRefresher.refresh, LogWalk.step
 
     def refresh(self: LogRefresher, now_ms: int) -> None:
         refreshed_ms.append(now_ms)
         real_refresh(self, now_ms)
 
-    def step(self: ranks._Walk, wave: Any) -> None:
+    def step(self: LogWalk, wave: Any) -> ListsToMake:
         ages_ms.extend((log.sessions.times_ms[wave] - refreshed_ms[-1]).tolist())
-        real_step(self, wave)
+        return real_step(self, wave)
 
     monkeypatch.setattr(LogRefresher, "refresh", refresh)
-    monkeypatch.setattr(ranks._Walk, "step", step)
+    monkeypatch.setattr(LogWalk, "step", step)
     run_cadence(Trainer(log, CONFIG), Cadence("never", None), [BOTH], refresh_every_ms=120_000)
     assert len(refreshed_ms) > 100
     assert min(ages_ms) >= 0

@@ -6,6 +6,8 @@ import pandas as pd
 import pytest
 
 from model.errors import NextclickError
+from model.networks.fused.fused_list import FusedList
+from model.networks.fused.live_tables import live_data
 from model.registry.registry import Registry
 from replay.sending.encoding import events_of
 from stream.events import Event
@@ -110,6 +112,30 @@ def test_a_version_that_is_prepared_meanwhile_has_taken_up_what_was_seen(
     live.offer(live.warm(first))
     serve(live, list(events_of(afterwards())), tmp_path / "state")
     assert followed(live.warm(second)) == 1
+
+
+def test_the_sources_of_a_fused_list_follow_and_a_version_prepared_meanwhile_has_what_they_learned(
+    settings: Settings, tmp_path: Path
+) -> None:
+    live, registry = ModelSlot(settings), Registry(settings.registry_dir)
+    first, second = (
+        train_small(LOG, registry, network="fused", prior_half_lives_s=PRIOR, seed=seed) for seed in (1, 2)
+    )
+    live.offer(live.warm(first))
+    lists = serve(live, list(events_of(afterwards())), tmp_path / "state", threads=2)
+    assert sum("born" in shown.items for shown in lists) > len(lists) / 2
+    learned = []
+    for serving in (live.current, live.warm(second)):
+        fused = serving.stepper.network
+        assert isinstance(fused, FusedList)
+        assert all(live_data(fused.live).values())
+        learned.append({serving.vocabulary.item_ids[item] for item in fused.live.popular_N[:10]})
+    assert learned[0] == learned[1]
+    assert "born" in learned[0]
+    standing = ModelSlot(settings.model_copy(update={"follow": "none"}))
+    still = standing.prepare(second.version).stepper.network
+    assert isinstance(still, FusedList)
+    assert not still.follows
 
 
 def test_one_wrong_stamp_does_not_make_all_that_was_counted_old(settings: Settings, tmp_path: Path) -> None:

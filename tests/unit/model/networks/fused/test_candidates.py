@@ -5,6 +5,7 @@ import torch
 
 from model.data.sessions import RECENT_ITEMS, Sessions
 from model.networks.fused.candidates import gather
+from model.networks.fused.live_tables import STANDING
 from model.networks.fused.source_arrays import (
     CURRENT,
     FEATURES,
@@ -16,6 +17,7 @@ from model.networks.fused.source_arrays import (
     OWN_COUNT,
     POPULARITY,
     SOURCES,
+    STANDING_FEATURES,
 )
 from model.networks.fused.source_tables import SourceTables
 
@@ -47,7 +49,7 @@ def candidates_of(
     scores = np.arange(0, -ids.shape[1], -1, dtype=np.float32)[None]
     settings: dict[str, Any] = {"neighbours": 100, "sampled": 1000, **limits}
     ids_BC, features_BCF, count_B = gather(
-        recent_BR, ids, scores, tables(log).arrays(), settings["neighbours"], settings["sampled"]
+        recent_BR, ids, scores, tables(log).arrays(), STANDING, settings["neighbours"], settings["sampled"]
     )
     assert (ids_BC[0, count_B[0] :] == -1).all()
     found = ids_BC[0, : count_B[0]].tolist()
@@ -87,7 +89,8 @@ def test_a_source_without_a_word_about_an_item_leaves_its_features_0() -> None:
     found = candidates_of("f", proposed="e")
     assert found["e"][NETWORK_RANK] > 0
     assert found["b"][NETWORK_RANK] == 0
-    assert all(found["b"][feature] == 0 for name, feature in SOURCES.items() if name != "own items")
+    standing = {name: feature for name, feature in SOURCES.items() if feature < STANDING_FEATURES}
+    assert all(found["b"][feature] == 0 for name, feature in standing.items() if name != "own items")
 
 
 def test_a_session_without_events_gets_popular_items() -> None:
@@ -101,7 +104,9 @@ def test_items_that_the_sources_do_not_know_are_candidates_without_their_feature
     recent_BR[0, :2] = 9, 0
     ids = np.array([[8, 1]], np.int64)
     arrays = tables(LOG).arrays()
-    ids_BC, features_BCF, count_B = gather(recent_BR, ids, np.zeros((1, 2), np.float32), arrays, 100, 1000)
+    ids_BC, features_BCF, count_B = gather(
+        recent_BR, ids, np.zeros((1, 2), np.float32), arrays, STANDING, 100, 1000
+    )
     assert {8, 9, 0, 1} <= set(ids_BC[0, : count_B[0]].tolist())
     assert np.isfinite(features_BCF[0, : count_B[0]]).all()
 
@@ -112,10 +117,10 @@ def test_a_session_gives_the_same_candidates_in_any_wave() -> None:
     recent_BR[0, :3], recent_BR[1, :1], recent_BR[2, :2] = (1, 0, 2), (4,), (3, 3)
     ids = np.tile(np.array([[1, 2]], np.int64), (3, 1))
     scores = np.tile(np.array([[1.0, 0.5]], np.float32), (3, 1))
-    together = gather(recent_BR, ids, scores, arrays, 100, 1000)
+    together = gather(recent_BR, ids, scores, arrays, STANDING, 100, 1000)
     for row in range(3):
         part = slice(row, row + 1)
-        alone = gather(recent_BR[part], ids[part], scores[part], arrays, 100, 1000)
+        alone = gather(recent_BR[part], ids[part], scores[part], arrays, STANDING, 100, 1000)
         count = together[2][row]
         assert count == alone[2][0]
         assert (together[0][row] == alone[0][0]).all()

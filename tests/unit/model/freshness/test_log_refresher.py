@@ -6,13 +6,12 @@ import pytest
 import torch
 
 from model.config import ModelConfig
-from model.data.co_clicks import CoClicks
 from model.data.sessions import Sessions
 from model.data.vocabulary import Vocabulary
+from model.freshness.log_refresher import LoggedEvents, LogRefresher
 from model.freshness.moving_tables import FreshnessConfig
 from model.networks.by_name import build
 from model.networks.network import GradientNetwork
-from replay.cadence.log_refresher import LoggedEvents, LogRefresher
 
 KNOWN = 3
 HALF_LIFE_S = 60.0
@@ -28,8 +27,7 @@ TRAINED_MS = 100_000
 
 
 def logged(sessions: Sessions) -> LoggedEvents:
-    order = np.argsort(sessions.times_ms, kind="stable")
-    return LoggedEvents(sessions.items[order], sessions.times_ms[order], CoClicks.of(sessions))
+    return LoggedEvents.of(sessions)
 
 
 @pytest.fixture(params=["tied", "separate"])
