@@ -204,7 +204,7 @@ def read_mapping(path: Path) -> LogMapping:
         raise NextclickError(
             f"{path} cannot be read as a mapping: {error}",
             "A mapping is a TOML file that says which column has which role.",
-            "Compare it with the example in deploy/docs.",
+            "Have one written: nextclick data guess FILE",
         ) from None
     try:
         return mapping_of(table)

@@ -6,6 +6,7 @@ Tested by tests/unit/replay/log_report/test_report.py.
 from __future__ import annotations
 
 import json
+import shlex
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
@@ -13,6 +14,8 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
+from model.errors import NextclickError
+from replay.commands.guess_output import ask, first_events, show_events, show_evidence
 from replay.commands.options import (
     Columns,
     Files,
@@ -25,9 +28,12 @@ from replay.commands.options import (
 )
 from replay.commands.outputs import check_file
 from replay.console import moment, out, progress_bar
+from replay.datasets.detection import known_format, known_members
 from replay.log_report.report import LogReport, report_on
 from replay.log_report.session_figures import Distribution
 from replay.log_report.warnings import warnings_of
+from replay.mappings.log_sample import sample_of
+from replay.reading.spool import spooled
 
 data = typer.Typer(
     help="Look at a log before training on it.",
@@ -85,6 +91,72 @@ def report(
         out.print("no warnings", highlight=False)
     if plot is not None:
         out.print(f"picture: {plot}", highlight=False)
+
+
+@data.command(epilog="Example: nextclick data guess clicks.csv --output mylog.toml")
+def guess(
+    file: Annotated[
+        Path, typer.Argument(help="a log of any layout: CSV, JSON, JSON lines or Parquet, packed or not")
+    ],
+    columns: Annotated[
+        str | None, typer.Option(help="what is known of it, as of train: item=sku; the rest is guessed")
+    ] = None,
+    output: Annotated[Path, typer.Option(help="TOML file to write the mapping to")] = Path("mylog.toml"),
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="also where that file is there")] = False,
+    as_json: Json = False,
+) -> None:
+    """Guess what is what in a log, show why, and the first events; write it to a file for --log.
+
+    Looks at rows spread over the file. What is not sure is asked, or refused where nobody can be asked.
+    """
+    path = _one_file(file)
+    known = known_format(path) if columns is None else None
+    if known is not None:
+        found = first_events(path, None)
+        if as_json:
+            print(json.dumps({"known": known.name, "events": found.as_dicts(), "left_out": found.left_out}))
+            return
+        out.print(
+            f"{file} is known as {known.name}: nothing has to be said, and no file is written", markup=False
+        )
+        show_events(found)
+        out.print(f"next: nextclick train {shlex.quote(str(file))}", markup=False, highlight=False)
+        return
+    if output.exists() and not overwrite:
+        raise NextclickError(
+            f"{output} is there already",
+            "It may say more than a guess: nothing was read, and it is as it was.",
+            "Name another --output, or have it written anew with --overwrite.",
+        )
+    check_file("--output", output)
+    guessed, _ = ask(file, sample_of(path), columns or "")
+    assert guessed.mapping is not None
+    found = first_events(path, guessed.mapping)
+    about = "".join(f"# {role}: {why}\n" for role, why in guessed.evidence.items())
+    begin = f"# What is what in {file.name}, as guessed; change what is wrong.\n{about}"
+    output.write_text(begin + guessed.mapping.as_toml(), encoding="utf-8")
+    following = f"nextclick train {shlex.quote(str(file))} --log {shlex.quote(str(output))}"
+    if as_json:
+        told = {"evidence": guessed.evidence, "notes": guessed.notes, "mapping": guessed.mapping.as_dict()}
+        events = {"events": found.as_dicts(), "left_out": found.left_out}
+        print(json.dumps({"known": None, **told, **events, "output": str(output), "next": following}))
+        return
+    show_evidence(guessed)
+    show_events(found)
+    out.print(f"written: {output}\nnext: {following}", markup=False, highlight=False)
+
+
+def _one_file(file: Path) -> Path:
+    """The file to look at: of a zip of several, the one of a known layout, or the only one."""
+    path = spooled(file)
+    known, _ = known_members(path, None)
+    if len(known) > 1 and known_format(known[0]) is None:
+        raise NextclickError(
+            f"{file} holds {len(known)} files: {', '.join(one.name for one in known[:8])}",
+            "Which of them has the events is not known.",
+            f"Name one of them: nextclick data guess {shlex.quote(str(file / known[0].name))}",
+        )
+    return known[0]
 
 
 def _table(r: LogReport) -> Table:

@@ -9,6 +9,7 @@ Tested by tests/unit/replay/datasets/test_event_files.py.
 from __future__ import annotations
 
 import re
+import shlex
 from dataclasses import replace
 from pathlib import Path
 
@@ -32,7 +33,8 @@ from replay.datasets import (
 from replay.mappings.event_times import times_ms
 from replay.mappings.known_mappings import KNOWN_MAPPINGS, known_by_mapping
 from replay.mappings.mapped_files import DELIMITERS, fields_of, format_of
-from replay.mappings.usual_names import JSON_LINES, PARQUET, aliased, usual_mapping
+from replay.mappings.nearest_layout import Layout, description, nearest_by_names
+from replay.mappings.usual_names import JSON_LINES, KNOWN, PARQUET, aliased, usual_mapping
 from replay.reading.delimited import header_of
 from replay.reading.format import Format
 from replay.reading.packed_files import first_line, first_lines, members
@@ -91,19 +93,31 @@ def detected_format(path: Path) -> Format:
     found = known_format(path)
     if found is not None:
         return found
+    guess = f"Have it guessed: nextclick data guess {shlex.quote(str(path))}"
+    say = "or say which of its --columns is what, or name its --format."
     if is_parquet(path):
+        names = parquet_names(path)
         raise NextclickError(
-            f"{path}: which of its columns is what is not known: {', '.join(parquet_names(path))}",
-            "A session, an item and a time are needed.",
-            "Say which they are: --columns session=…,item=…,time=…",
+            f"{path}: which of its columns is what is not known: {', '.join(names)}",
+            f"A session, an item and a time are needed. {nearest_by_names(names, _layouts())}",
+            f"{guess}, {say}",
         )
-    line = first_line(path)
-    known = "; ".join(f"{f.name}: {f.shape!r}" for f in (*FORMATS.values(), *METADATA.values()))
+    lines = first_lines(path, LINES)
+    if not lines[0]:
+        raise NextclickError(f"{path} is empty", "It has no events.", "Check the file.")
     raise NextclickError(
-        f"{path}, line 1: the format is unknown: {line[:200]!r}" if line else f"{path} is empty",
-        f"A line like one of these was expected: {known}.",
-        "Check the file, name its format with --format, or say which of its --columns is what.",
+        f"{path}, line 1: the format is unknown: {lines[0][:120]!r}",
+        description(lines, _layouts()),
+        f"{guess}, {say}",
     )
+
+
+def _layouts() -> list[Layout]:
+    """The published formats of which the names of columns are known."""
+    headed = [
+        Layout(form.name, form.columns) for form in FORMATS.values() if form.header and not form.aliases
+    ]
+    return [*headed, Layout("JSON lines of usual names", tuple(names[0] for names in KNOWN.values()))]
 
 
 def known_format(path: Path) -> Format | None:

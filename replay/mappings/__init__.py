@@ -5,6 +5,12 @@ usual_names     columns known by the names that logs usually give them
 role_columns    columns named by their roles, as events
 event_times     times whose unit is said, or seen
 known_mappings  published layouts that a mapping describes: the TOML files of this folder
+guess           a mapping guessed from a sample, with its evidence and doubts
+nearest_layout  what a log of unknown layout looks like, and the known one nearest to it
+log_sample      rows from places spread over a log of unknown layout
+role_names      names by which people call columns, and words for kinds
+time_guess      the unit or pattern of a column of times
+kind_guess      what the values of a column of kinds mean
 json_records    records of JSON as rows, also several of one record
 
 May import: reading.

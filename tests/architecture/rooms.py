@@ -47,8 +47,8 @@ ROOMS = {
     "replay/sending": {"datasets", "reading", "certificates", "synthetic"},
     "replay/end_to_end": {"sending", "certificates", "datasets"},
     "replay/commands": {
-        "cadence", "certificates", "datasets", "dead_letters", "end_to_end", "log_report", "reading",
-        "sending", "synthetic",
+        "cadence", "certificates", "datasets", "dead_letters", "end_to_end", "log_report", "mappings",
+        "reading", "sending", "synthetic",
     },
 }  # fmt: skip
 # Files of a package's root that compose its rooms; the others are contracts and import none.
@@ -59,6 +59,7 @@ COMPOSERS = {
 # Files of replay/commands that are no command.
 OF_COMMANDS = {
     "__init__", "lazy_commands", "options", "outputs", "training_output", "read_split", "titles_file",
+    "guess_output",
 }  # fmt: skip
 
 

@@ -1,0 +1,78 @@
+"""`nextclick data guess`: an unknown file has lists within three commands; what is not sure is refused."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from stream.log_mapping import read_mapping
+from tests.harness.commands import run_main
+
+ROWS = "".join(
+    f"k{n // 4};A{n % 5};{1_500_000_000 + 60 * n};{'ansicht' if n % 3 else 'kauf'}\n" for n in range(400)
+)
+LOG = f"Kunde;Artikel-Nr;Zeitstempel;Aktion\n{ROWS}"
+
+
+def test_three_commands_lead_from_an_unknown_file_to_lists(tmp_path: Path) -> None:
+    log, mapping, registry = tmp_path / "log.csv", tmp_path / "mylog.toml", tmp_path / "registry"
+    log.write_text(LOG)
+    ended = run_main("data", "guess", log, "--output", mapping)
+    assert ended.code == 0, ended.errors
+    for told in (
+        "Zeitstempel, by its name, s",
+        "ansicht is view",
+        "gap",
+        "left out of the first 400 rows: nothing",
+    ):
+        assert told in ended.out
+    assert f"nextclick train {log} --log {mapping}" in ended.out
+    trained = run_main("train", log, "--log", mapping, "--network", "pop", "--registry", registry)
+    assert trained.code == 0, trained.errors
+    listed = run_main("recommend", "A1", "--registry", registry, "--json", "--k", "3")
+    assert len(json.loads(listed.out)["recommended"]) == 3
+
+
+def test_a_file_that_is_there_is_not_written_over(tmp_path: Path) -> None:
+    log, mapping = tmp_path / "log.csv", tmp_path / "mylog.toml"
+    log.write_text(LOG)
+    mapping.write_text("mine")
+    ended = run_main("data", "guess", log, "--output", mapping)
+    assert ended.code == 2
+    assert "is there already" in ended.errors
+    assert mapping.read_text() == "mine"
+    assert run_main("data", "guess", log, "--output", mapping, "--overwrite").code == 0
+    assert read_mapping(mapping).columns["user"] == "Kunde"
+
+
+def test_what_is_not_sure_is_refused_with_the_option_that_says_it(tmp_path: Path) -> None:
+    log, mapping = tmp_path / "log.csv", tmp_path / "mylog.toml"
+    log.write_text(ROWS)
+    ended = run_main("data", "guess", log, "--output", mapping)
+    assert ended.code == 2
+    assert not mapping.exists()
+    assert "no name says which column is the item" in ended.errors
+    assert "data guess" in ended.errors
+    assert "session=1,item=2" in ended.errors
+    said = run_main("data", "guess", log, "--output", mapping, "--columns", "user=1,item=2,sessions=day")
+    assert said.code == 0, said.errors
+    assert read_mapping(mapping).sessions == "day"
+
+
+def test_a_known_layout_needs_no_mapping(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    log = tmp_path / "log.jsonl"
+    log.write_text('{"session": 1, "events": [{"aid": 7, "ts": 1500000000000, "type": "carts"}]}\n')
+    ended = run_main("data", "guess", log)
+    assert ended.code == 0, ended.errors
+    assert "known as otto" in ended.out
+    assert f"nextclick train {log}" in ended.out
+    assert not (tmp_path / "mylog.toml").exists()
+
+
+def test_the_guess_as_json(tmp_path: Path) -> None:
+    log, mapping = tmp_path / "log.csv", tmp_path / "mylog.toml"
+    log.write_text(LOG)
+    told = json.loads(run_main("data", "guess", log, "--output", mapping, "--json").out)
+    assert told["mapping"] == read_mapping(mapping).as_dict()
+    assert [event["item_id"] for event in told["events"]] == ["A0", "A1", "A2", "A3", "A4"]
