@@ -18,7 +18,8 @@ class OwnTopic(BaseModel):
     """
 
     events_mapping: str = Field(
-        "", description="TOML file that says what is what in a topic of one's own; empty: it has our JSON"
+        "",
+        description="what is what in a topic of one's own: a TOML file, or a name such as cloudevents",
     )
 
     @model_validator(mode="after")

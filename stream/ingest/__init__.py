@@ -1,6 +1,7 @@
 """Topics of one's own: records of any shape, read as events by a mapping.
 
 decoders          the decoder that the settings ask for
+named_mappings    mappings of payloads that many shops have: CloudEvents, Segment, Snowplow, GA4
 mapped_decoder    the event of a record: its value, key, time and headers
 json_values       the mapped values of JSON, read without the others
 column_paths      where in a record a column lies

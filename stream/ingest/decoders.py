@@ -5,11 +5,9 @@ Tested by tests/unit/stream/ingest/test_mapped_events.py and tests/integration/t
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from stream.event_decoder import OWN_EVENTS, EventDecoder
 from stream.ingest.mapped_decoder import MappedDecoder
-from stream.log_mapping import read_mapping
+from stream.ingest.named_mappings import mapping_by
 from stream.settings import Settings
 
 
@@ -21,4 +19,4 @@ def decoder_of(settings: Settings) -> EventDecoder:
     """
     if not settings.events_mapping:
         return OWN_EVENTS
-    return MappedDecoder(read_mapping(Path(settings.events_mapping)))
+    return MappedDecoder(mapping_by(settings.events_mapping))

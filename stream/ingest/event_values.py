@@ -31,9 +31,7 @@ class EventMaker:
     """
 
     def __init__(self, mapping: LogMapping) -> None:
-        # A record's own time is in milliseconds, whatever the times in its value are.
-        unit = "ms" if mapping.column("time") == "@timestamp" else mapping.time_unit
-        self._times = EventTimes(unit, mapping.time_zone)
+        self._times = EventTimes(mapping.time_unit, mapping.time_zone)
         # As files are read: a value as it stands first, then in any case.
         self._kinds = dict(mapping.kinds)
         self._folded = {**COMMON_KINDS, **{value.casefold(): kind for value, kind in mapping.kinds.items()}}

@@ -11,6 +11,7 @@ from model.errors import NextclickError
 from stream.event_decoder import Headers
 from stream.events import Event, RejectedEvent
 from stream.ingest.column_paths import EVERY, Path, paths_of
+from stream.ingest.event_times import EPOCH, MILLISECOND
 from stream.ingest.event_values import EventMaker
 from stream.ingest.json_values import JsonValues
 from stream.log_mapping import ROLES, Column, LogMapping
@@ -53,15 +54,15 @@ class MappedDecoder:
             raw = self._values.read(value)
         except RejectedEvent:
             # Records of other kinds may have other values at the same places.
-            column = dict(self._of_record).get(KIND)
-            self._maker.kind(
-                self._values.read_role(value, KIND)
-                if column is None
-                else of_record(column, key, timestamp_ms, headers)
-            )
+            kind = self._values.read_role(value, KIND)
+            for role, column in self._of_record:
+                if role == KIND and kind is None:
+                    kind = of_record(column, key, timestamp_ms, headers)
+            self._maker.kind(kind)
             raise
         for role, column in self._of_record:
-            raw[role] = of_record(column, key, timestamp_ms, headers)
+            if raw[role] is None:
+                raw[role] = of_record(column, key, timestamp_ms, headers)
         event = self._maker.event(raw)
         check_key(event, key)
         return event
@@ -78,32 +79,40 @@ def check_key(event: Event, key: bytes | None) -> None:
 
 
 def role_columns(mapping: LogMapping) -> tuple[list[list[Path]], list[tuple[int, str]]]:
-    """By role its paths in the values, and the roles whose columns are of the record: key, time, header.
+    """By role its paths in the values, and roles with what of the record stands in where a value has none.
 
     Raises NextclickError for a column that is neither.
     """
     paths: list[list[Path]] = []
     of_records: list[tuple[int, str]] = []
     for number, role in enumerate(ROLES):
-        column: Column | None = mapping.column(role)
-        if isinstance(column, str) and column.startswith("@"):
-            if column not in (KEY, TIMESTAMP) and not (column.startswith(HEADER) and column != HEADER):
+        # Where sessions are a user's, the worker's silence ends them: a session has its user's name.
+        of_user = role == "session" and mapping.sessions != "column"
+        column: Column | None = mapping.column("user" if of_user else role)
+        in_value: list[str] = []
+        for one in column.split("|") if isinstance(column, str) else ():
+            if not one.startswith("@"):
+                in_value.append(one)
+            elif one in (KEY, TIMESTAMP) or (one.startswith(HEADER) and one != HEADER):
+                of_records.append((number, one))
+            else:
                 raise NextclickError(
-                    f"the column of {role}, {column!r}, is nothing that a record has",
+                    f"the column of {role}, {one!r}, is nothing that a record has",
                     "Nothing was read.",
                     f"Of a record there are {KEY}, {TIMESTAMP} and {HEADER}NAME.",
                 )
-            of_records.append((number, column))
-            paths.append([])
+        if isinstance(column, int):
+            paths.append(paths_of(column, role))
         else:
-            paths.append([] if column is None else paths_of(column, role))
+            paths.append(paths_of("|".join(in_value), role) if in_value else [])
     return paths, of_records
 
 
 def of_record(column: str, key: bytes | None, timestamp_ms: int | None, headers: Headers) -> Any:
     """The value of a column of the record itself; None where the record lacks it. Raises RejectedEvent."""
     if column == TIMESTAMP:
-        return timestamp_ms
+        # A moment: the unit of the mapping is of the times in values.
+        return None if timestamp_ms is None else EPOCH + timestamp_ms * MILLISECOND
     if column == KEY:
         raw: Any = key
     else:
@@ -121,9 +130,10 @@ def check_direct(mapping: LogMapping, paths: list[list[Path]]) -> None:
     """Raises NextclickError for a mapping by which records cannot be read one by one, where they lie."""
     if any(EVERY in path for several in paths for path in several):
         raise _needs_ingest("a record holds a list of events", "An offset counts for one event.")
-    if mapping.sessions != "column":
+    if mapping.sessions in ("day", "user"):
         raise _needs_ingest(
-            f"its sessions are made of users ({mapping.sessions})", "A record's key must be its session."
+            f"its sessions are users' days, or all of a user ({mapping.sessions})",
+            "A record's key must be its session, and a session ends by silence.",
         )
     if mapping.files.container not in ("", "json", "json-lines"):
         raise NextclickError(

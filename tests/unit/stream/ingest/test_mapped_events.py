@@ -194,10 +194,17 @@ def test_what_cannot_be_read_directly_is_refused(text: str, words: str) -> None:
     assert words in f"{caught.value.what} {caught.value.meaning}"
 
 
-def test_sessions_of_users_cannot_be_read_directly() -> None:
-    mapping = LogMapping({"user": "u", "item": "i", "time": "t"}, sessions="gap")
-    with pytest.raises(NextclickError, match="made of users"):
+@pytest.mark.parametrize("sessions", ["day", "user"])
+def test_days_of_users_cannot_be_read_directly(sessions: str) -> None:
+    mapping = LogMapping({"user": "u", "item": "i", "time": "t"}, sessions=sessions)
+    with pytest.raises(NextclickError, match="sessions are users' days"):
         MappedDecoder(mapping)
+
+
+def test_users_whose_silence_ends_a_session_are_its_sessions() -> None:
+    mapping = LogMapping({"user": "u", "item": "i", "time": "t"}, sessions="gap")
+    event = decoded(mapping, {"u": 4711, "i": "i", "t": AT_MS}, b"4711")
+    assert (event.session_id, event.user_id) == ("4711", "4711")
 
 
 def test_the_settings_name_the_file_of_the_mapping(tmp_path: Path) -> None:
