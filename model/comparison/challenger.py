@@ -2,8 +2,9 @@
 
 A time cuts the window. The challenger learns the events before the cut. Champion, challenger, POP and
 transitions are evaluated on the sessions that begin after the cut; none of them knows an event from the
-cut on. After the gate accepts the challenger, `finished` learns the held-out events too: where items
-age in hours, a version without the newest tenth of its window would be old when it begins to serve.
+cut on. A fused challenger stands beside each of its sources, too. After the gate accepts the challenger,
+`finished` learns the held-out events too: where items age in hours, a version without the newest tenth of
+its window would be old when it begins to serve.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from model.data.sessions import Sessions
 from model.data.vocabulary import Vocabulary
 from model.errors import NextclickError
 from model.evaluation.rank_targets import Measures, rank_targets
+from model.evaluation.source_ranks import rank_by_source
 from model.evaluation.step_time import step_times_ms
 from model.networks.baselines.pop import Pop
 from model.networks.fused.fused_list import FusedList
@@ -153,7 +155,7 @@ def contenders(
     """Rank the evaluated sessions with all models. Returns challenger, champion, [POP, transitions].
 
     POP and transitions learn the challenger's events. An item that a model does not know is a missed
-    target.
+    target. After them come the sources of a fused challenger, each alone.
     """
     config, vocabulary = challenger.config, challenger.vocabulary
     rule = SessionRule(config.session_gap_s)
@@ -171,6 +173,15 @@ def contenders(
         entered.append(("champion", champion.network, champion.vocabulary, of_champion))
         timed = step_times_ms([(challenger.network, sessions), (champion.network, of_champion)])
         times_ms[0], times_ms[3] = timed
+    sources: list[Contender] = []
+    if isinstance(challenger.network, FusedList):
+        by_source = rank_by_source(
+            challenger.network,
+            sessions,
+            exclude_session_items=config.exclude_session_items,
+            popularity_V=vocabulary.counts,
+        )
+        sources = [Contender(f"{name} alone", ranks, is_source=True) for name, ranks in by_source.items()]
     ranked = []
     for (name, network, known, targets), step_ms in zip(entered, times_ms, strict=False):
         ranks = rank_targets(
@@ -183,7 +194,7 @@ def contenders(
         )
         not_finite = challenger.not_finite if network is challenger.network else []
         ranked.append(Contender(name, ranks, step_ms, not_finite))
-    return ranked[0], ranked[3] if champion is not None else None, ranked[1:3]
+    return ranked[0], ranked[3] if champion is not None else None, [*ranked[1:3], *sources]
 
 
 def recalls_of(challengers: Sequence[TrainedModel], split: Split) -> list[float]:

@@ -39,12 +39,16 @@ class GateRule:
 
 @dataclass(frozen=True)
 class Contender:
-    """A model's ranks of the targets, its time per step if known, and the names of non-finite weights."""
+    """A model's ranks of the targets, its time per step if known, and the names of non-finite weights.
+
+    `is_source`: it is one source of the challenger, alone.
+    """
 
     name: str
     ranks: Ranks
     step_ms: float | None = None
     not_finite: Sequence[str] = ()
+    is_source: bool = False
 
 
 @dataclass(frozen=True)
@@ -94,8 +98,9 @@ def decide(
 
     Without a champion the first baseline replaces it. A baseline that is provably better by more than
     the margin is a reason for a refusal, unless the challenger is provably better than the champion: a
-    refusal would then leave the worse of the two in service. Raises ValueError when the contenders did
-    not rank the same targets.
+    refusal would then leave the worse of the two in service. So is a source of the challenger itself that
+    is provably better alone, in either measure, and by more than the margin on average. Raises ValueError
+    when the contenders did not rank the same targets.
 
     >>> ranks = Ranks(np.array([1, 2]), np.array([0, 1]), 2, 0, K, np.zeros(3, np.int64), 0.0)
     >>> decide(Contender("new", ranks), None, [Contender("POP", ranks)], GateRule(min_sessions=2)).accepted
@@ -117,17 +122,19 @@ def decide(
         reference, *others = standings[1:]
         reasons += _lost(standings[0], reference, rule.margin)
         is_better = reference.recall_lead is not None and reference.recall_lead.low > 0
-        for other in others:
-            lead = other.recall_lead
-            if lead is not None and lead.high < -rule.margin:
-                sentence = (
+        beaten: list[str] = []
+        for contender, other in zip(contenders[2:], others, strict=True):
+            if contender.is_source:
+                beaten += _better_alone(standings[0], other, rule.margin)
+            elif other.recall_lead is not None and other.recall_lead.high < -rule.margin:
+                beaten.append(
                     f"{other.name} reaches a Recall@20 of {other.recall.mean:.4f}, it only "
-                    f"{standings[0].recall.mean:.4f}: a difference of {lead:+.4f}"
+                    f"{standings[0].recall.mean:.4f}: a difference of {other.recall_lead:+.4f}"
                 )
-                if is_better:
-                    notes.append(f"{sentence}; taken all the same, since {reference.name} is worse still")
-                else:
-                    reasons.append(sentence)
+        if is_better:
+            notes += [f"{text}; taken all the same, since {reference.name} is worse still" for text in beaten]
+        else:
+            reasons += beaten
     if champion and champion.step_ms and challenger.step_ms:
         factor = challenger.step_ms / champion.step_ms
         if factor > rule.step_factor:
@@ -156,6 +163,19 @@ def _lost(challenger: Standing, reference: Standing, margin: float) -> list[str]
             f"a difference of {lead:+.4f}, of which {margin:.4f} may be lost; {verdict}"
         )
     return sentences
+
+
+def _better_alone(challenger: Standing, source: Standing, margin: float) -> list[str]:
+    """Returns a sentence for each measure in which the source alone is provably better than the whole."""
+    return [
+        f"{source.name} reaches a {measure} of {other.mean:.4f}, the whole list only {own.mean:.4f}: a "
+        f"difference of {lead:+.4f}; its ranker misleads"
+        for measure, own, other, lead in (
+            (f"Recall@{K}", challenger.recall, source.recall, source.recall_lead),
+            (f"MRR@{K}", challenger.mrr, source.mrr, source.mrr_lead),
+        )
+        if lead is not None and lead.high < 0 and lead.mean < -margin
+    ]
 
 
 def _standings(contenders: Sequence[Contender]) -> list[Standing]:

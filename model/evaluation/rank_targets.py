@@ -203,7 +203,7 @@ def rank_targets(
     ranks, of_sessions = ranks[:done], of_sessions[:done]
     loss_N = None if loss_N is None else loss_N[:done]
     if popularity_V is not None:
-        for more_ranks, more_sessions in _ranks_without_step(sessions, popularity_V):
+        for more_ranks, more_sessions in ranks_without_step(sessions, popularity_V):
             ranks, of_sessions = np.r_[ranks, more_ranks], np.r_[of_sessions, more_sessions]
     return Ranks(
         ranks,
@@ -217,7 +217,7 @@ def rank_targets(
     )
 
 
-def _ranks_without_step(
+def ranks_without_step(
     sessions: Sessions, popularity_V: npt.NDArray[np.int64]
 ) -> Iterator[tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]]:
     """Yields ranks and sessions of the targets without a step: unknown ones, and each first known one."""

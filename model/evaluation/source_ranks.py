@@ -1,7 +1,7 @@
 """What each source of a fused list would give alone: its own list's quality on the same next events.
 
 Shapes: B sessions, M items to leave out, S sources, k list length, N next events.
-Tested by tests/unit/model/training/test_fused_training.py.
+Tested by tests/unit/model/evaluation/test_source_ranks.py.
 """
 
 from __future__ import annotations
@@ -12,46 +12,71 @@ import torch
 
 from model.data.batches import session_parallel
 from model.data.sessions import Sessions
-from model.evaluation.metrics import K, RankingMetrics
-from model.evaluation.rank_targets import LANES, Evaluation, newest_items
+from model.evaluation.metrics import K
+from model.evaluation.rank_targets import LANES, Evaluation, Ranks, newest_items, ranks_without_step
 from model.networks.fused.fused_list import FusedList
 from model.networks.fused.source_arrays import SOURCES
 from model.networks.fused.source_lists import NO_DATA, ranks_in
 from model.networks.input_columns import InputColumns
 
+Whole = npt.NDArray[np.int64]
 
-@torch.inference_mode()
+
 def evaluate_sources(
     fused: FusedList, sessions: Sessions, *, k: int = K, exclude_session_items: bool = False
 ) -> dict[str, Evaluation]:
-    """Recall@k and MRR@k of each source alone, by its name, on the next events of known items.
+    """Recall@k and MRR@k of each source alone, by its name, on the next events of known items."""
+    ranked = rank_by_source(fused, sessions, k=k, exclude_session_items=exclude_session_items)
+    return {name: ranks.evaluation() for name, ranks in ranked.items()}
 
-    An item that the source does not propose is a miss. A source without data is left out.
+
+@torch.inference_mode()
+def rank_by_source(
+    fused: FusedList,
+    sessions: Sessions,
+    *,
+    k: int = K,
+    exclude_session_items: bool = False,
+    popularity_V: npt.NDArray[np.int64] | None = None,
+) -> dict[str, Ranks]:
+    """Rank the targets of `rank_targets`, in its order, in each source's own list of k; by source.
+
+    An item that is not in that list is a miss. A source without data is left out. `popularity_V` as in
+    `rank_targets`.
     """
     unknown = int(((sessions.items < 0) & sessions.counted).sum())
-    known = sessions.known()
+    numbers = np.arange(len(sessions))
+    known, origin = sessions.known_of()
+    if popularity_V is None:
+        numbers[origin] = np.arange(len(origin))
     columns = InputColumns(fused, known)
     state = fused.initial_state(0)
-    ranks: dict[str, list[npt.NDArray[np.int64]]] = {name: [] for name in SOURCES}
+    ranks: list[Whole] = [np.zeros((0, len(SOURCES)), np.int64)]
+    of_sessions: list[Whole] = [np.zeros(0, np.int64)]
     for batch in session_parallel(known, LANES):
         state = fused.carry(state, batch)
         output_BH, state = fused.advance(columns.at(batch.rows), state)
-        proposals = fused.candidates(output_BH, *fused.propose(output_BH))
-        own_BM = newest_items(known, batch.rows).numpy() if exclude_session_items else None
-        lists_BSk = fused.lists_by_source(proposals, own_BM, k)
-        ranks_BS = ranks_in(lists_BSk, columns.targets(batch.rows).numpy())
-        chosen_B = np.ones(len(batch.rows), bool)
+        rows_B = batch.rows
         if known.is_target is not None:
-            chosen_B = known.is_target[batch.rows + 1]
-        for name, rank_B in zip(SOURCES, ranks_BS.T, strict=True):
-            ranks[name].append(rank_B[chosen_B])
-    found = {}
-    for name, parts in ranks.items():
-        metrics = RankingMetrics(k)
-        rank_N = np.concatenate([*parts, np.zeros(0, np.int64)])
-        if (rank_N == NO_DATA).any():
+            is_wanted_B = known.is_target[rows_B + 1]
+            rows_B, output_BH = rows_B[is_wanted_B], output_BH[torch.from_numpy(is_wanted_B)]
+        if not len(rows_B):
             continue
-        metrics.update(rank_N)
-        accuracy = float((rank_N == 1).mean()) if len(rank_N) else 0.0
-        found[name] = Evaluation(k, metrics.recall, metrics.mrr, metrics.count, len(known), unknown, accuracy)
+        proposals = fused.candidates(output_BH, *fused.propose(output_BH))
+        own_BM = newest_items(known, rows_B).numpy() if exclude_session_items else None
+        lists_BSk = fused.lists_by_source(proposals, own_BM, k)
+        ranks.append(ranks_in(lists_BSk, columns.targets(rows_B).numpy()))
+        of_sessions.append(numbers[origin[np.searchsorted(known.offsets, rows_B, side="right") - 1]])
+    found = {}
+    count = len(known) if popularity_V is None else len(sessions)
+    for name, rank_N in zip(SOURCES, np.concatenate(ranks).T, strict=True):
+        if not (rank_N == NO_DATA).any():
+            parts = [(rank_N, np.concatenate(of_sessions))]
+            if popularity_V is not None:
+                parts += ranks_without_step(sessions, popularity_V)
+            found[name] = Ranks(
+                np.concatenate([part for part, _ in parts]),
+                np.concatenate([part for _, part in parts]),
+                count, unknown, k, np.zeros(fused.items, np.int64), 0.0,
+            )  # fmt: skip
     return found

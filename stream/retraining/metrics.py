@@ -19,13 +19,20 @@ from prometheus_client import Metric
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
+from model.networks.fused.source_arrays import SOURCES
 from model.registry.registry import REPORTS
 from stream.logs import happening
 
 OUTCOMES = ("accepted", "refused", "failed")
 STEPS = ("read", "split", "train", "evaluate", "gate", "finish", "save", "promote", "announce")
 # Labels by the names in a report's standings.
-SYSTEMS = {"challenger": "challenger", "champion": "champion", "POP": "pop", "transitions": "transitions"}
+SYSTEMS = {
+    "challenger": "challenger",
+    "champion": "champion",
+    "POP": "pop",
+    "transitions": "transitions",
+    **{f"{source} alone": f"{source} alone" for source in SOURCES},
+}
 logger = logging.getLogger(__name__)
 
 

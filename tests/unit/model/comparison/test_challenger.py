@@ -89,6 +89,20 @@ def test_a_network_that_counts_is_a_challenger_too(frame: pd.DataFrame) -> None:
     assert whole.vocabulary.counts.sum() == len(frame)
 
 
+def test_a_fused_challenger_stands_beside_each_of_its_sources(frame: pd.DataFrame) -> None:
+    split = split_newest(frame, 0.2, None)
+    challenger = challenge(split, CONFIG.model_copy(update={"network": "fused"}))
+    own, champion, baselines = contenders(challenger, None, split)
+    names = ["network", "next items", "near items", "neighbours", "own items"]
+    assert [one.name for one in baselines] == ["POP", "transitions", *(f"{name} alone" for name in names)]
+    assert [one.is_source for one in baselines] == [False, False, *[True] * len(names)]
+    decision = decide(own, champion, baselines, GateRule(min_sessions=10))
+    figures = {row.name: row.recall.mean for row in decision.standings}
+    # The source of next items is what the baseline is, cut to 20 places.
+    assert figures["next items alone"] == pytest.approx(figures["transitions"], abs=0.03)
+    assert figures["challenger"] > max(figures[f"{name} alone"] for name in names) - 0.05
+
+
 def test_a_warm_start_that_diverged_is_refused(frame: pd.DataFrame) -> None:
     split = split_newest(frame, 0.2, None)
     challenger = challenge(split, CONFIG)

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -115,3 +117,28 @@ def test_a_first_model_has_to_stand_beside_pop() -> None:
 def test_contenders_of_other_targets_are_no_pair() -> None:
     with pytest.raises(ValueError, match="old has not ranked"):
         decide(contender("new", 0.5), contender("old", 0.4, sessions=399), [], GateRule())
+
+
+def alone(hit_rate: float) -> Contender:
+    return replace(contender("neighbours alone", hit_rate), is_source=True)
+
+
+def test_a_fused_list_that_is_below_one_of_its_sources_is_refused() -> None:
+    pop, champion = contender("POP", 0.05), contender("old", 0.5)
+    below = decide(contender("new", 0.5), champion, [pop, alone(0.56)], GateRule())
+    assert not below.accepted
+    assert [reason[:40] for reason in below.reasons] == [
+        "neighbours alone reaches a Recall@20 of ",
+        "neighbours alone reaches a MRR@20 of 0.5",
+    ]
+    assert "its ranker misleads" in below.reasons[0]
+    # As much may be lost as beside the champion.
+    assert decide(contender("new", 0.5), champion, [pop, alone(0.56)], GateRule(margin=0.1)).accepted
+    # Not below by more than noise: the same, or a difference of a few targets either way.
+    for rate in (0.4, 0.5, 0.5005):
+        assert decide(contender("new", 0.5), champion, [pop, alone(rate)], GateRule()).accepted
+    # A champion that is worse still would otherwise go on serving.
+    told = decide(contender("new", 0.5), contender("old", 0.4), [pop, alone(0.56)], GateRule())
+    assert told.accepted
+    assert "old is worse still" in told.notes[0]
+    assert [row.name for row in told.standings][-1] == "neighbours alone"

@@ -12,6 +12,7 @@ from model.evaluation.rank_targets import evaluate
 from model.evaluation.source_ranks import evaluate_sources
 from model.networks.by_name import build, columns_of
 from model.networks.fused.fused_list import FusedList
+from model.networks.fused.source_arrays import NEXT_RANK
 from model.networks.model_version import ModelVersion
 from model.registry.registry import Registry
 from model.stepping.stepper import Stepper
@@ -69,6 +70,43 @@ def test_the_fused_list_is_as_good_as_the_source_that_knows(shop: object, best: 
     assert alone[best].targets == fused.targets == test.pairs
     assert fused.mrr > alone[best].mrr - 0.02
     assert fused.recall > max(scored.recall for scored in alone.values()) - 0.02
+
+
+def strides(rng: np.random.Generator) -> list[int]:
+    # Each session has a stride of its own: what comes next, the newest item alone does not tell.
+    first, stride = int(rng.integers(20)), int(rng.choice([1, 3, 7]))
+    return [(first + stride * n) % 20 for n in range(6)]
+
+
+def test_where_only_the_sequence_tells_the_next_item_the_ranker_believes_the_network() -> None:
+    rng = np.random.default_rng(5)
+    training, test = (sessions_of([strides(rng) for _ in range(count)]) for count in (600, 60))
+    config = CONFIG.model_copy(update={"hidden_size": 32, "epochs": 6, "learning_rate": 0.1})
+    fused = train(training, vocabulary_of(training, 20), config).network
+    assert isinstance(fused, FusedList)
+    alone = {name: scored.mrr for name, scored in evaluate_sources(fused, test).items()}
+    assert alone["network"] > max(mrr for name, mrr in alone.items() if name != "network") + 0.05
+    assert evaluate(fused, test).mrr > alone["network"] - 0.02
+
+
+def test_a_source_that_turned_bad_is_believed_less_after_the_next_retraining() -> None:
+    rng = np.random.default_rng(5)
+    followed = sessions_of([transitions(rng) for _ in range(600)])
+    # Afterwards any item follows any other, and sessions come back to what they saw.
+    repeated = sessions_of([repeats(rng) for _ in range(600)])
+    vocabulary = vocabulary_of(followed)
+    before = train(followed, vocabulary, CONFIG)
+    after = train(repeated, vocabulary, CONFIG, start=before.warm_start())
+    shares = []
+    for trained in (before, after):
+        fused = trained.network
+        assert isinstance(fused, FusedList)
+        features_LCF, count_L, _ = fused_training.lists_of(fused, repeated.sample(500))
+        scores_LC = fused.ranker.scores(features_LCF.numpy(), count_L.numpy())
+        first_L = scores_LC.argmax(1)
+        rank_L = features_LCF[np.arange(len(first_L)), first_L, NEXT_RANK]
+        shares.append(float((rank_L == 1).float().mean()))
+    assert shares[1] < shares[0] / 2
 
 
 def test_the_ranker_learns_from_sessions_that_no_source_has_learned_from(
