@@ -36,6 +36,7 @@ from replay.commands.options import (
     SetOptions,
     describe_filter,
     event_filter,
+    inherited_mapping,
     log_mapping,
 )
 from replay.commands.outputs import check_file
@@ -139,7 +140,10 @@ def cadence(
             f"the log's events {chosen or 'of all kinds'} are replayed",
             highlight=False,
         )
-    log_files = LogFiles(files, format, on_error, chosen, log_mapping(columns, mapping))
+    named = log_mapping(columns, mapping)
+    if named is None and version:
+        named = inherited_mapping(version.manifest["data"], version.version, files, format)
+    log_files = LogFiles(files, format, on_error, chosen, named)
     inherited = version.config.model_dump() if version else {**DEFAULTS, **log_files.session_settings}
     given = {**inherited, **(read_params(params) if params else {}), **parse_settings(set_ or [])}
     if session_gap_s is not None:

@@ -27,6 +27,7 @@ from replay.commands.options import (
     RegistryDir,
     check_on_error,
     event_filter,
+    inherited_mapping,
     log_mapping,
 )
 from replay.commands.outputs import check_file
@@ -75,8 +76,11 @@ def certify(
     check_file("--certificate", certificate)
     other = read_certificate(compare, LISTS) if compare else None
     wanted = event_filter(kind, category)
-    source = EventFiles(files, format, log_mapping(columns, mapping), check_on_error(on_error), wanted).open()
-    version = model or Registry(settings.registry_dir).load().version
+    served, named = Registry(settings.registry_dir).load(model), log_mapping(columns, mapping)
+    version = served.version
+    if named is None:
+        named = inherited_mapping(served.manifest["data"], version, files, format)
+    source = EventFiles(files, format, named, check_on_error(on_error), wanted).open()
     with tempfile.TemporaryDirectory(prefix="nextclick-certify-") as folder:
         made = certify_lists(
             settings,

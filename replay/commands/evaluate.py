@@ -31,6 +31,7 @@ from replay.commands.options import (
     check_items,
     describe_filter,
     event_filter,
+    inherited_mapping,
     log_mapping,
 )
 from replay.commands.read_split import LogFiles, Split, SplitChoice
@@ -71,7 +72,10 @@ def evaluate(
         )
     elif wanted and not (kind and category):
         log.print(f"evaluated on events {wanted}, as the version was trained", highlight=False)
-    frame = LogFiles(files, format, on_error, wanted, log_mapping(columns, mapping)).load()
+    named = log_mapping(columns, mapping)
+    if named is None:
+        named = inherited_mapping(loaded.manifest["data"], loaded.version, files, format)
+    frame = LogFiles(files, format, on_error, wanted, named).load()
     rule = SessionRule(None if users else loaded.config.session_gap_s)
     sessions = Sessions.from_frame(by_user(frame) if users else frame, loaded.vocabulary, rule)
     sessions = newest_of(sessions) if users else sessions

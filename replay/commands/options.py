@@ -5,15 +5,19 @@ Tested by tests/unit/replay/commands/test_filtered_commands.py.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from model.data.event_filter import EventFilter
-from replay.datasets.detection import NAMED
+from model.errors import NextclickError
+from replay.console import log
+from replay.datasets.detection import NAMED, known_format
+from replay.datasets.event_files import EventFiles
 from replay.reading.account import skipped_share
-from stream.log_mapping import LogMapping, parse_mapping, read_mapping
+from stream.log_mapping import RECORDED_AS, LogMapping, mapping_of, parse_mapping, read_mapping
 
 FILTERED_KINDS = ("view", "cart", "purchase")
 EVERYTHING = "all"
@@ -135,6 +139,30 @@ def log_mapping(columns: str | None, mapping: Path | None) -> LogMapping | None:
     if mapping is not None:
         return read_mapping(mapping)
     return None if columns is None else parse_mapping(columns)
+
+
+def inherited_mapping(
+    data: Mapping[str, Any], version: str, files: Sequence[Path], format: str | None
+) -> LogMapping | None:
+    """The mapping of the log that a version learned from, where the files have its columns; else None.
+
+    `data` are those of the version's manifest. A file of a known layout is not read by column numbers,
+    which nearly every table has.
+    """
+    recorded = data.get(RECORDED_AS)
+    if format is not None or not isinstance(recorded, Mapping):
+        return None
+    try:
+        mapping = mapping_of(recorded)
+        EventFiles(files, columns=mapping).open()
+        by_number = any(isinstance(column, int) for column in mapping.columns.values())
+        if by_number and any(known_format(path) for path in files):
+            return None
+    except NextclickError:
+        # The files say for themselves what they are, or an error says what to do.
+        return None
+    log.print(f"read by the mapping that {version} was trained with", highlight=False)
+    return mapping
 
 
 def check_on_error(on_error: str) -> str:

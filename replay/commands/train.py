@@ -39,6 +39,7 @@ from replay.commands.options import (
     check_items,
     describe_filter,
     event_filter,
+    inherited_mapping,
     log_mapping,
 )
 from replay.commands.outputs import check_folder
@@ -46,6 +47,7 @@ from replay.commands.read_split import LogFiles, Split, SplitChoice, read_split
 from replay.commands.titles_file import TitlesFile, titles_for
 from replay.commands.training_output import curves_of, print_epoch, show_scores, training_bar
 from replay.console import log, out, progress_bar
+from stream.log_mapping import RECORDED_AS as MAPPING_RECORDED_AS
 from stream.settings import load_settings
 
 
@@ -143,7 +145,10 @@ def train(
     inherited = earlier_model.config.model_dump() if earlier_model else {}
     earlier_filter = EventFilter.recorded(earlier_model.manifest["data"]) if earlier_model else None
     all_items, wanted = check_items(items), event_filter(kind, category, earlier_filter)
-    log_files = LogFiles(files, format, on_error, wanted, log_mapping(columns, mapping))
+    named = log_mapping(columns, mapping)
+    if named is None and earlier_model:
+        named = inherited_mapping(earlier_model.manifest["data"], earlier_model.version, files, format)
+    log_files = LogFiles(files, format, on_error, wanted, named)
     config = build_config(
         {
             "network": DEFAULT_NETWORK,
@@ -207,6 +212,7 @@ def train(
             "files": [path.name for path in files],
             **data_facts(log_split.training, earlier_model.manifest["data"] if earlier_model else {}),
             RECORDED_AS: wanted.as_dict(),
+            **({} if named is None else {MAPPING_RECORDED_AS: named.as_dict()}),
             "split": split,
         }
         reports = curves_of(trained)

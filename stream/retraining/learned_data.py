@@ -16,6 +16,7 @@ import pandas as pd
 from model.data.event_filter import RECORDED_AS, EventFilter
 from model.data.learned_events import LearnedEvents
 from model.networks.model_version import ModelVersion
+from stream import log_mapping
 from stream.event_log.window import EventWindow
 from stream.retraining.report import RunReport
 
@@ -78,4 +79,6 @@ def learned_data(
         # A version that went on from another knows what that one learned, too.
         "learned_until_ms": max(last_ms, before_ms or last_ms),
         **({} if wanted is None else {RECORDED_AS: wanted.as_dict()}),
+        # Of the log that the first of these versions learned from: files of it can still be evaluated.
+        **{name: value for name, value in (earlier or {}).items() if name == log_mapping.RECORDED_AS},
     }

@@ -63,3 +63,32 @@ def test_nested_events_are_events(tmp_path: Path, shape: str) -> None:
     assert ended.code == 0, ended.errors
     assert json.loads(ended.out)["events"] == 120
     assert json.loads(ended.out)["read"][str(log)]["lost"] == 0
+
+
+def test_the_mapping_travels_with_the_model(tmp_path: Path) -> None:
+    log, later, registry = tmp_path / "own.csv", tmp_path / "later.csv", tmp_path / "registry"
+    rows = [f"u{n // 4};{1_700_000_000 + 10 * n};i{n % 5}" for n in range(800)]
+    log.write_text("who;when;what\n" + "\n".join(rows[:400]) + "\n")
+    later.write_text("who;when;what\n" + "\n".join(rows[400:]) + "\n")
+    columns = "user=who,item=what,time=when,sessions=user"
+    small = ("--network", "gru4rec", "--hidden-size", "8", "--epochs", "1", "--registry", registry)
+    trained = run_main("train", log, "--columns", columns, *small)
+    assert trained.code == 0, trained.errors
+    first = Registry(registry).load()
+    assert first.manifest["data"]["mapping"]["columns"]["item"] == "what"
+    assert first.config.session_gap_s is None
+    evaluated = run_main("evaluate", later, "--registry", registry, "--json")
+    assert evaluated.code == 0, evaluated.errors
+    assert f"read by the mapping that {first.version} was trained with" in evaluated.errors
+    gone_on = run_main("train", later, "--start", "champion", "--registry", registry)
+    assert gone_on.code == 0, gone_on.errors
+    assert Registry(registry).load().manifest["data"]["mapping"] == first.manifest["data"]["mapping"]
+    # A file of a known layout is read as what it is.
+    known = tmp_path / "known.csv"
+    known.write_text(
+        "session_id,item_id,timestamp\n"
+        + "\n".join(f"s{n // 4},i{n % 5},{1_800_000_000 + n}" for n in range(80))
+    )
+    other = run_main("evaluate", known, "--registry", registry, "--json")
+    assert other.code == 0, other.errors
+    assert "read by the mapping" not in other.errors

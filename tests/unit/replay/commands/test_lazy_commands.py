@@ -7,7 +7,16 @@ from replay import commands
 from replay.commands.lazy_commands import LazyCommands
 
 # Modules of the room that several commands share.
-SHARED = {"__init__", "lazy_commands", "options", "outputs", "read_split", "titles_file", "training_output"}
+SHARED = {
+    "__init__",
+    "lazy_commands",
+    "options",
+    "outputs",
+    "read_split",
+    "titles_file",
+    "guess_output",
+    "training_output",
+}
 LIGHT_COMMANDS = ("replay", "topics", "archive", "dlq", "bench")
 
 

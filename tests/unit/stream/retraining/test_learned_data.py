@@ -3,6 +3,7 @@
 from collections import Counter
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pandas as pd
@@ -11,6 +12,7 @@ import pytest
 from model.registry.registry import Registry
 from replay.commands.options import event_filter
 from stream.event_log.window import EventWindow
+from stream.retraining.learned_data import learned_data
 from stream.retraining.options import RetrainOptions
 from stream.retraining.retrain import retrain
 from stream.settings import Settings
@@ -81,3 +83,12 @@ def test_an_earlier_manifest_records_no_kinds_and_a_retraining_says_so(
     report = retrain(settings, RetrainOptions(changes=TINY, announce=False), notify=said.append)
     assert "does not record which kinds of events it was trained on" in "\n".join(said)
     assert "filter" not in Registry(tmp_path).load(report.version).manifest["data"]
+
+
+def test_the_mapping_of_the_log_of_the_first_version_is_kept() -> None:
+    frame = log_of(1_700_000_000_000)
+    window = EventWindow(frame, {0: (0, len(frame))}, Counter())
+    mapping = {"columns": {"session": "s", "item": "i", "time": "t"}}
+    report: Any = SimpleNamespace(run="r", champion="v", source="log")
+    assert learned_data(report, window, frame, None, {"mapping": mapping})["mapping"] == mapping
+    assert "mapping" not in learned_data(report, window, frame, None, {})
