@@ -47,6 +47,7 @@ EXAMPLES = {
     "doctor": "nextclick doctor --json",
     "dlq": "nextclick dlq show --reason schema",
     "session": "nextclick session show 4711",
+    "items": "nextclick items set sku-1042 --unavailable",
     "acls": "nextclick acls --role worker --apply",
     "asyncapi": "nextclick asyncapi > asyncapi.yaml",
     "settings": "NEXTCLICK_WAVE_SIZE=32 nextclick settings",

@@ -26,6 +26,9 @@ from mode.utils.queues import FlowControlEvent, ThrowableQueue
 from prometheus_client import CollectorRegistry, ProcessCollector
 
 from model.errors import NextclickError
+from stream.catalogue.catalogue import Catalogue
+from stream.catalogue.items_reader import ItemsReader
+from stream.catalogue.metrics import CatalogueMetrics
 from stream.event_decoder import EventDecoder
 from stream.ingest.decoders import decoder_of
 from stream.kafka.announcements import SHADOW_KEY
@@ -113,6 +116,7 @@ def registry_of(pipeline: Pipeline) -> CollectorRegistry:
         QualityCollector(pipeline.counters.prequential),
         WorkerGauges(pipeline),
         FreshnessMetrics(pipeline.live),
+        CatalogueMetrics(pipeline.live.catalogue),
         ShadowMetrics(pipeline.shadow),
     ):
         registry.register(collector)
@@ -247,7 +251,10 @@ def run_worker(settings: Settings) -> None:
     decoder = decoder_of(settings)
     ensure_topics(settings)
     prepared_s = time.time()
-    live = ModelSlot(settings)
+    catalogue = Catalogue()
+    items = ItemsReader(settings, catalogue)
+    items.load()
+    live = ModelSlot(settings, catalogue)
     live.offer(live.prepare())
     app = WorkerApp(settings, live, prepared_s, decoder)
     worker = _Worker(app.faust, loglevel=settings.log_level, quiet=True, redirect_stdouts=False)
@@ -257,6 +264,7 @@ def run_worker(settings: Settings) -> None:
     # Objects made so far stay for good: the collector need not visit them again.
     gc.collect()
     gc.freeze()
+    items.start(crash)
     # Recovery goes on while Faust starts.
     app.pipeline.start()
     worker.execute_from_commandline()

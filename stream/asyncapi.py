@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from stream.catalogue.item_word import MAX_ID_BYTES, MAX_WORD_BYTES, ItemWord, encode_word
 from stream.events import (
     MAX_EVENT_BYTES,
     REASONS,
@@ -21,7 +22,7 @@ from stream.events import (
     encode_recommendation,
 )
 from stream.kafka.announcements import KEY, SHADOW_KEY, Announcement, ShadowAnnouncement
-from stream.kafka.topics import TopicPlan, plans
+from stream.kafka.topics import TopicPlan, optional_plans, plans
 from stream.settings import Settings
 from stream.wave.load_shedding import LEVELS
 from stream.wave.processor import FALLBACKS
@@ -41,7 +42,8 @@ MODEL_VERSION = "20260101T120000000Z-1a2b3c4d"
 def schemas() -> dict[str, Schema]:
     """The JSON Schema (draft 7) of every payload by name, as its decoder accepts it."""
     _, found = msgspec.json.schema_components(
-        [Event, Recommendation, Announcement, ShadowAnnouncement], ref_template="#/components/schemas/{name}"
+        [Event, Recommendation, Announcement, ShadowAnnouncement, ItemWord],
+        ref_template="#/components/schemas/{name}",
     )
     # Only the end of a session has no item.
     found["Event"] |= {
@@ -62,6 +64,11 @@ def list_headers() -> Schema:
     }
     optional = {
         "level": {"enum": list(LEVELS[1:]), "description": "what the worker leaves out while it lags behind"},
+        "items": {
+            "type": "string",
+            "pattern": "^[0-9]+-[0-9-]+(,[0-9]+-[0-9-]+)*$",
+            "description": "partition-offset: the list obeys what is said of the items up to there",
+        },
         "fallback": {"enum": list(FALLBACKS), "description": "why the list is not of the event's own step"},
     }
     return {"type": "object", "properties": {**required, **optional}, "required": list(required)}
@@ -94,6 +101,7 @@ def messages() -> dict[str, Schema]:
     }  # fmt: skip
     letter = {"reason": "schema", "topic": "events", "partition": "2", "offset": "8"}
     shadow = ShadowAnnouncement(MODEL_VERSION, 0.2)
+    said = ItemWord("White mug", "Acme", ["kitchen", "mugs"], 12.5, url="https://shop.example/sku-1042")
     return {
         "event": _message(
             "An event of a session.",
@@ -145,6 +153,20 @@ def messages() -> dict[str, Schema]:
             ),
             "contentType": "application/octet-stream",
         },
+        "item": _message(
+            "What the shop says of an item.",
+            "The newest record of a key counts; one without a value takes back what was said. An item "
+            "that is not available is in no list of a worker that has read so. A record that is no word "
+            f"about an item (a value of over {MAX_WORD_BYTES:,} bytes, a price below 0, a time that ends "
+            "before it begins, a category that comes twice in its own path) is counted, and what was said "
+            "before stays. Fields that are not named here are ignored.",
+            {"oneOf": [_ref("ItemWord"), {"type": "null"}]},
+            key={"type": "string", "minLength": 1, "maxLength": MAX_ID_BYTES, "description": "the item's id"},
+            examples=[
+                _example("available", encode_word(said)),
+                _example("sold out", encode_word(ItemWord(available=False))),
+            ],
+        ),
     }
 
 
@@ -155,6 +177,7 @@ def document(settings: Settings) -> dict[str, Any]:
     'clicks'
     """
     events, recommendations, models, letters = plans(settings)
+    (items,) = optional_plans(settings)
     return {
         "asyncapi": "3.0.0",
         "info": {
@@ -178,6 +201,7 @@ def document(settings: Settings) -> dict[str, Any]:
             ),
             "models": _channel(models, settings, "Which versions step.", "champion", "shadow"),
             "deadLetters": _channel(letters, settings, "What could not be read.", "deadLetter"),
+            "items": _channel(items, settings, "What the shop says of its items.", "item"),
         },
         "operations": {
             "readEvents": _operation("receive", "events", "A worker steps each event once."),
@@ -187,6 +211,7 @@ def document(settings: Settings) -> dict[str, Any]:
             "publishDeadLetters": _operation("send", "deadLetters", "A worker keeps what is no event."),
             "announceModels": _operation("send", "models", "A promotion or a retraining tells the workers."),
             "followModels": _operation("receive", "models", "A worker changes over while it runs."),
+            "obeyItems": _operation("receive", "items", "A worker lists what may be listed."),
         },
         "components": {"messages": messages(), "schemas": schemas()},
     }

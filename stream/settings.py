@@ -60,6 +60,7 @@ class Settings(OwnTopic, KafkaSecurity, BaseSettings):
     recommendations_topic: TopicName = "recommendations"
     models_topic: TopicName = "models"
     dlq_topic: TopicName = "events-dlq"
+    items_topic: TopicName = Field("items", description="what the shop says of its items; need not be there")
     partitions: int = Field(4, ge=1, le=4096, description="of events and of recommendations")
     replication_factor: int = Field(1, ge=1, le=9)
     group_id: str = Field("nextclick", min_length=1, description="consumer group that shares `events`")
@@ -72,8 +73,7 @@ class Settings(OwnTopic, KafkaSecurity, BaseSettings):
     registry_dir: Path = Field(Path("registry"), description="folder of the model versions")
     device: str = Field("auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$")
     scoring: Scoring = Field(
-        "auto",
-        description="bfloat16: the exact lists, sooner; auto: where it helps; approximate: by faiss",
+        "auto", description="bfloat16: the exact lists, sooner; auto: where it helps; approximate: by faiss"
     )
     step_threads: int = Field(
         default_factory=lambda: min(2, cores()),

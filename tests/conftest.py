@@ -83,6 +83,7 @@ def settings_of_its_own(address: str, folder: Path, **changes: Any) -> Settings:
             "recommendations_topic": f"recommendations-{name}",
             "models_topic": f"models-{name}",
             "dlq_topic": f"events-dlq-{name}",
+            "items_topic": f"items-{name}",
             "group_id": f"group-{name}",
             "worker_id": f"worker-{name}",
             "state_dir": folder / "state",

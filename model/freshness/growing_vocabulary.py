@@ -6,7 +6,7 @@ Tested by tests/unit/model/freshness/test_refresher.py.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -19,7 +19,7 @@ class GrowingVocabulary(Vocabulary):
     """The vocabulary `trained` with room for `room` more items.
 
     Its length and its counts stay as trained. One thread adds items while others look
-    them up.
+    them up; `on_added` is called with the index and the id of each.
 
     >>> vocabulary = GrowingVocabulary(Vocabulary(["a", "b"], np.array([2, 1])), room=1)
     >>> vocabulary.add_item(2, "new")
@@ -31,6 +31,7 @@ class GrowingVocabulary(Vocabulary):
         super().__init__(trained.item_ids.tolist(), trained.counts, trained.titles, trained.features)
         self.item_ids = np.concatenate([self.item_ids, np.full(room, None, object)])
         self.added_items = 0
+        self.on_added: Callable[[int, str], None] = lambda index, item_id: None
 
     def __len__(self) -> int:
         return len(self.counts)
@@ -43,6 +44,7 @@ class GrowingVocabulary(Vocabulary):
         self.item_ids[index] = item_id
         self.index[item_id] = index
         self.added_items += 1
+        self.on_added(index, item_id)
 
     def encode(self, ids: Sequence[str] | pd.Series[str]) -> npt.NDArray[np.int64]:
         """Indices of item ids; -1 for unknown ones."""

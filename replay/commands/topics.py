@@ -15,16 +15,16 @@ from confluent_kafka.admin import AdminClient
 from replay.commands.options import Brokers, Json
 from replay.console import out
 from stream.kafka.topic_check import differences
-from stream.kafka.topics import ensure_topics, partition_counts, plans
+from stream.kafka.topics import ensure_topics, optional_plans, partition_counts, plans
 from stream.settings import Settings, load_settings
 
-topics = typer.Typer(help="Create the four topics, or verify them.", invoke_without_command=True)
+topics = typer.Typer(help="Create the topics, or verify them.", invoke_without_command=True)
 Partitions = Annotated[int | None, typer.Option(min=1, help="partitions of events and of recommendations")]
 
 
 @topics.callback(epilog="Example: nextclick topics create --partitions 8")
 def either(context: typer.Context, partitions: Partitions = None, bootstrap_servers: Brokers = None) -> None:
-    """Create the four topics, or verify them; without a command: create."""
+    """Create the topics, or verify them; without a command: create."""
     if context.invoked_subcommand is None:
         create(partitions, bootstrap_servers)
 
@@ -33,7 +33,7 @@ def either(context: typer.Context, partitions: Partitions = None, bootstrap_serv
 def create(partitions: Partitions = None, bootstrap_servers: Brokers = None) -> None:
     """Create the missing topics; print how existing topics differ, without changing them."""
     settings = load_settings(bootstrap_servers=bootstrap_servers, partitions=partitions)
-    for name, count in ensure_topics(settings).items():
+    for name, count in ensure_topics(settings, optional=True).items():
         out.print(f"{name}: {count} partitions", highlight=False)
     _show(settings)
 
@@ -49,7 +49,8 @@ def verify(partitions: Partitions = None, bootstrap_servers: Brokers = None, as_
         admin = AdminClient({**settings.kafka_config(), "log_level": 0})
         counts = partition_counts(admin, settings)
         found = differences(admin, settings)
-        named = {plan.name: counts.get(plan.name, 0) for plan in plans(settings)}
+        there = [plan for plan in optional_plans(settings) if plan.name in counts]
+        named = {plan.name: counts.get(plan.name, 0) for plan in [*plans(settings), *there]}
         print(json.dumps({"partitions": named, "differences": [asdict(row) for row in found]}))
         raise typer.Exit(1 if found else 0)
     raise typer.Exit(1 if _show(settings) else 0)
@@ -65,5 +66,5 @@ def _show(settings: Settings) -> int:
             markup=False,
         )
     if not found:
-        out.print("all four topics are as they have to be", highlight=False)
+        out.print("all topics are as they have to be", highlight=False)
     return len(found)

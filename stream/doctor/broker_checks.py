@@ -119,7 +119,7 @@ class BrokerChecks:
             text = f"{row.topic}: {row.setting} is {row.has}, not {row.wanted}"
             yield CheckResult("topics", "FAIL" if row.stops else "WARN", text, row.remedy)
         if not found:
-            yield CheckResult("topics", "PASS", "all four as they have to be; events are kept forever")
+            yield CheckResult("topics", "PASS", "all as they have to be; events are kept forever")
         counts = {
             name: len(cluster.topics[name].partitions)
             for name in (self._settings.events_topic, self._settings.recommendations_topic)

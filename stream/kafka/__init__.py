@@ -5,7 +5,7 @@ retries             which errors pass by themselves, and asking again
 consumers           settings, offsets, log lines and errors that consumers share
 partition_reader    reads the records between two offsets of partitions
 topic_reader, lists_reader, dead_letter_reader   a topic, the lists, the dead letters
-topics              the four topics: created and verified
+topics              the topics: created and verified
 topic_id            what tells a topic from another one of its name
 topic_check         how the brokers' topics differ from what they must be
 acls                the rights of each role: granted and verified

@@ -73,6 +73,7 @@ def rights(settings: Settings, file: Path = FILE) -> dict[str, list[Right]]:
         "recommendations": settings.recommendations_topic,
         "models": settings.models_topic,
         "dlq": settings.dlq_topic,
+        "items": settings.items_topic,
         "group": settings.group_id,
     }
     try:

@@ -18,7 +18,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]
 from model.errors import NextclickError
 from stream.events import MAX_EVENT_BYTES
 from stream.kafka.connection import ANSWER_TIMEOUT_S, RESULT_TIMEOUT_S
-from stream.kafka.topics import TopicPlan, plans
+from stream.kafka.topics import TopicPlan, optional_plans, plans
 from stream.settings import Settings
 
 # A batch has headers and an overhead beside the largest accepted event.
@@ -48,11 +48,16 @@ def expected_config(plan: TopicPlan, settings: Settings) -> dict[str, str]:
 
 
 def differences(admin: AdminClient, settings: Settings) -> list[Difference]:
-    """The differences of the four topics, topic by topic. Raises NextclickError without an answer."""
+    """The differences of the topics, topic by topic; `items` need not be there.
+
+    Raises NextclickError without an answer.
+    """
     try:
         topics = admin.list_topics(timeout=ANSWER_TIMEOUT_S).topics
         found: list[Difference] = []
-        for plan in plans(settings):
+        needed = plans(settings)
+        there = [plan for plan in optional_plans(settings) if plan.name in topics]
+        for plan in [*needed, *there]:
             topic = topics.get(plan.name)
             if topic is None or topic.error is not None or not topic.partitions:
                 create = "nextclick topics create"

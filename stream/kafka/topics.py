@@ -1,4 +1,4 @@
-"""The four topics: created where missing, verified where present.
+"""The four topics that a worker needs, and `items`: created where missing, verified where present.
 
 Knows their names, partition counts and retention; produces and consumes nothing. A wrong
 partition count is an error before anything is consumed, since a session's events and its
@@ -51,14 +51,23 @@ def plans(settings: Settings) -> list[TopicPlan]:
     ]
 
 
+def optional_plans(settings: Settings) -> list[TopicPlan]:
+    """The topics that a worker reads where they are there: items.
+
+    >>> [plan.name for plan in optional_plans(Settings())]
+    ['items']
+    """
+    return [TopicPlan(settings.items_topic, 1, exact=False, config={"cleanup.policy": "compact"})]
+
+
 def partition_counts(admin: AdminClient, settings: Settings) -> dict[str, int]:
     """Partitions by topic name, as the brokers have them. Raises NextclickError without a broker."""
     topics = metadata(admin, settings).topics
     return {name: len(topic.partitions) for name, topic in topics.items() if topic.error is None}
 
 
-def ensure_topics(settings: Settings, *, create: bool = True) -> dict[str, int]:
-    """Create the missing topics, verify all, and return their partition counts.
+def ensure_topics(settings: Settings, *, create: bool = True, optional: bool = False) -> dict[str, int]:
+    """Create the missing topics, verify all, and return their partition counts; with `optional`, all five.
 
     Raises NextclickError when no broker answers, a topic cannot be made, or `events` and
     `recommendations` differ in partitions or from the settings.
@@ -66,7 +75,7 @@ def ensure_topics(settings: Settings, *, create: bool = True) -> dict[str, int]:
     quiet = {**settings.kafka_config(), "log_level": 0}
     admin = AdminClient(quiet)
     present = partition_counts(admin, settings)
-    wanted = plans(settings)
+    wanted = plans(settings) + (optional_plans(settings) if optional else [])
     missing = [plan for plan in wanted if plan.name not in present]
     if settings.events_mapping and any(plan.name == settings.events_topic for plan in missing):
         raise NextclickError(

@@ -74,9 +74,11 @@ class Processor:
         `hand_over` is called in the order of the waves' numbers.
         """
         with self.changed:
+            # Before the step, which obeys these words or more.
+            words = self._live.catalogue.position
             serving = self._version_of_wave()
             self._freshness.refresh_first(wave, serving)
-            out = SteppedWave(-1, self._now_ns(), len(wave.arrivals), wave.level)
+            out = SteppedWave(-1, self._now_ns(), len(wave.arrivals), wave.level, words)
             self._stepping += 1
             for number in wave.partitions:
                 self.partitions[number].drop_written(self.written)
@@ -251,7 +253,11 @@ class Processor:
             state.model_version = serving.version
             state.unlisted = max(state.unlisted, level)
         else:
-            items, scores = state.list_items, np.frombuffer(state.list_scores, np.float32)
+            shown = state.list_items, np.frombuffer(state.list_scores, np.float32)
+            items, scores = serving.obeyed_list(*shown, state.recent_items, is_new=not fallback)
+            if items is not state.list_items:
+                # The session is shown what may still be listed, and its next event is scored against that.
+                state.list_items, state.list_scores = items, scores.tobytes()
         return RecommendedList(
             session_event.arrival,
             event.session_id,

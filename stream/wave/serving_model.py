@@ -30,8 +30,10 @@ from model.networks.network import GradientNetwork
 from model.registry.registry import Registry
 from model.registry.version_files import NOT_FINITE, RefusedVersion
 from model.stepping.stepper import Stepper
+from stream.catalogue.catalogue import Catalogue
 from stream.logs import happening
 from stream.settings import Settings
+from stream.wave.listable_items import ListableItems
 
 logger = logging.getLogger(__name__)
 
@@ -40,7 +42,8 @@ logger = logging.getLogger(__name__)
 class ServingModel:
     """A warmed-up version; immutable, so that a wave uses exactly one.
 
-    Only its `refresher` changes its item tables and vocabulary, between two steps.
+    Only its `refresher` changes its item tables and vocabulary, and `listable` which items its lists
+    may have, between two steps.
     """
 
     version: str
@@ -50,6 +53,7 @@ class ServingModel:
     excludes_session_items: bool
     columns: tuple[str, ...]
     recent_items: int
+    listable: ListableItems
     refresher: TableRefresher | None = None
     trained_until_ms: int | None = None
     trained_on: EventFilter = field(default_factory=EventFilter)
@@ -65,52 +69,37 @@ class ServingModel:
         """The packed hidden state of a session without events."""
         return self.stepper.initial_rows(1).tobytes()
 
-    @cached_property
-    def popular_ids(self) -> list[str]:
-        """POP's list, long enough to give a full one after a session's items are left out."""
-        return [
-            str(item) for item in self.vocabulary.decode(self.vocabulary.top(LIST_LENGTH + self.recent_items))
-        ]
-
-    @cached_property
-    def popular_scores(self) -> npt.NDArray[np.float32]:
-        """The training counts behind `popular_ids`."""
-        return self.vocabulary.counts[self.vocabulary.top(LIST_LENGTH + self.recent_items)].astype(np.float32)
-
-    @cached_property
-    def popular_ranks(self) -> dict[str, int]:
-        """Place in `popular_ids`, from 0, by item id."""
-        return {item: place for place, item in enumerate(self.popular_ids)}
-
     def popular_list(self, session_items: list[str]) -> tuple[list[str], npt.NDArray[np.float32]]:
         """The top-20 of POP for a session, under the version's mask: ids and scores."""
-        masked = set(session_items) if self.excludes_session_items else set()
-        places = [i for i, item in enumerate(self.popular_ids) if item not in masked][:LIST_LENGTH]
-        return [self.popular_ids[i] for i in places], self.popular_scores[places]
+        return self.listable.popular.list_without(self._masked(session_items))
 
     def popular_rank(self, item_id: str, session_items: list[str]) -> int | None:
         """The item's rank, from 1, in POP's list for a session; None when it is not in the top-20."""
-        place = self.popular_ranks.get(item_id)
-        if place is None:
-            return None
-        if self.excludes_session_items:
-            masked = set(session_items)
-            if item_id in masked:
-                return None
-            ranks = self.popular_ranks
-            place -= sum(ranks.get(item, place) < place for item in masked)
-        return place + 1 if place < LIST_LENGTH else None
+        return self.listable.popular.rank_without(item_id, self._masked(session_items))
+
+    def obeyed_list(
+        self, items: list[str], scores: npt.NDArray[np.float32], session_items: list[str], *, is_new: bool
+    ) -> tuple[list[str], npt.NDArray[np.float32]]:
+        """A session's list as the catalogue allows it, see `ListableItems.obeyed`."""
+        if is_new and len(items) == LIST_LENGTH:
+            return items, scores
+        return self.listable.obeyed(items, scores, self._masked(session_items), is_new=is_new)
+
+    def _masked(self, session_items: list[str]) -> set[str]:
+        return set(session_items) if self.excludes_session_items else set()
 
 
 class ModelSlot:
     """Holds the version in service; `offer` replaces it for the waves to come.
 
     `recent` are the events that refresh versions, None where `follow` is none; `share` is the part of
-    all events that this worker reads; `serving_since_s` is the wall time of the newest swap.
+    all events that this worker reads; `serving_since_s` is the wall time of the newest swap. Every version
+    obeys the `catalogue`.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, catalogue: Catalogue | None = None) -> None:
         self._settings = settings
+        self.catalogue = catalogue or Catalogue()
         self._registry = Registry(Path(settings.registry_dir))
         self._current: ServingModel | None = None
         self._freshness = FreshnessConfig.of(settings.follow)
@@ -164,21 +153,23 @@ class ModelSlot:
         stepper.warm_up()
         _check_scores(model, stepper)
         refresher = self._refresher_of(model, stepper)
+        vocabulary = model.vocabulary if refresher is None else refresher.vocabulary
         serving = ServingModel(
             version=model.version,
             stepper=stepper,
-            vocabulary=model.vocabulary if refresher is None else refresher.vocabulary,
+            vocabulary=vocabulary,
             rule=SessionRule(model.config.session_gap_s, settings.allowed_lateness_s),
             excludes_session_items=model.config.exclude_session_items,
             columns=tuple(name for name in model.network.columns if name != "item"),
             recent_items=settings.recent_items,
+            listable=ListableItems(stepper, vocabulary, self.catalogue, settings.recent_items),
             refresher=refresher,
             learned=LearnedEvents.of(model.manifest.get("data", {}), settings.events_topic),
             trained_on=EventFilter.recorded(model.manifest.get("data", {})) or EventFilter(),
             trained_until_ms=model.manifest.get("data", {}).get("last_event_time_ms"),
         )
-        # Computed here, since at their first use a wave would wait for them.
-        _ = serving.popular_ranks, serving.popular_scores, serving.blank_row
+        # Computed here, since at its first use a wave would wait for it.
+        _ = serving.blank_row
         return serving
 
     def _refresher_of(self, model: ModelVersion, stepper: Stepper) -> TableRefresher | None:

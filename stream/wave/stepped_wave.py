@@ -35,13 +35,15 @@ class RecommendedList:
 class SteppedWave:
     """What one wave leaves: lists and dead letters to publish, batches to write, counts to add once written.
 
-    `number` counts the waves of a worker in the order in which they are written.
+    `number` counts the waves of a worker in the order in which they are written. Its lists obey what the
+    shop says of its items up to `item_words`, "" where it says nothing.
     """
 
     number: int
     started_ns: int
     size: int
     level: int
+    item_words: str = ""
     lists: list[RecommendedList] = field(default_factory=list)
     dead: list[Arrival] = field(default_factory=list)
     left_out: dict[str, int] = field(default_factory=dict)

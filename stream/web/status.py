@@ -66,6 +66,7 @@ class StatusViews:
                     "quality": _by_system(prequential.in_sample()),
                 },
                 "shadow": self._pipeline.shadow.report(),
+                "items": live.catalogue.report(),
             }
         )
 

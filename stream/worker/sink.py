@@ -139,6 +139,8 @@ class Sink:
                 ("queued_us", b"%d" % ((stepped.started_ns - arrival.received_ns) // 1000)),
                 ("stepped_us", took_us),
             ]
+            if stepped.item_words:
+                headers.append(("items", stepped.item_words.encode()))
             if stepped.level:
                 headers.append(("level", LEVELS[stepped.level].encode()))
             if shown.fallback:

@@ -31,7 +31,8 @@ ROOMS = {
     "stream/event_log": {"kafka"},
     "stream/sessions": {"kafka"},
     "stream/quality": {"sessions"},
-    "stream/wave": {"quality", "sessions", "event_log"},
+    "stream/catalogue": {"kafka"},
+    "stream/wave": {"catalogue", "quality", "sessions", "event_log"},
     "stream/worker": {"wave", "quality", "sessions", "kafka"},
     "stream/web": {"worker", "wave", "quality", "sessions", "kafka"},
     "stream/retraining": {"event_log", "kafka"},
@@ -53,13 +54,14 @@ ROOMS = {
 }  # fmt: skip
 # Files of a package's root that compose its rooms; the others are contracts and import none.
 COMPOSERS = {
-    "stream/app.py": {"web", "worker", "wave", "quality", "ingest", "kafka"},
-    "stream/asyncapi.py": {"worker", "wave", "kafka"},
+    "stream/app.py": {"web", "worker", "wave", "catalogue", "quality", "ingest", "kafka"},
+    "stream/asyncapi.py": {"worker", "wave", "catalogue", "kafka"},
 }
 # Files of replay/commands that are no command.
 OF_COMMANDS = {
     "__init__", "lazy_commands", "options", "outputs", "training_output", "read_split", "titles_file",
     "guess_output",
+    "catalogue_file",
 }  # fmt: skip
 
 

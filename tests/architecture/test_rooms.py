@@ -29,6 +29,7 @@ PROMETHEUS_TYPES = {
 }  # fmt: skip
 # The files that make Prometheus series: one a room, but that the worker's are many.
 SERIES = {
+    "stream/catalogue/metrics.py",
     "stream/event_log/archive_metrics.py",
     "stream/quality/metrics.py",
     "stream/retraining/metrics.py",

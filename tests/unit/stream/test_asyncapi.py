@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 
 import nextclick
 from stream.asyncapi import document, messages
+from stream.catalogue.item_word import decode_word
 from stream.events import (
     MAX_EVENT_BYTES,
     MAX_EVENT_TIME_MS,
@@ -22,7 +23,7 @@ from stream.events import (
     decode_recommendation,
 )
 from stream.kafka.announcements import decode_announcement, decode_shadow
-from stream.kafka.topics import plans
+from stream.kafka.topics import optional_plans, plans
 from stream.settings import Settings
 from tests.conftest import ROOT
 from tests.harness.contract import Contract
@@ -42,6 +43,7 @@ DECODERS: dict[str, Callable[[bytes], object]] = {
     "recommendation": decode_recommendation,
     "champion": decode_announcement,
     "shadow": decode_shadow,
+    "item": lambda value: decode_word(b"i", value),
 }
 NAMES = sorted({"other", "kind", "user_id", "price", "brand", "title"}.union(*GOOD.values()))
 # Values at the edges of what some field allows, of its type and of others.
@@ -165,8 +167,10 @@ def test_every_example_is_what_it_is_an_example_of(name: str) -> None:
 def test_channels_are_the_topics_that_are_made() -> None:
     settings = Settings(partitions=12, replication_factor=3, events_topic="clicks", dlq_topic="dead")
     channels = document(settings)["channels"].values()
-    assert [channel["address"] for channel in channels] == ["clicks", "recommendations", "models", "dead"]
-    for channel, plan in zip(channels, plans(settings), strict=True):
+    assert [channel["address"] for channel in channels] == [
+        "clicks", "recommendations", "models", "dead", "items",
+    ]  # fmt: skip
+    for channel, plan in zip(channels, plans(settings) + optional_plans(settings), strict=True):
         binding = channel["bindings"]["kafka"]
         assert (binding["topic"], binding["partitions"], binding["replicas"]) == (
             plan.name,

@@ -387,3 +387,19 @@ def test_rows_that_were_forgotten_hold_nothing() -> None:
     assert not tables.can_step_V[ITEMS]
     assert not tables.output_VH[ITEMS].any()
     assert tables.bias_V[ITEMS] == -math.inf
+
+
+def test_whoever_listens_hears_of_each_new_item_before_it_can_be_listed() -> None:
+    served = Served()
+    vocabulary = served.refresher.vocabulary
+
+    def unlist(index: int, item_id: str) -> None:
+        if item_id == "sold-out":
+            served.stepper.unlisted.mark(np.array([index]), np.array([True]))
+
+    vocabulary.on_added = unlist
+    served.recent.add(clicks("sold-out", 30_000) + clicks("new", 30_000))
+    assert served.refresher.refresh(TRAINED_MS + MINUTE_MS)
+    assert {"sold-out", "new"} <= vocabulary.index.keys()
+    lists = served.lists(["i7", "new", "sold-out"])
+    assert all("sold-out" not in shown for shown in lists) and any("new" in shown for shown in lists)

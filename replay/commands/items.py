@@ -1,0 +1,150 @@
+"""`nextclick items`: what the shop says of its items, written to the topic and read from it.
+
+Tested by tests/integration/test_items.py and tests/unit/replay/commands/test_catalogue_file.py.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+import typer
+
+from model.errors import NextclickError
+from replay.commands.catalogue_file import RowsRead, moment_of, parse_columns, read_catalogue
+from replay.commands.options import Brokers, Json
+from replay.console import log, out
+from stream.catalogue.item_word import ItemWord, RejectedWord, decode_word, encode_word
+from stream.catalogue.items_topic import check_items_topic, send_words, word_about
+from stream.settings import load_settings
+
+items = typer.Typer(
+    help="Say what is to be known of items: what is sold out, what it costs, where it belongs.",
+    epilog="Example: nextclick items set sku-1042 --unavailable",
+    no_args_is_help=True,
+)
+ItemId = Annotated[str, typer.Argument(metavar="ID", help="the item's id, as events have it")]
+
+
+@items.command(epilog="Example: nextclick items load catalogue.csv --columns item=sku,title=name")
+def load(
+    file: Annotated[Path, typer.Argument(help="a table of items, CSV or with ; | or tabs, also packed")],
+    columns: Annotated[
+        str | None,
+        typer.Option(
+            help="what is what: item=sku,title=name,brand=…,category,price,available,available_from,"
+            "available_until,image,url,attributes.colour=…; default: columns of these names"
+        ),
+    ] = None,
+    on_error: Annotated[
+        str, typer.Option(help="at rows that are no word about an item: stop before any is sent, or skip")
+    ] = "stop",
+    bootstrap_servers: Brokers = None,
+    as_json: Json = False,
+) -> None:
+    """Send what a table says of its items; returns when the brokers have acknowledged all of it."""
+    if on_error not in ("stop", "skip"):
+        raise typer.BadParameter(f"--on-error is stop or skip, not {on_error!r}")
+    named = parse_columns(columns)
+    settings = load_settings(bootstrap_servers=bootstrap_servers)
+    check_items_topic(settings)
+    if on_error == "stop":
+        _check_rows(file, named)
+    rows = RowsRead()
+    sent = send_words(settings, read_catalogue(file, named, rows))
+    if as_json:
+        print(json.dumps({"sent": sent, "left_out": rows.left_out}))
+        return
+    out.print(f"{sent:,} items said and acknowledged on {settings.items_topic}", highlight=False)
+    for reason, count in rows.left_out.items():
+        log.print(f"left out: {count:,} by {reason}, {rows.first[reason]}", highlight=False, markup=False)
+
+
+def _check_rows(file: Path, columns: dict[str, str]) -> None:
+    """Read the whole file before anything is sent. Raises NextclickError when a row is no word."""
+    rows = RowsRead()
+    for _ in read_catalogue(file, columns, rows):
+        pass
+    if rows.left_out:
+        total = sum(rows.left_out.values())
+        raise NextclickError(
+            f"{file} has {total:,} rows that say nothing of an item: " + "; ".join(rows.first.values()),
+            f"The other {rows.words:,} rows are good. Nothing was sent.",
+            "Correct them, name the columns by --columns, or leave them out with --on-error skip.",
+        )
+
+
+@items.command(epilog="Example: nextclick items show sku-1042 --json")
+def show(item_id: ItemId, bootstrap_servers: Brokers = None, as_json: Json = False) -> None:
+    """Show what was last said of an item. Exit: 0 where something was, else 1."""
+    settings = load_settings(bootstrap_servers=bootstrap_servers)
+    word = word_about(settings, item_id)
+    if as_json:
+        print(json.dumps({"item": item_id, "word": None if word is None else msgspec.to_builtins(word)}))
+    elif word is None:
+        out.print(f"nothing is said of {item_id}: it may be listed", highlight=False, markup=False)
+    else:
+        _print(item_id, word)
+    raise typer.Exit(0 if word is not None else 1)
+
+
+@items.command("set", epilog="Example: nextclick items set sku-1042 --unavailable")
+def set_(
+    item_id: ItemId,
+    available: Annotated[
+        bool | None, typer.Option("--available/--unavailable", help="whether lists may have it")
+    ] = None,
+    price: Annotated[float | None, typer.Option(min=0, help="what it costs")] = None,
+    title: Annotated[str | None, typer.Option(help="what it is called")] = None,
+    brand: Annotated[str | None, typer.Option(help="who makes it")] = None,
+    category: Annotated[str | None, typer.Option(help="its path from the root, home/kitchen/mugs")] = None,
+    available_from: Annotated[
+        str | None, typer.Option(help="when it begins to be available: ISO time or epoch milliseconds")
+    ] = None,
+    available_until: Annotated[str | None, typer.Option(help="when it ends")] = None,
+    forget: Annotated[bool, typer.Option("--forget", help="take back all that was said of it")] = False,
+    bootstrap_servers: Brokers = None,
+) -> None:
+    """Change what is said of an item; what is not named stays. Returns when it is acknowledged."""
+    named = {
+        "available": available, "price": price, "title": title, "brand": brand, "category": category,
+        "available_from_ms": _moment("--available-from", available_from),
+        "available_until_ms": _moment("--available-until", available_until),
+    }  # fmt: skip
+    changes = {name: value for name, value in named.items() if value is not None}
+    if bool(changes) == forget:
+        raise typer.BadParameter("say what is to change, such as --unavailable, or --forget alone")
+    settings = load_settings(bootstrap_servers=bootstrap_servers)
+    word = None
+    if not forget:
+        before = word_about(settings, item_id) or ItemWord()
+        word = msgspec.structs.replace(before, **changes)
+    try:
+        decode_word(item_id.encode(), None if word is None else encode_word(word))
+    except RejectedWord as rejected:
+        raise typer.BadParameter(str(rejected)) from None
+    send_words(settings, [(item_id, word)])
+    if word is None:
+        out.print(f"nothing is said of {item_id} any more: acknowledged", highlight=False, markup=False)
+    else:
+        _print(item_id, word)
+
+
+def _moment(option: str, text: str | None) -> int | None:
+    try:
+        return None if text is None else moment_of(text)
+    except RejectedWord as rejected:
+        raise typer.BadParameter(f"{option}: {rejected}") from None
+
+
+def _print(item_id: str, word: ItemWord) -> None:
+    now_ms = time.time() * 1000
+    begun = word.available_from_ms is None or word.available_from_ms <= now_ms
+    over = word.available_until_ms is not None and word.available_until_ms <= now_ms
+    state = "may be listed now" if word.available and begun and not over else "may not be listed now"
+    out.print(f"{item_id}: {state}", highlight=False, markup=False)
+    for name, value in msgspec.to_builtins(word).items():
+        out.print(f"  {name}: {value}", highlight=False, markup=False)

@@ -1,0 +1,13 @@
+"""What the shop says of its items: the topic `items` as a table, and which items may be listed.
+
+item_word       one record of `items`: read, checked, written
+item_table      the newest word about each item, in columns: 1,000,000 items in under 400 MB
+packed_texts    titles and attributes, one after the other in one block
+catalogue       the table, and who is told when an item may be listed no more, or again
+items_reader    reads `items` from its beginning, then follows it      thread "items"
+items_topic     the topic, for commands: acknowledged words, the word about one item
+metrics         Prometheus series of the items
+
+Knows no model: versions obey it through stream.wave.listable_items.
+May import: kafka.
+"""

@@ -1,0 +1,51 @@
+"""Prometheus series of what is known of the items. Read at each scrape.
+
+Tested by tests/unit/stream/catalogue/test_metrics.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from prometheus_client import Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.registry import Collector
+
+from stream.catalogue.catalogue import Catalogue
+from stream.catalogue.item_word import REASONS
+
+
+class CatalogueMetrics(Collector):
+    """Gauges and counters of one worker's catalogue."""
+
+    def __init__(self, catalogue: Catalogue) -> None:
+        self._catalogue = catalogue
+
+    def collect(self) -> Iterable[Metric]:
+        """Yields nothing where there is no topic of items."""
+        catalogue, reading = self._catalogue, self._catalogue.reading
+        if reading.lag is None:
+            return
+        yield GaugeMetricFamily(
+            "nextclick_items", "about which the shop has said something", value=len(catalogue.table)
+        )
+        yield GaugeMetricFamily(
+            "nextclick_items_unlisted", "of these, that no list may have", value=catalogue.unlisted
+        )
+        yield CounterMetricFamily(
+            "nextclick_item_words", "of the items topic, applied since the start", value=reading.words
+        )
+        rejected = CounterMetricFamily(
+            "nextclick_item_words_rejected", "records that are no word about an item", labels=["reason"]
+        )
+        for reason in REASONS:
+            rejected.add_metric([reason], reading.rejected[reason])
+        yield rejected
+        yield GaugeMetricFamily(
+            "nextclick_item_words_lag", "records of the items topic not read yet", value=reading.lag
+        )
+        yield GaugeMetricFamily(
+            "nextclick_items_checked_timestamp_seconds",
+            "wall time when the brokers last said how far the items topic goes",
+            value=reading.checked_s,
+        )

@@ -1,0 +1,187 @@
+"""What the shop says of its items is obeyed: by commands, by a worker that runs, by one that is killed."""
+
+import json
+import random
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from confluent_kafka import Producer
+from confluent_kafka.admin import AdminClient
+from typer.testing import CliRunner, Result
+
+import nextclick
+from model.registry.registry import Registry
+from replay.sending.encoding import events_of
+from replay.sending.replay import replay_frames
+from stream.catalogue.catalogue import Catalogue
+from stream.catalogue.item_word import ItemWord
+from stream.catalogue.items_reader import ItemsReader
+from stream.catalogue.items_topic import WordsProducer, send_words
+from stream.events import encode_event
+from stream.kafka.lists_reader import Received
+from stream.kafka.topics import ensure_topics
+from stream.settings import Settings
+from tests.conftest import train_small
+from tests.harness.markov_shoppers import SyntheticLog, markov_shoppers
+from tests.harness.serving import MakeSettings, all_committed, all_lists, stop, worker
+
+pytestmark = pytest.mark.kafka
+SOLD_OUT = ItemWord(available=False)
+
+
+@pytest.fixture
+def settings(make_settings: MakeSettings) -> Iterator[Settings]:
+    settings = make_settings(partitions=2, wave_size=8)
+    ensure_topics(settings, optional=True)
+    yield settings
+    admin = AdminClient(settings.kafka_config())
+    for future in admin.delete_topics([settings.items_topic]).values():
+        future.result(timeout=30)
+
+
+def command(settings: Settings, *arguments: str) -> Result:
+    return CliRunner().invoke(nextclick.app, ["items", *arguments], env=settings.environment())
+
+
+def test_what_is_said_by_command_is_shown_and_read_and_taken_back(settings: Settings, tmp_path: Path) -> None:
+    table = tmp_path / "catalogue.csv"
+    table.write_text("sku,title,price,url\n1,White mug,12.5,https://shop.example/1\n2,Bowl,,\n3,Cup,-2,\n")
+    refused = command(settings, "load", str(table))
+    assert refused.exit_code != 0 and "1 rows that say nothing of an item" in str(refused.exception)
+    assert command(settings, "show", "1").exit_code == 1
+    loaded = command(settings, "load", str(table), "--on-error", "skip", "--json")
+    assert json.loads(loaded.stdout) == {"sent": 2, "left_out": {"price": 1}}
+    assert command(settings, "set", "1", "--unavailable", "--brand", "Acme").exit_code == 0
+    shown = json.loads(command(settings, "show", "1", "--json").stdout)
+    assert shown["word"] == {
+        "title": "White mug", "price": 12.5, "url": "https://shop.example/1", "available": False,
+        "brand": "Acme",
+    }  # fmt: skip
+    assert "may not be listed now" in command(settings, "show", "1").stdout
+    assert command(settings, "set", "2", "--price", "nan").exit_code == 2
+    assert command(settings, "set", "2").exit_code == 2
+
+    send_words(settings, [("4", SOLD_OUT)])
+    producer = Producer(settings.producer_config())
+    producer.produce(settings.items_topic, b"nonsense", b"4")
+    assert producer.flush(30) == 0
+    catalogue = Catalogue()
+    reader = ItemsReader(settings, catalogue)
+    reader.load()
+    reader.stop()
+    assert sorted(item for item in catalogue.table.ids() if catalogue.is_unlisted(item)) == ["1", "4"]
+    assert dict(catalogue.reading.rejected) == {"json": 1}
+    word = catalogue.table.word("1")
+    assert word is not None and (word.title, word.brand, word.url) == ("White mug", "Acme", None)
+
+    assert command(settings, "set", "1", "--forget").exit_code == 0
+    assert command(settings, "show", "1").exit_code == 1
+    missing = command(settings.model_copy(update={"items_topic": "no-such-topic"}), "set", "1", "--available")
+    assert "there is no topic no-such-topic" in str(missing.exception)
+
+
+def send_events(settings: Settings, log: SyntheticLog, stopping: threading.Event) -> None:
+    """Produce the log's events a few at a time, so that the items change while they come."""
+    producer = Producer(settings.producer_config())
+    for number, event in enumerate(events_of(log.frame)):
+        producer.produce(
+            settings.events_topic,
+            encode_event(event),
+            event.session_id.encode(),
+            timestamp=event.event_time_ms,
+        )
+        if number % 20 == 19:
+            producer.flush(30)
+            if stopping.wait(0.02):
+                break
+    producer.flush(30)
+
+
+def test_no_list_has_an_item_that_was_sold_out_at_the_words_that_it_obeys_though_workers_are_killed(
+    settings: Settings, tmp_path: Path
+) -> None:
+    items = 80
+    log = markov_shoppers(sessions=400, items=items, seed=3)
+    train_small(log, Registry(settings.registry_dir))
+    # Word n, of offset n: the topic has one partition. What is sold out stays so: a list that obeys later
+    # words than its header says must still be without it.
+    moments, stopping = random.Random(2), threading.Event()
+    to_sell = moments.sample(range(items), 50)
+    said = [(f"i{to_sell.pop()}", SOLD_OUT) for _ in range(10)]
+    send_words(settings, said)
+    words = WordsProducer(settings)
+    sending = threading.Thread(target=send_events, args=(settings, log, stopping))
+    sending.start()
+    try:
+        for kill in range(3):
+            with worker(settings, tmp_path) as process:
+                lists = moments.randrange(100, 500)
+                while True:
+                    status = process.status() or {"lists": 0}
+                    process.check()
+                    if status["lists"] >= lists or (not sending.is_alive() and all_committed(settings)({})):
+                        break
+                    if len(to_sell) > 30 - 10 * kill:
+                        said.append((f"i{to_sell.pop()}", SOLD_OUT))
+                    else:
+                        said.append((f"of another shop {len(said)}", ItemWord(price=1.0)))
+                    words.send(*said[-1])
+                    words.flush()
+                process.kill()
+    finally:
+        sending.join()
+    with worker(settings, tmp_path) as process:
+        process.wait_until(all_committed(settings), "the rest", timeout_s=120)
+        status = stop(process)
+    assert status["items"]["known"] == len(said)
+    assert (status["items"]["rejected"], status["items"]["lag"]) == ({}, 0)
+    hold_against(all_lists(settings), said, len(log.frame))
+
+
+def hold_against(lists: list[Received], said: list[tuple[str, ItemWord]], events: int) -> None:
+    """Every list obeys the words up to the offset in its header; the lists obey words of many moments."""
+    unlisted_at, unlisted = [], frozenset[str]()
+    for item, word in said:
+        unlisted |= {item} if word is SOLD_OUT else frozenset()
+        unlisted_at.append(unlisted)
+    moments = set()
+    for shown in lists:
+        partition, _, offset = shown.headers["items"].partition("-")
+        assert partition == "0" and int(offset) < len(said)
+        moments.add(int(offset))
+        assert not unlisted_at[int(offset)] & set(shown.recommendation.items)
+        assert len(shown.recommendation.items) == 20
+    assert len({shown.recommendation.event_id for shown in lists}) == events
+    assert len(moments) > 5 and min(moments) >= 9
+
+
+def test_a_worker_that_runs_hears_of_a_change_and_one_without_the_topic_serves(
+    make_settings: MakeSettings, shoppers: SyntheticLog, tmp_path: Path
+) -> None:
+    settings = make_settings(partitions=2)
+    train_small(shoppers, Registry(settings.registry_dir))
+    replay_frames(settings, [shoppers.frame.head(200)])
+    with worker(settings, tmp_path) as process:
+        process.wait_until(all_committed(settings), "the log")
+        assert stop(process)["items"] is None
+        assert process.log().count(f"there is no topic {settings.items_topic}") == 1
+    assert all("items" not in shown.headers for shown in all_lists(settings))
+
+    ensure_topics(settings, optional=True)
+    with worker(settings, tmp_path) as process:
+        send_words(settings, [("i1", SOLD_OUT)])
+        process.wait_until(lambda status: status["items"]["unlisted"] == 1, "the word")
+        time_ms = int(time.time() * 1000)
+        said = send_words(settings, [("i1", ItemWord(available_until_ms=time_ms + 500)), ("i2", SOLD_OUT)])
+        assert said == 2
+        # "i1" is sold until a moment that passes while nothing is said.
+        process.wait_until(lambda status: status["items"]["unlisted"] == 2, "the end of a sale")
+        send_words(settings, [("i1", ItemWord()), ("i2", None)])
+        process.wait_until(lambda status: status["items"]["unlisted"] == 0, "both back")
+        stop(process)
+    admin = AdminClient(settings.kafka_config())
+    for future in admin.delete_topics([settings.items_topic]).values():
+        future.result(timeout=30)

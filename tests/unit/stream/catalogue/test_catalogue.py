@@ -1,0 +1,74 @@
+import gc
+from collections.abc import Iterable
+
+from stream.catalogue.catalogue import Catalogue
+from stream.catalogue.item_word import ItemWord
+
+
+class Listener:
+    def __init__(self, catalogue: Catalogue) -> None:
+        self.catalogue = catalogue
+        self.unlisted: set[str] = set()
+        self.calls = 0
+
+    def items_changed(self, item_ids: Iterable[str]) -> None:
+        self.calls += 1
+        for item in item_ids:
+            (self.unlisted.add if self.catalogue.is_unlisted(item) else self.unlisted.discard)(item)
+
+
+def test_a_follower_knows_what_may_not_be_listed_from_the_first_moment_on() -> None:
+    catalogue = Catalogue()
+    catalogue.apply([("a", ItemWord(available=False)), ("b", ItemWord())], "0-1")
+    listener = Listener(catalogue)
+    catalogue.follow(listener, ["a", "b", "c"])
+    assert listener.unlisted == {"a"}
+    catalogue.apply([("b", ItemWord(available=False)), ("c", ItemWord(available=False))], "0-3")
+    assert listener.unlisted == {"a", "b", "c"}
+    catalogue.apply([("a", None), ("b", ItemWord(price=3.0))], "0-5")
+    assert listener.unlisted == {"c"}
+
+
+def test_a_word_that_changes_nothing_for_lists_tells_nobody() -> None:
+    catalogue = Catalogue()
+    listener = Listener(catalogue)
+    catalogue.follow(listener, [])
+    calls = listener.calls
+    catalogue.apply([("a", ItemWord()), ("a", ItemWord("a title", price=2.0)), ("b", None)], "0-2")
+    assert listener.calls == calls and catalogue.position == "0-2"
+
+
+def test_an_item_is_available_from_its_time_until_its_end_by_the_wall_clock() -> None:
+    now = [1_000]
+    catalogue = Catalogue(now_ms=lambda: now[0])
+    catalogue.apply([("sale", ItemWord(available_from_ms=2_000, available_until_ms=3_000))], "0-0")
+    listener = Listener(catalogue)
+    catalogue.follow(listener, ["sale"])
+    found = []
+    for now_ms in (1_000, 1_999, 2_000, 2_999, 3_000, 9_000):
+        now[0] = now_ms
+        catalogue.pass_time()
+        found.append("sale" in listener.unlisted)
+    assert found == [True, True, False, False, True, True]
+    calls = listener.calls
+    catalogue.pass_time()
+    assert listener.calls == calls
+
+
+class Recorder(Listener):
+    def items_changed(self, item_ids: Iterable[str]) -> None:
+        TOLD.extend(item_ids)
+
+
+TOLD: list[str] = []
+
+
+def test_a_follower_that_nobody_has_any_more_is_told_nothing() -> None:
+    catalogue = Catalogue()
+    recorder = Recorder(catalogue)
+    catalogue.follow(recorder, [])
+    catalogue.apply([("a", ItemWord(available=False))], "0-0")
+    del recorder
+    gc.collect()
+    catalogue.apply([("b", ItemWord(available=False))], "0-1")
+    assert TOLD == ["a"]
