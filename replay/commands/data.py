@@ -171,6 +171,8 @@ def _table(r: LogReport) -> Table:
     row(
         "time, UTC", f"{moment(r.first_ms)} to {moment(r.last_ms)}", f"steps of {_duration(r.step_ms / 1000)}"
     )
+    for evidence in dict.fromkeys(r.times.values()):
+        row("", f"seen in {evidence}")
     counts = sorted(r.days.values())
     row("events a day", f"median {counts[len(counts) // 2]:,}", f"most {counts[-1]:,}", f"{len(counts)} days")
     row(

@@ -30,7 +30,6 @@ from replay.datasets import (
     thirty_music,
     trivago,
 )
-from replay.mappings.event_times import times_ms
 from replay.mappings.known_mappings import KNOWN_MAPPINGS, known_by_mapping
 from replay.mappings.mapped_files import DELIMITERS, fields_of, format_of
 from replay.mappings.nearest_layout import Layout, description, nearest_by_names
@@ -39,6 +38,7 @@ from replay.reading.delimited import header_of
 from replay.reading.format import Format
 from replay.reading.packed_files import first_line, first_lines, members
 from replay.reading.parquet import is_parquet, parquet_names
+from replay.reading.time_evidence import UnclearTimes, resolve
 from stream.log_mapping import FileShape
 
 LINES = 20  # of JSON, by which a format is known
@@ -147,7 +147,11 @@ def _has_other_times(form: Format, header: str, lines: list[str]) -> bool:
     # One row may just be broken.
     if len(texts) < 2 or any(shape.fullmatch(text) for text in texts) or usual_mapping(names) is None:
         return False
-    return bool(times_ms(pd.Series(texts, dtype="str")).notna().any())
+    column = pd.Series(texts, dtype="str")
+    try:
+        return bool(resolve(column).to_ms(column).notna().any())
+    except UnclearTimes as unclear:
+        return unclear.more
 
 
 def _of_a_mapping(path: Path) -> Format | None:

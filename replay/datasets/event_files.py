@@ -29,7 +29,7 @@ from replay.datasets.detection import (
     session_gap_of,
 )
 from replay.datasets.item_metadata import ItemMetadata
-from replay.datasets.readable_events import count_reasons, readable_events
+from replay.datasets.readable_events import count_reasons, nothing_wanted, readable_events
 from replay.mappings.mapped_files import format_of
 from replay.reading.account import FileAccount, skipped_share
 from replay.reading.delimited import BrokenRows, RejectLine, delimited_chunks
@@ -39,6 +39,8 @@ from replay.reading.packed_files import WholeLines, cut_off, members, open_file,
 from replay.reading.parquet import parquet_chunks
 from replay.reading.spool import spooled
 from replay.reading.time_order import ascending_span
+from replay.reading.time_sample import converter_of
+from replay.reading.times import TimeUnit
 from stream.log_mapping import LogMapping, parse_mapping
 
 BLOCK_BYTES = 1 << 20
@@ -86,8 +88,9 @@ class EventReader:
     Rows that are no events by the rules of their format, and events that the filter leaves out, are
     counted as rejects whatever `on_error` says. `reject_line`, if set, is called with each line that
     cannot be read. `accounts` says, by path, what became of the lines of each file read to its end; a
-    reading in another process sets `keep_account` to fill it. `session_gap_s` is the session gap that the
-    mapping of the files says, 0: none ends a session; None where it leaves that to the model.
+    reading in another process sets `keep_account` to fill it. `times` has the unit of the times of each
+    file in which it was seen, with the evidence. `session_gap_s` is the session gap that the mapping of
+    the files says, 0: none ends a session; None where it leaves that to the model.
     """
 
     def __init__(self, files: EventFiles) -> None:
@@ -95,6 +98,7 @@ class EventReader:
         self.reject_line: RejectLine | None = None
         self.accounts: dict[str, dict[str, int]] = {}
         self.keep_account: Callable[[str, dict[str, int]], None] = self.accounts.__setitem__
+        self.times: dict[str, TimeUnit] = {}
         self._events: list[tuple[Path, Format]] = []
         self._metadata: list[tuple[Path, Format]] = []
         self._skip, self._most_unreadable = skipped_share(files.on_error)
@@ -202,13 +206,8 @@ class EventReader:
                 yield events
             pa.default_memory_pool().release_unused()
         if filtered and not kept:
-            common = ", ".join(name for name, _ in categories.most_common(8))
-            raise NextclickError(
-                f"{', '.join(str(path) for path, _ in self._events)}: no event {self._wanted}",
-                f"All {filtered:,} events are left out; "
-                + (f"the first ones are of the categories {common}." if common else "they have no category."),
-                "Name another --kind or --category, or the metadata file that says the categories.",
-            )
+            paths = [path for path, _ in self._events]
+            raise nothing_wanted(paths, self._wanted, filtered, categories)
 
     def load(self, rejects: Counter[str] | None = None) -> pd.DataFrame:
         """The whole log in event-time order, stable for equal times.
@@ -265,7 +264,7 @@ class EventReader:
     def _read_one(
         self, path: Path, form: Format, rejects: Counter[str]
     ) -> Generator[pd.DataFrame, None, None]:
-        convert, account = form.converter(), FileAccount()
+        convert, account = converter_of(path, form, self.times), FileAccount()
         on_broken = BrokenRows(self._skip, rejects, self.reject_line, account)
         if form.parquet:
             for chunk in parquet_chunks(path, form, account):

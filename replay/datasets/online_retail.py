@@ -2,8 +2,8 @@
 
 A basket is an InvoiceNo; all its lines have one time. Returns (C…), quantities and prices that are not
 positive, and codes that are not products are left out. Of an item's lines in a basket the first is
-kept. Kaggle's data.csv of it, in Latin-1 and with 12/1/2010 8:26, is read as well, and so is Online
-Retail II, which has other names.
+kept. Kaggle's data.csv of it, in Latin-1 and with 12/1/2010 8:26, is read as well (which part of such a
+date is the month is seen in the file), and so is Online Retail II, which has other names.
 
 Tested by tests/unit/replay/datasets/test_event_files.py.
 """
@@ -15,16 +15,16 @@ from dataclasses import replace
 import pandas as pd
 
 from replay.reading.format import (
-    NO_TIME,
     Convert,
     Converted,
     Format,
     number,
     reasons,
     text_or_none,
-    times_of,
+    whole_ms,
 )
 from replay.reading.repeats import Repeats
+from replay.reading.times import TimeUnit
 
 COLUMNS = (
     "InvoiceNo",
@@ -43,25 +43,22 @@ SECOND_COLUMNS = tuple(SECOND_NAMES.get(name, name) for name in COLUMNS)
 PRODUCT_CODE = r"\d{5}[A-Za-z]{0,2}"
 
 
-def converter() -> Convert:
+def converter(unit: TimeUnit) -> Convert:
     """The conversion of one file, in which the lines of a basket are adjacent."""
     repeated = Repeats("session_id", "item_id")
-    return lambda chunk: convert(chunk, repeated)
+    return lambda chunk: convert(chunk, unit, repeated)
 
 
-def convert(chunk: pd.DataFrame, repeated: Repeats) -> Converted:
-    """Convert a chunk of text columns to events."""
-    times = times_of(chunk["InvoiceDate"], "%Y-%m-%d %H:%M:%S")
-    if (unread := times == NO_TIME).any():
-        # Kaggle's data.csv has month/day/year and no seconds.
-        times = times.mask(unread, times_of(chunk["InvoiceDate"], "%m/%d/%Y %H:%M"))
+def convert(chunk: pd.DataFrame, unit: TimeUnit, repeated: Repeats) -> Converted:
+    """Convert a chunk of text columns, whose times are of the unit, to events."""
+    times = unit.to_ms(chunk["InvoiceDate"])
     quantity, price = number(chunk["Quantity"]), number(chunk["UnitPrice"])
     code = chunk["StockCode"].str.strip().str.upper()
     events = pd.DataFrame(
         {
             "session_id": chunk["InvoiceNo"],
             "item_id": code,
-            "event_time_ms": times,
+            "event_time_ms": whole_ms(times),
             "kind": "purchase",
             "user_id": text_or_none(chunk["CustomerID"].str.removesuffix(".0")),
             "price": price,
@@ -70,7 +67,7 @@ def convert(chunk: pd.DataFrame, repeated: Repeats) -> Converted:
     )
     broken = reasons(
         chunk.index,
-        (times == NO_TIME, "InvoiceDate is no time"),
+        (times.isna(), "InvoiceDate is no time"),
         (quantity.isna(), "Quantity is no number"),
         (price.isna(), "UnitPrice is no number"),
         (chunk["InvoiceNo"] == "", "InvoiceNo is empty"),
@@ -95,6 +92,7 @@ FORMAT = Format(
     converter,
     # Kaggle's data.csv.
     other_encoding="latin-1",
+    time_column="InvoiceDate",
 )
 SECOND = replace(
     FORMAT,

@@ -6,10 +6,13 @@ Tested by tests/unit/replay/datasets/test_event_files.py.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
 
+from model.data.event_filter import EventFilter
+from model.errors import NextclickError
 from replay.reading.delimited import BrokenRows, broken_line
 from replay.reading.format import Chunk, Convert, Format, beyond_the_schema, no_reason
 
@@ -48,3 +51,16 @@ def count_reasons(rejects: Counter[str], reasons: pd.Series[str]) -> None:
     """Add how often each reason occurs."""
     for name, count in reasons.value_counts().items():
         rejects[str(name)] += int(count)
+
+
+def nothing_wanted(
+    paths: Sequence[Path], wanted: EventFilter, filtered: int, categories: Counter[str]
+) -> NextclickError:
+    """The error of files of which the filter has left out all events; `categories` are of the first ones."""
+    common = ", ".join(name for name, _ in categories.most_common(8))
+    return NextclickError(
+        f"{', '.join(map(str, paths))}: no event {wanted}",
+        f"All {filtered:,} events are left out; "
+        + (f"the first ones are of the categories {common}." if common else "they have no category."),
+        "Name another --kind or --category, or the metadata file that says the categories.",
+    )

@@ -3,7 +3,7 @@
 Raw `yoochoose-clicks.dat`: session, timestamp (ISO, UTC, milliseconds), item, category, without a
 header; `yoochoose-buys.dat`: session, timestamp, item, price, quantity. Both files have the same
 sessions and can be read as one log. A price of 0 means unknown. Preprocessed: tab-separated SessionId,
-ItemId, Time in epoch seconds with a fraction, or, as other pipelines write it, in milliseconds or finer.
+ItemId, Time in epoch seconds with a fraction, or in any other unit, as other pipelines write it.
 Only the test file is in order of time.
 
 Tested by tests/unit/replay/datasets/test_event_files.py.
@@ -12,6 +12,7 @@ Tested by tests/unit/replay/datasets/test_event_files.py.
 from __future__ import annotations
 
 import re
+from functools import partial
 from typing import Any
 
 import pandas as pd
@@ -28,7 +29,8 @@ from replay.reading.format import (
     times_of,
     whole_ms,
 )
-from replay.reading.values import ids_of, in_ms
+from replay.reading.times import MS_OF, TimeUnit
+from replay.reading.values import ids_of
 
 PREPROCESSED_COLUMNS = ("SessionId", "ItemId", "Time")
 RAW_COLUMNS = ("session", "timestamp", "item", "category")
@@ -39,20 +41,20 @@ RAW_LINE = re.compile(rf"^\d+,{MOMENT},\d+,[^,]*$")
 BUYS_LINE = re.compile(rf"^\d+,{MOMENT},\d+,\d+(\.\d+)?,\d+$")
 
 
-def convert_preprocessed(chunk: pd.DataFrame) -> Converted:
-    """Convert a chunk of text columns to events."""
-    times = number(chunk["Time"])
+def convert_preprocessed(unit: TimeUnit, chunk: pd.DataFrame) -> Converted:
+    """Convert a chunk of text columns, whose times are of the unit, to events."""
+    times = unit.to_ms(chunk["Time"])
     events = pd.DataFrame(
         {
             "session_id": ids_of(chunk["SessionId"]),
             "item_id": ids_of(chunk["ItemId"]),
-            "event_time_ms": whole_ms(in_ms(times)),
+            "event_time_ms": whole_ms(times),
             "kind": same_text("view", chunk.index),
         }
     )
     broken = reasons(
         chunk.index,
-        (times.isna(), "Time is no number"),
+        (times.isna(), "Time is no number" if unit.unit in MS_OF else "Time is no time"),
         (is_empty(chunk["SessionId"]), "SessionId is empty"),
         (is_empty(chunk["ItemId"]), "ItemId is empty"),
     )
@@ -104,7 +106,8 @@ PREPROCESSED = Format(
     PREPROCESSED_COLUMNS,
     True,
     lambda line: line == "\t".join(PREPROCESSED_COLUMNS),
-    lambda: convert_preprocessed,
+    lambda unit: partial(convert_preprocessed, unit),
+    time_column="Time",
 )
 RAW = Format(
     "rsc15-raw",

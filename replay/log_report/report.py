@@ -60,7 +60,10 @@ class Contained:
 
 @dataclass(frozen=True)
 class LogReport:
-    """All figures of a log. Times are epoch milliseconds, `days` counted in UTC."""
+    """All figures of a log. Times are epoch milliseconds, `days` counted in UTC.
+
+    `times` says by file what its times were seen to be, and by which of them.
+    """
 
     files: list[str]
     events: int
@@ -74,6 +77,7 @@ class LogReport:
     missing: dict[str, float]
     rejects: dict[str, int]
     read: dict[str, dict[str, int]]
+    times: dict[str, str]
     hours: dict[int, int]
     items: ItemFigures
     counts: npt.NDArray[np.int64]
@@ -114,6 +118,7 @@ class LogReport:
             "missing": self.missing,
             "rejects": self.rejects,
             "read": self.read,
+            "times": self.times,
             "events_by_day": _dated(self.days),
             "events_by_hour_of_day": self.hours_of_day,
             "items": items,
@@ -174,6 +179,7 @@ def report_on(
         {name: count / survey.events for name, count in survey.missing.items()},
         dict(rejects),
         dict(reader.accounts),
+        {path: unit.evidence for path, unit in reader.times.items()},
         dict(sorted(survey.hours.items())),
         _item_figures(table, counts, survey),
         counts,

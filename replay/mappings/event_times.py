@@ -1,7 +1,4 @@
-"""Times of a column of texts: their unit as the mapping says it, or as their size and form show it.
-
-Without a named unit times are ISO texts (UTC without a zone) or numbers since 1970, whose size gives the
-unit: seconds, milliseconds, microseconds or nanoseconds; days written as 20231114 are days.
+"""Times of a column of texts, whose unit, pattern and zone the mapping says.
 
 Tested by tests/unit/replay/mappings/test_event_times.py and tests/cases/test_values.py.
 """
@@ -9,39 +6,21 @@ Tested by tests/unit/replay/mappings/test_event_times.py and tests/cases/test_va
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 
 from model.errors import NextclickError
-from replay.reading.format import epoch_ms, number, times_of
-from replay.reading.values import in_ms
+from replay.reading.format import epoch_ms, number
+from replay.reading.time_evidence import resolve
+from replay.reading.times import ISO, MS_OF, iso_ms, localised_ms, pattern_ms
 
-# Days written as numbers.
-FIRST_DAY, LAST_DAY = 19_000_101, 21_001_231
-MS_OF = {"s": 1e3, "ms": 1.0, "us": 1e-3, "ns": 1e-6}
 PATTERNS = {"yyyymmdd": "%Y%m%d", "yyyymmddhhmm": "%Y%m%d%H%M", "yyyymmddhhmmss": "%Y%m%d%H%M%S"}
 # A pattern that names its year beside it.
 WITH_YEAR = re.compile(r"(.*%.*) in ([0-9]{4})")
 DIGITS_OF = {"%Y": 4, "%m": 2, "%d": 2, "%H": 2, "%M": 2, "%S": 2}
-ZONED = r"(?:Z|z|[+-]\d\d:?\d\d| ?UTC| ?GMT)$"
 DAY_MS = 86_400_000
-
-
-def times_ms(texts: pd.Series[str], *, milliseconds: bool = False) -> pd.Series[float]:
-    """Epoch milliseconds of numbers or ISO texts; NaN for other texts.
-
-    >>> times_ms(pd.Series(["1", "1970-01-01T00:00:02Z", "soon"])).tolist()
-    [1000.0, 2000.0, nan]
-    """
-    numbers = number(texts)
-    if not milliseconds and (dates := _dates(texts, numbers)) is not None:
-        return dates
-    found = numbers * 1.0 if milliseconds else in_ms(numbers)
-    words = numbers.isna()
-    if words.any():
-        found[words] = _iso(texts[words], "UTC")
-    return found
 
 
 def said_times(texts: pd.Series[str], unit: str, zone: str = "UTC") -> pd.Series[float]:
@@ -55,12 +34,10 @@ def said_times(texts: pd.Series[str], unit: str, zone: str = "UTC") -> pd.Series
     """
     if unit in MS_OF:
         return number(texts) * MS_OF[unit]
-    if unit in ("", "iso"):
-        found = _iso(texts, zone)
-        if unit:
-            return found
-        numbers = number(texts)
-        return found.where(numbers.isna(), times_ms(texts.where(numbers.notna(), "")))
+    if unit == ISO:
+        return iso_ms(texts, zone)
+    if not unit:
+        return replace(resolve(texts), zone=zone).to_ms(texts)
     pattern, year = PATTERNS.get(unit, unit), WITH_YEAR.fullmatch(unit)
     plain = texts.str.strip()
     if year:
@@ -71,10 +48,7 @@ def said_times(texts: pd.Series[str], unit: str, zone: str = "UTC") -> pd.Series
         plain = plain.str.replace(r"\.0+$", "", regex=True).str.zfill(width)
     if year:
         plain, pattern = plain + f" {year[2]}", f"{pattern} %Y"
-    if "%z" in pattern or "%Z" in pattern or zone == "UTC":
-        times = times_of(plain, pattern)
-        return times.astype("float64").where(times >= 0, np.nan)
-    return _localised(pd.to_datetime(plain, format=pattern, errors="coerce"), zone)
+    return pattern_ms(plain, pattern, zone)
 
 
 def check_unit(unit: str) -> None:
@@ -90,7 +64,7 @@ def check_unit(unit: str) -> None:
 
 def in_zone(times: pd.Series[float], zone: str) -> pd.Series[float]:
     """Epoch milliseconds of times that a file holds as if they were in UTC, and are in a zone."""
-    return times if zone == "UTC" else _localised(pd.to_datetime(times, unit="ms", errors="coerce"), zone)
+    return times if zone == "UTC" else localised_ms(pd.to_datetime(times, unit="ms", errors="coerce"), zone)
 
 
 def days_of(times: pd.Series[float], zone: str) -> pd.Series[str]:
@@ -106,37 +80,3 @@ def days_of(times: pd.Series[float], zone: str) -> pd.Series[str]:
     codes, days = pd.factorize((known // DAY_MS).astype("float64"))
     names = [*np.datetime_as_string(np.asarray(days, np.int64).astype("datetime64[D]")).tolist(), ""]
     return pd.Series(np.array(names, dtype=object)[codes], times.index, "str")
-
-
-def _iso(texts: pd.Series[str], zone: str) -> pd.Series[float]:
-    plain = texts.str.removesuffix(" UTC")
-    if zone == "UTC":
-        moments = pd.to_datetime(plain, format="ISO8601", utc=True, errors="coerce")
-        return epoch_ms(moments).astype("float64").where(moments.notna(), np.nan)
-    zoned = texts.str.contains(ZONED, regex=True)
-    naive = pd.to_datetime(plain.where(~zoned), format="ISO8601", errors="coerce")
-    found = _localised(naive, zone)
-    if zoned.any():
-        found[zoned] = _iso(texts[zoned], "UTC")
-    return found
-
-
-def _localised(moments: pd.Series[pd.Timestamp], zone: str) -> pd.Series[float]:
-    first = np.ones(len(moments), bool)
-    local = moments.dt.tz_localize(zone, ambiguous=first, nonexistent="NaT").dt.tz_convert("UTC")
-    return epoch_ms(local.dt.tz_localize(None)).astype("float64").where(local.notna(), np.nan)
-
-
-def _dates(texts: pd.Series[str], numbers: pd.Series[float]) -> pd.Series[float] | None:
-    """Epoch milliseconds of days written as numbers, 20231114; None where fewer than half of them are days.
-
-    As seconds they would all lie in August 1970. NaN where a number among days is none.
-    """
-    known = numbers.notna()
-    if 2 * numbers.between(FIRST_DAY, LAST_DAY).sum() < max(1, int(known.sum())):
-        return None
-    plain = texts.str.strip().str.replace(r"\.0+$", "", regex=True)
-    days = pd.to_datetime(plain, format="%Y%m%d", utc=True, errors="coerce")
-    if 2 * days.notna().sum() < known.sum():
-        return None
-    return epoch_ms(days).astype("float64").where(days.notna(), np.nan)

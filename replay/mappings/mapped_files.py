@@ -9,6 +9,7 @@ Tested by tests/unit/replay/mappings/test_mapped_files.py.
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -32,6 +33,8 @@ from replay.reading.delimited import header_of
 from replay.reading.format import MILLISECONDS, Chunk, Convert, Converted, Format, UnreadableLine
 from replay.reading.packed_files import WholeLines, first_lines
 from replay.reading.parquet import is_parquet, parquet_schema
+from replay.reading.time_evidence import UnclearTimes, resolve
+from replay.reading.times import TimeUnit
 from stream.log_mapping import RECORD_COLUMNS, Column, LogMapping
 
 DELIMITERS = (",", "\t", ";", "|", "::")
@@ -99,10 +102,11 @@ def _json(lines: list[str], mapping: LogMapping, name: str) -> Format:
         rows.roles,
         False,
         lambda line: False,
-        _converter(mapping, rows.roles, {role: role for role in rows.roles}),
+        _converter(mapping, rows.roles, {role: role for role in rows.roles}, _by_name(mapping)),
         parse=None if many else parse,
         chunks=chunks if many else None,
         aliases={role: (str(column),) for role, column in mapping.columns.items()},
+        time_column=None if mapping.time_unit or _by_name(mapping) else "time",
     )
 
 
@@ -122,7 +126,7 @@ def _parquet(path: Path, mapping: LogMapping, name: str) -> Format:
     schema = parquet_schema(path)
     names = {role: _named(path, column, list(schema.names)) for role, column in mapping.columns.items()}
     kind = schema.field(names["time"]).type
-    held_as = ""
+    held_as = _by_name(mapping)
     if pa.types.is_timestamp(kind):
         held_as = MS if kind.tz else NAIVE_MS
     elif pa.types.is_date(kind):
@@ -135,6 +139,7 @@ def _parquet(path: Path, mapping: LogMapping, name: str) -> Format:
         lambda line: False,
         _converter(mapping, tuple(names), names, held_as),
         parquet=True,
+        time_column=None if mapping.time_unit or held_as else names["time"],
     )
 
 
@@ -153,10 +158,16 @@ def _delimited(path: Path, lines: list[str], mapping: LogMapping, name: str) -> 
         tuple(dict.fromkeys(names.values())) if header else tuple(present),
         header,
         lambda line: False,
-        _converter(mapping, tuple(names), names),
+        _converter(mapping, tuple(names), names, _by_name(mapping)),
         quoted=quoted,
         other_encoding=mapping.files.encoding or None,
+        time_column=None if mapping.time_unit or _by_name(mapping) else names["time"],
     )
+
+
+def _by_name(mapping: LogMapping) -> str:
+    """How the name of the times says that they are held; "" where it says nothing, or the mapping does."""
+    return MS if str(mapping.columns["time"]).endswith(MILLISECONDS) and not mapping.time_unit else ""
 
 
 def fields_of(line: str, delimiter: str) -> list[str]:
@@ -188,7 +199,13 @@ def _has_header(lines: list[str], delimiter: str, mapping: LogMapping) -> bool:
     place = mapping.columns["time"]
     assert isinstance(place, int)
     cells = [fields[place - 1] for line in lines if len(fields := fields_of(line, delimiter)) >= place]
-    times = said_times(pd.Series(cells, dtype="str"), mapping.time_unit, mapping.time_zone)
+    texts = pd.Series(cells, dtype="str")
+    try:
+        unit = mapping.time_unit or resolve(texts.iloc[1:]).unit
+    except UnclearTimes:
+        # Times that are not clear have digits all the same.
+        return len(cells) > 1 and not re.search(r"\d", cells[0])
+    times = said_times(texts, unit, mapping.time_zone)
     return len(cells) > 1 and bool(times.isna().iloc[0]) and bool(times.iloc[1:].notna().any())
 
 
@@ -220,18 +237,18 @@ def _named(path: Path, column: Column, present: list[str], *, header: bool = Tru
 
 def _converter(
     mapping: LogMapping, roles: tuple[str, ...], names: dict[str, str], held_as: str = ""
-) -> Callable[[], Convert]:
-    if str(mapping.columns["time"]).endswith(MILLISECONDS) and not mapping.time_unit:
-        held_as = held_as or MS
+) -> Callable[..., Convert]:
+    def convert_with(unit: TimeUnit | None = None) -> Convert:
+        def convert_file(chunk: pd.DataFrame) -> Converted:
+            columns = pd.DataFrame({role: chunk[names[role]] for role in roles})
+            return convert(columns, mapping, held_as=held_as, unit=unit)
 
-    def convert_file(chunk: pd.DataFrame) -> Converted:
-        columns = pd.DataFrame({role: chunk[names[role]] for role in roles})
-        return convert(columns, mapping, held_as=held_as)
+        return convert_file
 
-    return lambda: convert_file
+    return convert_with
 
 
-def _leaving_out_no_item(converter: Callable[[], Convert]) -> Callable[[], Convert]:
+def _leaving_out_no_item(converter: Callable[..., Convert]) -> Callable[..., Convert]:
     def leave_out(converted: Converted) -> Converted:
         without = converted.broken == NO_ITEM
         return Converted(
@@ -240,8 +257,8 @@ def _leaving_out_no_item(converter: Callable[[], Convert]) -> Callable[[], Conve
             converted.left_out.mask(without & (converted.left_out == ""), NO_ITEM),
         )
 
-    def make() -> Convert:
-        convert_file = converter()
+    def make(*unit: TimeUnit) -> Convert:
+        convert_file = converter(*unit)
         return lambda chunk: leave_out(convert_file(chunk))
 
     return make

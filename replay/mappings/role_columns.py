@@ -8,10 +8,14 @@ Tested by tests/unit/replay/mappings/test_mapped_files.py and tests/cases/test_v
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pandas as pd
 
-from replay.mappings.event_times import days_of, in_zone, said_times, times_ms
+from replay.mappings.event_times import days_of, in_zone, said_times
 from replay.reading.format import Converted, is_empty, reasons, same_text, whole_ms
+from replay.reading.time_evidence import resolve
+from replay.reading.times import TimeUnit
 from replay.reading.values import given_text, ids_of, one_of, price_of
 from stream.events import COMMON_KINDS
 from stream.log_mapping import LEFT_OUT, LogMapping
@@ -23,9 +27,14 @@ OTHER_KIND, NO_KIND = "other kind of event", "left out by its kind"
 MS, NAIVE_MS = "ms", "naive ms"
 
 
-def convert(chunk: pd.DataFrame, mapping: LogMapping = USUAL, *, held_as: str = "") -> Converted:
-    """Convert text columns, named by their roles, to events; `held_as`: how the file's types hold times."""
-    times = _times(chunk["time"], mapping, held_as)
+def convert(
+    chunk: pd.DataFrame, mapping: LogMapping = USUAL, *, held_as: str = "", unit: TimeUnit | None = None
+) -> Converted:
+    """Convert text columns, named by their roles, to events.
+
+    `held_as` says how the file's types hold times, `unit` the unit that was seen in the file.
+    """
+    times = _times(chunk["time"], mapping, held_as, unit)
     sessions, is_session = _sessions(chunk, times, mapping)
     events = {"session_id": sessions, "item_id": ids_of(chunk["item"]), "event_time_ms": whole_ms(times)}
     kind = events["kind"] = _kinds(chunk, mapping)
@@ -56,12 +65,16 @@ def convert(chunk: pd.DataFrame, mapping: LogMapping = USUAL, *, held_as: str = 
     return Converted(frame, reasons(chunk.index, *broken), left_out)
 
 
-def _times(texts: pd.Series[str], mapping: LogMapping, held_as: str) -> pd.Series[float]:
+def _times(
+    texts: pd.Series[str], mapping: LogMapping, held_as: str, unit: TimeUnit | None
+) -> pd.Series[float]:
     if held_as == NAIVE_MS:
-        return in_zone(times_ms(texts), mapping.time_zone)
-    if held_as or (not mapping.time_unit and mapping.time_zone == "UTC"):
-        return times_ms(texts, milliseconds=held_as == MS)
-    return said_times(texts, mapping.time_unit, mapping.time_zone)
+        return in_zone(TimeUnit("ms").to_ms(texts), mapping.time_zone)
+    if held_as == MS:
+        return TimeUnit("ms").to_ms(texts)
+    if mapping.time_unit:
+        return said_times(texts, mapping.time_unit, mapping.time_zone)
+    return replace(unit or resolve(texts), zone=mapping.time_zone).to_ms(texts)
 
 
 def _sessions(

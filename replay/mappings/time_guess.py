@@ -9,8 +9,9 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from replay.mappings.event_times import MS_OF, said_times
+from replay.mappings.event_times import said_times
 from replay.reading.format import number
+from replay.reading.times import MS_OF
 
 # Times of logs lie between 1995 and 2100.
 FIRST_MS, LAST_MS = 788_918_400_000, 4_102_444_800_000

@@ -14,7 +14,8 @@ import numpy as np
 
 from replay.mappings.json_records import decoded, text_of
 from replay.mappings.role_columns import USUAL, convert
-from replay.reading.format import MILLISECONDS, Format, UnreadableLine
+from replay.reading.format import MILLISECONDS, Convert, Format, UnreadableLine
+from replay.reading.times import TimeUnit
 from stream.log_mapping import OPTIONAL, REQUIRED, LogMapping
 
 KNOWN = {
@@ -79,7 +80,13 @@ def _json_format(name: str, names: Mapping[str, tuple[str, ...]]) -> Format:
             return False
         return bool(session and time and (item or kind))
 
-    return Format(name, ", ", roles, False, matches, lambda: convert, parse=parse, aliases=dict(names))
+    return Format(
+        name, ", ", roles, False, matches, _converter, parse=parse, aliases=dict(names), time_column="time"
+    )
+
+
+def _converter(unit: TimeUnit) -> Convert:
+    return partial(convert, mapping=USUAL, unit=unit)
 
 
 def _first_name(record: Mapping[str, object], names: tuple[str, ...]) -> str | None:
@@ -105,8 +112,9 @@ PARQUET = Format(
     tuple(KNOWN),
     True,
     lambda line: False,
-    lambda: partial(convert, mapping=USUAL),
+    _converter,
     aliases=KNOWN,
     optional=OPTIONAL,
     parquet=True,
+    time_column="time",
 )

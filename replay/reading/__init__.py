@@ -3,7 +3,10 @@
 format         what an adapter is: Format, Chunk, Converted; conversions of text columns
 fixed_times    times as texts of a fixed width, by columns of digits
 repeats        rows that repeat an earlier row
-values         missing words, ids written as floats, times of any unit
+times          the unit of a column of times, and its texts in milliseconds
+time_evidence  which unit or pattern a sample of times shows
+time_sample    the unit of a file's times, seen in its first lines
+values         missing words, ids written as floats, prices
 account        what became of every line of a file
 spool          a pipe as a file that can be read again
 packed_files   decompression and whole lines; whether a file is cut off

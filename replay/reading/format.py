@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -61,7 +62,9 @@ class Format:
     delimiter       between fields; several characters only without quotes
     columns         the names in the header; without a header, the names given to the fields
     matches         whether a first line is of this format
-    converter       makes, for one file, the function that converts its chunks in order
+    converter       makes, for one file, the function that converts its chunks in order; with the
+                    TimeUnit of the file where `time_column` names a column
+    time_column     the column whose unit is to be seen in the file
     family          metadata joins the events of its family
     parse           splits a line that is not delimited into `columns`; raises UnreadableLine
     chunks          reads the file instead, where a record is several rows, or no line
@@ -82,7 +85,7 @@ class Format:
     columns: tuple[str, ...]
     header: bool
     matches: Callable[[str], bool]
-    converter: Callable[[], Convert]
+    converter: Callable[..., Convert]
     family: str = ""
     parse: Callable[[bytes], tuple[str, ...]] | None = None
     chunks: Callable[..., Iterator[Chunk]] | None = None
@@ -92,6 +95,7 @@ class Format:
     parquet: bool = False
     other_encoding: str | None = None
     time_shape: tuple[str, str] | None = None
+    time_column: str | None = None
 
     @property
     def shape(self) -> str:
@@ -136,10 +140,15 @@ def same_text(text: str, index: pd.Index[int]) -> pd.Series[str]:
     >>> same_text("view", pd.RangeIndex(2)).tolist()
     ['view', 'view']
     """
-    once, count = text.encode(), len(index)
+    return pd.Series(_repeated(text, len(index)), index, "str")
+
+
+# Chunks of a file have about as many rows, and several such columns.
+@lru_cache(maxsize=8)
+def _repeated(text: str, count: int) -> pa.LargeStringArray:
+    once = text.encode()
     ends = np.arange(count + 1, dtype=np.int64) * len(once)
-    texts = pa.LargeStringArray.from_buffers(count, pa.py_buffer(ends), pa.py_buffer(once * count))
-    return pd.Series(texts, index, "str")
+    return pa.LargeStringArray.from_buffers(count, pa.py_buffer(ends), pa.py_buffer(once * count))
 
 
 def lengths_of(column: pd.Series[str] | pa.LargeStringArray) -> npt.NDArray[np.int64]:

@@ -51,7 +51,21 @@ class QuotedLines(WholeRecords):
 
     def _whole(self, data: bytes, whole: int) -> bytes:
         block = np.frombuffer(data, np.uint8, whole)
-        ends = (block == NEWLINE).nonzero()[0]
+        is_end = block == NEWLINE
+        if (
+            self._fields is not None
+            and b'"' not in data
+            and b"\r" not in data
+            and not is_end[0]
+            and not (is_end[1:] & is_end[:-1]).any()
+        ):
+            # Nothing but rows, as in most blocks of most files.
+            lines = int(np.count_nonzero(is_end)) + (not is_end[-1])
+            self._rest = data[whole:]
+            self.lines += lines
+            self.records += lines
+            return data if whole == len(data) else data[:whole]
+        ends = is_end.nonzero()[0]
         if block[-1] != NEWLINE:
             ends = np.append(ends, whole)
         starts = np.concatenate(([0], ends[:-1] + 1))

@@ -1,4 +1,4 @@
-"""Values as exports write them: words for nothing, whole numbers as floats, numbers of any unit of time.
+"""Values as exports write them: words for nothing, whole numbers as floats, prices.
 
 Tested by tests/cases/test_values.py.
 """
@@ -14,10 +14,8 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from replay.reading.format import LEAST_MS, lengths_of, null_if_empty, number, texts_of
+from replay.reading.format import lengths_of, null_if_empty, number, texts_of
 
-# Larger numbers have a finer unit; seconds reach beyond 2100, milliseconds back to 1973.
-LEAST_US, LEAST_NS = 1e14, 1e17
 # What exports write where an optional value is missing.
 MISSING = frozenset({"nan", "null", "none", "na", "n/a", "-", "\\n", "nat", "<na>"})
 LONGEST_MISSING = max(map(len, MISSING))
@@ -31,16 +29,6 @@ MISSING_TEXTS = pa.array(
 # What a regular expression takes for blanks, and Python's str.strip among ASCII.
 BLANKS = (b" ", b"\t", b"\n", b"\f", b"\r")
 ASCII_BLANKS = (*BLANKS, b"\v", b"\x1c", b"\x1d", b"\x1e", b"\x1f")
-
-
-def in_ms(numbers: pd.Series[float]) -> pd.Series[float]:
-    """Milliseconds of numbers since 1970, whose size gives the unit: s, ms, µs or ns.
-
-    >>> in_ms(pd.Series([1.4e9, 1.4e12, 1.4e15, 1.4e18])).tolist()
-    [1400000000000.0, 1400000000000.0, 1400000000000.0, 1400000000000.0]
-    """
-    scale = np.select([numbers < LEAST_MS, numbers < LEAST_US, numbers < LEAST_NS], [1e3, 1.0, 1e-3], 1e-6)
-    return numbers * scale
 
 
 def price_of(column: pd.Series[str]) -> tuple[pd.Series[float], pd.Series[bool]]:

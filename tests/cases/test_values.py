@@ -102,7 +102,8 @@ def test_kaggles_copy_of_online_retail_is_read(tmp_path: Path) -> None:
     text = (
         "InvoiceNo,StockCode,Description,Quantity,InvoiceDate,UnitPrice,CustomerID,Country\n"
         "536365,85123A,CAFÉ SET,6,12/1/2010 8:26,2.55,17850,United Kingdom\n"
+        "536366,85123A,CAFÉ SET,6,12/13/2010 8:26,2.55,17850,United Kingdom\n"
     )
     events = read(tmp_path / "data.csv", text, encoding="latin-1")
-    assert events["title"].tolist() == ["CAFÉ SET"]
-    assert events["event_time_ms"].tolist() == [1_291_191_960_000]
+    assert events["title"].tolist() == ["CAFÉ SET"] * 2
+    assert events["event_time_ms"].tolist() == [1_291_191_960_000, 1_292_228_760_000]

@@ -180,7 +180,12 @@ def test_parquet_is_known_by_its_columns_and_its_times_by_their_type(
 
 @pytest.mark.parametrize("delimiter", [",", ";", "\t", "|"])
 def test_any_other_file_is_read_by_the_names_of_its_columns(tmp_path: Path, delimiter: str) -> None:
-    lines = ["visit,unread,sku,at,cents", "v1,x,s1,1500000000.25,7", "v1,x,s2,1500000001000000,", "v2,x,,1,"]
+    lines = [
+        "visit,unread,sku,at,cents",
+        "v1,x,s1,1500000000.25,7",
+        "v1,x,s2,1500000001,",
+        "v2,x,,1500000002,",
+    ]
     path = write(tmp_path / "own.csv", "\n".join(line.replace(",", delimiter) for line in lines))
     with pytest.raises(NextclickError, match="the format is unknown"):
         detect(path)
@@ -273,7 +278,12 @@ def test_milliseconds_are_not_taken_for_seconds_where_name_or_type_says_so(tmp_p
         columns = "session=sid,item=pid,time=at_ms" if path.suffix == ".csv" else None
         found, _ = loaded(path, columns=columns)
         assert found["event_time_ms"].tolist() == times, path
-    # A name that says no unit: seconds, by their size.
+    # A name that says no unit: of a column of one unit, by its size.
     path = write(tmp_path / "s.csv", "sid,pid,at\na,1,5\na,1,1500000000123\n")
-    found, _ = loaded(path, columns="session=sid,item=pid,time=at")
-    assert found["event_time_ms"].tolist() == [5_000, 1_500_000_000_123]
+    with pytest.raises(NextclickError, match="at: 1 times of the sample are as large as seconds, 1 as milli"):
+        loaded(path, columns="session=sid,item=pid,time=at")
+    for unit, times in (("s", [5_000, 1_500_000_000_123_000]), ("ms", [5, 1_500_000_000_123])):
+        found, rejects = loaded(path, columns=f"session=sid,item=pid,time=at:{unit}", on_error="skip")
+        kept = [time_ms for time_ms in times if time_ms < 4e12]
+        assert found["event_time_ms"].tolist() == kept
+        assert rejects.total() == len(times) - len(kept)
