@@ -34,6 +34,7 @@ from replay.commands.options import (
     Params,
     RegistryDir,
     SetOptions,
+    Where,
     describe_filter,
     event_filter,
     inherited_mapping,
@@ -116,6 +117,7 @@ def cadence(
     set_: SetOptions = None,
     kind: Kind = None,
     category: Category = None,
+    where: Where = None,
     format: Format = None,
     columns: Columns = None,
     mapping: MappingFile = None,
@@ -133,7 +135,7 @@ def cadence(
         folder = Registry(registry or load_settings().registry_dir)
         version = folder.load(None if model == "champion" else model)
     recorded = EventFilter.recorded(version.manifest["data"]) if version else None
-    chosen = event_filter(kind, category, recorded)
+    chosen = event_filter(kind, category, recorded, where=where)
     if version:
         log.print(
             f"{version.version} was trained on {describe_filter(recorded)}, "

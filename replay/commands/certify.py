@@ -25,6 +25,7 @@ from replay.commands.options import (
     MappingFile,
     OnError,
     RegistryDir,
+    Where,
     check_on_error,
     event_filter,
     inherited_mapping,
@@ -59,6 +60,7 @@ def certify(
     ] = None,
     kind: Kind = None,
     category: Category = None,
+    where: Where = None,
     format: Format = None,
     columns: Columns = None,
     mapping: MappingFile = None,
@@ -75,7 +77,7 @@ def certify(
     )
     check_file("--certificate", certificate)
     other = read_certificate(compare, LISTS) if compare else None
-    wanted = event_filter(kind, category)
+    wanted = event_filter(kind, category, where=where)
     served, named = Registry(settings.registry_dir).load(model), log_mapping(columns, mapping)
     version = served.version
     if named is None:

@@ -31,6 +31,7 @@ from replay.commands.options import (
     Test,
     TestFraction,
     TestFrom,
+    Where,
     check_items,
     event_filter,
     log_mapping,
@@ -70,6 +71,7 @@ def compare(
     ] = None,
     kind: Kind = None,
     category: Category = None,
+    where: Where = None,
     format: Format = None,
     columns: Columns = None,
     mapping: MappingFile = None,
@@ -83,7 +85,9 @@ def compare(
 
     choice = SplitChoice(split, test, test_fraction, test_from)
     choice.check(session_gap_s)
-    log_files = LogFiles(files, format, on_error, event_filter(kind, category), log_mapping(columns, mapping))
+    log_files = LogFiles(
+        files, format, on_error, event_filter(kind, category, where=where), log_mapping(columns, mapping)
+    )
     always = {"session_gap_s": 0.0} if choice.by_user else dict(log_files.session_settings)
     if session_gap_s is not None:
         always["session_gap_s"] = session_gap_s

@@ -28,6 +28,7 @@ from replay.commands.options import (
     MappingFile,
     OnError,
     RegistryDir,
+    Where,
     check_items,
     describe_filter,
     event_filter,
@@ -48,6 +49,7 @@ def evaluate(
     registry: RegistryDir = None,
     kind: Kind = None,
     category: Category = None,
+    where: Where = None,
     format: Format = None,
     columns: Columns = None,
     mapping: MappingFile = None,
@@ -63,7 +65,7 @@ def evaluate(
     all_items, users = check_items(items), SplitChoice(split).by_user
     loaded = Registry(registry or load_settings().registry_dir).load(model)
     trained_on = EventFilter.recorded(loaded.manifest["data"])
-    wanted = event_filter(kind, category, trained_on)
+    wanted = event_filter(kind, category, trained_on, where=where)
     if trained_on != wanted:
         log.print(
             f"the version was trained on {describe_filter(trained_on)}, "

@@ -70,6 +70,13 @@ Category = Annotated[
         "every category (default: as of --kind)"
     ),
 ]
+Where = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="only events of which this holds: brand=apple|samsung, price=10..50, user=…, title=…; "
+        "repeatable; all: no condition (default: as of --kind)"
+    ),
+]
 OnError = Annotated[
     str,
     typer.Option(help="at a line that cannot be read: stop or skip; skip=0.9: up to this share, not half"),
@@ -94,9 +101,13 @@ def check_items(items: str) -> bool:
 
 
 def event_filter(
-    kind: list[str] | None, category: list[str] | None, recorded: EventFilter | None = None
+    kind: list[str] | None,
+    category: list[str] | None,
+    recorded: EventFilter | None = None,
+    *,
+    where: list[str] | None = None,
 ) -> EventFilter:
-    """The filter that --kind and --category describe; what is not given is as `recorded` with a model.
+    """The filter that --kind, --category and --where describe; what is not given is as `recorded`.
 
     Raises typer.BadParameter.
 
@@ -112,7 +123,14 @@ def event_filter(
     kinds = recorded.kinds if kind is None else () if EVERYTHING in kind else tuple(kind)
     named = None if category is None else tuple(one.strip() for one in category)
     categories = recorded.categories if named is None else () if EVERYTHING in named else named
-    return EventFilter(kinds, categories)
+    holding = None if where is None else tuple(one.strip() for one in where)
+    conditions = recorded.conditions if holding is None else () if EVERYTHING in holding else holding
+    try:
+        return EventFilter(kinds, categories, conditions)
+    except ValueError as error:
+        raise typer.BadParameter(
+            f"--where is brand=…, price=LEAST..MOST, title=… or user=…, not {str(error)!r}"
+        ) from None
 
 
 def describe_filter(recorded: EventFilter | None) -> str:

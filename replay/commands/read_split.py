@@ -144,6 +144,11 @@ def read_split(
     the sessions are written there and memory-mapped. Raises NextclickError when a network reads
     `columns` that sessions on disk lack, or when a split by user finds no users with enough events.
     """
+    if choice.split == "temporal" and log_files.columns and log_files.columns.sessions == "user":
+        log.print(
+            "a session is a whole user, on one side of the split: --split user evaluates the newest of each",
+            highlight=False,
+        )
     sessions, vocabulary = _read_sessions(log_files, choice, gap_s, columns, folder)
     if choice.test_files:
         # The metadata of the training files describe the items of the test files, too.

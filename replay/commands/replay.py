@@ -21,6 +21,7 @@ from replay.commands.options import (
     Json,
     Kind,
     MappingFile,
+    Where,
     event_filter,
     is_on_error,
     log_mapping,
@@ -75,6 +76,7 @@ def replay(
     bootstrap_servers: Brokers = None,
     kind: Kind = None,
     category: Category = None,
+    where: Where = None,
     format: Format = None,
     columns: Columns = None,
     mapping: MappingFile = None,
@@ -106,7 +108,7 @@ def replay(
     with pause_keys() as keys, progress_bar("replaying") as bar:
         result = replay_files(
             settings,
-            EventFiles(files, format, named, on_error, event_filter(kind, category)),
+            EventFiles(files, format, named, on_error, event_filter(kind, category, where=where)),
             SendOptions(
                 speed=factor,
                 rate=rate,

@@ -22,7 +22,7 @@ from rich.markup import escape
 from model.config_files import parse_settings, read_params
 from model.errors import NextclickError
 from model.registry.registry import Registry
-from replay.commands.options import Category, Json, Kind, Params, RegistryDir, SetOptions, event_filter
+from replay.commands.options import Category, Json, Kind, Params, RegistryDir, SetOptions, Where, event_filter
 from replay.commands.outputs import check_file, check_folder
 from replay.console import log, moment, out, parse_moment, progress_bar, start_logs
 from stream.event_decoder import EventDecoder
@@ -87,6 +87,7 @@ def retrain(
     runs: Annotated[int | None, typer.Option(min=1, help="end a schedule after this many runs")] = None,
     kind: Kind = None,
     category: Category = None,
+    where: Where = None,
     registry: RegistryDir = None,
     params: Params = None,
     set_: SetOptions = None,
@@ -136,7 +137,7 @@ def retrain(
         raise typer.BadParameter(f"--clock is wall or event, not {clock!r}")
     if not (every or cron) and (runs is not None or clock != "wall"):
         raise typer.BadParameter("--runs and --clock are of a schedule; give --every or --cron too")
-    event_filter(kind, category)
+    event_filter(kind, category, where=where)
     settings = load_settings(
         bootstrap_servers=bootstrap_servers,
         registry_dir=registry,
@@ -158,7 +159,7 @@ def retrain(
             decoder_of(settings),
         ),
         {**(read_params(params) if params else {}), **parse_settings(set_ or [])},
-        choose=partial(event_filter, kind, category),
+        choose=partial(event_filter, kind, category, where=where),
         finish=finish,
         promote=promote,
         announce=announce,

@@ -36,6 +36,7 @@ from replay.commands.options import (
     Test,
     TestFraction,
     TestFrom,
+    Where,
     check_items,
     describe_filter,
     event_filter,
@@ -114,6 +115,7 @@ def train(
     ] = False,
     kind: Kind = None,
     category: Category = None,
+    where: Where = None,
     format: Format = None,
     columns: Columns = None,
     mapping: MappingFile = None,
@@ -144,7 +146,7 @@ def train(
     earlier_model = folder.load(None if start == "champion" else start) if start else None
     inherited = earlier_model.config.model_dump() if earlier_model else {}
     earlier_filter = EventFilter.recorded(earlier_model.manifest["data"]) if earlier_model else None
-    all_items, wanted = check_items(items), event_filter(kind, category, earlier_filter)
+    all_items, wanted = check_items(items), event_filter(kind, category, earlier_filter, where=where)
     named = log_mapping(columns, mapping)
     if named is None and earlier_model:
         named = inherited_mapping(earlier_model.manifest["data"], earlier_model.version, files, format)

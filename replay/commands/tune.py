@@ -32,6 +32,7 @@ from replay.commands.options import (
     Test,
     TestFraction,
     TestFrom,
+    Where,
     event_filter,
     log_mapping,
 )
@@ -57,6 +58,7 @@ def tune(
     set_: SetOptions = None,
     kind: Kind = None,
     category: Category = None,
+    where: Where = None,
     format: Format = None,
     columns: Columns = None,
     mapping: MappingFile = None,
@@ -70,7 +72,9 @@ def tune(
 
     if measure not in ("recall", "mrr"):
         raise typer.BadParameter(f"--measure is recall or mrr, not {measure!r}")
-    log_files = LogFiles(files, format, on_error, event_filter(kind, category), log_mapping(columns, mapping))
+    log_files = LogFiles(
+        files, format, on_error, event_filter(kind, category, where=where), log_mapping(columns, mapping)
+    )
     given = {"network": network, **log_files.session_settings, **parse_settings(set_ or [])}
     if session_gap_s is not None:
         given["session_gap_s"] = session_gap_s

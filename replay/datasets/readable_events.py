@@ -62,5 +62,5 @@ def nothing_wanted(
         f"{', '.join(map(str, paths))}: no event {wanted}",
         f"All {filtered:,} events are left out; "
         + (f"the first ones are of the categories {common}." if common else "they have no category."),
-        "Name another --kind or --category, or the metadata file that says the categories.",
+        "Name another --kind, --category or --where, or the metadata file that says the categories.",
     )

@@ -109,14 +109,14 @@ def test_a_command_names_only_options_of_its_own() -> None:
 def test_what_reading_a_log_advises_exists_in_every_command_that_reads_one() -> None:
     wrong = {
         f"{path.relative_to(ROOT)}: {name} has no {option}"
-        for room in ("reading", "datasets")
+        for room in ("reading", "datasets", "mappings")
         for path in sorted((ROOT / "replay" / room).glob("*.py"))
         for text in texts_of(path)
         if "nextclick " not in text
         for option in OPTION.findall(text)
         for name in READ_LOGS
         # Only a command that filters can find that its filter leaves nothing.
-        if option not in options_of(COMMAND_LINE.commands[name]) | {"--kind", "--category"}
+        if option not in options_of(COMMAND_LINE.commands[name]) | {"--kind", "--category", "--where"}
     }
     assert not wrong, "\n".join(sorted(wrong))
 

@@ -57,6 +57,54 @@ def test_a_category_is_also_its_subcategories(
     assert left_out.index[left_out == ""].tolist() == kept
 
 
+@pytest.mark.parametrize(
+    ("conditions", "kept"),
+    [
+        (("brand=Apple",), [0, 3]),
+        (("brand=apple|sony",), [0, 1, 3]),
+        (("price=10..50",), [0, 1]),
+        (("price=10..",), [0, 1, 3]),
+        (("price=..10.5",), [0, 2]),
+        (("price=10",), [0]),
+        (("brand=apple", "price=11..900"), [3]),
+        (("title=red shoe",), []),
+        (("user=u1|u2",), [0, 1, 4]),
+    ],
+)
+def test_every_condition_holds_and_what_lacks_the_value_is_left_out(
+    conditions: tuple[str, ...], kept: list[int]
+) -> None:
+    events = pd.DataFrame(
+        {
+            "kind": ["view", "view", "view", "cart", "session_end"],
+            "brand": ["apple", "Sony", None, "APPLE ", None],
+            "price": [10.0, 50.0, 9.99, 900.0, None],
+            "user_id": ["u1", "u2", None, "u3", None],
+        }
+    )
+    wanted = EventFilter(conditions=conditions)
+    left_out = wanted.left_out(events)
+    # An end of a session is kept by every filter.
+    assert left_out.index[left_out == ""].tolist() == sorted({*kept, 4})
+    assert EventFilter.of(wanted.as_dict()) == wanted
+    assert str(wanted).startswith(f"of {conditions[0]}")
+
+
+def test_a_price_may_be_one_of_several_written_as_numbers() -> None:
+    events = pd.DataFrame({"price": [10.0, 20.0, 30.0]})
+    assert EventFilter(conditions=("price=10|20",)).left_out(events).tolist() == [
+        "",
+        "",
+        "not of price=10|20",
+    ]
+
+
+@pytest.mark.parametrize("text", ["brand", "brand=", "price=..", "price=cheap", "price=5..x", "colour=red"])
+def test_what_is_no_condition_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match=text.split("=")[0]):
+        EventFilter(conditions=(text,))
+
+
 def test_what_the_filter_leaves_out_is_counted_by_reason(tmp_path: Path) -> None:
     path = write(tmp_path / "k.csv", LOG)
     rejects: Counter[str] = Counter()

@@ -57,6 +57,24 @@ def test_a_version_is_trained_on_the_wanted_events_alone(
         assert "left out 80: not of kind purchase; left out 40: not of category electronics" in trained.stderr
 
 
+def test_next_purchases_of_users_are_studied_by_one_command(log: Path, tmp_path: Path) -> None:
+    """Four users of many sessions, in a file as the shop's log is published."""
+    header, *lines = log.read_text().splitlines()
+    lines = [line.replace(",9,s", f",{n % 4},s") for n, line in enumerate(lines)]
+    shop = write(tmp_path / "2019-Oct.csv", "\n".join([header, *lines]) + "\n")
+    users = "user=user_id,item=product_id,time=event_time,kind=event_type,price=price,category=category_code"
+    study = ["--network", "pop", *ELECTRONICS, "--where", "price=1..9", "--split", "user"]
+    for named in ([], ["--columns", f"{users},sessions=user"]):
+        trained = run("train", shop, *study, *named, "--registry", tmp_path)
+        assert trained.exit_code == 0, trained.stderr
+        version = Registry(tmp_path).load()
+        assert version.manifest["data"]["filter"]["conditions"] == ["price=1..9"]
+        assert version.manifest["data"]["split"] == "user"
+        assert version.config.session_gap_s is None
+    dear = run("train", shop, *ELECTRONICS, "--where", "price=6..", "--registry", tmp_path)
+    assert "no event of kind purchase, of category electronics, of price=6.." in str(dear.exception)
+
+
 def test_an_evaluation_on_other_events_than_the_training_s_says_so(log: Path, tmp_path: Path) -> None:
     assert run("train", log, "--registry", tmp_path, "--network", "pop", *ELECTRONICS).exit_code == 0
     same = run("evaluate", log, "--registry", tmp_path, *ELECTRONICS)
