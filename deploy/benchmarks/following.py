@@ -158,7 +158,7 @@ def train_versions(arguments: argparse.Namespace, frame: Any, settings: Settings
     for tick_ms in range(arguments.from_ms, arguments.until_ms, step_ms):
         version = (trainer.next(version, tick_ms) if versions else None) or version
         saved = registry.save(
-            TrainedModel(version.network, config, version.start.vocabulary),
+            TrainedModel(version.fused or version.network, config, version.start.vocabulary),
             scores={},
             data={"last_event_time_ms": version.trained_ms - 1},
         )

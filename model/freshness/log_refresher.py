@@ -74,9 +74,10 @@ class LogRefresher(MovingTables):
         log: LoggedEvents,
         trained_ms: int,
         freshness: FreshnessConfig,
+        new_V: npt.NDArray[np.bool_] | None = None,
     ) -> None:
         scoring = network.network if isinstance(network, FusedList) else network
-        super().__init__(scoring, known, items, trained_ms, freshness)
+        super().__init__(scoring, known, items, trained_ms, freshness, new_V)
         self._log, self._lists_new_items = log, freshness.new_items
         self._sources = LiveSources(network, self) if isinstance(network, FusedList) else None
         if not freshness.is_frozen:

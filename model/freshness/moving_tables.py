@@ -78,14 +78,21 @@ class FreshnessConfig:
 class MovingTables:
     """The item tables of a network that was trained on the events before `trained_ms`.
 
-    `known` items were trained; with new items there is room for `items` in all. `input_VE` and
+    `known` items were trained, but those that `new_V` marks; with new items there is room for `items` in
+    all. `input_VE` and
     `output_VH` are the tables with that room, one tensor when they are tied. `bias_V` is the bias at
     the last `recompute_bias`, -inf for an item that is not listed. `can_step_V` marks the items that
     have a row.
     """
 
     def __init__(
-        self, network: GradientNetwork, known: int, items: int, trained_ms: int, freshness: FreshnessConfig
+        self,
+        network: GradientNetwork,
+        known: int,
+        items: int,
+        trained_ms: int,
+        freshness: FreshnessConfig,
+        new_V: npt.NDArray[np.bool_] | None = None,
     ) -> None:
         self._freshness, self._known = freshness, known
         size = items if freshness.new_items else known
@@ -96,7 +103,10 @@ class MovingTables:
         bias_V = network.get_parameter(network.bias_table).data
         if network.prior is not None:
             bias_V = bias_V + network.prior.bias().detach()
-        self.can_step_V = torch.arange(size) < known
+        self._is_new_V = np.arange(size) >= known
+        if new_V is not None:
+            self._is_new_V[: len(new_V)] |= new_V
+        self.can_step_V = torch.from_numpy(~self._is_new_V)
         self._neighbours_V = torch.zeros(size)
         self._events_since_training_V = np.zeros(size, np.int64)
         self.trained_ms = self.now_ms = trained_ms
@@ -118,7 +128,7 @@ class MovingTables:
 
     def add_trained_events(self, items_N: npt.NDArray[np.int64], times_ms_N: npt.NDArray[np.int64]) -> None:
         """Add events from before the training to the counts to which the weights were trained."""
-        known_N = items_N < self._known
+        known_N = ~self._is_new_V[items_N]
         weights_N = self._decayed_weights(times_ms_N[known_N], self.trained_ms)
         counts_V = self._trained_counts_V + np.bincount(items_N[known_N], weights_N, self._known)
         self.set_trained_counts(counts_V)
@@ -147,7 +157,8 @@ class MovingTables:
 
         Returns the rows that moved, U.
         """
-        fits_N = (items_N >= self._known) & (np.maximum(items_N, neighbours_N) < len(self))
+        fits_N = np.maximum(items_N, neighbours_N) < len(self)
+        fits_N[fits_N] = self._is_new_V[items_N[fits_N]]
         items_N, neighbours_N = items_N[fits_N], neighbours_N[fits_N]
         chosen = self.can_step_V.numpy()[neighbours_N]
         items, neighbours = torch.from_numpy(items_N[chosen]), torch.from_numpy(neighbours_N[chosen])
@@ -163,9 +174,9 @@ class MovingTables:
             added = table[neighbours] / self._neighbours_V[items].view(shape)
             table[touched_U] *= share_U.view(shape)
             table.index_add_(0, items, added)
-        events_V = self._events_since_training_V[self._known :]
-        enough_V = torch.from_numpy(events_V >= self._freshness.after_sessions)
-        self.can_step_V[self._known :] = enough_V & (self._neighbours_V[self._known :] > 0)
+        is_new_V = torch.from_numpy(self._is_new_V)
+        enough_V = torch.from_numpy(self._events_since_training_V >= self._freshness.after_sessions)
+        self.can_step_V = torch.where(is_new_V, enough_V & (self._neighbours_V > 0), self.can_step_V)
         return touched_U
 
     def free_rows(self, rows: npt.NDArray[np.int64]) -> None:

@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from model.data.learned_events import LearnedEvents
 from model.durable import sync_folder, write_durably
 from model.errors import NextclickError
 from model.networks.model_version import ModelVersion
@@ -110,7 +111,9 @@ class Registry:
                 f"A training cannot go on from it: {model.config.network} keeps no optimizer state.",
                 "Train from the beginning, or name another version.",
             )
-        return WarmStart(model.network.state_dict(), state, model.vocabulary)
+        learned = LearnedEvents.of(model.manifest.get("data", {}))
+        until_ms = None if learned.until_ms is None else max(learned.until_ms, learned.newest_ms)
+        return WarmStart(model.network.state_dict(), state, model.vocabulary, until_ms)
 
     def versions(self, refused: list[RefusedVersion] | None = None) -> list[dict[str, Any]]:
         """Returns the manifests of all versions, oldest first, each with `scores` and `champion` (a bool).

@@ -1,7 +1,8 @@
 """Lists for a ranker to learn from while the sources follow the events, as they do in a worker with `follow`.
 
 The newest sessions are stepped in event time. Before each moment the network's popularity and the live
-sources learn all events up to it, of all sessions, and none after it.
+sources learn all events up to it, of all sessions, and none after it. Items that the earlier sessions do not
+have are new, and come into the lists as they do in a worker.
 
 Shapes: L lists, C candidates, F features, B sessions of a wave, N wanted rows.
 Tested by tests/unit/model/training/test_following_lists.py.
@@ -52,9 +53,11 @@ def following_lists(
     times_ms = sessions.times_ms[begin_row:]
     begin_ms, end_ms = int(times_ms.min()), int(times_ms.max())
     every_ms = max(EVERY_MS, (end_ms - begin_ms) // MOST_REFRESHES)
-    freshness = FreshnessConfig(popularity=True)
     log = LoggedEvents.of(sessions)
-    tables = LogRefresher(fused, fused.items, fused.items, log, begin_ms, freshness)
+    is_new_V = np.ones(fused.items, bool)
+    is_new_V[sessions.items[:begin_row]] = False
+    freshness = FreshnessConfig(popularity=True, new_items=True)
+    tables = LogRefresher(fused, fused.items, fused.items, log, begin_ms, freshness, is_new_V)
     walk = LogWalk(fused.network, tables, sessions, wanted_N)
     try:
         for made in walk.lists(RefreshTimes(begin_ms, every_ms)):

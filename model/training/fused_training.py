@@ -1,7 +1,7 @@
 """Training of a fused list: the ranker learns from sessions that no source has learned from.
 
-1. The sources learn from the earlier sessions, the network from its beginning: an earlier model may
-   have learned from the later ones.
+1. The sources learn from the earlier sessions. The network does from its beginning, unless the model to
+   go on from has surely learned from none of the later ones.
 2. The ranker learns from the later sessions whom to believe when; a second one learns the same where the
    sources follow the events.
 3. The sources learn from all sessions, the network from where the training starts.
@@ -72,18 +72,22 @@ def train_fused(
     )
     # Without patience the validation only draws a curve, and this training's curve is not shown.
     validation = None if config.patience is None else data.validation
-    Epochs(network, TrainingData(earlier, data.vocabulary, validation), network_config, None, part).run()
+    clean = start if start is not None and start.knows_none_of(later) else None
+    part_data = TrainingData(earlier, data.vocabulary, validation)
+    _train_network(network, part_data, network_config, clean, part)
     fused.sources.fit(earlier)
+    goes_on = clean is not None and _take_rankers(fused, clean)
     lists = lists_of(fused, later)
     if len(lists[1]) >= FEWEST_LISTS:
-        fused.ranker.fit(*lists, config.seed)
+        fused.ranker.fit(*lists, config.seed, goes_on=goes_on)
     del lists
-    fused.following_ranker.take(fused.ranker)
+    if not goes_on:
+        fused.following_ranker.take(fused.ranker)
     # The same sessions again, with sources that follow the events: whom to believe is another question.
     if can_follow(fused) and earlier is not later:
         following = together(following_lists(fused, sessions, cut, LISTS), len(FEATURES))
         if len(following[1]) >= FEWEST_LISTS:
-            fused.following_ranker.fit(*following, config.seed)
+            fused.following_ranker.fit(*following, config.seed, goes_on=goes_on)
     network.load_state_dict(first)
     torch.manual_seed(config.seed)
     result = _train_network(network, data, network_config, start, replace(run, progress=_second_half(run)))
@@ -124,6 +128,16 @@ def _train_network(
         weights = {n.removeprefix(PREFIX): t for n, t in start.weights.items() if n.startswith(PREFIX)}
         start = replace(start, weights=weights)
     return Epochs(network, data, config, start, run).run()
+
+
+def _take_rankers(fused: FusedList, start: WarmStart) -> bool:
+    """Begin with the rankers of the model to go on from. Returns whether it has any."""
+    for name, ranker in (("ranker.", fused.ranker), ("following_ranker.", fused.following_ranker)):
+        weights = {n.removeprefix(name): t for n, t in start.weights.items() if n.startswith(name)}
+        if not weights:
+            return False
+        ranker.load_state_dict(weights)
+    return True
 
 
 def _second_half(run: RunOptions) -> Callable[[Progress], None]:

@@ -25,11 +25,19 @@ from model.optimizers import Optimizer
 
 @dataclass(frozen=True)
 class WarmStart:
-    """Weights by name, the optimizer's tensors by name, and the vocabulary of their rows."""
+    """Weights by name, the optimizer's tensors by name, and the vocabulary of their rows.
+
+    `learned_until_ms` is the newest event time that the model has learned from, None where it is not known.
+    """
 
     weights: Mapping[str, Tensor]
     optimizer_state: Mapping[str, Tensor]
     vocabulary: Vocabulary
+    learned_until_ms: int | None = None
+
+    def knows_none_of(self, sessions: Sessions) -> bool:
+        """Whether the model has surely learned from none of these sessions."""
+        return self.learned_until_ms is not None and self.learned_until_ms < int(sessions.times_ms.min())
 
     def apply_to(
         self,

@@ -6,7 +6,7 @@ Tested by tests/unit/replay/cadence/test_run_cadence.py.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -84,4 +84,5 @@ def _version(result: TrainedModel, trained_ms: int) -> Version:
             "A cadence goes on from the version before, and keeps its item tables fresh.",
             "Name a network that learns by gradients, such as gru4rec, or fused.",
         )
-    return Version(network, result.warm_start(), trained_ms, len(result.vocabulary), fused)
+    start = replace(result.warm_start(), learned_until_ms=trained_ms - 1)
+    return Version(network, start, trained_ms, len(result.vocabulary), fused)

@@ -74,8 +74,18 @@ class Ranker(nn.Module):
         self.bias_H.copy_(other.bias_H)
         self.output_H.copy_(other.output_H)
 
-    def fit(self, features_LCF: Tensor, count_L: Tensor, place_L: Tensor, seed: int) -> list[float]:
+    def fit(
+        self,
+        features_LCF: Tensor,
+        count_L: Tensor,
+        place_L: Tensor,
+        seed: int,
+        *,
+        goes_on: bool = False,
+    ) -> list[float]:
         """Learn from L lists, each with its next item at a place among its candidates.
+
+        `goes_on`: from the present weights, where a short window has few lists; else from new ones.
 
         What lies beyond a list's candidates is set to 0. Returns the mean loss of each pass.
         """
@@ -84,13 +94,14 @@ class Ranker(nn.Module):
         features_LCF.masked_fill_(~present_LC[:, :, None], 0)
         chosen = features_LCF[present_LC]
         mean_F, scale_F = chosen.mean(0), chosen.std(0).clamp(min=1e-3)
-        weight_FH = torch.randn(len(mean_F), UNITS, generator=generator) / len(mean_F) ** 0.5
-        output_H = torch.randn(UNITS, generator=generator) / UNITS**0.5
-        weights = [
-            weight_FH.requires_grad_(),
-            torch.zeros(UNITS, requires_grad=True),
-            output_H.requires_grad_(),
-        ]
+        if goes_on:
+            weight_FH, output_H = self.weight_FH * scale_F[:, None], self.output_H.clone()
+            bias_H = self.bias_H + mean_F @ self.weight_FH
+        else:
+            weight_FH = torch.randn(len(mean_F), UNITS, generator=generator) / len(mean_F) ** 0.5
+            output_H = torch.randn(UNITS, generator=generator) / UNITS**0.5
+            bias_H = torch.zeros(UNITS)
+        weights = [weight_FH.requires_grad_(), bias_H.requires_grad_(), output_H.requires_grad_()]
         optimizer = torch.optim.AdamW(weights, LEARNING_RATE, weight_decay=WEIGHT_DECAY)
         batches = PASSES * -(-len(place_L) // LISTS_IN_BATCH)
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, LEARNING_RATE, total_steps=batches)

@@ -68,19 +68,39 @@ def test_no_list_knows_of_an_event_at_its_time_or_later(monkeypatch: pytest.Monk
 
 
 def test_an_item_that_comes_for_the_first_time_is_not_known_before() -> None:
-    """A planted leak: an item that only the very next event has cannot be popular, nor have followed."""
+    """A planted leak: the second item of each session is nowhere else, so nothing can have told of it."""
     rng = np.random.default_rng(4)
-    log = [(n * 20_000, [int(rng.integers(10)), 10 + n % 50]) for n in range(50)]
+    log = [(n * 20_000, [int(rng.integers(10)), 10 + n, int(rng.integers(10))]) for n in range(50)]
     sessions = sessions_at(log)
     fused = build_fused(CONFIG, vocabulary_of(sessions))
-    seen = 0
+    popular = {"once": 0, "often": 0}
+    listed = dict.fromkeys(popular, 0)
     for (ids_BC, features_BCF, count_B), target_B in following_lists(fused, sessions, 5, 10_000):
         for b, target in enumerate(target_B.tolist()):
+            kind = "often" if target < 10 else "once"
             for place in np.flatnonzero(ids_BC[b, : count_B[b]] == target):
-                seen += 1
+                listed[kind] += 1
                 now = [POPULAR_NOW, POPULAR_RANK_NOW, NEXT_COUNT_NOW]
-                assert (features_BCF[b, place, now] == 0).all()
-    assert seen
+                popular[kind] += bool((features_BCF[b, place, now] > 0).any())
+    # Not even among the candidates, as in a worker, which knows no item before its first event.
+    assert popular["once"] == listed["once"] == 0
+    assert popular["often"] > 30
+
+
+def test_an_item_born_since_is_listed_once_two_sessions_had_it() -> None:
+    log = [(n * 120_000, [n % 5, (n + 1) % 5]) for n in range(20)]
+    # Item 30 comes after item 1 from the tenth session on.
+    log += [(n * 120_000 + 60_000, [1, 30]) for n in range(10, 20)]
+    sessions = sessions_at(log)
+    fused = build_fused(CONFIG, vocabulary_of(sessions))
+    places = []
+    for (ids_BC, _, count_B), target_B in following_lists(fused, sessions, 10, 10_000):
+        places += [
+            bool((ids_BC[b, : count_B[b]] == target).any())
+            for b, target in enumerate(target_B.tolist())
+            if target == 30
+        ]
+    assert places == [False, False, *[True] * 8]
 
 
 def test_where_only_the_popularity_of_the_hour_tells_the_next_item_the_ranker_finds_it() -> None:

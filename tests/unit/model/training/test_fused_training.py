@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -89,14 +90,18 @@ def test_where_only_the_sequence_tells_the_next_item_the_ranker_believes_the_net
     assert evaluate(fused, test).mrr > alone["network"] - 0.02
 
 
-def test_a_source_that_turned_bad_is_believed_less_after_the_next_retraining() -> None:
+@pytest.mark.parametrize("known", [False, True])
+def test_a_source_that_turned_bad_is_believed_less_after_the_next_retraining(known: bool) -> None:
     rng = np.random.default_rng(5)
     followed = sessions_of([transitions(rng) for _ in range(600)])
     # Afterwards any item follows any other, and sessions come back to what they saw.
     repeated = sessions_of([repeats(rng) for _ in range(600)])
+    repeated = replace(repeated, times_ms=repeated.times_ms + int(followed.times_ms.max()))
     vocabulary = vocabulary_of(followed)
     before = train(followed, vocabulary, CONFIG)
-    after = train(repeated, vocabulary, CONFIG, start=before.warm_start())
+    # With a known end of what it learned, the ranker goes on, too; else it begins anew.
+    start = replace(before.warm_start(), learned_until_ms=int(followed.times_ms.max()) - 1 if known else None)
+    after = train(repeated, vocabulary, CONFIG, start=start)
     shares = []
     for trained in (before, after):
         fused = trained.network
