@@ -248,7 +248,7 @@ def run_worker(settings: Settings) -> None:
     torch.set_num_threads(settings.torch_threads)
     # RocksDB and librdkafka release the GIL at each call; at the default of 5 ms they would wait long.
     sys.setswitchinterval(GIL_SWITCH_S)
-    decoder = decoder_of(settings)
+    decoder = decoder_of(settings, waits=False)
     ensure_topics(settings)
     prepared_s = time.time()
     catalogue = Catalogue()

@@ -6,12 +6,27 @@ are given the same decoder. stream/ingest makes the decoders of topics of one's 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import logging
+import time
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from stream.events import Event, decode_event
+from stream.logs import happening
 
+# Between two questions for a schema that the registry does not give.
+SCHEMA_WAIT_S = 1.0
+logger = logging.getLogger(__name__)
 Headers = Sequence[tuple[str, Any]]
+
+
+class SchemaAwayError(Exception):
+    """The schema of a record is not known and the registry does not give it now: the record has to wait."""
+
+    def __init__(self, schema_id: int, why: str) -> None:
+        super().__init__(f"schema {schema_id}: {why}")
+        self.schema_id = schema_id
+        self.why = why
 
 
 class EventDecoder(Protocol):
@@ -30,7 +45,10 @@ class EventDecoder(Protocol):
         timestamp_ms: int | None = None,
         headers: Headers = (),
     ) -> Event:
-        """The event. Raises RejectedEvent with its reason, LeftOutRecord for a record that is none."""
+        """The event. Raises RejectedEvent with its reason, LeftOutRecord for a record that is none.
+
+        Raises SchemaAwayError where the schema of the record is not known now.
+        """
 
 
 class RecordMessage(Protocol):
@@ -84,3 +102,40 @@ def origin_of(decoder: EventDecoder, message: RecordMessage) -> Headers:
     kind, timestamp_ms = message.timestamp()
     known = [(TIMESTAMP, b"%d" % timestamp_ms)] if kind else []
     return [*known, *((OF_RECORD + name, value) for name, value in message.headers() or ())]
+
+
+class PatientDecoder:
+    """A decoder that waits for schemas: for readers that have nothing else to do meanwhile."""
+
+    def __init__(self, decoder: EventDecoder, sleep: Callable[[float], None] = time.sleep) -> None:
+        self._decoder = decoder
+        self._sleep = sleep
+        self.reads_record = decoder.reads_record
+
+    def decode(
+        self,
+        value: bytes | None,
+        key: bytes | None = None,
+        timestamp_ms: int | None = None,
+        headers: Headers = (),
+    ) -> Event:
+        """The event. Raises RejectedEvent with its reason."""
+        is_logged = False
+        while True:
+            try:
+                return self._decoder.decode(value, key, timestamp_ms, headers)
+            except SchemaAwayError as away:
+                if not is_logged:
+                    logger.warning(
+                        "reading waits: schema %d is not known: %s",
+                        away.schema_id,
+                        away.why,
+                        extra=happening("schema_awaited", schema=away.schema_id, error=away.why),
+                    )
+                is_logged = True
+                self._sleep(SCHEMA_WAIT_S)
+
+
+def patient(decoder: EventDecoder) -> EventDecoder:
+    """The decoder, waiting for schemas where it needs some."""
+    return decoder if isinstance(decoder, OwnEvents | PatientDecoder) else PatientDecoder(decoder)

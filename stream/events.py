@@ -41,7 +41,17 @@ SessionId = Annotated[str, msgspec.Meta(min_length=1, max_length=256)]
 EventTime = Annotated[int, msgspec.Meta(ge=0, le=MAX_EVENT_TIME_MS)]
 Finite = Annotated[float, msgspec.Meta(ge=-sys.float_info.max, le=sys.float_info.max)]
 
-REASONS = ("empty", "too_large", "not_json", "schema", "empty_id", "key_mismatch", "future", "past")
+REASONS = (
+    "empty",
+    "too_large",
+    "not_json",
+    "schema",
+    "empty_id",
+    "key_mismatch",
+    "future",
+    "past",
+    "no_schema",
+)
 # Why a mapping makes no event of a readable record, which is no dead letter then.
 LEFT_OUT_REASONS = ("other_kind", "no_item")
 

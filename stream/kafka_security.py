@@ -16,7 +16,7 @@ from pydantic import BaseModel, Field, SecretStr, model_validator
 
 from model.errors import NextclickError
 
-SECRETS = frozenset({"sasl_password"})
+SECRETS = frozenset({"sasl_password", "schema_registry_password"})
 SASL_FIELDS = ("sasl_mechanism", "sasl_username", "sasl_password", "sasl_password_file")
 TLS_FIELDS = ("ssl_ca_file", "ssl_certificate_file", "ssl_key_file", "ssl_key_password_file")
 
@@ -81,9 +81,9 @@ class KafkaSecurity(BaseModel):
             problems += [
                 f"sasl_mechanism: PLAIN sends the password unencrypted to {broker}; set SASL_SSL or SCRAM"
                 for broker in self.bootstrap_servers.split(",")
-                if not _is_near(broker)
+                if not is_near(broker)
             ]
-        return [*problems, *_file_problems("sasl_password_file", self.sasl_password_file)]
+        return [*problems, *file_problems("sasl_password_file", self.sasl_password_file)]
 
     def _tls_problems(self) -> list[str]:
         given = self._given(TLS_FIELDS)
@@ -98,7 +98,7 @@ class KafkaSecurity(BaseModel):
         if self.ssl_key_password_file and not self.ssl_key_file:
             problems.append("ssl_key_password_file: there is no ssl_key_file")
         for name in TLS_FIELDS:
-            problems += _file_problems(name, getattr(self, name))
+            problems += file_problems(name, getattr(self, name))
         if not problems:
             try:
                 self.ssl_context()
@@ -111,7 +111,7 @@ class KafkaSecurity(BaseModel):
         """The SASL password. Raises NextclickError when its file is gone."""
         if self.sasl_password is not None:
             return self.sasl_password.get_secret_value()
-        return None if self.sasl_password_file is None else _secret(self.sasl_password_file)
+        return None if self.sasl_password_file is None else secret_in(self.sasl_password_file)
 
     def security_properties(self) -> dict[str, str]:
         """The librdkafka security properties; none for PLAINTEXT."""
@@ -143,14 +143,14 @@ class KafkaSecurity(BaseModel):
         return context
 
     def _key_password(self) -> str | None:
-        return None if self.ssl_key_password_file is None else _secret(self.ssl_key_password_file)
+        return None if self.ssl_key_password_file is None else secret_in(self.ssl_key_password_file)
 
 
 def _text(path: Path | None) -> str | None:
     return None if path is None else str(path)
 
 
-def _is_near(broker: str) -> bool:
+def is_near(broker: str) -> bool:
     """Whether a broker's address is on this machine."""
     host = broker.strip().rpartition(":")[0].strip("[]")
     try:
@@ -159,7 +159,8 @@ def _is_near(broker: str) -> bool:
         return host == "localhost"
 
 
-def _file_problems(name: str, path: Path | None) -> list[str]:
+def file_problems(name: str, path: Path | None) -> list[str]:
+    """What is wrong with a file that a setting names; nothing where it names none."""
     if path is None:
         return []
     try:
@@ -169,7 +170,7 @@ def _file_problems(name: str, path: Path | None) -> list[str]:
     return [] if content.strip() else [f"{name}: {path} is empty"]
 
 
-def _secret(path: Path) -> str:
+def secret_in(path: Path) -> str:
     """The first line of a file. Raises NextclickError."""
     try:
         return path.read_text().splitlines()[0]

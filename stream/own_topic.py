@@ -1,13 +1,17 @@
-"""The settings of a topic of one's own: what its records look like.
+"""The settings of a topic of one's own: what its records look like, and the registry of their schemas.
 
 Tested by tests/unit/stream/test_settings.py.
 """
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Self
+from urllib.parse import urlsplit
 
-from pydantic import BaseModel, Field, model_validator
+from pydantic import BaseModel, Field, SecretStr, model_validator
+
+from stream.kafka_security import file_problems, is_near, secret_in
 
 
 class OwnTopic(BaseModel):
@@ -18,16 +22,55 @@ class OwnTopic(BaseModel):
     """
 
     events_mapping: str = Field(
-        "",
-        description="what is what in a topic of one's own: a TOML file, or a name such as cloudevents",
+        "", description="what is what in a topic of one's own: a TOML file, or a name such as cloudevents"
+    )
+    schema_registry_url: str = Field(
+        "", description="registry with Confluent's API, of records in Avro, Protobuf or JSON Schema"
+    )
+    schema_registry_username: str = ""
+    schema_registry_password: SecretStr | None = Field(
+        None, min_length=1, description="in the environment alone, or"
+    )
+    schema_registry_password_file: Path | None = Field(None, description="the file that has it")
+    schema_registry_ca_file: Path | None = Field(
+        None, description="PEM certificates of the registry's authority"
     )
 
     @model_validator(mode="after")
-    def _posts_own_events(self) -> Self:
-        """The page sends the project's own JSON, which a topic of other records does not take."""
+    def _is_of_one_mind(self) -> Self:
+        problems = [*self._topic_problems(), *self._registry_problems()]
+        if problems:
+            raise ValueError("; ".join(problems))
+        return self
+
+    def _topic_problems(self) -> list[str]:
         if self.events_mapping and getattr(self, "web_events", False):
-            raise ValueError(
+            return [
                 "events_mapping, web_events: HTTP sends our own JSON into a topic of other records; "
                 "set one of them only"
-            )
-        return self
+            ]
+        return []
+
+    def _registry_problems(self) -> list[str]:
+        address = urlsplit(self.schema_registry_url)
+        problems = []
+        if self.schema_registry_url and (address.scheme not in ("http", "https") or not address.hostname):
+            problems.append("schema_registry_url: not an address, such as https://registry:8081")
+        if self.schema_registry_url and not self.events_mapping:
+            problems.append("schema_registry_url: of no use without events_mapping, which says what is what")
+        if self.schema_registry_password and self.schema_registry_password_file:
+            problems.append("schema_registry_password, schema_registry_password_file: set one of them only")
+        has_password = bool(self.schema_registry_password or self.schema_registry_password_file)
+        if bool(self.schema_registry_username) != has_password:
+            problems.append("schema_registry_username and its password: set both or none")
+        if has_password and address.scheme == "http" and not is_near(f"{address.hostname}:0"):
+            problems.append("schema_registry_url: http sends the password unencrypted; use https")
+        problems += file_problems("schema_registry_password_file", self.schema_registry_password_file)
+        return [*problems, *file_problems("schema_registry_ca_file", self.schema_registry_ca_file)]
+
+    def registry_password(self) -> str | None:
+        """The registry's password. Raises NextclickError when its file is gone."""
+        if self.schema_registry_password is not None:
+            return self.schema_registry_password.get_secret_value()
+        path = self.schema_registry_password_file
+        return None if path is None else secret_in(path)

@@ -3,6 +3,10 @@
 decoders          the decoder that the settings ask for
 named_mappings    mappings of payloads that many shops have: CloudEvents, Segment, Snowplow, GA4
 mapped_decoder    the event of a record: its value, key, time and headers
+registry_values   the same of records in Avro, Protobuf or JSON Schema, by the schema that each names
+registry_schemas  the schemas of a registry
+avro_records      records in Avro
+protobuf_records  records in Protobuf
 json_values       the mapped values of JSON, read without the others
 column_paths      where in a record a column lies
 event_values      the event of the values, or why there is none

@@ -58,6 +58,12 @@ def value_at(record: Any, path: Path) -> Any:
     5
     """
     for step in path:
+        if type(record) is dict:
+            # Most of them: a name has a value.
+            record = record.get(step)
+            if record is None:
+                return None
+            continue
         if isinstance(record, str | bytes):
             record = _inner(record)
         if isinstance(step, str):

@@ -5,18 +5,23 @@ Tested by tests/unit/stream/ingest/test_mapped_events.py and tests/integration/t
 
 from __future__ import annotations
 
-from stream.event_decoder import OWN_EVENTS, EventDecoder
+from stream.event_decoder import OWN_EVENTS, EventDecoder, patient
 from stream.ingest.mapped_decoder import MappedDecoder
 from stream.ingest.named_mappings import mapping_by
+from stream.ingest.registry_schemas import SchemaRegistry
 from stream.settings import Settings
 
 
-def decoder_of(settings: Settings) -> EventDecoder:
+def decoder_of(settings: Settings, *, waits: bool = True) -> EventDecoder:
     """The decoder of the events topic. Raises NextclickError for a mapping that cannot be read or used.
+
+    With `waits` it waits for schemas that the registry does not give; else it raises SchemaAwayError.
 
     >>> decoder_of(Settings()) is OWN_EVENTS
     True
     """
     if not settings.events_mapping:
         return OWN_EVENTS
-    return MappedDecoder(mapping_by(settings.events_mapping))
+    registry = SchemaRegistry(settings) if settings.schema_registry_url else None
+    decoder = MappedDecoder(mapping_by(settings.events_mapping), registry)
+    return patient(decoder) if waits and registry is not None else decoder

@@ -14,6 +14,8 @@ from stream.ingest.column_paths import EVERY, Path, paths_of
 from stream.ingest.event_times import EPOCH, MILLISECOND
 from stream.ingest.event_values import EventMaker
 from stream.ingest.json_values import JsonValues
+from stream.ingest.registry_schemas import SchemaRegistry
+from stream.ingest.registry_values import RegistryValues
 from stream.log_mapping import ROLES, Column, LogMapping
 
 # Brokers take 1 MiB unless told otherwise.
@@ -30,12 +32,16 @@ class MappedDecoder:
     '7'
     """
 
-    def __init__(self, mapping: LogMapping) -> None:
-        """Raises NextclickError for a mapping that a topic cannot be read by, record by record."""
+    def __init__(self, mapping: LogMapping, registry: SchemaRegistry | None = None) -> None:
+        """`registry` has the schemas of records that name one; without it they are JSON.
+
+        Raises NextclickError for a mapping that a topic cannot be read by, record by record."""
         paths, self._of_record = role_columns(mapping)
         check_direct(mapping, paths)
         self.reads_record = any(column != KEY for _, column in self._of_record)
-        self._values = JsonValues(paths)
+        self._values: JsonValues | RegistryValues = (
+            JsonValues(paths) if registry is None else RegistryValues(paths, registry)
+        )
         self._maker = EventMaker(mapping)
 
     def decode(

@@ -59,6 +59,9 @@ class StatusViews:
                 "begun_anew": sorted(self._counters.begun_anew),
                 "sessions": self._pipeline.sessions,
                 "accounting": self._counters.accounting(self._pipeline.in_flight),
+                "waiting": {
+                    str(number): why for number, why in dict(self._pipeline.source.held.waiting).items()
+                },
                 "producer_faults": dict(self._counters.producer_faults),
                 "quality": _by_system(prequential.overall()),
                 "in_sample": {

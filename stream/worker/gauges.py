@@ -88,6 +88,11 @@ class WorkerGauges(Collector):
         for number, lag in source.partition_lags().items():
             by_partition.add_metric([str(number)], lag)
         yield by_partition
+        yield GaugeMetricFamily(
+            "nextclick_waiting_partitions",
+            "read no further until the registry gives a schema",
+            value=len(source.held.waiting),
+        )
         in_flight = pipeline.in_flight
         yield GaugeMetricFamily("nextclick_events_in_flight", "read, not durable", value=in_flight)
         yield GaugeMetricFamily(

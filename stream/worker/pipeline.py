@@ -17,7 +17,7 @@ from operator import sub
 
 from confluent_kafka import TopicPartition
 
-from stream.event_decoder import OWN_EVENTS, EventDecoder
+from stream.event_decoder import OWN_EVENTS, EventDecoder, patient
 from stream.kafka.topic_id import UNKNOWN, topic_id
 from stream.sessions.offsets import AppliedOffsets
 from stream.sessions.partition import OpenPartition
@@ -240,14 +240,16 @@ class Pipeline:
             self.block_cache,
             progress,
             topic_id=self.topic_id,
-            decoder=self._decoder,
+            decoder=patient(self._decoder),
         )
         partition = recovery.open(number, committed)
         self.recovering.pop(number, None)
         self._processor.partitions[number] = partition
         self._share_events()
         followed = (self._closed_at.get(number, 0), partition.position)
-        reload_recent_events(self._settings, self.live, serving.rule, number, followed, self._decoder)
+        reload_recent_events(
+            self._settings, self.live, serving.rule, number, followed, patient(self._decoder)
+        )
         self.openings[number] = Opening(time.monotonic() - started_s, records)
         self.counters.open_partition(number)
         if partition.begun_anew:

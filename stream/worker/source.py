@@ -16,7 +16,7 @@ from collections.abc import Callable
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from model.errors import NextclickError
-from stream.event_decoder import OWN_EVENTS, EventDecoder
+from stream.event_decoder import OWN_EVENTS, EventDecoder, SchemaAwayError
 from stream.failpoints import reach
 from stream.kafka.consumers import log_assigned, log_refused_commit, raise_unless_transient
 from stream.logs import happening
@@ -27,6 +27,7 @@ from stream.wave.waves import Wave
 from stream.worker.arrivals import ArrivalMaker
 from stream.worker.assignment import Assignment, log_went_back, make_consumer
 from stream.worker.commits import Commits
+from stream.worker.held_partitions import HeldPartitions
 from stream.worker.lanes import IDLE_POLL_S, WAVES_AT_ONCE, WaveEmitter
 from stream.worker.producer_faults import ProducerFaults
 from stream.worker.wave_consumer import WaveConsumer
@@ -64,6 +65,7 @@ class Source:
         self.lag = 0
         self.assigned = threading.Event()
         self._consumer = make_consumer(settings, self._on_commit)
+        self.held = HeldPartitions(settings.events_topic, self._consumer)
         self._assignment = Assignment(settings.events_topic, self._consumer, pipeline.add_lost)
         self._thread = threading.Thread(target=self._run, name="source", daemon=True)
 
@@ -128,6 +130,7 @@ class Source:
             self._waves.level = self._load_shedding.update(self.lag)
             self._expire_idle()
             self._write_skipped()
+        self.held.retry()
         self._waves.fit_lanes(now_s)
         messages = self._read()
         if messages:
@@ -168,6 +171,9 @@ class Source:
         read: dict[int, int] = {}
         for message in messages:
             error, number, offset = message.error(), message.partition() or 0, message.offset() or 0
+            if number in self.held:
+                # Behind a record that waits for its schema: read again with it.
+                continue
             if error is not None:
                 self._heed(error, number, offset)
                 continue
@@ -177,9 +183,14 @@ class Source:
                 continue
             if offset < partition.position:
                 raise log_went_back(number, offset, partition.position)
-            read[number] = read.get(number, 0) + 1
             before = partition.watermark
-            arrival = self._arrivals.arrival(message, before)
+            try:
+                arrival = self._arrivals.arrival(message, before)
+            except SchemaAwayError as away:
+                self.held.hold(number, offset, away)
+                continue
+            self.held.passed(number)
+            read[number] = read.get(number, 0) + 1
             if (event := arrival.event) is not None:
                 partition.watermark = before.after(event.session_id, event.event_time_ms)
             partition.position = offset + 1
@@ -272,7 +283,9 @@ class Source:
     def _revoked(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         """Give the partitions up, once their waves are finished and committed and their stores closed."""
         numbers = {tp.partition for tp in partitions}
+        self.held.release(numbers)
         self._give_up(numbers)
+        self.held.forget(numbers)
         consumer.incremental_unassign(partitions)
         logger.info("revoked: %s", sorted(numbers), extra=happening("revoked", partitions=sorted(numbers)))
 

@@ -19,7 +19,7 @@ from model.registry.registry import Registry
 from model.registry.version_files import REFUSALS
 from replay.end_to_end.worker_process import WorkerProcess, free_port
 from replay.sending.replay import replay_frames
-from stream.events import REASONS
+from stream.events import LEFT_OUT_REASONS, REASONS
 from stream.quality.cells import KINDS, LEARNED, POSITIONS
 from stream.quality.cells import SYSTEMS as SCORED
 from stream.quality.item_age import AGES
@@ -205,7 +205,15 @@ def test_labels_never_come_from_the_data_and_are_those_of_the_newest_version(sta
     allowed: dict[str, set[str]] = {
         "partition": {"0", "1"},
         "outcome": {*OUTCOMES, *RUN_OUTCOMES},
-        "reason": {*REASONS, *FALLBACKS, *REFUSALS, *MEANINGS, "announcement", "unservable"},
+        "reason": {
+            *REASONS,
+            *LEFT_OUT_REASONS,
+            *FALLBACKS,
+            *REFUSALS,
+            *MEANINGS,
+            "announcement",
+            "unservable",
+        },
         "system": {*SCORED, *SYSTEMS.values(), "shadow"},
         "window": set(SHOWN_WINDOWS),
         "slice": {*KINDS, LEARNED},

@@ -36,3 +36,30 @@ def test_every_problem_is_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_http_sends_no_events_into_a_topic_of_ones_own() -> None:
     with pytest.raises(NextclickError, match="events_mapping, web_events: HTTP sends our own JSON"):
         load_settings(events_mapping="shop.toml", web_events=True)
+
+
+@pytest.mark.parametrize(
+    ("given", "problem"),
+    [
+        ({"schema_registry_url": "http://r:8081"}, "of no use without events_mapping"),
+        ({"schema_registry_url": "r:8081", "events_mapping": "segment"}, "not an address"),
+        ({"schema_registry_username": "me"}, "its password: set both or none"),
+    ],
+)
+def test_a_registry_needs_a_mapping_an_address_and_a_whole_user(given: dict[str, str], problem: str) -> None:
+    with pytest.raises(NextclickError, match=problem):
+        load_settings(**given)
+
+
+def test_the_password_of_a_registry_is_neither_shown_nor_sent_unencrypted(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("NEXTCLICK_SCHEMA_REGISTRY_PASSWORD", "hidden")
+    user = {"events_mapping": "segment", "schema_registry_username": "me"}
+    settings = load_settings(**user, schema_registry_url="https://registry.shop:8081")
+    assert settings.registry_password() == "hidden"
+    assert "hidden" not in repr(settings)
+    assert load_settings(**user, schema_registry_url="http://localhost:8081").registry_password() == "hidden"
+    with pytest.raises(NextclickError, match="http sends the password unencrypted") as caught:
+        load_settings(**user, schema_registry_url="http://registry.shop:8081")
+    assert "hidden" not in str(caught.value)
