@@ -1,8 +1,8 @@
 """Lists for a ranker to learn from while the sources follow the events, as they do in a worker with `follow`.
 
 The newest sessions are stepped in event time. Before each moment the network's popularity and the live
-sources learn all events up to it, of all sessions, and none after it. Items that the earlier sessions do not
-have are new, and come into the lists as they do in a worker.
+sources learn all events up to it, of all sessions, and none after it. Items that the network has not
+learned are new, and come into the lists as they do in a worker.
 
 Shapes: L lists, C candidates, F features, B sessions of a wave, N wanted rows.
 Tested by tests/unit/model/training/test_following_lists.py.
@@ -37,11 +37,16 @@ def can_follow(fused: FusedList) -> bool:
 
 @torch.inference_mode()
 def following_lists(
-    fused: FusedList, sessions: Sessions, first: int, lists: int
+    fused: FusedList,
+    sessions: Sessions,
+    first: int,
+    lists: int,
+    trained_V: npt.NDArray[np.bool_] | None = None,
 ) -> Iterator[tuple[Proposals, torch.Tensor]]:
     """What the sources propose before about `lists` next events of the sessions from `first` on.
 
-    Yields waves of proposals with the items that came next, B. The sources stand still again afterwards.
+    `trained_V` are the items that the network has learned, by default those of the sessions before. Yields
+    waves of proposals with the items that came next, B. The sources stand still again afterwards.
     """
     begin_row = int(sessions.offsets[first])
     is_input = np.ones(len(sessions.items), bool)
@@ -54,10 +59,10 @@ def following_lists(
     begin_ms, end_ms = int(times_ms.min()), int(times_ms.max())
     every_ms = max(EVERY_MS, (end_ms - begin_ms) // MOST_REFRESHES)
     log = LoggedEvents.of(sessions)
-    is_new_V = np.ones(fused.items, bool)
-    is_new_V[sessions.items[:begin_row]] = False
+    if trained_V is None:
+        trained_V = np.bincount(sessions.items[:begin_row], minlength=fused.items) > 0
     freshness = FreshnessConfig(popularity=True, new_items=True)
-    tables = LogRefresher(fused, fused.items, fused.items, log, begin_ms, freshness, is_new_V)
+    tables = LogRefresher(fused, fused.items, fused.items, log, begin_ms, freshness, ~trained_V)
     walk = LogWalk(fused.network, tables, sessions, wanted_N)
     try:
         for made in walk.lists(RefreshTimes(begin_ms, every_ms)):

@@ -85,7 +85,10 @@ def train_fused(
         fused.following_ranker.take(fused.ranker)
     # The same sessions again, with sources that follow the events: whom to believe is another question.
     if can_follow(fused) and earlier is not later:
-        following = together(following_lists(fused, sessions, cut, LISTS), len(FEATURES))
+        trained_V = np.bincount(earlier.items, minlength=fused.items) > 0
+        if clean is not None:
+            trained_V |= clean.vocabulary.encode(list(data.vocabulary.item_ids)) >= 0
+        following = together(following_lists(fused, sessions, cut, LISTS, trained_V), len(FEATURES))
         if len(following[1]) >= FEWEST_LISTS:
             fused.following_ranker.fit(*following, config.seed, goes_on=goes_on)
     network.load_state_dict(first)

@@ -101,6 +101,15 @@ def test_an_item_born_since_is_listed_once_two_sessions_had_it() -> None:
             if target == 30
         ]
     assert places == [False, False, *[True] * 8]
+    # A network that goes on from an earlier one may have learned it before.
+    trained_V = np.ones(ITEMS, bool)
+    [first, *_] = [
+        bool((ids_BC[b, : count_B[b]] == 30).any())
+        for (ids_BC, _, count_B), target_B in following_lists(fused, sessions, 10, 10_000, trained_V)
+        for b, target in enumerate(target_B.tolist())
+        if target == 30
+    ]
+    assert first
 
 
 def test_where_only_the_popularity_of_the_hour_tells_the_next_item_the_ranker_finds_it() -> None:
