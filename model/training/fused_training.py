@@ -49,10 +49,12 @@ def train_fused(
     config: ModelConfig,
     start: WarmStart | None,
     run: RunOptions,
+    counted: Sessions | None = None,
 ) -> TrainedModel:
     """Train the sources and the ranker. Returns the fused list with the course of the last training.
 
-    Raises NextclickError as the training of its network does.
+    The sources count `counted`, None: the sessions of `data`. Raises NextclickError as the training of its
+    network does.
     """
     sessions = data.sessions
     cut = len(sessions) - max(1, int(HELD_OUT * len(sessions)))
@@ -75,7 +77,15 @@ def train_fused(
     clean = start if start is not None and start.knows_none_of(later) else None
     part_data = TrainingData(earlier, data.vocabulary, validation)
     _train_network(network, part_data, network_config, clean, part)
-    fused.sources.fit(earlier)
+    counted_earlier, first_later = earlier, cut
+    if counted is None or earlier is later:
+        counted = sessions
+    else:
+        begins_ms, ends_ms = (counted.times_ms[at] for at in (counted.offsets[:-1], counted.offsets[1:] - 1))
+        first_later = int(np.searchsorted(begins_ms, later.times_ms[0]))
+        # A session that goes on may be cut to one of the later sessions.
+        counted_earlier = counted.select(np.flatnonzero(ends_ms[:first_later] < later.times_ms[0]))
+    fused.sources.fit(counted_earlier)
     goes_on = clean is not None and _take_rankers(fused, clean)
     lists = lists_of(fused, later)
     if len(lists[1]) >= FEWEST_LISTS:
@@ -88,13 +98,13 @@ def train_fused(
         trained_V = np.bincount(earlier.items, minlength=fused.items) > 0
         if clean is not None:
             trained_V |= clean.vocabulary.encode(list(data.vocabulary.item_ids)) >= 0
-        following = together(following_lists(fused, sessions, cut, LISTS, trained_V), len(FEATURES))
+        following = together(following_lists(fused, counted, first_later, LISTS, trained_V), len(FEATURES))
         if len(following[1]) >= FEWEST_LISTS:
             fused.following_ranker.fit(*following, config.seed, goes_on=goes_on)
     network.load_state_dict(first)
     torch.manual_seed(config.seed)
     result = _train_network(network, data, network_config, start, replace(run, progress=_second_half(run)))
-    fused.sources.fit(sessions)
+    fused.sources.fit(counted)
     if earlier_file is not None:
         earlier_file.remove()
     result.network, result.config = fused, config

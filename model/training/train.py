@@ -38,14 +38,16 @@ def train(
     validation: Sessions | None = None,
     start: WarmStart | None = None,
     run: RunOptions | None = None,
+    counted: Sessions | None = None,
 ) -> TrainedModel:
     """Train a new network on `sessions`, in their order, for `config.epochs` passes.
 
     `start` is an earlier model to go on from. `validation` is evaluated after each epoch, for the curve.
     With `config.patience` the validation also decides when to stop, and the best epoch's weights win;
     without `validation` the newest tenth of the sessions is held out for it. With
-    `config.dwell_threshold_s` the sessions are boosted. Raises NextclickError when no session has two
-    known events, or when the loss is not finite; the last checkpoint then stays.
+    `config.dwell_threshold_s` the sessions are boosted. `counted` are what the sources of a fused list count
+    instead of `sessions`: the same, and older ones, by their first events. Raises NextclickError when no
+    session has two known events, or when the loss is not finite; the last checkpoint then stays.
 
     >>> import numpy as np
     >>> session = Sessions(np.array([0, 2]), np.array([0, 1]), np.array([5, 9]), np.array(["s"]))
@@ -74,7 +76,8 @@ def train(
             data = TrainingData(sessions, vocabulary, validation)
             result = Epochs(network, data, config, start, run).run()
         elif isinstance(network, FusedList):
-            result = train_fused(network, TrainingData(sessions, vocabulary, validation), config, start, run)
+            data = TrainingData(sessions, vocabulary, validation)
+            result = train_fused(network, data, config, start, run, counted)
         else:
             assert isinstance(network, CountingNetwork)
             started = time.perf_counter()

@@ -21,6 +21,8 @@ from model.training.train import Progress, RunOptions, TrainedModel, train
 from model.training.warm_start import WarmStart
 from replay.cadence.study_log import StudyLog
 
+COUNTED_MS = 48 * 3_600_000  # of the log, that the sources of a fused list count at each training
+
 
 @dataclass(frozen=True)
 class Version:
@@ -44,6 +46,7 @@ class Version:
 class Trainer:
     """Trains the versions of a log: the first on all events before `from_ms`, each other on those since.
 
+    The sources of a fused list count the last `COUNTED_MS`, as the window of a retraining would have them.
     `events` and `seconds` add up what all trainings took.
     """
 
@@ -70,7 +73,17 @@ class Trainer:
         known = self.log.known_at(tick_ms)
         counts = np.bincount(window.items, minlength=known)
         vocabulary = Vocabulary(self.log.vocabulary.decode(np.arange(known)), counts)
-        result = train(window, vocabulary, self.config, start=start, run=RunOptions(progress=progress))
+        counted = None
+        if self.config.network == "fused":
+            counted = self.log.window(tick_ms - COUNTED_MS, tick_ms)
+        result = train(
+            window,
+            vocabulary,
+            self.config,
+            start=start,
+            run=RunOptions(progress=progress),
+            counted=counted,
+        )
         self.events, self.seconds = self.events + result.events, self.seconds + result.seconds
         return _version(result, tick_ms)
 

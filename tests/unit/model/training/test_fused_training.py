@@ -139,6 +139,24 @@ def test_the_ranker_learns_from_sessions_that_no_source_has_learned_from(
     assert network.sources.arrays().next_counts_P.sum() == training.pairs
 
 
+def test_sources_may_count_older_sessions_than_those_to_learn_from(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(5)
+    whole = sessions_of([transitions(rng) for _ in range(200)])
+    newest = whole.between(100, 200)
+    lists_of, counted = fused_training.lists_of, []
+
+    def spied(fused: FusedList, sessions: Sessions) -> object:
+        counted.append(float(fused.sources.arrays().next_counts_P.sum()))
+        return lists_of(fused, sessions)
+
+    monkeypatch.setattr(fused_training, "lists_of", spied)
+    network = train(newest, vocabulary_of(whole), CONFIG, counted=whole).network
+    assert isinstance(network, FusedList)
+    # The ranker's sessions are the newest 15, which no source had counted then.
+    assert counted == [whole.between(0, 185).pairs]
+    assert network.sources.arrays().next_counts_P.sum() == whole.pairs
+
+
 @pytest.mark.parametrize(
     "log",
     [[[0, 1]], [[0, 0, 0]], [[0], [1, 2], [3]], [[n % 5, (n + 1) % 5] for n in range(10)]],

@@ -13,6 +13,7 @@ from model.evaluation.rank_targets import rank_targets
 from model.freshness.log_refresher import LogRefresher
 from model.freshness.log_walk import ListsToMake, LogWalk
 from model.freshness.moving_tables import FreshnessConfig
+from model.networks.fused.source_arrays import CANDIDATES
 from model.training.train import train
 from replay.cadence import trainer as trainer_module
 from replay.cadence.report import markdown, study_report
@@ -165,6 +166,17 @@ def test_refreshing_makes_items_known_that_appear_between_trainings(log: StudyLo
     assert (followed.ranks_N[is_born] > 0).mean() > 0.7
     assert hits(followed) > hits(never) + 0.1
     assert hits(hourly) > hits(never) + 0.1
+
+
+def test_a_fused_list_follows_along_a_log_with_its_sources(log: StudyLog) -> None:
+    trainer = Trainer(log, CONFIG.model_copy(update={"network": "fused"}))
+    standing, followed = run_cadence(trainer, Cadence("3h", 3 * HOUR_MS), [NONE, BOTH])
+    is_born = log.sessions.items[log.inputs_N + 1] >= log.known_at(log.from_ms)
+    assert hits(followed) > hits(standing) + 0.1
+    assert (followed.ranks_N[is_born] > 0).mean() > 0.7
+    # Own items are left out, and a candidate is the worst rank that there is.
+    assert 20 < followed.ranks_N.max() <= CANDIDATES
+    assert followed.versions == 2
 
 
 def hits(system: Contender) -> float:
