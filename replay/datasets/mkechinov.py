@@ -21,7 +21,7 @@ from replay.reading.format import (
     times_of,
 )
 from replay.reading.repeats import Repeats
-from replay.reading.values import ids_of, one_of, price_of
+from replay.reading.values import UNCLEAR_PRICE, float_ids, ids_of, one_of, price_of
 
 COLUMNS = (
     "event_time",
@@ -46,7 +46,7 @@ def converter() -> Convert:
 def convert(chunk: pd.DataFrame, repeated: Repeats) -> Converted:
     """Convert a chunk of text columns to events."""
     times = times_of(chunk["event_time"], "%Y-%m-%d %H:%M:%S UTC")
-    price, no_price = price_of(chunk["price"])
+    price, no_price, unclear = price_of(chunk["price"])
     events = pd.DataFrame(
         {
             "session_id": chunk["user_session"],
@@ -64,6 +64,7 @@ def convert(chunk: pd.DataFrame, repeated: Repeats) -> Converted:
         (times == NO_TIME, "event_time is no time"),
         (is_empty(chunk["product_id"]), "product_id is empty"),
         (no_price, "price is no number"),
+        (unclear, UNCLEAR_PRICE),
     )
     left_out = reasons(
         chunk.index,
@@ -71,7 +72,7 @@ def convert(chunk: pd.DataFrame, repeated: Repeats) -> Converted:
         (~one_of(chunk["event_type"], KINDS), "other kind of event"),
         (repeated(chunk), "duplicate"),
     )
-    return Converted(events, broken, left_out)
+    return Converted(events, broken, left_out, float_ids(chunk["product_id"], chunk["user_id"]))
 
 
 FORMAT = Format(

@@ -14,7 +14,8 @@ import pandas as pd
 from model.data.event_filter import EventFilter
 from model.errors import NextclickError
 from replay.reading.delimited import BrokenRows, broken_line
-from replay.reading.format import Chunk, Convert, Format, beyond_the_schema, no_reason
+from replay.reading.format import Chunk, Convert, Format, beyond_the_schema, no_reason, reasons
+from replay.reading.values import no_ids, shortened_ids
 
 
 def readable_events(
@@ -22,12 +23,17 @@ def readable_events(
 ) -> pd.DataFrame:
     """The chunk's events. Raises NextclickError at a row that cannot be read, unless such are skipped."""
     converted = convert(chunk.rows)
-    beyond = beyond_the_schema(converted.events)
-    if all(map(no_reason, (chunk.broken, converted.broken, converted.left_out, beyond))):
+    on_broken.account.float_ids += converted.float_ids
+    beyond, nothing = beyond_the_schema(converted.events), _nothing(converted.events)
+    shortened = _shortened(converted.events)
+    found = (chunk.broken, converted.broken, converted.left_out, beyond, nothing, shortened)
+    if all(map(no_reason, found)):
         on_broken.account.given += len(converted.events)
         return converted.events
-    left_out = (converted.left_out != "") & (chunk.broken == "")
-    reason = converted.broken.where(converted.broken != "", beyond)
+    why_left_out = converted.left_out.where(converted.left_out != "", nothing)
+    left_out = (why_left_out != "") & (chunk.broken == "")
+    reason = converted.broken.where(converted.broken != "", shortened)
+    reason = reason.where(reason != "", beyond)
     reason = chunk.broken.where(chunk.broken != "", reason)
     broken = (reason != "") & ~left_out
     if broken.any() and not on_broken.skip:
@@ -38,13 +44,33 @@ def readable_events(
         for row in broken.to_numpy().nonzero()[0].tolist():
             line, text = chunk.line_of(row)
             on_broken.reject_line(path, line, reason.iloc[row], text)
-    count_reasons(on_broken.rejects, converted.left_out[left_out])
+    count_reasons(on_broken.rejects, why_left_out[left_out])
     count_reasons(on_broken.rejects, reason[broken])
     events = converted.events[~(left_out | broken)].reset_index(drop=True)
     on_broken.account.given += len(events)
     on_broken.account.left_out += int((left_out | broken).sum())
     on_broken.account.unreadable += int(broken.sum())
     return events
+
+
+def _nothing(events: pd.DataFrame) -> pd.Series[str]:
+    """Why a row is of no session or no item: its id is a word for nothing."""
+    checks = []
+    for name, reason in (("session_id", "no session"), ("item_id", "no item")):
+        if name in events and (nothing := no_ids(events[name])).any():
+            if name == "item_id" and "kind" in events:
+                nothing &= events["kind"] != "session_end"
+            checks.append((nothing, reason))
+    return reasons(events.index, *checks)
+
+
+def _shortened(events: pd.DataFrame) -> pd.Series[str]:
+    """Why a row has no id that is sure: a float has cut its digits off."""
+    names = [name for name in ("session_id", "item_id") if name in events]
+    checks = (
+        (shortened_ids(events[name]), f"{name} has lost digits in a float, such as 1e+16") for name in names
+    )
+    return reasons(events.index, *checks)
 
 
 def count_reasons(rejects: Counter[str], reasons: pd.Series[str]) -> None:

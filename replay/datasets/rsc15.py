@@ -30,7 +30,7 @@ from replay.reading.format import (
     whole_ms,
 )
 from replay.reading.times import MS_OF, TimeUnit
-from replay.reading.values import ids_of
+from replay.reading.values import float_ids, ids_of
 
 PREPROCESSED_COLUMNS = ("SessionId", "ItemId", "Time")
 RAW_COLUMNS = ("session", "timestamp", "item", "category")
@@ -58,7 +58,8 @@ def convert_preprocessed(unit: TimeUnit, chunk: pd.DataFrame) -> Converted:
         (is_empty(chunk["SessionId"]), "SessionId is empty"),
         (is_empty(chunk["ItemId"]), "ItemId is empty"),
     )
-    return Converted(events, broken, reasons(chunk.index))
+    floats = float_ids(chunk["SessionId"], chunk["ItemId"])
+    return Converted(events, broken, reasons(chunk.index), floats)
 
 
 def convert_raw(chunk: pd.DataFrame) -> Converted:

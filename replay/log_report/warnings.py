@@ -149,6 +149,12 @@ def _rows(r: LogReport) -> Iterator[LogWarning]:
         yield LogWarning(
             "cut off", "a file ends too early", "Fetch it again, or mind that the end is missing."
         )
+    if floats := sum(account.get("float_ids", 0) for account in r.read.values()):
+        yield LogWarning(
+            "ids as floats",
+            f"{floats:,} ids were written as floats (4.0), and are read as integers (4)",
+            "A program took them for numbers: above 2^53 such ids are no longer the original ones.",
+        )
     bad = sum(count for reason, count in r.rejects.items() if not reason.startswith("metadata: "))
     if bad > 0.01 * (bad + r.events):
         worst = max(r.rejects.items(), key=lambda pair: pair[1])

@@ -16,7 +16,7 @@ from replay.mappings.event_times import days_of, in_zone, said_times
 from replay.reading.format import Converted, is_empty, reasons, same_text, whole_ms
 from replay.reading.time_evidence import resolve
 from replay.reading.times import TimeUnit
-from replay.reading.values import given_text, ids_of, one_of, price_of
+from replay.reading.values import UNCLEAR_PRICE, float_ids, given_text, ids_of, one_of, price_of
 from stream.events import COMMON_KINDS
 from stream.log_mapping import LEFT_OUT, LogMapping
 
@@ -47,11 +47,8 @@ def convert(
     if "user" in chunk:
         events["user_id"] = given_text(ids_of(chunk["user"]))
     if "price" in chunk:
-        text = chunk["price"]
-        if mapping.files.decimal == ",":
-            text = text.str.replace(".", "", regex=False).str.replace(",", ".", regex=False)
-        events["price"], no_price = price_of(text)
-        broken.append((no_price, "the price is no number"))
+        events["price"], no_price, unclear = price_of(chunk["price"], mapping.files.decimal)
+        broken += [(no_price, "the price is no number"), (unclear, UNCLEAR_PRICE)]
     events |= {name: given_text(chunk[name]) for name in ("brand", "category", "title") if name in chunk}
     frame = pd.DataFrame(events)
     left_out = reasons(
@@ -62,7 +59,8 @@ def convert(
     )
     # A column that the file lacks is not a column of its events.
     frame = frame.drop(columns=[name for name in frame.columns[4:] if frame[name].isna().all()])
-    return Converted(frame, reasons(chunk.index, *broken), left_out)
+    floats = float_ids(*(chunk[role] for role in ("session", "item", "user") if role in chunk))
+    return Converted(frame, reasons(chunk.index, *broken), left_out, floats)
 
 
 def _times(

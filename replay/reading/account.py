@@ -24,6 +24,7 @@ class FileAccount:
     continued  further lines of records of several lines
     given      rows that became events (or metadata), before any filter
     left_out   rows and lines with a reason, which the counts of rejects name
+    float_ids  ids that were written as floats, 4.0, and read as integers
 
     >>> FileAccount(lines=4, header=1, given=2, left_out=1).lost
     0
@@ -38,6 +39,7 @@ class FileAccount:
     given: int = 0
     left_out: int = 0
     unreadable: int = 0
+    float_ids: int = 0
 
     @property
     def lost(self) -> int:

@@ -166,9 +166,10 @@ def open_columns(
 
 
 def _records_of(form: Format, lines: WholeLines, leave_out: LeaveOut) -> WholeRecords:
-    return (
-        quoted_lines(form, lines, leave_out) if form.quoted else PlainLines(lines, form.delimiter, leave_out)
-    )
+    if form.quoted:
+        return quoted_lines(form, lines, leave_out)
+    fields = None if form.header else len(form.columns)
+    return PlainLines(lines, form.delimiter, leave_out, fields=fields)
 
 
 def _batches(

@@ -40,12 +40,14 @@ class Converted:
     """The events of one chunk in file order, one row for each row of the chunk.
 
     All three share the chunk's index. `broken` says why a row cannot be read, `left_out` why a
-    readable row is not an event (a return, an unknown kind); "" where neither applies.
+    readable row is not an event (a return, an unknown kind); "" where neither applies. `float_ids`
+    counts the ids that were written as floats, and are integers here.
     """
 
     events: pd.DataFrame
     broken: pd.Series[str]
     left_out: pd.Series[str]
+    float_ids: int = 0
 
 
 Convert = Callable[[pd.DataFrame], Converted]

@@ -11,6 +11,7 @@ Tested by tests/cases/test_quotes.py.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -31,11 +32,12 @@ Offsets = npt.NDArray[np.int64]
 
 @dataclass(frozen=True)
 class _Record:
-    """A record in a block: its fields, its lines, and whether its values end as values do."""
+    """A record in a block: its fields, its lines, whether its values end as values do, and its end."""
 
     fields: int
     lines: int
     well_ended: bool
+    end: int
 
 
 class QuotedLines(WholeRecords):
@@ -44,10 +46,9 @@ class QuotedLines(WholeRecords):
     def __init__(
         self, lines: WholeLines, delimiter: str, leave_out: LeaveOut, *, fields: int | None = None
     ) -> None:
-        super().__init__(lines, delimiter, leave_out)
+        super().__init__(lines, delimiter, leave_out, fields=fields)
         self._delimiter = ord(delimiter)
         self._end_of_field = re.compile(rb"[\n" + re.escape(delimiter.encode()) + rb"]")
-        self._fields = fields
 
     def _whole(self, data: bytes, whole: int) -> bytes:
         block = np.frombuffer(data, np.uint8, whole)
@@ -120,6 +121,20 @@ class QuotedLines(WholeRecords):
             rows += alone is not None and alone.fields == self._fields
         return 2 * rows < record.lines - 1
 
+    def _fields_of(self, line: bytes) -> int | None:
+        if b'"' not in line:
+            return super()._fields_of(line)
+        record = self._record(line, 0, len(line))
+        return None if record is None else record.fields
+
+    def _split(self, data: bytes) -> Iterator[bytes]:
+        at = 0
+        while at < len(data):
+            record = self._record(data, at, len(data))
+            end = len(data) if record is None else record.end
+            yield data[at:end]
+            at = end
+
     def _record(self, data: bytes, start: int, limit: int) -> _Record | None:
         """The record that begins at `start`; None when a value is open at `limit`."""
         at, fields, well_ended, lines = int(start), 0, True, 1
@@ -136,7 +151,7 @@ class QuotedLines(WholeRecords):
             end = self._end_of_field.search(data, at, limit)
             fields += 1
             if end is None or data[end.start()] == NEWLINE:
-                return _Record(fields, lines, well_ended)
+                return _Record(fields, lines, well_ended, limit if end is None else end.end())
             at = end.end()
 
 

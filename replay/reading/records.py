@@ -58,6 +58,7 @@ class Records:
     def _quoted_records(self) -> Iterator[tuple[int, bytes]]:
         assert self._file is not None
         source = quoted_lines(self._form, WholeLines(self._file), lambda line, reason, text: None)
+        source.mends = False
         read: list[str] = []
 
         def lines() -> Iterator[str]:

@@ -7,6 +7,7 @@ Tested by tests/cases/test_pipes.py.
 
 from __future__ import annotations
 
+import atexit
 import os
 import shutil
 import stat
@@ -49,6 +50,7 @@ def spooled(path: Path) -> Path:
             "Name a file, or a pipe: its bytes are kept in a temporary file.",
         )
     copy = tempfile.TemporaryFile()  # noqa: SIM115 (closed by the end of the process)
+    atexit.register(copy.close)
     found = Path(f"/proc/{os.getpid()}/fd/{copy.fileno()}")
     if not found.exists():
         raise NextclickError(

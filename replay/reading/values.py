@@ -26,23 +26,66 @@ MISSING_TEXTS = pa.array(
     ),
     pa.large_string(),
 )
+# Words that are ids of no item and no session; NA may be an id.
+NO_IDS = pa.array(
+    [text for text in MISSING_TEXTS.to_pylist() if text.lower() not in ("na", "nat")], pa.large_string()
+)
+# Prices that show what a comma is for, and those that do not.
+DECIMAL_COMMA = r"-?\d+,(?:\d{1,2}|\d{4,})|-?\d{1,3}(?:\.\d{3})+,\d+"
+DECIMAL_POINT = r"-?\d+\.(?:\d{1,2}|\d{4,})|-?\d{1,3}(?:,\d{3})+\.\d+|-?\d{1,3}(?:,\d{3}){2,}"
+EITHER = r"-?\d{1,3}[.,]\d{3}"
+THOUSANDS = r"-?\d{1,3}(?:,\d{3})+(?:\.\d+)?"
+UNCLEAR_PRICE = "the comma of the price is for decimals or for thousands"
+# A number that went through a float, and has lost digits; hashes have no sign in them.
+SHORTENED = r"^\s*-?\d(\.\d+)?[eE]\+\d{2,3}\s*$"
+FLOAT = r"^\s*-?\d+\.0+\s*$"
 # What a regular expression takes for blanks, and Python's str.strip among ASCII.
 BLANKS = (b" ", b"\t", b"\n", b"\f", b"\r")
 ASCII_BLANKS = (*BLANKS, b"\v", b"\x1c", b"\x1d", b"\x1e", b"\x1f")
 
 
-def price_of(column: pd.Series[str]) -> tuple[pd.Series[float], pd.Series[bool]]:
-    """Prices, NaN where one is missing, and whether a text is neither a price nor a word for none.
+def price_of(
+    column: pd.Series[str], decimal: str = ""
+) -> tuple[pd.Series[float], pd.Series[bool], pd.Series[bool]]:
+    """Prices, NaN where one is missing; which texts are none, and of which a comma may be either thing.
 
-    >>> [values.tolist() for values in price_of(pd.Series(["1.5", "NULL", "", "much"]))]
+    Without a named `decimal` the column shows whether its commas are for decimals or for thousands.
+
+    >>> [values.tolist() for values in price_of(pd.Series(["1.5", "NULL", "", "much"]))][:2]
     [[1.5, nan, nan, nan], [False, False, False, True]]
+    >>> price_of(pd.Series(["12,99", "1.299,00"]))[0].tolist()
+    [12.99, 1299.0]
     """
-    price = number(column)
+    price, texts = number(column), texts_of(column)
     absent = price.isna().to_numpy()
-    if absent.any():
-        texts = texts_of(column)
+    unclear = np.zeros(len(texts), bool)
+    if absent.any() or decimal == ",":
         absent = absent & (lengths_of(texts) > 0) & ~_missing(texts)
-    return price, pd.Series(absent, column.index, name=column.name)
+        if decimal == "," or (absent.any() and b"," in content_of(texts)):
+            price, unclear = _price_with_commas(column, price, decimal)
+            absent = absent & price.isna().to_numpy() & ~unclear
+    flags = (pd.Series(found, column.index, name=column.name) for found in (absent, unclear))
+    return price, *flags
+
+
+def _price_with_commas(
+    column: pd.Series[str], price: pd.Series[float], decimal: str
+) -> tuple[pd.Series[float], npt.NDArray[np.bool_]]:
+    """Prices of a column in which some have a comma, and which of them cannot be told."""
+    plain = column.str.strip()
+    by_comma, by_point = (plain.str.fullmatch(like).fillna(False) for like in (DECIMAL_COMMA, DECIMAL_POINT))
+    of_point = number(plain.str.replace(",", "", regex=False).where(plain.str.fullmatch(THOUSANDS), plain))
+    of_comma = number(plain.str.replace(".", "", regex=False).str.replace(",", ".", regex=False))
+    nothing = np.zeros(len(column), bool)
+    if decimal == "," or (not decimal and by_comma.any() and not by_point.any()):
+        return of_comma, nothing
+    if decimal == "." or (by_point.any() and not by_comma.any()):
+        return of_point, nothing
+    unclear = plain.str.fullmatch(EITHER).fillna(False)
+    if not by_comma.any():
+        unclear &= price.isna()
+    found = of_comma.where(by_comma, of_point).mask(unclear)
+    return found, unclear.to_numpy(bool)
 
 
 def given_text(column: pd.Series[str]) -> pd.Series[str]:
@@ -79,6 +122,39 @@ def ids_of(column: pd.Series[str]) -> pd.Series[str]:
     return pd.Series(texts, column.index, "str", column.name)
 
 
+def no_ids(column: pd.Series[str]) -> pd.Series[bool]:
+    """Whether each text is a word for nothing where an id should be.
+
+    >>> no_ids(pd.Series(["NULL", "NA", "i1", ""])).tolist()
+    [True, False, False, False]
+    """
+    return pd.Series(_missing(texts_of(column), NO_IDS), column.index)
+
+
+def shortened_ids(column: pd.Series[str]) -> pd.Series[bool]:
+    """Whether each id is a number whose digits an exponent has cut off.
+
+    >>> shortened_ids(pd.Series(["1.0000000000000004e+16", "12e45"])).tolist()
+    [True, False]
+    """
+    texts = texts_of(column)
+    content = content_of(texts)
+    if b"e+" not in content and b"E+" not in content:
+        return pd.Series(False, column.index)
+    found = pc.fill_null(pc.match_substring_regex(texts, SHORTENED), False)
+    return pd.Series(found.to_numpy(zero_copy_only=False), column.index)
+
+
+def float_ids(*columns: pd.Series[str]) -> int:
+    """How many ids an export wrote as floats, as `ids_of` reads them.
+
+    >>> float_ids(pd.Series(["4.0", "4", "4.5"]), pd.Series(["1.0"]))
+    2
+    """
+    texts = [values for values in map(texts_of, columns) if b".0" in content_of(values)]
+    return sum(pc.sum(pc.match_substring_regex(values, FLOAT)).as_py() or 0 for values in texts)
+
+
 def content_of(texts: pa.LargeStringArray) -> bytes:
     """The bytes of all texts, one after another."""
     _, offsets, data = texts.buffers()
@@ -93,7 +169,7 @@ def _least(content: bytes) -> int:
     return int(np.frombuffer(content, np.uint8).min(initial=255))
 
 
-def _missing(texts: pa.LargeStringArray) -> npt.NDArray[np.bool_]:
+def _missing(texts: pa.LargeStringArray, words: pa.LargeStringArray = MISSING_TEXTS) -> npt.NDArray[np.bool_]:
     """Whether each text is a word for a missing value, in any case, with or without blanks around it."""
     content = content_of(texts)
     if content.isdigit():
@@ -104,5 +180,5 @@ def _missing(texts: pa.LargeStringArray) -> npt.NDArray[np.bool_]:
         texts = pc.utf8_trim_whitespace(texts)
     found = lengths_of(texts) <= LONGEST_MISSING
     if found.any():
-        found[found] = pc.is_in(texts.filter(pa.array(found)), MISSING_TEXTS).to_numpy(zero_copy_only=False)
+        found[found] = pc.is_in(texts.filter(pa.array(found)), words).to_numpy(zero_copy_only=False)
     return found

@@ -8,11 +8,13 @@ Tested by tests/unit/replay/reading/test_broken_files.py and tests/cases/test_qu
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterator
 
 from replay.reading.packed_files import LONGEST_LINE_BYTES, WholeLines
 
 TOO_LONG = f"the line is longer than {LONGEST_LINE_BYTES:,} bytes"
+NOT_ASCII = re.compile(rb"[^\n]*[\x80-\xff][^\n]*")
 # Called with a line that is left out: its number from 1, the reason, the line without its end.
 LeaveOut = Callable[[int, str, bytes], None]
 
@@ -22,17 +24,23 @@ class WholeRecords:
 
     `leave_out` is called with each line that is replaced by a blank one. `records` counts the records
     given, the header among them; `blank` the blank lines, those left out among them; `continued` the
-    further lines of records of several lines. Together they are the `lines` of the file.
+    further lines of records of several lines. Together they are the `lines` of the file. Unless `mends`
+    is off, pyarrow can read every record given.
     """
 
-    def __init__(self, lines: WholeLines, delimiter: str, leave_out: LeaveOut) -> None:
+    def __init__(
+        self, lines: WholeLines, delimiter: str, leave_out: LeaveOut, *, fields: int | None = None
+    ) -> None:
+        """`fields`: of a row; those of the first one by default."""
         self.delimiter = delimiter
+        self._fields = fields
         self._source = lines
         self._leave_out = leave_out
         self._rest = b""
         self._ended = False
         self.lines = self.records = self.blank = self.continued = self.left_out = 0
         self.closed = False
+        self.mends = True
 
     def read(self, size: int) -> bytes:
         """The next records, about `size` bytes, more where one record is longer; b"" at the end."""
@@ -42,9 +50,11 @@ class WholeRecords:
             data = self._rest + more
             whole = len(data) if self._ended else data.rfind(b"\n") + 1
             if whole:
+                continued = self.continued
                 given = self._whole(data, whole)
                 if given:
-                    return given
+                    whole_lines = self.continued == continued
+                    return given if given.isascii() or not self.mends else self._mended(given, whole_lines)
             elif len(data) <= LONGEST_LINE_BYTES:
                 self._rest = data
             else:
@@ -61,6 +71,33 @@ class WholeRecords:
         """The records in the first `whole` bytes; keeps what follows them in `_rest`, and counts."""
         raise NotImplementedError
 
+    def _mended(self, data: bytes, whole_lines: bool) -> bytes:
+        """The records; what is no UTF-8 is replaced in rows with a wrong number of fields.
+
+        pyarrow hands such rows on as texts, and ends the reading when it cannot. With `whole_lines`
+        each line is a record.
+        """
+        try:
+            data.decode()
+        except UnicodeDecodeError:
+            if whole_lines:
+                return NOT_ASCII.sub(lambda line: self._mended_record(line[0]), data)
+            return b"".join(map(self._mended_record, self._split(data)))
+        return data
+
+    def _mended_record(self, record: bytes) -> bytes:
+        if self._fields_of(record) in (None, self._fields):
+            return record
+        return record.decode("utf-8", "replace").encode()
+
+    def _split(self, data: bytes) -> Iterator[bytes]:
+        """The records, blank lines between them."""
+        yield from data.splitlines(keepends=True)
+
+    def _fields_of(self, line: bytes) -> int | None:
+        """The fields of a line; None for one that is no whole record."""
+        return line.count(self.delimiter.encode()) + 1
+
     def _after_the_line(self, size: int) -> bytes:
         while more := self._source.read(size):
             end = more.find(b"\n")
@@ -75,8 +112,10 @@ class PlainLines(WholeRecords):
     A longer delimiter becomes a control character, and a carriage return within a line a blank.
     """
 
-    def __init__(self, lines: WholeLines, delimiter: str, leave_out: LeaveOut) -> None:
-        super().__init__(lines, delimiter if len(delimiter) == 1 else "\x1f", leave_out)
+    def __init__(
+        self, lines: WholeLines, delimiter: str, leave_out: LeaveOut, *, fields: int | None = None
+    ) -> None:
+        super().__init__(lines, delimiter if len(delimiter) == 1 else "\x1f", leave_out, fields=fields)
         self._given, self._short = delimiter.encode(), self.delimiter.encode()
 
     def _whole(self, data: bytes, whole: int) -> bytes:
@@ -92,4 +131,7 @@ class PlainLines(WholeRecords):
         self.lines += lines
         self.blank += blank
         self.records += lines - blank
-        return data if self._short == self._given else data.replace(self._given, self._short)
+        data = data if self._short == self._given else data.replace(self._given, self._short)
+        if self._fields is None and lines > blank:
+            self._fields = self._fields_of(data.lstrip(b"\n").partition(b"\n")[0])
+        return data

@@ -34,6 +34,7 @@ def test_lines_read_are_rows_given_and_rows_left_out(tmp_path: Path) -> None:
         "given": 53,
         "left_out": 2,
         "unreadable": 2,
+        "float_ids": 0,
         "lost": 0,
     }
     assert rejects.total() == 2

@@ -3,6 +3,8 @@
 import gzip
 import os
 import shutil
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -12,6 +14,7 @@ from model.errors import NextclickError
 from replay.datasets.event_files import EventFiles
 from replay.reading import spool
 
+ROOT = Path(__file__).parents[2]
 HEADER = "timestamp_ms,session_id,user_id,item_id\n"
 # More than a pipe holds at once, and more than a block.
 CLICKS = HEADER + "".join(f"{1506826800026 + n},s{n},u,{n}\n" for n in range(40_000))
@@ -47,3 +50,12 @@ def test_a_pipe_without_room_is_an_error(tmp_path: Path, monkeypatch: pytest.Mon
     path = pipe_of(tmp_path, b"a,b\n")
     with pytest.raises(NextclickError, match="the bytes of this pipe cannot be kept in"):
         EventFiles([path]).open()
+
+
+def test_the_copy_of_a_pipe_is_closed_at_the_end(tmp_path: Path) -> None:
+    program = (
+        "import sys; from pathlib import Path; from replay.reading.spool import spooled; spooled(Path('-'))"
+    )
+    command = [sys.executable, "-W", "always::ResourceWarning", "-c", program]
+    ended = subprocess.run(command, input=b"some bytes", capture_output=True, check=True, cwd=ROOT)
+    assert ended.stderr == b""

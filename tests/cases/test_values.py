@@ -8,6 +8,7 @@ import pytest
 
 from model.errors import NextclickError
 from replay.datasets.event_files import EventFiles
+from tests.harness.commands import run_json
 
 COLUMNS = "session=session_id,item=item_id,time=at"
 
@@ -59,9 +60,90 @@ def test_a_price_that_is_none_in_no_language_is_still_an_error(tmp_path: Path) -
         read(tmp_path / "log.csv", text, columns=f"{COLUMNS},price=price")
 
 
-def test_an_item_called_nan_is_an_item(tmp_path: Path) -> None:
-    text = "session_id,item_id,at\ns,nan,1700000001\n"
-    assert read(tmp_path / "log.csv", text, columns=COLUMNS)["item_id"].tolist() == ["nan"]
+@pytest.mark.parametrize("word", ["nan", "NaN", "NULL", "null", "None", "none", "<NA>", "\\N", "-", " NULL"])
+def test_a_word_for_nothing_is_no_item_and_no_session(tmp_path: Path, word: str) -> None:
+    lines = [("s", word), (word, "i"), ("s", "i"), ("s", "nancy")]
+    path = tmp_path / "log.csv"
+    path.write_text("session_id,item_id,at\n" + "".join(f"{s},{i},1700000001\n" for s, i in lines))
+    rejects: Counter[str] = Counter()
+    events = EventFiles([path], columns=COLUMNS).load(rejects)
+    assert events[["session_id", "item_id"]].to_numpy().tolist() == [["s", "i"], ["s", "nancy"]]
+    assert rejects == {"no item": 1, "no session": 1}
+    preprocessed = tmp_path / "log.txt"
+    preprocessed.write_text(
+        "SessionId\tItemId\tTime\n" + "".join(f"{s}\t{i}\t1700000001\n" for s, i in lines)
+    )
+    assert EventFiles([preprocessed]).load(rejects)["item_id"].tolist() == ["i", "nancy"]
+
+
+@pytest.mark.parametrize("name", ["NA", "nat", "n", "Nathan", "0"])
+def test_a_short_id_that_may_be_one_is_an_item(tmp_path: Path, name: str) -> None:
+    text = f"session_id,item_id,at\ns,{name},1700000001\n"
+    assert read(tmp_path / "log.csv", text, columns=COLUMNS)["item_id"].tolist() == [name]
+
+
+@pytest.mark.parametrize("wrong", ["1e+16", "1.0000000000000004e+16", "1.2E+17"])
+def test_an_id_that_a_float_has_cut_is_refused_by_line(tmp_path: Path, wrong: str) -> None:
+    path = tmp_path / "log.csv"
+    path.write_text(
+        f"session_id,item_id,at\ns,12e45,1700000001\ns,{wrong},1700000002\n{wrong},i,1700000003\n"
+    )
+    rejects: Counter[str] = Counter()
+    assert EventFiles([path], columns=COLUMNS, on_error="skip").load(rejects)["item_id"].tolist() == ["12e45"]
+    assert rejects == {
+        f"{name} has lost digits in a float, such as 1e+16": 1 for name in ("item_id", "session_id")
+    }
+    with pytest.raises(NextclickError, match="line 3: item_id has lost digits in a float"):
+        EventFiles([path], columns=COLUMNS).load()
+
+
+def test_the_report_warns_of_ids_written_as_floats(tmp_path: Path) -> None:
+    path = tmp_path / "log.csv"
+    path.write_text("session_id,item_id,at\n" + "1.0,4.0,1700000001\n1.0,5,1700000002\n" * 3)
+    found = run_json("data", "report", path, "--columns", COLUMNS)
+    warning = next(one for one in found["warnings"] if one["name"] == "ids as floats")
+    assert warning["found"].startswith("9 ids were written as floats")
+    path.write_text("session_id,item_id,at\n" + "1,v4.0,1700000001\n1,5,1700000002\n" * 3)
+    found = run_json("data", "report", path, "--columns", COLUMNS)
+    assert "ids as floats" not in {one["name"] for one in found["warnings"]}
+
+
+@pytest.mark.parametrize(
+    ("prices", "expected"),
+    [
+        (["12,99", "1.299,00", "1.299", "5", ""], [12.99, 1299.0, 1299.0, 5.0, None]),
+        (["1,299.00", "12.99", "1,299", "1,299,000"], [1299.0, 12.99, 1299.0, 1_299_000.0]),
+        (["1,299", "5", "12.50"], [1299.0, 5.0, 12.5]),
+        (["0,5", "-3,25", "NULL"], [0.5, -3.25, None]),
+    ],
+)
+def test_what_the_commas_of_prices_are_for_is_seen_in_the_column(
+    tmp_path: Path, prices: list[str], expected: list[float | None]
+) -> None:
+    rows = "".join(f"s;i;1700000001;{price}\n" for price in prices)
+    events = read(
+        tmp_path / "log.csv", "session_id;item_id;at;price\n" + rows, columns=f"{COLUMNS},price=price"
+    )
+    assert [None if price != price else price for price in events["price"].tolist()] == expected
+
+
+@pytest.mark.parametrize("prices", [["1,299", "5"], ["1,299", "12,99", "12.99", "1.299"]])
+def test_a_comma_that_may_be_either_is_refused_by_line_unless_it_is_said(
+    tmp_path: Path, prices: list[str]
+) -> None:
+    path = tmp_path / "log.csv"
+    rows = "".join(f"s;i{price};1700000001;{price}\n" for price in prices)
+    path.write_text("session_id;item_id;at;price\n" + rows)
+    with pytest.raises(NextclickError, match="line 2: the comma of the price is for decimals or"):
+        EventFiles([path], columns=f"{COLUMNS},price=price").load()
+    rejects: Counter[str] = Counter()
+    kept = EventFiles([path], columns=f"{COLUMNS},price=price", on_error="skip").load(rejects)
+    unclear = [price for price in prices if price in ("1,299", "1.299")]
+    assert rejects == {"the comma of the price is for decimals or for thousands": len(unclear)}
+    assert len(kept) == len(prices) - len(unclear)
+    for word, price in (("comma", 1.299), ("point", 1299.0)):
+        said = EventFiles([path], columns=f"{COLUMNS},price=price,decimal={word}", on_error="skip").load()
+        assert said["price"].iloc[0] == price
 
 
 def test_whole_numbers_are_one_item_however_they_are_written(tmp_path: Path) -> None:
