@@ -147,10 +147,10 @@ def guess(
 
 
 def _one_file(file: Path) -> Path:
-    """The file to look at: of a zip of several, the one of a known layout, or the only one."""
+    """The file to look at: of a zip of several that of a known layout, of a folder the first part."""
     path = spooled(file)
     known, _ = known_members(path, None)
-    if len(known) > 1 and known_format(known[0]) is None:
+    if len(known) > 1 and not path.is_dir() and known_format(known[0]) is None:
         raise NextclickError(
             f"{file} holds {len(known)} files: {', '.join(one.name for one in known[:8])}",
             "Which of them has the events is not known.",

@@ -8,7 +8,6 @@ Tested by tests/unit/replay/datasets/test_event_files.py.
 
 from __future__ import annotations
 
-import re
 import shlex
 from dataclasses import replace
 from pathlib import Path
@@ -69,11 +68,13 @@ FORMATS = {
         PARQUET,
     )
 }
-# Formats of metadata: joined to events, without events.
 # A CSV file whose columns have usual names.
 USUAL_CSV = "csv"
+# A file in every workbook of Excel.
+WORKBOOK = "[Content_Types].xml"
 # What --format may name.
 NAMED = (*FORMATS, *KNOWN_MAPPINGS, USUAL_CSV)
+# Formats of metadata: joined to events, without events.
 METADATA = {f.name: f for f in (movielens.MOVIES, movielens.MOVIES_CSV, amazon.METADATA, amazon.METADATA_CSV)}
 
 
@@ -105,6 +106,12 @@ def detected_format(path: Path) -> Format:
     lines = first_lines(path, LINES)
     if not lines[0]:
         raise NextclickError(f"{path} is empty", "It has no events.", "Check the file.")
+    if "\0" in lines[0]:
+        raise NextclickError(
+            f"{path} is no text: its first line has zero bytes, as UTF-16, tar archives and programs have",
+            "CSV, JSON and Parquet are read, packed or not.",
+            "Unpack it, or write it as UTF-8: iconv -f utf-16 -t utf-8 FILE > NEW",
+        )
     raise NextclickError(
         f"{path}, line 1: the format is unknown: {lines[0][:120]!r}",
         description(lines, _layouts()),
@@ -136,18 +143,16 @@ def known_format(path: Path) -> Format | None:
 
 
 def _has_other_times(form: Format, header: str, lines: list[str]) -> bool:
-    """Whether a file has the columns of a format, and times as other programs write them."""
+    """Whether a file has the columns of a format, and in no row a time as that has them."""
     if form.time_shape is None or not form.header:
         return False
     names = fields_of(header, form.delimiter)
-    place = names.index(form.time_shape[0])
-    rows = [fields_of(line, form.delimiter) for line in lines if line]
-    texts = [fields[place] for fields in rows if len(fields) == len(names)]
-    shape = re.compile(re.sub(r"\d", r"\\d", re.escape(form.time_shape[1])))
+    fields = [fields_of(line, form.delimiter) for line in lines if line]
+    rows = pd.DataFrame([row for row in fields if len(row) == len(names)], columns=names, dtype="str")
     # One row may just be broken.
-    if len(texts) < 2 or any(shape.fullmatch(text) for text in texts) or usual_mapping(names) is None:
+    if len(rows) < 2 or usual_mapping(names) is None or not form.converter()(rows).broken.ne("").all():
         return False
-    column = pd.Series(texts, dtype="str")
+    column = rows[form.time_shape[0]]
     try:
         return bool(resolve(column).to_ms(column).notna().any())
     except UnclearTimes as unclear:
@@ -206,6 +211,12 @@ def known_members(path: Path, format: str | None) -> tuple[list[Path], list[Path
     Without a single one of them, and for any other file, nothing is left out.
     """
     every = members(path)
+    if any(one.name == WORKBOOK for one in every):
+        raise NextclickError(
+            f"{path} is a workbook of a spreadsheet",
+            "Text and Parquet are read; nothing was.",
+            "Save the sheet as CSV, in UTF-8, and name that.",
+        )
     if len(every) < 2:
         return every, []
     known = [one for one in every if (_is_of(one, format) if format else known_format(one))]

@@ -1,6 +1,7 @@
 """Records of JSON as rows of texts: names, paths such as user.id, and lists that hold several events.
 
-A file is JSON lines, or one array of records. A record without events counts as a blank line.
+A file is JSON lines, one array of records, or one object that holds a list. A record without events
+counts as a blank line.
 
 Tested by tests/unit/replay/mappings/test_json_records.py.
 """
@@ -234,6 +235,15 @@ def _record(number: int, line: bytes, decode: Callable[[bytes], object]) -> Reco
         return Record(number, line, decode(line))
     except UnreadableLine as unreadable:
         return Record(number, line, None, str(unreadable))
+
+
+def document_record(lines: WholeLines, block_bytes: int) -> Iterator[list[Record]]:
+    """The one record of a file that is a single object of JSON over several lines.
+
+    It is held in memory: an array, or one record a line, is not.
+    """
+    text = b"".join(iter(lambda: lines.read(block_bytes), b"")).removeprefix(BOM).strip()
+    yield [_record(1, text, decoded)]
 
 
 def array_records(lines: WholeLines, block_bytes: int) -> Iterator[list[Record]]:

@@ -24,6 +24,7 @@ from replay.mappings.json_records import (
     RecordRows,
     array_records,
     decoded,
+    document_record,
     line_records,
     record_chunks,
 )
@@ -86,18 +87,20 @@ def _is_json(line: str) -> bool:
 
 def _json(lines: list[str], mapping: LogMapping, name: str) -> Format:
     rows = RecordRows(mapping.columns)
-    array = mapping.files.container == "json" or (not mapping.files.container and _is_array(lines, mapping))
+    said = mapping.files.container
+    array = lines[0].lstrip().startswith("[") and (said == "json" or (not said and _is_array(lines, mapping)))
+    document = said != "json-lines" and not array and rows.many and _goes_on(lines)
 
     def parse(line: bytes) -> tuple[str, ...]:
         return rows(decoded(line))[0]
 
     def chunks(lines: WholeLines, account: FileAccount, block_bytes: int) -> Iterator[Chunk]:
-        records = (array_records if array else line_records)(lines, block_bytes)
-        return record_chunks(rows.roles, rows, records, account)
+        read = array_records if array else document_record if document else line_records
+        return record_chunks(rows.roles, rows, read(lines, block_bytes), account)
 
     many = array or rows.many
     return Format(
-        name or ("json" if array else "json-lines"),
+        name or ("json" if array or document else "json-lines"),
         ", ",
         rows.roles,
         False,
@@ -108,6 +111,15 @@ def _json(lines: list[str], mapping: LogMapping, name: str) -> Format:
         aliases={role: (str(column),) for role, column in mapping.columns.items()},
         time_column=None if mapping.time_unit or _by_name(mapping) else "time",
     )
+
+
+def _goes_on(lines: list[str]) -> bool:
+    """Whether an object of JSON begins in the first line and does not end there."""
+    try:
+        decoded(lines[0].encode())
+    except UnreadableLine:
+        return len(lines) > 1 and lines[0].lstrip().startswith("{") and not lines[1].lstrip().startswith("{")
+    return False
 
 
 def _is_array(lines: list[str], mapping: LogMapping) -> bool:

@@ -130,13 +130,16 @@ def size_of(file: IO[bytes]) -> int | None:
 
 
 def members(path: Path) -> list[Path]:
-    """The paths of the files in a zip of several; for any other file its own path.
+    """The paths of the files in a zip of several, or in a folder; for any other file its own path.
 
-    Raises NextclickError when the file cannot be opened.
+    Of a folder, files that begin with a point or an underscore are none of the log: Spark and Hadoop
+    write them beside the parts. Raises NextclickError when the file cannot be opened.
 
     >>> members(Path("clicks.csv"))
     [PosixPath('clicks.csv')]
     """
+    if path.is_dir():
+        return [member for part in parts_of(path) for member in members(part)]
     try:
         if not zipfile.is_zipfile(path):
             return [path]
@@ -149,6 +152,21 @@ def members(path: Path) -> list[Path]:
     except zipfile.BadZipFile as error:
         raise cut_off(path, 1, error) from None
     return [path] if len(names) < 2 else [path / Path(name).name for name in names]
+
+
+def parts_of(path: Path) -> list[Path]:
+    """The files of a folder, in the order of their names; for a file its own path.
+
+    Raises NextclickError for a folder without any.
+    """
+    if not path.is_dir():
+        return [path]
+    found = sorted(one for one in path.rglob("*") if one.is_file() and one.name[0] not in "._")
+    if not found:
+        raise NextclickError(
+            f"{path} is a folder without a file", "It has no events.", "Name a file, or a folder of parts."
+        )
+    return found
 
 
 def _files_in(archive: zipfile.ZipFile) -> list[zipfile.ZipInfo]:

@@ -40,8 +40,8 @@ UNCLEAR_PRICE = "the comma of the price is for decimals or for thousands"
 SHORTENED = r"^\s*-?\d(\.\d+)?[eE]\+\d{2,3}\s*$"
 FLOAT = r"^\s*-?\d+\.0+\s*$"
 # What a regular expression takes for blanks, and Python's str.strip among ASCII.
-BLANKS = (b" ", b"\t", b"\n", b"\f", b"\r")
-ASCII_BLANKS = (*BLANKS, b"\v", b"\x1c", b"\x1d", b"\x1e", b"\x1f")
+BLANKS = (b" ", b"\t", b"\n", b"\f", b"\r", b"\v")
+ASCII_BLANKS = (*BLANKS, b"\x1c", b"\x1d", b"\x1e", b"\x1f")
 
 
 def price_of(
@@ -118,7 +118,7 @@ def ids_of(column: pd.Series[str]) -> pd.Series[str]:
     content = content_of(texts)
     if _least(content) > ord(".") or not (b".0" in content or any(blank in content for blank in BLANKS)):
         return column if column.dtype == "str" else pd.Series(texts, column.index, "str", column.name)
-    texts = pc.replace_substring_regex(texts, r"^\s*(-?\d+)(\.0+)?\s*$", r"\1")
+    texts = pc.replace_substring_regex(texts, r"^[\s\v]*(-?\d+)(\.0+)?[\s\v]*$", r"\1")
     return pd.Series(texts, column.index, "str", column.name)
 
 

@@ -20,6 +20,7 @@ from typing import IO, Any
 
 from model.durable import replace_durably
 from model.errors import NextclickError
+from replay.reading.packed_files import parts_of
 from stream.kafka.topic_id import UNKNOWN
 from stream.logs import happening
 
@@ -147,7 +148,7 @@ def fingerprint(paths: Sequence[Path]) -> list[dict[str, Any]]:
     ('null', 0)
     """
     marks = []
-    for path in paths:
+    for path in [part for named in paths for part in parts_of(named)]:
         try:
             size = path.stat().st_size
             with path.open("rb") as file:

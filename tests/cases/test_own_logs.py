@@ -1,6 +1,7 @@
 """A log of one's own, in files as people have them, is read by one mapping in every command."""
 
 import json
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -92,3 +93,49 @@ def test_the_mapping_travels_with_the_model(tmp_path: Path) -> None:
     other = run_main("evaluate", known, "--registry", registry, "--json")
     assert other.code == 0, other.errors
     assert "read by the mapping" not in other.errors
+
+
+def test_a_folder_of_parts_is_a_log(tmp_path: Path) -> None:
+    folder = tmp_path / "events.csv"
+    for part in range(3):
+        (folder / f"day={part}").mkdir(parents=True)
+        rows = "".join(f"s{part}{n // 4},i{n % 5},{1_700_000_000 + 1000 * part + n}\n" for n in range(40))
+        (folder / f"day={part}" / f"part-{part}.csv").write_text(f"sid,sku,at\n{rows}")
+    (folder / "_SUCCESS").write_text("")
+    (folder / ".part.crc").write_bytes(b"\0")
+    columns = ("--columns", "session=sid,item=sku,time=at")
+    ended = run_main("data", "report", folder, *columns, "--json")
+    assert ended.code == 0, ended.errors
+    assert json.loads(ended.out)["events"] == 120
+    guessed = run_main("data", "guess", folder, "--output", tmp_path / "mylog.toml")
+    assert guessed.code == 0, guessed.errors
+
+
+def test_one_object_of_json_that_holds_the_events_is_a_log(tmp_path: Path) -> None:
+    log = tmp_path / "export.json"
+    events = [{"visit": f"s{n // 4}", "sku": n % 5, "at": 1_700_000_000 + n} for n in range(40)]
+    log.write_text(json.dumps({"exported": "today", "events": events}, indent=2))
+    columns = "session=events[].visit,item=events[].sku,time=events[].at"
+    ended = run_main("data", "report", log, "--columns", columns, "--json")
+    assert ended.code == 0, ended.errors
+    assert json.loads(ended.out)["events"] == 40
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        ("session,item,time\n1,2,3\n".encode("utf-16"), "iconv -f utf-16"),
+        (b"PK-workbook", "is a workbook of a spreadsheet"),
+    ],
+)
+def test_what_no_reader_reads_is_refused_with_what_to_do(tmp_path: Path, content: bytes, told: str) -> None:
+    log = tmp_path / "log"
+    if content.startswith(b"PK"):
+        with zipfile.ZipFile(log, "w") as archive:
+            archive.writestr("[Content_Types].xml", "<Types/>")
+            archive.writestr("xl/worksheets/sheet1.xml", "<sheet/>")
+    else:
+        log.write_bytes(content)
+    ended = run_main("data", "report", log)
+    assert ended.code == 2
+    assert told in " ".join(ended.errors.split())
