@@ -17,6 +17,7 @@ import numpy.typing as npt
 import torch
 
 from model.data.sessions import Sessions
+from model.freshness.live_sources import LiveSources
 from model.freshness.log_refresher import LoggedEvents, LogRefresher
 from model.freshness.log_walk import LogWalk, RefreshTimes, Rows
 from model.freshness.moving_tables import FreshnessConfig
@@ -58,7 +59,9 @@ def following_lists(
     times_ms = sessions.times_ms[begin_row:]
     begin_ms, end_ms = int(times_ms.min()), int(times_ms.max())
     every_ms = max(EVERY_MS, (end_ms - begin_ms) // MOST_REFRESHES)
-    log = LoggedEvents.of(sessions)
+    # Of older sessions nothing is remembered.
+    ends_ms = sessions.times_ms[sessions.offsets[1:] - 1]
+    log = LoggedEvents.of(sessions.select(np.flatnonzero(ends_ms >= begin_ms - LiveSources.remembered_ms)))
     if trained_V is None:
         trained_V = np.bincount(sessions.items[:begin_row], minlength=fused.items) > 0
     freshness = FreshnessConfig(popularity=True, new_items=True)
