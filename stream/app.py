@@ -29,6 +29,7 @@ from model.errors import NextclickError
 from stream.catalogue.catalogue import Catalogue
 from stream.catalogue.items_reader import ItemsReader
 from stream.catalogue.metrics import CatalogueMetrics
+from stream.catalogue.rules_file import RulesFile
 from stream.event_decoder import EventDecoder
 from stream.ingest.decoders import decoder_of
 from stream.kafka.announcements import SHADOW_KEY
@@ -254,6 +255,9 @@ def run_worker(settings: Settings) -> None:
     catalogue = Catalogue()
     items = ItemsReader(settings, catalogue)
     items.load()
+    rules = None if settings.rules is None else RulesFile(settings.rules, catalogue)
+    if rules is not None:
+        rules.load()
     live = ModelSlot(settings, catalogue)
     live.offer(live.prepare())
     app = WorkerApp(settings, live, prepared_s, decoder)
@@ -265,6 +269,8 @@ def run_worker(settings: Settings) -> None:
     gc.collect()
     gc.freeze()
     items.start(crash)
+    if rules is not None:
+        rules.start(crash)
     # Recovery goes on while Faust starts.
     app.pipeline.start()
     worker.execute_from_commandline()

@@ -71,6 +71,7 @@ class Settings(OwnTopic, KafkaSecurity, BaseSettings):
     )
     state_dir: Path = Field(Path("state"), description="folder of the session stores, one per partition")
     registry_dir: Path = Field(Path("registry"), description="folder of the model versions")
+    rules: Path | None = Field(None, description="TOML file of what may be listed; followed while it changes")
     device: str = Field("auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$")
     scoring: Scoring = Field(
         "auto", description="bfloat16: the exact lists, sooner; auto: where it helps; approximate: by faiss"
@@ -128,9 +129,7 @@ class Settings(OwnTopic, KafkaSecurity, BaseSettings):
     quality_fading: float = Field(
         0.9999, gt=0, lt=1, description="how much an event still counts when the next one comes"
     )
-    block_cache_bytes: int = Field(
-        64 << 20, ge=1 << 20, description="RocksDB cache of all partitions together"
-    )
+    block_cache_bytes: int = Field(64 << 20, ge=1 << 20, description="RocksDB cache of all partitions")
     write_buffer_bytes: int = Field(16 << 20, ge=1 << 20, description="RocksDB memtable of one partition")
 
     retrain_newest_events: int = Field(

@@ -125,10 +125,10 @@ class Stepper:
 
     @torch.inference_mode()
     def step_by_source(
-        self, columns: NumpyColumns, rows: Rows, exclude: npt.NDArray[np.int64] | None = None
+        self, columns: NumpyColumns, rows: Rows, exclude: npt.NDArray[np.int64] | None = None, k: int = 0
     ) -> SteppedBySource:
-        """As `step`, with the lists of each source alone."""
-        return self._step(columns, rows, exclude, self.k, by_source=isinstance(self.network, FusedList))
+        """As `step`, with the lists of each source alone, which have the stepper's own length."""
+        return self._step(columns, rows, exclude, k or self.k, by_source=isinstance(self.network, FusedList))
 
     def _step(
         self,
@@ -152,7 +152,7 @@ class Stepper:
                 ranked = self.network.rank(proposals, output_BH.device)
                 ids_Bk, scores_Bk = top_of(ranked, k, masked, self.unlisted.marks_V)
                 if by_source:
-                    lists_BSk = self.network.lists_by_source(proposals, exclude, k)
+                    lists_BSk = self.network.lists_by_source(proposals, exclude, self.k)
             else:
                 ids_Bk, scores_Bk = self._best(output_BH, k, masked)
         return SteppedBySource(

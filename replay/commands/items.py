@@ -19,6 +19,7 @@ from replay.commands.options import Brokers, Json
 from replay.console import log, out
 from stream.catalogue.item_word import ItemWord, RejectedWord, decode_word, encode_word
 from stream.catalogue.items_topic import check_items_topic, send_words, word_about
+from stream.catalogue.rules import read_rules
 from stream.settings import load_settings
 
 items = typer.Typer(
@@ -131,6 +132,17 @@ def set_(
         out.print(f"nothing is said of {item_id} any more: acknowledged", highlight=False, markup=False)
     else:
         _print(item_id, word)
+
+
+@items.command(epilog="Example: nextclick items rules rules.toml")
+def rules(
+    file: Annotated[Path, typer.Argument(help="a TOML file of rules, as the setting `rules` names one")],
+) -> None:
+    """Check a file of rules before workers follow it: names every problem, or its version."""
+    found = read_rules(file)
+    out.print(f"{file}: version {found.version}, can be followed", highlight=False, markup=False)
+    for name, value in found.model_dump(exclude_defaults=True, exclude={"version"}).items():
+        out.print(f"  {name}: {value}", highlight=False, markup=False)
 
 
 def _moment(option: str, text: str | None) -> int | None:

@@ -29,6 +29,7 @@ def worker(
     deterministic: Annotated[
         bool | None, typer.Option(help="pad waves, so that lists are equal byte for byte")
     ] = None,
+    rules: Annotated[Path | None, typer.Option(help="TOML file of what may be listed")] = None,
     web_port: Annotated[int | None, typer.Option(min=1, max=65535)] = None,
 ) -> None:
     """Run a stream worker: one step per event, top-20 lists out. Ends by SIGTERM or Ctrl-C."""

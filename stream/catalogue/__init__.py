@@ -4,6 +4,8 @@ item_word       one record of `items`: read, checked, written
 item_table      the newest word about each item, in columns: 1,000,000 items in under 400 MB
 packed_texts    titles and attributes, one after the other in one block
 catalogue       the table, and who is told when an item may be listed no more, or again
+rules           what may be listed, for whom, in which order: a file of TOML
+rules_file      follows that file without a restart                thread "rules"
 items_reader    reads `items` from its beginning, then follows it      thread "items"
 items_topic     the topic, for commands: acknowledged words, the word about one item
 metrics         Prometheus series of the items

@@ -16,9 +16,11 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from stream.catalogue.item_table import NEVER, ItemTable
+from stream.catalogue.item_table import NEVER, NONE, ItemTable, Names
 from stream.catalogue.item_word import ItemWord
+from stream.catalogue.rules import NO_RULES, Cap, Rules, is_within
 
+DAY_MS = 86_400_000
 Word = tuple[str, ItemWord | None]
 
 
@@ -27,6 +29,9 @@ class Follower(Protocol):
 
     def items_changed(self, item_ids: Iterable[str]) -> None:
         """Ask again about these items. Called with the catalogue's lock held, by one thread at a time."""
+
+    def rules_changed(self) -> None:
+        """Ask again about every item, and read the rules. Called as `items_changed` is."""
 
 
 @dataclass
@@ -55,14 +60,18 @@ class Catalogue:
         self.table = ItemTable()
         self.reading = Reading()
         self.position = ""
-        self._now_ms = now_ms
+        self.rules = NO_RULES
+        self.refused_rules = 0
+        self.now_ms = now_ms
+        self._paths = Names()
+        self._passed_ms = now_ms()
         self._lock = threading.Lock()
         self._followers: weakref.WeakSet[Follower] = weakref.WeakSet()
 
     @property
     def is_empty(self) -> bool:
-        """Whether nothing was said yet, so that every item may be listed."""
-        return not self.position
+        """Whether nothing was said yet and there is no rule, so that every item may be listed."""
+        return not self.position and not self.rules.version
 
     def report(self) -> dict[str, Any] | None:
         """What is known of the items, None where there is no topic of them."""
@@ -78,6 +87,12 @@ class Catalogue:
             "position": self.position,
         }
 
+    def rules_report(self) -> dict[str, Any] | None:
+        """Which rules hold, None where there is no file of them."""
+        if not self.rules.version:
+            return None
+        return {"version": self.rules.version, "refused": self.refused_rules}
+
     @property
     def unlisted(self) -> int:
         """How many of the items with a word no list may have."""
@@ -86,7 +101,43 @@ class Catalogue:
     def is_unlisted(self, item_id: str) -> bool:
         """Whether no list may have the item."""
         row = self.table.rows.get(item_id)
-        return row is not None and bool(self.table.unlisted_R[row])
+        return self.rules.never.without_word if row is None else bool(self.table.unlisted_R[row])
+
+    def group(self, item_id: str, cap: Cap) -> int:
+        """The number of the item's brand or category, as far down as the cap says; NONE without one."""
+        row = self.table.rows.get(item_id)
+        if row is None:
+            return NONE
+        if cap.per == "brand":
+            return int(self.table.brand_R[row])
+        path = self.table.categories.name(int(self.table.category_R[row]))
+        if path is None or cap.depth is None:
+            return int(self.table.category_R[row])
+        return self._paths.number("/".join(path.split("/")[: cap.depth]))
+
+    def places_up(self, item_id: str) -> int:
+        """By how many places boosts bring the item up now."""
+        row, up, now_ms = self.table.rows.get(item_id), 0, self.now_ms()
+        for boost in self.rules.boost:
+            if now_ms >= boost.until_ms:
+                continue
+            if boost.item is not None:
+                matches = boost.item == item_id
+            elif row is None:
+                matches = False
+            elif boost.brand is not None:
+                matches = boost.brand == self.table.brands.name(int(self.table.brand_R[row]))
+            else:
+                path = self.table.categories.name(int(self.table.category_R[row]))
+                matches = is_within(path, boost.category or "")
+            up = max(up, boost.up if matches else 0)
+        return up
+
+    def set_rules(self, rules: Rules) -> None:
+        """Follow these rules from now on."""
+        with self._lock:
+            self.rules = rules
+            self._judge_all()
 
     def follow(self, follower: Follower, item_ids: Iterable[str]) -> None:
         """Tell a follower of changes from now on, and at once of the unlisted ones among `item_ids`.
@@ -110,27 +161,65 @@ class Catalogue:
     def pass_time(self) -> None:
         """Judge the items anew whose time has come: what begins or ends being available."""
         with self._lock:
-            due = (self.table.due_ms_R <= self._now_ms()).nonzero()[0].tolist()
+            now_ms = self.now_ms()
+            if any(self._passed_ms < end_ms <= now_ms for end_ms in self.rules.ends_ms):
+                self._judge_all()
+            self._passed_ms = now_ms
+            due = (self.table.due_ms_R <= now_ms).nonzero()[0].tolist()
             self._tell({item for row in due if self._judge(row) and (item := self.table.id_of(row))})
 
+    def _judge_all(self) -> None:
+        for item_id in self.table.ids():
+            self._judge(self.table.rows[item_id])
+        for follower in list(self._followers):
+            follower.rules_changed()
+
     def _apply_one(self, item_id: str, word: ItemWord | None) -> bool:
-        """Whether a list may have the item now and might not before, or the other way round."""
-        before = self.is_unlisted(item_id)
+        """Whether a list may have the item now and might not before, or the other way round.
+
+        With caps or boosts also whether its brand or its category is another one.
+        """
+        before = self._seen_by_lists(item_id)
         if word is None:
             self.table.remove(item_id)
         else:
             self._judge(self.table.put(item_id, word))
-        return before != self.is_unlisted(item_id)
+        return before != self._seen_by_lists(item_id)
+
+    def _seen_by_lists(self, item_id: str) -> tuple[bool, int, int]:
+        row = self.table.rows.get(item_id)
+        if row is None or not self.rules.orders:
+            return self.is_unlisted(item_id), NONE, NONE
+        table = self.table
+        return self.is_unlisted(item_id), int(table.brand_R[row]), int(table.category_R[row])
 
     def _judge(self, row: int) -> bool:
         """Judge a row by what is known now, and note when to do so again. Returns whether that differs."""
-        table, now_ms = self.table, self._now_ms()
+        table, now_ms, never = self.table, self.now_ms(), self.rules.never
         from_ms, until_ms = int(table.from_ms_R[row]), int(table.until_ms_R[row])
-        unlisted = not table.available_R[row] or now_ms < from_ms or now_ms >= until_ms
-        table.due_ms_R[row] = from_ms if now_ms < from_ms else until_ms if now_ms < until_ms else NEVER
+        old_ms = NEVER
+        if never.older_than_days is not None and from_ms != NONE:
+            old_ms = from_ms + int(never.older_than_days * DAY_MS)
+        is_available = table.available_R[row] and from_ms <= now_ms < until_ms
+        unlisted = (never.unavailable and not is_available) or now_ms >= old_ms or self._is_against(row)
+        table.due_ms_R[row] = min((at for at in (from_ms, until_ms, old_ms) if at > now_ms), default=NEVER)
         differs = bool(table.unlisted_R[row]) != unlisted
         table.unlisted_R[row] = unlisted
         return differs
+
+    def _is_against(self, row: int) -> bool:
+        """Whether the brand, the category or an attribute of a row is never listed."""
+        table, never = self.table, self.rules.never
+        if never.brands and table.brands.name(int(table.brand_R[row])) in never.brands:
+            return True
+        if never.categories:
+            path = table.categories.name(int(table.category_R[row]))
+            if any(is_within(path, category) for category in never.categories):
+                return True
+        if not never.attributes:
+            return False
+        _, attributes = table.details(row)
+        return any((attributes or {}).get(name) in values for name, values in never.attributes.items())
 
     def _tell(self, changed: set[str]) -> None:
         if changed:

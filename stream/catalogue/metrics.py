@@ -22,8 +22,17 @@ class CatalogueMetrics(Collector):
         self._catalogue = catalogue
 
     def collect(self) -> Iterable[Metric]:
-        """Yields nothing where there is no topic of items."""
+        """Yields nothing of items where there is no topic of them, nothing of rules without a file."""
         catalogue, reading = self._catalogue, self._catalogue.reading
+        if catalogue.rules.version:
+            info = GaugeMetricFamily(
+                "nextclick_rules_info", "1 for the version of the rules that hold", labels=["version"]
+            )
+            info.add_metric([catalogue.rules.version], 1)
+            yield info
+            yield CounterMetricFamily(
+                "nextclick_rules_refused", "versions of the file of rules", value=catalogue.refused_rules
+            )
         if reading.lag is None:
             return
         yield GaugeMetricFamily(

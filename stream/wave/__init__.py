@@ -13,7 +13,7 @@
 `session_event` is an event on its way through 3 to 7, `shown_list` the list that 6 ranks it in,
 `stepped_wave` what they leave for 8 and 9.
 Beside the steps: shadow (another version on the same events), freshness (tables that follow the
-events), listable_items and popular_items (what the shop allows), load_shedding (lists left out to
+events), listable_items, popular_items and arrangement (what may be listed), load_shedding (lists left out to
 catch up), metrics (series of shadow and freshness).
 May import: catalogue, quality, sessions, event_log.
 """

@@ -27,9 +27,9 @@ class PopularItems:
         self.ids, self._scores = list(ids), scores
         self._ranks = {item: place for place, item in enumerate(self.ids)}
 
-    def list_without(self, masked: set[str]) -> tuple[list[str], Scores]:
-        """The top-20 without the items in `masked`: ids and scores."""
-        places = [i for i, item in enumerate(self.ids) if item not in masked][:LIST_LENGTH]
+    def list_without(self, masked: set[str], k: int = LIST_LENGTH) -> tuple[list[str], Scores]:
+        """The top-k without the items in `masked`: ids and scores."""
+        places = [i for i, item in enumerate(self.ids) if item not in masked][:k]
         return [self.ids[i] for i in places], self._scores[places]
 
     def rank_without(self, item_id: str, masked: set[str]) -> int | None:

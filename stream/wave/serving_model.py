@@ -50,7 +50,7 @@ class ServingModel:
     stepper: Stepper
     vocabulary: Vocabulary
     rule: SessionRule
-    excludes_session_items: bool
+    trained_without_seen: bool
     columns: tuple[str, ...]
     recent_items: int
     listable: ListableItems
@@ -58,6 +58,12 @@ class ServingModel:
     trained_until_ms: int | None = None
     trained_on: EventFilter = field(default_factory=EventFilter)
     learned: LearnedEvents = field(default_factory=LearnedEvents)
+
+    @property
+    def excludes_session_items(self) -> bool:
+        """Whether lists are without the session's own items: as the rules say, else as in training."""
+        by_rule = self.listable.leaves_out_seen
+        return self.trained_without_seen if by_rule is None else by_rule
 
     @cached_property
     def kinds(self) -> frozenset[str]:
@@ -71,7 +77,7 @@ class ServingModel:
 
     def popular_list(self, session_items: list[str]) -> tuple[list[str], npt.NDArray[np.float32]]:
         """The top-20 of POP for a session, under the version's mask: ids and scores."""
-        return self.listable.popular.list_without(self._masked(session_items))
+        return self.listable.popular_list(self._masked(session_items))
 
     def popular_rank(self, item_id: str, session_items: list[str]) -> int | None:
         """The item's rank, from 1, in POP's list for a session; None when it is not in the top-20."""
@@ -81,8 +87,6 @@ class ServingModel:
         self, items: list[str], scores: npt.NDArray[np.float32], session_items: list[str], *, is_new: bool
     ) -> tuple[list[str], npt.NDArray[np.float32]]:
         """A session's list as the catalogue allows it, see `ListableItems.obeyed`."""
-        if is_new and len(items) == LIST_LENGTH:
-            return items, scores
         return self.listable.obeyed(items, scores, self._masked(session_items), is_new=is_new)
 
     def _masked(self, session_items: list[str]) -> set[str]:
@@ -159,7 +163,7 @@ class ModelSlot:
             stepper=stepper,
             vocabulary=vocabulary,
             rule=SessionRule(model.config.session_gap_s, settings.allowed_lateness_s),
-            excludes_session_items=model.config.exclude_session_items,
+            trained_without_seen=model.config.exclude_session_items,
             columns=tuple(name for name in model.network.columns if name != "item"),
             recent_items=settings.recent_items,
             listable=ListableItems(stepper, vocabulary, self.catalogue, settings.recent_items),

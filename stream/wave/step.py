@@ -120,9 +120,10 @@ def _step(
 ) -> None:
     """Step `states`; set their hidden states and lists. `current` are items not in their histories yet."""
     exclude = _session_items(states, current, serving) if serving.excludes_session_items else None
-    ids_Bk, scores_Bk, rows, lists_BSk = serving.stepper.step_by_source(
-        columns, _pack(states, serving), exclude
+    ids_BN, scores_BN, rows, lists_BSk = serving.stepper.step_by_source(
+        columns, _pack(states, serving), exclude, serving.listable.candidates
     )
+    ids_Bk, scores_Bk = serving.listable.ordered(ids_BN, scores_BN)
     names = serving.vocabulary.item_ids[ids_Bk].tolist()
     full = bool((ids_Bk[:, -1] >= 0).all())
     for i, state in enumerate(states):

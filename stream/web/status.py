@@ -70,6 +70,7 @@ class StatusViews:
                 },
                 "shadow": self._pipeline.shadow.report(),
                 "items": live.catalogue.report(),
+                "rules": live.catalogue.rules_report(),
             }
         )
 

@@ -3,6 +3,9 @@ from collections.abc import Iterable
 
 from stream.catalogue.catalogue import Catalogue
 from stream.catalogue.item_word import ItemWord
+from stream.catalogue.rules import Rules
+
+ITEMS = ["a", "b", "c", "d", "e"]
 
 
 class Listener:
@@ -15,6 +18,9 @@ class Listener:
         self.calls += 1
         for item in item_ids:
             (self.unlisted.add if self.catalogue.is_unlisted(item) else self.unlisted.discard)(item)
+
+    def rules_changed(self) -> None:
+        self.items_changed(ITEMS)
 
 
 def test_a_follower_knows_what_may_not_be_listed_from_the_first_moment_on() -> None:
@@ -53,6 +59,61 @@ def test_an_item_is_available_from_its_time_until_its_end_by_the_wall_clock() ->
     calls = listener.calls
     catalogue.pass_time()
     assert listener.calls == calls
+
+
+DAY_MS = 86_400_000
+
+
+def test_rules_say_what_is_never_listed_and_hold_for_words_before_and_after_them() -> None:
+    now = [100 * DAY_MS]
+    catalogue = Catalogue(now_ms=lambda: now[0])
+    listener = Listener(catalogue)
+    catalogue.follow(listener, [])
+    old = ItemWord(available_from_ms=95 * DAY_MS)
+    words = {
+        "a": ItemWord(brand="Acme"),
+        "b": ItemWord(category="home/garden/hoses"),
+        "c": ItemWord(attributes={"colour": "pink", "size": 7.0}),
+        "d": ItemWord(available=False),
+        "e": old,
+    }
+    catalogue.apply(list(words.items())[:3], "0-2")
+
+    def unlisted_by(text: str) -> set[str]:
+        catalogue.set_rules(Rules.parse(text, "v"))
+        return set(listener.unlisted)
+
+    assert unlisted_by('[never]\nbrands = ["Acme"]') == {"a"}
+    catalogue.apply(list(words.items())[3:], "0-4")
+    assert listener.unlisted == {"a", "d"}
+    assert unlisted_by('[never]\ncategories = ["home/garden"]') == {"b", "d"}
+    assert unlisted_by('[never]\ncategories = ["home/gar"]\nunavailable = false') == set()
+    assert unlisted_by('[never.attributes]\ncolour = ["pink", "grey"]') == {"c", "d"}
+    assert unlisted_by("[never.attributes]\nsize = [7]") == {"c", "d"}
+    assert unlisted_by("[never]\nolder_than_days = 6") == {"d"}
+    now[0] += DAY_MS
+    catalogue.pass_time()
+    assert listener.unlisted == {"d", "e"}
+    assert unlisted_by("[never]\nwithout_word = true\nunavailable = false") == set()
+    catalogue.apply([("b", None)], "0-5")
+    assert listener.unlisted == {"b"}
+    assert catalogue.is_unlisted("unheard-of")
+
+
+def test_followers_read_the_rules_again_when_a_pin_or_a_boost_ends() -> None:
+    now = [1_000]
+    catalogue = Catalogue(now_ms=lambda: now[0])
+    listener = Listener(catalogue)
+    catalogue.follow(listener, [])
+    catalogue.apply([("a", ItemWord(brand="Acme"))], "0-0")
+    catalogue.set_rules(Rules.parse('[[boost]]\nbrand = "Acme"\nup = 4\nuntil = 1970-01-01T00:00:02Z'))
+    assert (catalogue.places_up("a"), catalogue.places_up("b")) == (4, 0)
+    calls = listener.calls
+    catalogue.pass_time()
+    assert listener.calls == calls
+    now[0] = 2_000
+    catalogue.pass_time()
+    assert listener.calls == calls + 1 and catalogue.places_up("a") == 0
 
 
 class Recorder(Listener):

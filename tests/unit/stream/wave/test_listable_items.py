@@ -13,6 +13,7 @@ from model.registry.registry import Registry
 from replay.sending.encoding import events_of
 from stream.catalogue.catalogue import Catalogue
 from stream.catalogue.item_word import ItemWord
+from stream.catalogue.rules import Rules
 from stream.events import Event
 from stream.sessions.partition import OpenPartition
 from stream.sessions.store import SessionStore
@@ -152,3 +153,67 @@ def test_lists_without_a_word_about_any_item_are_the_very_same(registry: Path, t
             assert shown.scores.tobytes() == expected.scores.tobytes()
     plain.store.close()
     told.store.close()
+
+
+RULES = """
+[session]
+seen = false
+[[cap]]
+per = "brand"
+most = 4
+[[boost]]
+category = "new"
+up = 6
+[[pin]]
+item = "never heard of"
+place = 2
+[fallback]
+items = ["i9"]
+"""
+
+
+def test_every_list_that_leaves_follows_the_rules(registry: Path, tmp_path: Path) -> None:
+    catalogue = Catalogue()
+    live = live_with(registry, versions(registry)[0], catalogue)
+    words = {f"i{n}": ItemWord(brand=f"b{n % 6}", category="new" if n % 7 else "old") for n in range(ITEMS)}
+    catalogue.apply(words.items(), "0-59")
+    worker, lists, fallbacks = Worker(live, tmp_path / "state"), 0, set[str]()
+    for number, stepped in enumerate(worker.waves([FULL, FULL, POPULAR])):
+        for shown in stepped.lists:
+            fallbacks.add(shown.fallback)
+            assert len(shown.items) == len(set(shown.items)) == len(shown.scores) == LIST_LENGTH
+            assert (np.diff(shown.scores) <= 0).all()
+            if number < 3:
+                continue
+            lists += 1
+            brands = [words[item].brand for item in shown.items if item in words]
+            assert max(brands.count(brand) for brand in brands) <= 4
+            assert shown.items[1] == "never heard of"
+        if number == 2:
+            catalogue.set_rules(Rules.parse(RULES, "v"))
+    assert lists > 20 and fallbacks == {"", "unknown_item", "empty_session", "lag"}
+    assert not live.current.excludes_session_items
+    catalogue.set_rules(Rules.parse("[session]\nseen = true", "w"))
+    assert live.current.excludes_session_items
+    worker.store.close()
+
+
+def test_boosted_items_come_up_by_places(registry: Path) -> None:
+    catalogue = Catalogue()
+    live = live_with(registry, versions(registry)[0], catalogue)
+    before = live.current.popular_list([])[0]
+    catalogue.set_rules(Rules.parse(f'[[boost]]\nitem = "{before[7]}"\nup = 5', "v"))
+    assert live.current.popular_list([])[0] == [*before[:2], before[7], *before[2:7], *before[8:]]
+    catalogue.set_rules(Rules.parse(f'[[boost]]\nitem = "{before[7]}"\nup = 50', "w"))
+    assert live.current.popular_list([])[0][0] == before[7]
+
+
+def test_what_is_named_as_a_fallback_fills_lists_before_popular_items(registry: Path) -> None:
+    catalogue = Catalogue()
+    live = live_with(registry, versions(registry)[1], catalogue)
+    rare = live.current.vocabulary.decode(live.current.vocabulary.top(ITEMS))[-2:]
+    catalogue.set_rules(Rules.parse(f"[fallback]\nitems = {rare}", "v"))
+    scores = np.array([3.0, 2.0], np.float32)
+    items, values = live.current.obeyed_list(["i1", "i2"], scores, [], is_new=True)
+    assert items[:4] == ["i1", "i2", *rare] and len(items) == LIST_LENGTH
+    assert values.tolist() == [3.0, *[2.0] * 19]

@@ -1,0 +1,45 @@
+import logging
+from pathlib import Path
+
+import pytest
+
+from model.errors import NextclickError
+from stream.catalogue.catalogue import Catalogue
+from stream.catalogue.item_word import ItemWord
+from stream.catalogue.rules_file import RulesFile
+
+
+def test_a_good_version_holds_without_a_restart_and_a_bad_one_is_refused_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    path, catalogue = tmp_path / "rules.toml", Catalogue()
+    catalogue.apply([("a", ItemWord(brand="Acme")), ("b", ItemWord(brand="Globex"))], "0-1")
+    path.write_text('[never]\nbrands = ["Acme"]')
+    file = RulesFile(path, catalogue)
+    file.load()
+    first = catalogue.rules.version
+    assert catalogue.is_unlisted("a") and catalogue.rules_report() == {"version": first, "refused": 0}
+
+    path.write_text("[never]\nbrand = 7")
+    for _ in range(3):
+        file.look()
+    assert catalogue.is_unlisted("a") and catalogue.rules_report() == {"version": first, "refused": 1}
+    refused = [record for record in caplog.records if record.levelno == logging.ERROR]
+    assert len(refused) == 1 and "never.brand: no such rule" in refused[0].getMessage()
+
+    path.unlink()
+    file.look()
+    assert catalogue.is_unlisted("a") and catalogue.refused_rules == 2
+
+    path.write_text('[never]\nbrands = ["Globex"]')
+    file.look()
+    assert catalogue.rules.version != first
+    assert not catalogue.is_unlisted("a") and catalogue.is_unlisted("b")
+
+
+def test_a_worker_does_not_start_with_rules_that_cannot_be_followed(tmp_path: Path) -> None:
+    path = tmp_path / "rules.toml"
+    path.write_text("[[cap]]")
+    with pytest.raises(NextclickError, match=r"cap\.1\.per: .*; cap\.1\.most: "):
+        RulesFile(path, Catalogue()).load()
