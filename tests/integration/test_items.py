@@ -14,6 +14,7 @@ from typer.testing import CliRunner, Result
 
 import nextclick
 from model.registry.registry import Registry
+from replay.end_to_end.worker_process import WorkerProcess
 from replay.sending.encoding import events_of
 from replay.sending.replay import replay_frames
 from stream.catalogue.catalogue import Catalogue
@@ -81,6 +82,12 @@ def test_what_is_said_by_command_is_shown_and_read_and_taken_back(settings: Sett
     assert command(settings, "show", "1").exit_code == 1
     missing = command(settings.model_copy(update={"items_topic": "no-such-topic"}), "set", "1", "--available")
     assert "there is no topic no-such-topic" in str(missing.exception)
+    rules = tmp_path / "rules.toml"
+    rules.write_text('[never]\nbrands = ["Acme"]\n')
+    assert "can be followed" in command(settings, "rules", str(rules)).stdout
+    rules.write_text('[never]\nbrand = "Acme"\n')
+    refused = command(settings, "rules", str(rules))
+    assert refused.exit_code != 0 and "never.brand: no such rule" in str(refused.exception)
 
 
 def send_events(settings: Settings, log: SyntheticLog, stopping: threading.Event) -> None:
@@ -158,17 +165,33 @@ def hold_against(lists: list[Received], said: list[tuple[str, ItemWord]], events
     assert len(moments) > 5 and min(moments) >= 9
 
 
-def test_a_worker_that_runs_hears_of_a_change_and_one_without_the_topic_serves(
+def rules_version(process: WorkerProcess) -> str:
+    status = process.status()
+    assert status is not None
+    return str(status["rules"]["version"])
+
+
+def test_a_worker_that_runs_hears_of_changes_and_new_rules_and_one_without_the_topic_serves(
     make_settings: MakeSettings, shoppers: SyntheticLog, tmp_path: Path
 ) -> None:
-    settings = make_settings(partitions=2)
+    rules = tmp_path / "rules.toml"
+    settings = make_settings(partitions=2, rules=rules)
     train_small(shoppers, Registry(settings.registry_dir))
+    rules.write_text('[[pin]]\nitem = "of today"\nplace = 3\n')
     replay_frames(settings, [shoppers.frame.head(200)])
     with worker(settings, tmp_path) as process:
         process.wait_until(all_committed(settings), "the log")
+        first = rules_version(process)
+        rules.write_text("[[pin]]\nplace = 3\n")
+        process.wait_until(lambda status: status["rules"]["refused"] == 1, "the refusal")
+        assert rules_version(process) == first
+        rules.write_text("[never]\nwithout_word = false\n")
+        process.wait_until(lambda status: status["rules"]["version"] != first, "the new rules")
         assert stop(process)["items"] is None
         assert process.log().count(f"there is no topic {settings.items_topic}") == 1
-    assert all("items" not in shown.headers for shown in all_lists(settings))
+    lists = all_lists(settings)
+    assert all("items" not in shown.headers for shown in lists)
+    assert lists and all(shown.recommendation.items[2] == "of today" for shown in lists)
 
     ensure_topics(settings, optional=True)
     with worker(settings, tmp_path) as process:
