@@ -20,8 +20,9 @@ from rich.table import Table
 from model.errors import NextclickError
 from replay.console import log, moment, out
 from replay.datasets.event_files import EventFiles
-from replay.mappings.guess import Doubt, Guess, guess_mapping, said_mapping
+from replay.mappings.guess import Doubt, Guess, guess_mapping
 from replay.mappings.log_sample import LogSample
+from replay.mappings.said_columns import said_mapping
 from stream.log_mapping import LogMapping
 
 EVENTS = 5
@@ -77,8 +78,8 @@ def ask(path: Path, sample: LogSample, said: str) -> tuple[Guess, str]:
         asked += 1
         try:
             guess = guess_mapping(sample, said_mapping(f"{said},{text}" if said else text))
-        except (NextclickError, ValueError) as error:
-            log.print(f"{escape(str(error))}", highlight=False)
+        except NextclickError as error:
+            log.print(f"{escape(error.what)}. {escape(error.meaning)}", highlight=False)
             continue
         said = f"{said},{text}" if said else text
     return guess, said

@@ -6,6 +6,7 @@ role_columns    columns named by their roles, as events
 event_times     times whose unit is said, or seen
 known_mappings  published layouts that a mapping describes: the TOML files of this folder
 guess           a mapping guessed from a sample, with its evidence and doubts
+said_columns    what a person has said of a log before the rest is guessed
 nearest_layout  what a log of unknown layout looks like, and the known one nearest to it
 log_sample      rows from places spread over a log of unknown layout
 role_names      names by which people call columns, and words for kinds

@@ -14,14 +14,11 @@ from itertools import pairwise
 from replay.mappings.kind_guess import ANY_KIND, kind_guess
 from replay.mappings.log_sample import LogSample, is_number
 from replay.mappings.role_names import EXACT, name_score
+from replay.mappings.said_columns import NONE, UNSAID, column_of, said_mapping
 from replay.mappings.time_guess import TimeGuess, time_guess
 from replay.reading.values import MISSING
-from stream.log_mapping import REQUIRED, ROLES, Column, FileShape, LogMapping, parse_mapping
+from stream.log_mapping import ROLES, Column, FileShape, LogMapping
 
-# Stands for a column that a person has not named.
-UNSAID = "?"
-# Says that a log has no column of kinds.
-NONE = "none"
 LEAST_NUMBERS = 0.9
 # A user's rows stand together where at least this share of rows has the user of the row before.
 LEAST_TOGETHER = 0.3
@@ -48,20 +45,6 @@ class Guess:
     mapping: LogMapping | None = None
 
 
-def said_mapping(text: str) -> LogMapping:
-    """What a person has said of a log, in the words of --columns, and not all of it.
-
-    Raises NextclickError when it is no part of a mapping.
-
-    >>> said_mapping("item=sku").columns
-    {'item': 'sku', 'session': '?', 'time': '?'}
-    """
-    said = {part.partition("=")[0].strip() for part in text.split(",") if "=" in part}
-    needed = ("user", "item", "time") if "sessions" in said else REQUIRED
-    filled = [text] if text else []
-    return parse_mapping(",".join([*filled, *(f"{role}={UNSAID}" for role in needed if role not in said)]))
-
-
 def guess_mapping(sample: LogSample, said: LogMapping | None = None) -> Guess:
     """The mapping of a log, by a sample of it; what is said holds."""
     return _Guesser(sample, said or said_mapping("")).guess()
@@ -69,14 +52,13 @@ def guess_mapping(sample: LogSample, said: LogMapping | None = None) -> Guess:
 
 class _Guesser:
     def __init__(self, sample: LogSample, said: LogMapping) -> None:
-        self._said = said
         if sample.container == "csv" and said.files.header is not None:
             sample = sample.with_header(said.files.header)
         elif sample.header is None and _is_named(sample):
             sample = sample.with_header(True)
-        self._sample = sample
+        self._sample, self._said = sample, said
         self._found: dict[str, Column] = {
-            role: _column(sample, column) for role, column in said.columns.items() if column != UNSAID
+            role: column_of(sample, column) for role, column in said.columns.items() if column != UNSAID
         }
         self._kinds, self._decimal, self._unit = dict(said.kinds), said.files.decimal, said.time_unit
         self._times: TimeGuess | None = None
@@ -290,10 +272,3 @@ class _Guesser:
 def _is_named(sample: LogSample) -> bool:
     """Whether the first line of a file has names that logs give to their columns."""
     return sum(any(name_score(role, name) for role in ROLES) for name in sample.first) >= LEAST_NAMES
-
-
-def _column(sample: LogSample, column: Column) -> Column:
-    """A column as the sample names it: a number stands for a name where there is a header."""
-    if isinstance(column, int) and column not in sample.columns and column <= len(sample.columns):
-        return sample.columns[column - 1]
-    return column

@@ -2,9 +2,12 @@
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from replay.commands.guess_output import ask
+from replay.mappings.log_sample import sample_of
 from stream.log_mapping import read_mapping
 from tests.harness.commands import run_main
 
@@ -76,3 +79,26 @@ def test_the_guess_as_json(tmp_path: Path) -> None:
     told = json.loads(run_main("data", "guess", log, "--output", mapping, "--json").out)
     assert told["mapping"] == read_mapping(mapping).as_dict()
     assert [event["item_id"] for event in told["events"]] == ["A0", "A1", "A2", "A3", "A4"]
+
+
+def test_at_a_terminal_it_asks_until_it_is_sure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    log = tmp_path / "log.csv"
+    log.write_text(ROWS)
+    answers = iter(["item=9", "what?", "item=2", "user=1,sessions=gap:10"])
+    terminal = SimpleNamespace(isatty=lambda: True)
+    streams = SimpleNamespace(stdin=terminal, stderr=terminal)
+    monkeypatch.setattr("replay.commands.guess_output.sys", streams)
+    monkeypatch.setattr("typer.prompt", lambda *given, **named: next(answers))
+    guess, said = ask(log, sample_of(log), "")
+    assert guess.mapping is not None
+    assert guess.mapping.columns == {"kind": 4, "item": 2, "user": 1, "time": 3}
+    assert said == "item=2,user=1,sessions=gap:10"
+
+
+def test_a_column_that_is_not_there_is_named_with_those_that_are(tmp_path: Path) -> None:
+    log = tmp_path / "log.csv"
+    log.write_text(LOG)
+    ended = run_main("data", "guess", log, "--output", tmp_path / "m.toml", "--columns", "item=sku")
+    assert ended.code == 2
+    assert "the log has no column sku" in ended.errors
+    assert "Kunde, Artikel-Nr, Zeitstempel, Aktion" in " ".join(ended.errors.split())

@@ -9,10 +9,11 @@ import pytest
 
 from model.errors import NextclickError
 from replay.datasets.event_files import EventFiles
-from replay.mappings.guess import Guess, guess_mapping, said_mapping
+from replay.mappings.guess import Guess, guess_mapping
 from replay.mappings.kind_guess import kind_guess
 from replay.mappings.log_sample import FIRST_LINES, sample_of
 from replay.mappings.role_names import EXACT, PART, name_score
+from replay.mappings.said_columns import said_mapping
 from replay.mappings.time_guess import time_guess
 
 MOMENT = 1_500_000_000  # 2017-07-14 02:40 UTC
