@@ -43,6 +43,7 @@ EXAMPLES = {
     "certify": "nextclick certify clicks.csv.xz --kills 5 --compare lists.json",
     "verify": "nextclick verify sent.json",
     "archive": "nextclick archive --folder ./archive --until-end",
+    "ingest": "nextclick ingest --from shop.views=views.toml --from shop.orders=orders.toml",
     "topics": "nextclick topics create --partitions 8",
     "doctor": "nextclick doctor --json",
     "dlq": "nextclick dlq show --reason schema",

@@ -97,8 +97,11 @@ def event_of(decoder: EventDecoder, message: RecordMessage) -> Event:
 
 def origin_of(decoder: EventDecoder, message: RecordMessage) -> Headers:
     """The headers by which a dead letter keeps a record's time and headers, where the decoder reads them."""
-    if not decoder.reads_record:
-        return ()
+    return kept_of(message) if decoder.reads_record else ()
+
+
+def kept_of(message: RecordMessage) -> Headers:
+    """The headers by which a dead letter keeps a record's time and headers."""
     kind, timestamp_ms = message.timestamp()
     known = [(TIMESTAMP, b"%d" % timestamp_ms)] if kind else []
     return [*known, *((OF_RECORD + name, value) for name, value in message.headers() or ())]

@@ -24,6 +24,7 @@ PROGRAMS = {
     "Worker: quality of the lists": ["stream/quality"],
     "Retraining": ["stream/retraining"],
     "Archive": ["stream/event_log"],
+    "Ingest": ["stream/ingest"],
 }
 
 

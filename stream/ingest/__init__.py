@@ -12,5 +12,9 @@ column_paths      where in a record a column lies
 event_values      the event of the values, or why there is none
 event_times       a time in any unit
 
-May import: no room; the contracts of stream/.
+ingester          maps topics into `events` in transactions: each record once
+listed_events     the events of a record that may hold several
+ingest_metrics    Prometheus series of the ingester
+
+May import: kafka.
 """

@@ -153,5 +153,5 @@ def _needs_ingest(why: str, meaning: str) -> NextclickError:
     return NextclickError(
         f"the topic cannot be read directly by this mapping: {why}",
         f"{meaning} Nothing was read.",
-        "Map its records into the project's own events first: deploy/docs/own_topic.md says how.",
+        "Map it into the events topic: `nextclick ingest` does, see deploy/docs/own_topic.md.",
     )

@@ -51,6 +51,13 @@ class RegistryValues:
             return self._json.read_role(value[HEADER_BYTES:], role)
         return first_value(self._record(read, value), self._paths[role])
 
+    def record(self, value: bytes) -> Any:
+        """The whole record. Raises RejectedEvent, and SchemaAwayError for an unknown schema."""
+        read = self._reader(value) if not value[0] else None
+        if read is None:
+            return self._json.record(value if value[0] else value[HEADER_BYTES:])
+        return self._record(read, value)
+
     def _record(self, read: Callable[[bytes, int], Any], value: bytes) -> dict[str, Any]:
         record = read(value, HEADER_BYTES)
         if not isinstance(record, dict):

@@ -27,7 +27,7 @@ ROOMS = {
     "model/inspection": {"stepping", "networks", "data"},
     "model/comparison": {"training", "evaluation", "networks", "data"},
     "stream/kafka": set(),
-    "stream/ingest": set(),
+    "stream/ingest": {"kafka"},
     "stream/event_log": {"kafka"},
     "stream/sessions": {"kafka"},
     "stream/quality": {"sessions"},

@@ -31,6 +31,7 @@ PROMETHEUS_TYPES = {
 SERIES = {
     "stream/catalogue/metrics.py",
     "stream/event_log/archive_metrics.py",
+    "stream/ingest/ingest_metrics.py",
     "stream/quality/metrics.py",
     "stream/retraining/metrics.py",
     "stream/wave/metrics.py",

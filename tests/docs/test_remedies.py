@@ -23,6 +23,7 @@ OPTION = re.compile(r"(?<![\w-])--[a-z][a-z0-9-]*")
 # Options of other programs and of benchmarks that texts name.
 OF_OTHERS = {
     "replay/end_to_end/demo.py": {"--seconds"},
+    "stream/ingest/protobuf_records.py": {"--descriptor", "--include"},  # protoc's
     "stream/kafka/acls.py": {"--secure"},
     "stream/kafka/topic_check.py": {
         "--add-config", "--alter", "--bootstrap-server", "--describe", "--entity-name", "--entity-type",

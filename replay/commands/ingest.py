@@ -1,0 +1,78 @@
+"""`nextclick ingest`: topics of one's own mapped into `events`, each record once.
+
+Tested by tests/faults/test_ingest.py.
+"""
+
+from __future__ import annotations
+
+import json
+import signal
+import threading
+from typing import Annotated
+
+import typer
+
+from replay.commands.options import Json
+from replay.console import out, progress_bar, start_logs
+from stream.ingest.ingest_metrics import IngestMetrics
+from stream.ingest.ingester import Ingester, IngestReport
+from stream.ingest.listed_events import ListedEvents
+from stream.ingest.named_mappings import mapping_by
+from stream.ingest.registry_schemas import SchemaRegistry
+from stream.kafka.topics import ensure_topics
+from stream.metrics_server import serve_metrics
+from stream.settings import load_settings
+
+
+def ingest(
+    from_: Annotated[
+        list[str],
+        typer.Option("--from", help="TOPIC=MAPPING, a TOML file or a name such as segment; may be repeated"),
+    ],
+    until_end: Annotated[
+        bool, typer.Option("--until-end", help="end when everything that is there now is given on")
+    ] = False,
+    topic: Annotated[str | None, typer.Option(help="topic of the events that are written")] = None,
+    group: Annotated[str | None, typer.Option(help="the worker's group; ingesters use GROUP-ingest")] = None,
+    worker_id: Annotated[str | None, typer.Option(help="name of this ingester, unique per process")] = None,
+    bootstrap_servers: Annotated[str | None, typer.Option(help="Kafka, host:port")] = None,
+    as_json: Json = False,
+) -> None:
+    """Map topics of one's own into the events topic, each record once. Ends by SIGTERM or Ctrl-C.
+
+    For topics that are not keyed by the session, records that hold lists of events, and events in several
+    topics. Prometheus can scrape it when NEXTCLICK_METRICS_PORT is set.
+    """
+    settings = load_settings(
+        events_topic=topic, group_id=group, worker_id=worker_id, bootstrap_servers=bootstrap_servers
+    )
+    pairs = dict(one.partition("=")[::2] for one in from_)
+    if len(pairs) < len(from_) or not all(name and mapping for name, mapping in pairs.items()):
+        raise typer.BadParameter("--from is TOPIC=MAPPING, each topic once")
+    if settings.events_mapping or settings.events_topic in pairs:
+        raise typer.BadParameter(
+            "ingest writes our own events: unset NEXTCLICK_EVENTS_MAPPING, and name another topic in --from"
+        )
+    start_logs(settings)
+    registry = SchemaRegistry(settings) if settings.schema_registry_url else None
+    mapped = {name: ListedEvents(mapping_by(mapping), registry) for name, mapping in pairs.items()}
+    ensure_topics(settings)
+    stopping = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stopping.set())
+    with progress_bar("ingesting") as bar:
+
+        def report(r: IngestReport) -> None:
+            bar(r.taken, r.taken + r.lag, f"{r.events:,} events, lag {r.lag:,}")
+
+        ingester = Ingester(settings, mapped, progress=report)
+        with serve_metrics(settings, IngestMetrics(ingester.report)):
+            result = ingester.run(stopping, until_end=until_end)
+    if as_json:
+        print(json.dumps({**vars(result), "difference": result.difference}))
+        return
+    out.print(
+        f"{result.taken:,} records = {result.given_on:,} given on as {result.events:,} events "
+        f"+ {result.left_out.total():,} left out + {result.dead_lettered.total():,} dead-lettered",
+        highlight=False,
+    )

@@ -1,0 +1,168 @@
+"""Topics of one's own mapped into `events`: each record once, whenever the ingester is killed."""
+
+import json
+import os
+import random
+import signal
+import sys
+from collections import Counter, defaultdict
+from pathlib import Path
+from threading import Event as Flag
+from typing import Any
+
+import pytest
+from confluent_kafka import Consumer, KafkaError, Message, Producer, TopicPartition
+from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]
+
+from stream.events import Event, decode_event
+from stream.failpoints import INGEST_POINTS, VARIABLE
+from stream.ingest.ingest_metrics import IngestMetrics
+from stream.ingest.ingester import Ingester
+from stream.ingest.listed_events import ListedEvents
+from stream.kafka.partitioner import partition_of
+from stream.log_mapping import LogMapping
+from stream.settings import Settings
+from tests.harness.fork_server import ForkedProcess, popen
+from tests.harness.serving import MakeSettings
+
+pytestmark = [pytest.mark.kafka, pytest.mark.timeout(600)]
+
+AT_MS = 1_700_000_000_000
+VIEWS = LogMapping(
+    {"session": "visit", "item": "seen[].sku", "time": "seen[].at", "user": "@key", "kind": "what"},
+    {"look": "view", "scroll": "left out"},
+)
+ORDERS = LogMapping({"session": "visit", "item": "sku", "time": "at"}, default_kind="purchase")
+
+
+def topics_of_its_own(settings: Settings) -> dict[str, LogMapping]:
+    """Views and orders, with other numbers of partitions than `events`."""
+    mapped = {f"{settings.events_topic}-views": VIEWS, f"{settings.events_topic}-orders": ORDERS}
+    admin = AdminClient(settings.kafka_config())
+    for made in admin.create_topics([NewTopic(name, 3, 1) for name in mapped]).values():
+        made.result(timeout=30)
+    return mapped
+
+
+def send(settings: Settings, records: int) -> tuple[dict[str, list[Event]], Counter[str]]:
+    """Send views and orders, keyed by user → the events of each session in order, and what is none."""
+    producer = Producer(settings.producer_config())
+    chance = random.Random(11)
+    sessions: dict[str, list[Event]] = defaultdict(list)
+    others: Counter[str] = Counter()
+    for number in range(records):
+        user = f"u{number % 37}"
+        session, at = f"{user}-s", AT_MS + number * 1_000
+        seen = [
+            {"sku": chance.randrange(50), "at": at + place} for place in range(chance.choice([1, 1, 2, 3]))
+        ]
+        record: dict[str, Any] = {"visit": session, "what": "look", "seen": seen}
+        value = json.dumps(record).encode()
+        if number % 13 == 3:
+            value = json.dumps({**record, "what": "scroll"}).encode()
+            others["other_kind"] += 1
+        elif number % 13 == 4:
+            value = json.dumps({**record, "seen": []}).encode()
+            others["no_item"] += 1
+        elif number % 13 == 5:
+            value = b"{"
+            others["not_json"] += 1
+        elif number % 13 == 6:
+            # One element that cannot be read: none of the record's is an event.
+            value = json.dumps({**record, "seen": [*seen, {"sku": 1, "at": "soon"}]}).encode()
+            others["schema"] += 1
+        else:
+            sessions[session] += [Event(session, one["at"], str(one["sku"]), "view", user) for one in seen]
+        producer.produce(f"{settings.events_topic}-views", value, user.encode())
+        if number % 10 == 0:
+            order = {"visit": f"o{number}", "sku": f"i{number}", "at": at}
+            sessions[f"o{number}"].append(Event(f"o{number}", at, f"i{number}", "purchase"))
+            producer.produce(f"{settings.events_topic}-orders", json.dumps(order).encode())
+        producer.poll(0)
+    assert producer.flush(60) == 0
+    return sessions, others
+
+
+def committed(settings: Settings, topic: str, partitions: int) -> list[Message]:
+    """Every record of a topic that counts: of no transaction that was aborted."""
+    consumer = Consumer(
+        {
+            **settings.kafka_config(),
+            "group.id": "r",
+            "enable.partition.eof": True,
+            "enable.auto.commit": False,
+        }
+    )
+    consumer.assign([TopicPartition(topic, number, 0) for number in range(partitions)])
+    found: list[Message] = []
+    ended = 0
+    while ended < partitions:
+        for message in consumer.consume(1_000, timeout=1.0):
+            error = message.error()
+            if error is None:
+                found.append(message)
+            else:
+                assert error.code() == KafkaError._PARTITION_EOF, error
+                ended += 1
+    consumer.close()
+    return found
+
+
+def assert_each_once(settings: Settings, sessions: dict[str, list[Event]], others: Counter[str]) -> None:
+    found: dict[str, list[Event]] = defaultdict(list)
+    for message in committed(settings, settings.events_topic, settings.partitions):
+        event = decode_event(message.value(), message.key())
+        assert message.partition() == partition_of(event.session_id, settings.partitions)
+        assert message.timestamp()[1] == event.event_time_ms
+        found[event.session_id].append(event)
+    assert found == sessions
+    letters = committed(settings, settings.dlq_topic, 1)
+    reasons = Counter(dict(letter.headers() or [])["reason"] for letter in letters)
+    assert reasons == {name.encode(): others[name] for name in ("not_json", "schema")}
+
+
+def start(settings: Settings, folder: Path, fault: str = "", *more: str) -> ForkedProcess:
+    arguments = [sys.executable, "-m", "nextclick", "ingest", *more]
+    for name, mapping in (("views", VIEWS), ("orders", ORDERS)):
+        file = folder / f"{name}.toml"
+        file.write_text(mapping.as_toml())
+        arguments += ["--from", f"{settings.events_topic}-{name}={file}"]
+    environment = {**os.environ, **settings.environment(), **({VARIABLE: fault} if fault else {})}
+    log = (folder / "ingest.log").open("ab")
+    with log:
+        return popen(arguments, env=environment, stdout=log, stderr=log)
+
+
+def test_a_kill_at_each_point_loses_nothing_and_doubles_nothing(
+    make_settings: MakeSettings, tmp_path: Path
+) -> None:
+    settings = make_settings()
+    topics_of_its_own(settings)
+    sessions, others = send(settings, 9_000)
+    for point in INGEST_POINTS:
+        process = start(settings, tmp_path, f"{point}:2")
+        assert process.wait(timeout=240) == -signal.SIGKILL, (tmp_path / "ingest.log").read_text()[-2000:]
+    process = start(settings, tmp_path, "", "--until-end")
+    assert process.wait(timeout=240) == 0, (tmp_path / "ingest.log").read_text()[-2000:]
+    assert_each_once(settings, sessions, others)
+
+
+def test_two_share_the_topics_and_their_account_is_whole(make_settings: MakeSettings, tmp_path: Path) -> None:
+    settings = make_settings()
+    mapped = {name: ListedEvents(mapping) for name, mapping in topics_of_its_own(settings).items()}
+    sessions, others = send(settings, 1_500)
+    other = settings.model_copy(update={"worker_id": f"{settings.worker_id}-2"})
+    other.model_fields_set.add("worker_id")
+    process = start(other, tmp_path)
+    ingester = Ingester(settings, mapped)
+    report = ingester.run(Flag(), until_end=True)
+    assert report.difference == 0
+    # The other one's share may still be under way: it ends in peace, and a last one finds what is left.
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(timeout=120) == 0, (tmp_path / "ingest.log").read_text()[-2000:]
+    last = Ingester(settings, mapped).run(Flag(), until_end=True)
+    assert last.lag == last.difference == 0
+    assert_each_once(settings, sessions, others)
+    series = {metric.name: metric for metric in IngestMetrics(report).collect()}
+    assert series["nextclick_ingest_records"].samples[0].value == report.taken
+    assert series["nextclick_ingest_difference_records"].samples[0].value == 0
