@@ -54,7 +54,14 @@ class PageItems:
         return {
             "model_version": serving.version,
             "catalogue": len(vocabulary),
-            "items": [{**_item(one, serving), "events": int(vocabulary.counts[one.index])} for one in found],
+            "items": [
+                {
+                    **_item(one, serving),
+                    "events": int(vocabulary.counts[one.index]),
+                    "unlisted": self._live.catalogue.is_unlisted(one.item_id),
+                }
+                for one in found
+            ],
         }
 
     def why(self, item_ids: Sequence[str]) -> dict[str, Any]:

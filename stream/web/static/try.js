@@ -175,7 +175,7 @@ async function search() {
     const found = await ask(`/api/items?${new URLSearchParams({ q: query, limit: "30" })}`);
     if (mine !== asked) return;
     keyed(by("results"), found.items, (item) => item.item_id, (item) =>
-      make("li", {}, make("button", { type: "button", onclick: () => choose(item) }, named(item), make("span", { class: "count", title: "events in the training data" }, count(item.events)))));
+      make("li", {}, make("button", { type: "button", onclick: () => choose(item) }, named(item), make("span", { class: "count", title: item.unlisted ? "not available, or against a rule" : "events in the training data" }, item.unlisted ? "not listed" : count(item.events)))));
     const many = count(found.catalogue);
     say(by("found"), !found.items.length ? `nothing in ${many} items` : query.trim() ? `of ${many} items` : `most popular of ${many}`);
   } catch (problem) {
