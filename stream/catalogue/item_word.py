@@ -81,7 +81,7 @@ def decode_word(key: bytes | None, value: bytes | None) -> tuple[str, ItemWord |
         raise RejectedWord(SIZE, f"{len(value):,} bytes, at most {MAX_WORD_BYTES:,}")
     try:
         word = _decoder.decode(value)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise RejectedWord(JSON, str(error)) from None
     check_word(word)
     return item_id, word

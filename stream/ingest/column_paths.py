@@ -7,10 +7,11 @@ A text on the way is JSON that was written into JSON, and is read.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Sequence
 from typing import Any
+
+import msgspec
 
 from model.errors import NextclickError
 from stream.events import RejectedEvent
@@ -88,8 +89,8 @@ def _inner(text: str | bytes) -> Any:
     if not text:
         return None
     try:
-        return json.loads(text)
-    except (ValueError, RecursionError):
+        return msgspec.json.decode(text)
+    except (msgspec.DecodeError, UnicodeError, RecursionError):
         raise RejectedEvent("not_json") from None
 
 

@@ -152,7 +152,8 @@ def _first(record: Any, several: Sequence[_Compiled]) -> Any:
                 value = decoder.decode(value) if value else None
             if value is None:
                 break
-            if type(value) is dict:
+            if type(value) in (dict, int, float, bool):
+                # Of another shape than the mapping's: read as it is.
                 raise msgspec.ValidationError
             if attribute:
                 value = None if type(value) is list else getattr(value, attribute)

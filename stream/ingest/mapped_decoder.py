@@ -118,7 +118,11 @@ def of_record(column: str, key: bytes | None, timestamp_ms: int | None, headers:
     """The value of a column of the record itself; None where the record lacks it. Raises RejectedEvent."""
     if column == TIMESTAMP:
         # A moment: the unit of the mapping is of the times in values.
-        return None if timestamp_ms is None else EPOCH + timestamp_ms * MILLISECOND
+        try:
+            return None if timestamp_ms is None else EPOCH + timestamp_ms * MILLISECOND
+        except OverflowError:
+            # A producer's unit is not the millisecond.
+            raise RejectedEvent("schema") from None
     if column == KEY:
         raw: Any = key
     else:

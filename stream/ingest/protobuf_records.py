@@ -114,7 +114,11 @@ def _plain(message: Any) -> Any:
     descriptor = message.DESCRIPTOR
     if descriptor.full_name.startswith(WRAPPED):
         if descriptor.name == "Timestamp":
-            return message.ToDatetime(UTC)
+            try:
+                return message.ToDatetime(UTC)
+            except (ValueError, OverflowError):
+                # Beyond the years that there are, as milliseconds in the place of seconds are.
+                return None
         if descriptor.name.endswith("Value") and "value" in descriptor.fields_by_name:
             return message.value
     found: dict[str, Any] = {}

@@ -52,7 +52,7 @@ class SourceQuality:
     """Counts ranks by source for the newest few versions; the caller holds a lock.
 
     >>> quality = SourceQuality()
-    >>> quality.add("v1", False, 2, bytes([1, 0, 0, 0, 0]))
+    >>> quality.add("v1", False, 2, bytes([1]).ljust(len(SOURCES), bytes(1)))
     >>> quality.sums()["new"]["v1"]["network"].mrr, quality.sums()["new"]["v1"]["list"].mrr
     (1.0, 0.5)
     """

@@ -91,6 +91,8 @@ class Shadow:
 
     def __init__(self, sessions: int = SESSIONS) -> None:
         self.trial: ShadowTrial | None = None
+        # The id of the events topic, "" until it is known.
+        self.topic_id = ""
         self._sessions = sessions
         self._waiting: list[ShadowedEvent] = []
         self._lock = threading.Lock()
@@ -106,7 +108,9 @@ class Shadow:
         limit = trial.share * 2**32
         # By the highest bits of the hash, which are independent of the step thread.
         return [
-            _shadowed(e, trial, serving) for e in events if zlib.crc32(e.event.session_id.encode()) < limit
+            _shadowed(e, trial, serving, self.topic_id)
+            for e in events
+            if zlib.crc32(e.event.session_id.encode()) < limit
         ]
 
     def enqueue(self, shadowed: list[ShadowedEvent]) -> None:
@@ -179,7 +183,9 @@ class Shadow:
             return trial.report()
 
 
-def _shadowed(session_event: SessionEvent, trial: ShadowTrial, champion: ServingModel) -> ShadowedEvent:
+def _shadowed(
+    session_event: SessionEvent, trial: ShadowTrial, champion: ServingModel, topic_id: str
+) -> ShadowedEvent:
     """The event with a state of the shadow's own: the champion's history, without its hidden state."""
     state = session_event.state
     own = SessionState(
@@ -199,7 +205,7 @@ def _shadowed(session_event: SessionEvent, trial: ShadowTrial, champion: Serving
     rank = None
     arrival, time_ms = session_event.arrival, session_event.event.event_time_ms
     is_learned = any(
-        version.learned.has(arrival.partition, arrival.offset, time_ms)
+        version.learned.has(arrival.partition, arrival.offset, time_ms, topic_id)
         for version in (champion, trial.serving)
     )
     if not is_learned and state.list_items and not state.unlisted and state.model_version == trial.champion:

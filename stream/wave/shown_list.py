@@ -40,8 +40,8 @@ def ranks_by_source(lists: Sequence[ShownList], items: Sequence[int], version: s
     >>> lists_Sk = np.full((len(SOURCES), LIST_LENGTH), -1, np.int32)
     >>> lists_Sk[0, 2] = 7
     >>> shown = ShownList(["i7"], "v1", lists_Sk.tobytes())
-    >>> list(ranks_by_source([shown], [7], "v1")[0]), ranks_by_source([shown], [7], "v2")
-    ([3, 0, 0, 0, 0], [b''])
+    >>> list(ranks_by_source([shown], [7], "v1")[0])[:2], ranks_by_source([shown], [7], "v2")
+    ([3, 0], [b''])
     """
     ranks = [b""] * len(lists)
     known = [

@@ -144,7 +144,9 @@ class Pipeline:
 
     def start(self) -> None:
         """Start publishing, then reading. Raises NextclickError when no broker names the topic's id."""
-        self.topic_id = self.live.topic_id = topic_id(self._settings, self._settings.events_topic)
+        self.topic_id = self.live.topic_id = self.shadow.topic_id = topic_id(
+            self._settings, self._settings.events_topic
+        )
         self._started = True
         self._sink.start()
         self.source.start()

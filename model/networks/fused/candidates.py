@@ -149,6 +149,9 @@ def add_next_now(candidates: Candidates, count: int, newest: int, live: LiveArra
         return count, 0.0
     row = live.row_V[newest]
     items_P, weights_P, total = live.next_items_RP[row], live.next_weights_RP[row], live.next_totals_R[row]
+    if total <= 0:
+        # All of it has faded to nothing.
+        return count, 0.0
     for p in range(len(items_P)):
         if items_P[p] < 0:
             break

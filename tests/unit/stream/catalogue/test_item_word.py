@@ -35,6 +35,7 @@ from stream.catalogue.item_word import (
         (b"i", b'{"available": "no"}', JSON),
         (b"i", b'{"title": "\xff"}', JSON),
         (b"i", b'{"brand": ""}', JSON),
+        (b"i", b'{"x":' + b"[" * 20_000, JSON),
         (b"i", b'{"category": ["a", ""]}', JSON),
         (b"i", b'{"available_until_ms": -1}', JSON),
         (b"i", b'{"price": -0.01}', PRICE),

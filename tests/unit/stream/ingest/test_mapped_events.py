@@ -258,3 +258,27 @@ def test_any_bytes_are_an_event_or_rejected(value: bytes) -> None:
         MappedDecoder(mapping).decode(value)
     except RejectedEvent as rejected:
         assert rejected.reason
+
+
+@pytest.mark.parametrize("product", [5, True, 1.5])
+def test_a_value_where_a_record_was_meant_is_read_as_it_is(product: object) -> None:
+    decoder = MappedDecoder(
+        LogMapping({"session": "s", "item": "product.id|sku", "title": "product", "time": "ts"})
+    )
+    value = json.dumps({"s": "a", "product": product, "sku": "mug", "ts": AT_MS}).encode()
+    assert decoder.decode(value, b"a").item_id == "mug"
+
+
+def test_half_a_character_in_an_inner_json_is_rejected() -> None:
+    decoder = MappedDecoder(LogMapping({"session": "s", "item": "inner.sku", "time": "ts", "price": "price"}))
+    # A price that is a list makes the record be read as it is.
+    record = {"s": "a", "inner": '{"sku": "\\ud800"}', "ts": AT_MS, "price": {}}
+    with pytest.raises(RejectedEvent) as rejected:
+        decoder.decode(json.dumps(record).encode(), b"a")
+    assert rejected.value.reason in ("not_json", "schema")
+
+
+def test_a_record_stamped_in_another_unit_is_rejected() -> None:
+    decoder = MappedDecoder(LogMapping({"session": "@key", "item": "sku", "time": "@timestamp"}))
+    with pytest.raises(RejectedEvent, match="schema"):
+        decoder.decode(b'{"sku": "mug"}', b"a", AT_MS * 1000 * 1000)

@@ -3,6 +3,8 @@ from collections import defaultdict
 import numpy as np
 import pytest
 
+from model.data.sessions import RECENT_ITEMS
+from model.networks.fused.candidates import gather
 from model.networks.fused.live_tables import (
     FIRST_ROWS,
     HALF_LIFE_MS,
@@ -13,6 +15,7 @@ from model.networks.fused.live_tables import (
     live_data,
 )
 from model.networks.fused.source_arrays import LiveArrays
+from model.networks.fused.source_tables import SourceTables
 
 NO_NEAR = [-1] * 5
 
@@ -108,3 +111,18 @@ def test_a_source_without_events_has_no_data() -> None:
     # An item that is not listed is not popular.
     assert live.popular_N.tolist() == [0, 2]
     assert live_data(live) == {"next items now": False, "near items now": False, "popular now": True}
+
+
+def test_pairs_that_faded_to_nothing_give_no_feature() -> None:
+    """A weight of 0 of a total of 0 would be no number, and sorted first."""
+    months_ms = int(400 * HALF_LIFE_MS)
+    tables = learned(4, ([1], [[0, *NO_NEAR[1:]]], [1_000], 1_000), ([2], [NO_NEAR], [months_ms], months_ms))
+    live = tables.arrays(np.ones(4), np.ones(4, bool))
+    row = live.row_V[0]
+    assert row < 0 or live.next_totals_R[row] == 0
+    network_ids, network_scores = np.array([[3]]), np.zeros((1, 1), np.float32)
+    recent_BR = np.full((1, RECENT_ITEMS), -1, np.int32)
+    recent_BR[0, 0] = 0
+    standing = SourceTables(4).arrays()
+    _, features_BCF, count_B = gather(recent_BR, network_ids, network_scores, standing, live, 100, 100)
+    assert np.isfinite(features_BCF[0, : count_B[0]]).all()
