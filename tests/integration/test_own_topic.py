@@ -124,6 +124,12 @@ def test_every_program_reads_the_same_events_of_a_topic_of_ones_own(
     for name, value in settings.environment().items():
         monkeypatch.setenv(name, value)
     settings.state_dir.rename(tmp_path / "lost too")
+    # The first model of a registry, learned from the topic.
+    monkeypatch.setenv("NEXTCLICK_REGISTRY_DIR", str(tmp_path / "first"))
+    first = run_json("retrain", "--set", "network=transitions", "--min-sessions", "1", "--no-announce")
+    assert (first["outcome"], first["events"]) == ("accepted", len(frame))
+    assert Registry(tmp_path / "first").champion() == first["version"]
+    monkeypatch.setenv("NEXTCLICK_REGISTRY_DIR", str(settings.registry_dir))
     logged = run_json("session", "show", session_id)
     assert [item["item_id"] for item in logged["items"]] == [item["item_id"] for item in view["items"]]
     assert logged["source"] == "log"
