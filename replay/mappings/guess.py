@@ -80,9 +80,9 @@ class _Guesser:
             return result
         self._guess_time()
         self._guess_kind()
+        self._guess_price()
         for role in ("session", "user", "item"):
             self._guess_id(role)
-        self._guess_price()
         for role in ("brand", "category", "title"):
             self._guess_text(role)
         rule = self._guess_sessions()
@@ -132,6 +132,8 @@ class _Guesser:
             self._doubt("time", "several columns are times", [f"time={one}" for one in (best, *alike)])
             return
         if len(found.units) > 1:
+            # No candidate for anything else.
+            self._found["time"] = best
             why = f"the times of {best} can be read in {len(found.units)} ways, such as {found.first}"
             self._doubt("time", why, [f"time={best}:{unit}" for unit in found.units[:4]])
             return

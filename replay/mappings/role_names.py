@@ -10,6 +10,7 @@ import re
 NAMES = {
     "session": """session sessionid sid sessionkey sessiontoken sessionhash sessionidhash usersession
         visit visitid visitnumber basketid sitzung sitzungid sitzungsid sesion sesionid
+        idvisita visita visite idvisite besuch besuchid
         idsesion idsession seance sessao idsessao sessione sessie sessieid sesja сессия
         сеанс 会话 会话id セッション""",
     "user": """user userid uid userhash username usersha1 customer customerid custid customernumber
@@ -20,6 +21,8 @@ NAMES = {
         uzytkownik klient пользователь клиент 用户 用户id ユーザー""",
     "item": """item itemid iid product productid pid productcode productsku productnumber sku skuid
         article articleid articlenumber artikel artikelid artikelnr artikelnummer
+        articolo articoloid idarticolo codicearticolo codiceprodotto codigoproducto
+        referencia reference refproduit
         produkt produktid produktnr producto productoid idproducto articulo idarticulo
         produto produtoid idproduto prodotto idprodotto produit produitid idproduit
         goods goodsid offer offerid asin ean gtin aid track trackid song songid movie
@@ -32,6 +35,7 @@ NAMES = {
         when receivedat visitedat viewedat unixtime unixtimestamp epoch epochms
         invoicedate orderdate orderedat purchasedate purchasetime transactiondate zeit
         zeitpunkt zeitstempel datum datumzeit fecha fechahora horodatage data dataora
+        quando cuando quand
         datahora momento tijd tijdstip datumtijd czas datetimeutc timestamputc tdat
         время дата датавремя 时间 時間 日期 日時""",
     "kind": """kind event eventtype eventname type action actiontype behavior behaviour behaviortype
@@ -48,7 +52,8 @@ NAMES = {
 }  # fmt: skip
 WORDS = {role: frozenset(text.split()) for role, text in NAMES.items()}
 # What the values of a column of kinds mean, beside the words that every log is read by.
-VIEWS = """pv pageview page_view detail detail_view product_view productview product_detail view_item
+VIEWS = """visto visualizzazione visualizacion visualizacao consultation angesehen aufruf
+    pv pageview page_view detail detail_view product_view productview product_detail view_item
     viewed visit browse look clickout impression_click ansicht klick vista vue просмотр"""
 CARTS = "add add_to_basket basket added cart_add to_cart warenkorb carrito panier carrello корзина"
 PURCHASES = "bought purchased sale sold paid checkout_complete conversion kauf compra achat acquisto покупка"

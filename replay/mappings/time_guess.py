@@ -19,8 +19,9 @@ LEAST_TIMES = 0.98
 UNITS_OF_NUMBERS = ("s", "ms", "us", "ns")
 UNITS_OF_DIGITS = (("yyyymmdd", 8), ("yyyymmddhhmm", 12), ("yyyymmddhhmmss", 14))
 CLOCKS = (" %H:%M:%S", " %H:%M", " %I:%M:%S %p", " %I:%M %p", ", %H:%M:%S", ", %H:%M", "T%H:%M:%S", "")
+# Where dates are written with dots, days come first.
 DAYS_FIRST = ("%d.%m.%Y", "%d/%m/%Y", "%d-%m-%Y")
-MONTHS_FIRST = ("%m.%d.%Y", "%m/%d/%Y", "%m-%d-%Y")
+MONTHS_FIRST = ("%m/%d/%Y", "%m-%d-%Y")
 OTHERS = (
     "%Y/%m/%d %H:%M:%S", "%Y/%m/%d %H:%M", "%Y/%m/%d", "%Y.%m.%d %H:%M:%S", "%Y.%m.%d",
     "%a %b %d %H:%M:%S %z %Y", "%a %b %d %H:%M:%S %Y", "%d/%b/%Y:%H:%M:%S %z", "%d %b %Y %H:%M:%S",

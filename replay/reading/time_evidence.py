@@ -222,7 +222,8 @@ def _date_patterns(date: str, sign: str | None) -> list[str]:
     if len(parts[0]) > 2:
         orders: list[str] = ["Ymd"] if len(parts[2]) < 3 else []
     elif len(parts[2]) == 4:
-        orders = ["dmY", "mdY"]
+        # Where dates are written with dots, days come first.
+        orders = ["dmY"] if sign == "." else ["dmY", "mdY"]
     else:
         orders = ["dmy", "mdy", "ymd"]
     return [sign.join(f"%{part}" for part in order) for order in orders]

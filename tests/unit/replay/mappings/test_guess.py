@@ -130,6 +130,19 @@ def test_what_values_leave_open_is_in_doubt(tmp_path: Path, text: str, role: str
     assert role in doubts(found)
 
 
+def test_dates_with_dots_have_the_day_first(tmp_path: Path) -> None:
+    text = "Sitzung\tArtikelnummer\tZeitpunkt\n" + "s1\ta\t05.03.2024 09:00\ns2\tb\t06.03.2024 09:01\n" * 20
+    mapping = guessed(tmp_path / "log.tsv", text).mapping
+    assert mapping is not None and mapping.time_unit == "%d.%m.%Y %H:%M"
+
+
+def test_a_column_in_doubt_as_the_time_is_no_candidate_for_the_item(tmp_path: Path) -> None:
+    text = "visita;x1;quando;prezzo\n" + "s1;a;05/03/2024;1,5\ns2;b;06/03/2024;2,5\n" * 20
+    found = doubts(guessed(tmp_path / "log.csv", text))
+    assert len(found["time"]) == 2
+    assert found["item"] == ("item=x1",)
+
+
 def test_an_answer_settles_a_doubt(tmp_path: Path) -> None:
     text = "session,item,date,action\ns,1,04/05/2017 10:00,0\ns,2,05/06/2017 11:00,1\n"
     found = guessed(tmp_path / "log", text, "time=date:%d/%m/%Y %H:%M,kind=action:0=view,1=purchase")
