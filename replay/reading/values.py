@@ -139,7 +139,7 @@ def shortened_ids(column: pd.Series[str]) -> pd.Series[bool]:
     """
     texts = texts_of(column)
     content = content_of(texts)
-    if b"e+" not in content and b"E+" not in content:
+    if _least(content) > ord("+") or (b"e+" not in content and b"E+" not in content):
         return pd.Series(False, column.index)
     found = pc.fill_null(pc.match_substring_regex(texts, SHORTENED), False)
     return pd.Series(found.to_numpy(zero_copy_only=False), column.index)
@@ -151,7 +151,8 @@ def float_ids(*columns: pd.Series[str]) -> int:
     >>> float_ids(pd.Series(["4.0", "4", "4.5"]), pd.Series(["1.0"]))
     2
     """
-    texts = [values for values in map(texts_of, columns) if b".0" in content_of(values)]
+    every = [(values, content_of(values)) for values in map(texts_of, columns)]
+    texts = [values for values, content in every if _least(content) <= ord(".") and b".0" in content]
     return sum(pc.sum(pc.match_substring_regex(values, FLOAT)).as_py() or 0 for values in texts)
 
 
@@ -169,10 +170,15 @@ def _least(content: bytes) -> int:
     return int(np.frombuffer(content, np.uint8).min(initial=255))
 
 
+def _most(content: bytes) -> int:
+    """The largest byte."""
+    return int(np.frombuffer(content, np.uint8).max(initial=0))
+
+
 def _missing(texts: pa.LargeStringArray, words: pa.LargeStringArray = MISSING_TEXTS) -> npt.NDArray[np.bool_]:
     """Whether each text is a word for a missing value, in any case, with or without blanks around it."""
     content = content_of(texts)
-    if content.isdigit():
+    if _least(content) >= ord("0") and _most(content) <= ord("9"):
         return np.zeros(len(texts), bool)
     if not content.isascii() or (
         _least(content) <= ord(" ") and any(blank in content for blank in ASCII_BLANKS)
