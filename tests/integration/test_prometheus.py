@@ -15,6 +15,7 @@ from confluent_kafka import Producer
 from prometheus_client.parser import text_string_to_metric_families
 
 from deploy.grafana.generate import files
+from model.networks.fused.source_arrays import SOURCES
 from model.registry.registry import Registry
 from model.registry.version_files import REFUSALS
 from replay.end_to_end.worker_process import WorkerProcess, free_port
@@ -24,6 +25,7 @@ from stream.quality.cells import KINDS, LEARNED, POSITIONS
 from stream.quality.cells import SYSTEMS as SCORED
 from stream.quality.item_age import AGES
 from stream.quality.metrics import SHOWN_WINDOWS
+from stream.quality.source_quality import LIST
 from stream.retraining.metrics import OUTCOMES as RUN_OUTCOMES
 from stream.retraining.metrics import STEPS, SYSTEMS
 from stream.settings import Settings
@@ -214,6 +216,7 @@ def test_labels_never_come_from_the_data_and_are_those_of_the_newest_version(sta
             "announcement",
             "unservable",
         },
+        "source": {LIST, *SOURCES},
         "system": {*SCORED, *SYSTEMS.values(), "shadow"},
         "window": set(SHOWN_WINDOWS),
         "slice": {*KINDS, LEARNED},
