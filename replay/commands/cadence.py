@@ -145,6 +145,7 @@ def cadence(
     named = log_mapping(columns, mapping)
     if named is None and version:
         named = inherited_mapping(version.manifest["data"], version.version, files, format)
+    check_file("--plot", plot, makes_folder=True)
     log_files = LogFiles(files, format, on_error, chosen, named)
     inherited = version.config.model_dump() if version else {**DEFAULTS, **log_files.session_settings}
     given = {**inherited, **(read_params(params) if params else {}), **parse_settings(set_ or [])}
@@ -152,7 +153,6 @@ def cadence(
         given["session_gap_s"] = session_gap_s
     config = build_config(given)
     begin_ms, until_ms = parse_moment(from_), parse_moment(until)
-    check_file("--plot", plot, makes_folder=True)
     frame = log_files.load()
     if until_ms is not None:
         frame = frame[frame["event_time_ms"] < until_ms].reset_index(drop=True)

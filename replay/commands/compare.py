@@ -85,6 +85,9 @@ def compare(
 
     choice = SplitChoice(split, test, test_fraction, test_from)
     choice.check(session_gap_s)
+    written = {ending: output.with_name(output.name + ending) for ending in ENDINGS} if output else {}
+    for path in written.values():
+        check_file("--output", path, makes_folder=True)
     log_files = LogFiles(
         files, format, on_error, event_filter(kind, category, where=where), log_mapping(columns, mapping)
     )
@@ -104,9 +107,6 @@ def compare(
     if len(gaps) > 1:
         raise typer.BadParameter(f"the models cut sessions differently ({gaps}); give --session-gap-s")
     all_items = check_items(items)
-    written = {ending: output.with_name(output.name + ending) for ending in ENDINGS} if output else {}
-    for path in written.values():
-        check_file("--output", path, makes_folder=True)
     log = read_split(log_files, choice, gaps.pop(), columns=columns_of(*configs.values()))
     done = 0
     with progress_bar("comparing") as bar:

@@ -150,6 +150,7 @@ def train(
     named = log_mapping(columns, mapping)
     if named is None and earlier_model:
         named = inherited_mapping(earlier_model.manifest["data"], earlier_model.version, files, format)
+    check_folder("--registry", folder.root)
     log_files = LogFiles(files, format, on_error, wanted, named)
     config = build_config(
         {
@@ -170,7 +171,6 @@ def train(
             f"it goes on with events {wanted or 'of all kinds'}",
             highlight=False,
         )
-    check_folder("--registry", folder.root)
     replicas = Replicas.join()
     with ExitStack() as stack:
         # After an error nobody waits for the others: torchrun ends them.

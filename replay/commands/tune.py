@@ -72,6 +72,7 @@ def tune(
 
     if measure not in ("recall", "mrr"):
         raise typer.BadParameter(f"--measure is recall or mrr, not {measure!r}")
+    check_file("--output", output, makes_folder=True)
     log_files = LogFiles(
         files, format, on_error, event_filter(kind, category, where=where), log_mapping(columns, mapping)
     )
@@ -79,7 +80,6 @@ def tune(
     if session_gap_s is not None:
         given["session_gap_s"] = session_gap_s
     base = build_config(given)
-    check_file("--output", output, makes_folder=True)
     choice = SplitChoice("temporal", test, test_fraction, test_from)
     earlier, later, vocabulary = read_split(log_files, choice, base.session_gap_s, columns=columns_of(base))
     with progress_bar("searching") as bar:

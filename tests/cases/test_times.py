@@ -129,7 +129,7 @@ def test_the_most_copied_layout_and_json_lines_have_times_of_any_form(tmp_path: 
         ("45244.92", "days as spreadsheets count them"),
         ("1.7E+12", "have lost their last digits"),
         ("1/2/2023", "is a time by %d/%m/%Y, another by %m/%d/%Y"),
-        ("01.02.2023 22:05", "is a time by %d.%m.%Y %H:%M, another by %m.%d.%Y %H:%M"),
+        ("01/02/2023 22:05", "is a time by %d/%m/%Y %H:%M, another by %m/%d/%Y %H:%M"),
         ("14.11.23", "is a time by %d.%m.%y, another by %y.%m.%d"),
         ("soon", "is no time of a form that is known"),
     ],

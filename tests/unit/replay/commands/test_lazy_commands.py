@@ -9,6 +9,7 @@ from replay.commands.lazy_commands import LazyCommands
 # Modules of the room that several commands share.
 SHARED = {
     "__init__",
+    "catalogue_file",
     "lazy_commands",
     "options",
     "outputs",
