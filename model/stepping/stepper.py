@@ -166,21 +166,21 @@ class Stepper:
     def advance(self, columns: NumpyColumns, rows: Rows) -> Rows:
         """One step of B sessions without scoring. Returns the packed states that `step` would return."""
         if self.deterministic and len(rows) != self.wave_size:
-            parts = []
-            for chosen, real in self._padded_parts(len(rows)):
-                part = {name: column[chosen] for name, column in columns.items()}
-                parts.append(self.advance(part, rows[chosen])[:real])
-            return np.concatenate(parts)
+            padded = self._padded_parts(columns, len(rows))
+            return np.concatenate([self.advance(part, rows[chosen])[:real] for chosen, part, real in padded])
         state = self._to_device(self.layout.unpack(rows))
         with self.lock.reading():
             _, state = self.network.advance(self.inputs(columns), state)
         return self.layout.pack(state, len(rows))
 
-    def _padded_parts(self, sessions: int) -> Iterator[tuple[npt.NDArray[np.int64], int]]:
-        """Parts of exactly `wave_size` rows, padded with the last row, and how many rows are real."""
+    def _padded_parts(
+        self, columns: NumpyColumns, sessions: int
+    ) -> Iterator[tuple[npt.NDArray[np.int64], NumpyColumns, int]]:
+        """Exactly `wave_size` rows, padded with the last row, their columns, and how many rows are real."""
         for start in range(0, sessions, self.wave_size):
             chosen = np.minimum(np.arange(start, start + self.wave_size), sessions - 1)
-            yield chosen, min(self.wave_size, sessions - start)
+            part = {name: column[chosen] for name, column in columns.items()}
+            yield chosen, part, min(self.wave_size, sessions - start)
 
     def proposals(self, output_BH: Tensor) -> Proposals:
         """What all sources of a fused list propose, a session's own items too. The caller holds `lock`."""
@@ -207,15 +207,10 @@ class Stepper:
         by_source: bool,
     ) -> SteppedBySource:
         parts = []
-        for chosen, real in self._padded_parts(len(rows)):
-            part = self._step(
-                {name: column[chosen] for name, column in columns.items()},
-                rows[chosen],
-                None if exclude is None else exclude[chosen],
-                k,
-                by_source=by_source,
-            )
-            parts.append([None if array is None else array[:real] for array in part])
+        for chosen, part, real in self._padded_parts(columns, len(rows)):
+            masked = None if exclude is None else exclude[chosen]
+            stepped = self._step(part, rows[chosen], masked, k, by_source=by_source)
+            parts.append([None if array is None else array[:real] for array in stepped])
         ids, scores, after, lists = zip(*parts, strict=True)
         return SteppedBySource(
             np.concatenate(ids),

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated
 
@@ -60,25 +61,27 @@ class LogFiles:
         """Raises typer.BadParameter unless `on_error` is stop or skip."""
         check_on_error(self.on_error)
 
-    def _named(self) -> EventFiles:
+    @cached_property
+    def _reader(self) -> EventReader:
+        # Opened once: to know a format it looks into each file.
         return EventFiles(
             self.files, format=self.format, columns=self.columns, on_error=self.on_error, wanted=self.wanted
-        )
+        ).open()
 
     @property
     def session_settings(self) -> dict[str, float]:
         """The setting of the session gap that the log's mapping says, where it says one."""
-        gap_s = self._named().open().session_gap_s
+        gap_s = self._reader.session_gap_s
         return {} if gap_s is None else {"session_gap_s": gap_s}
 
     def event_files(self) -> EventReader:
         """The files as a source of event frames."""
-        return self._named().open()
+        return self._reader
 
     def load(self) -> pd.DataFrame:
         """All wanted events in event-time order; their number and what was left out go to stderr."""
         rejects: Counter[str] = Counter()
-        frame = self._named().load(rejects)
+        frame = self._reader.load(rejects)
         times = frame["event_time_ms"]
         log.print(
             f"{len(frame):,} events, {moment(times.iloc[0])} to {moment(times.iloc[-1])}"

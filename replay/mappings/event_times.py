@@ -15,8 +15,8 @@ from model.errors import NextclickError
 from replay.reading.format import epoch_ms, number
 from replay.reading.time_evidence import resolve
 from replay.reading.times import ISO, MS_OF, iso_ms, localised_ms, pattern_ms
+from stream.ingest.event_times import PATTERNS
 
-PATTERNS = {"yyyymmdd": "%Y%m%d", "yyyymmddhhmm": "%Y%m%d%H%M", "yyyymmddhhmmss": "%Y%m%d%H%M%S"}
 # A pattern that names its year beside it.
 WITH_YEAR = re.compile(r"(.*%.*) in ([0-9]{4})")
 DIGITS_OF = {"%Y": 4, "%m": 2, "%d": 2, "%H": 2, "%M": 2, "%S": 2}

@@ -123,6 +123,14 @@ def add_next(candidates: Candidates, count: int, newest: int, arrays: SourceArra
 
 
 @compiled
+def divide(features_CF: Floats, count: int, feature: int, largest: float) -> None:
+    """Divide a feature of all candidates by its largest value, so that this is 1."""
+    if largest > 0:
+        for place in range(count):
+            features_CF[place, feature] /= largest
+
+
+@compiled
 def add_near(candidates: Candidates, count: int, own: int, arrays: SourceArrays) -> int:
     """Add what was near the newest items; an older one has less weight. Returns the number of candidates."""
     weight, largest = 1.0, 0.0
@@ -136,9 +144,7 @@ def add_near(candidates: Candidates, count: int, own: int, arrays: SourceArrays)
                     features_CF[place, NEAR_SHARE] += weight * arrays.near_weights_P[at]
                     largest = max(largest, features_CF[place, NEAR_SHARE])
         weight *= NEAR_DECAY
-    if largest > 0:
-        for place in range(count):
-            features_CF[place, NEAR_SHARE] /= largest
+    divide(features_CF, count, NEAR_SHARE, largest)
     return count
 
 
@@ -186,9 +192,7 @@ def add_near_now(candidates: Candidates, count: int, own: int, live: LiveArrays)
                     features_CF[place, NEAR_SHARE_NOW] += weight * live.near_weights_RP[row, p]
                     largest = max(largest, features_CF[place, NEAR_SHARE_NOW])
         weight *= NEAR_DECAY
-    if largest > 0:
-        for place in range(count):
-            features_CF[place, NEAR_SHARE_NOW] /= largest
+    divide(features_CF, count, NEAR_SHARE_NOW, largest)
     return count
 
 
