@@ -118,22 +118,35 @@ def test_a_killed_worker_comes_back_to_its_partitions(stack: Composition, settin
     assert status(stack, "worker-2")["partitions"] == before
 
 
-def test_a_retraining_promotes_and_both_workers_take_it_up(stack: Composition, settings: Settings) -> None:
+@pytest.fixture(scope="module")
+def retrained(stack: Composition, settings: Settings) -> Composition:
+    """Retraining is up, too, and has promoted a version."""
     first = Registry(settings.registry_dir).champion()
     stack.up("retrain")
     stack.wait(lambda: Registry(settings.registry_dir).champion() != first, "a promotion")
-    second = Registry(settings.registry_dir).champion()
-    stack.wait(lambda: all(status(stack, name)["model"] == second for name in WORKERS), "the swap")
+    return stack
 
 
-def test_prometheus_reaches_every_service(stack: Composition, settings: Settings) -> None:
+def test_a_retraining_promotes_and_both_workers_take_it_up(
+    retrained: Composition, settings: Settings
+) -> None:
+    def swapped() -> bool:
+        champion = Registry(settings.registry_dir).champion()
+        return all(status(retrained, name)["model"] == champion for name in WORKERS)
+
+    retrained.wait(swapped, "the swap")
+
+
+def test_prometheus_reaches_every_service(retrained: Composition) -> None:
+    stack = retrained
     up = {"nextclick-worker": ["up", "up"], "nextclick-retrain": ["up"], "nextclick-archive": ["up"]}
     stack.wait(lambda: up.items() <= targets(stack).items(), f"{up}")
     groups = asked(stack, "prometheus", 9090, "/api/v1/rules")["data"]["groups"]
     assert {rule["type"] for group in groups for rule in group["rules"]} == {"alerting", "recording"}
 
 
-def test_every_service_is_healthy_by_its_own_check(stack: Composition, settings: Settings) -> None:
+def test_every_service_is_healthy_by_its_own_check(retrained: Composition) -> None:
+    stack = retrained
     checked = [
         name
         for name, service in stack.services.items()
@@ -145,8 +158,9 @@ def test_every_service_is_healthy_by_its_own_check(stack: Composition, settings:
 
 
 def test_services_end_within_their_grace_and_the_archive_holds_every_event(
-    stack: Composition, settings: Settings
+    retrained: Composition, settings: Settings
 ) -> None:
+    stack = retrained
     log = logged(settings)
     stack.wait(lambda: served(stack, settings), "the end of the work")
     assert [stack.stop(name) for name in ("archive", *WORKERS, "prometheus")] == [0, 0, 0, 0]
