@@ -29,6 +29,8 @@ class WorkerProcess:
 
     # The tests start it from a process that has imported the libraries already.
     popen: ClassVar[Callable[..., Any]] = subprocess.Popen
+    # How long `wait_until` waits unless told otherwise, in seconds.
+    patience_s: ClassVar[float] = START_TIMEOUT_S
 
     def __init__(self, settings: Settings, log_path: Path) -> None:
         self.address = f"http://{settings.web_host}:{settings.web_port}"
@@ -52,9 +54,10 @@ class WorkerProcess:
             return None
 
     def wait_until(
-        self, condition: Callable[[dict[str, Any]], bool], what: str, timeout_s: float = START_TIMEOUT_S
+        self, condition: Callable[[dict[str, Any]], bool], what: str, timeout_s: float | None = None
     ) -> dict[str, Any]:
         """The first status that meets `condition`. Raises NextclickError if it ends or takes too long."""
+        timeout_s = self.patience_s if timeout_s is None else timeout_s
         deadline = time.monotonic() + timeout_s
         while not ((status := self.status()) and condition(status)):
             self.check()
@@ -77,7 +80,7 @@ class WorkerProcess:
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
         try:
-            return self.process.wait(START_TIMEOUT_S)
+            return self.process.wait(self.patience_s)
         except subprocess.TimeoutExpired:
             return self.kill()
 

@@ -80,7 +80,9 @@ def retry_while_away(
             return ask()
         except KafkaException as error:
             problem: KafkaError = error.args[0]
-            if not is_transient(problem) or time.monotonic() > deadline_s:
+            # A partition whose leader is being chosen is unknown to the client.
+            away = is_transient(problem) or problem.code() == KafkaError._UNKNOWN_PARTITION  # noqa: SLF001
+            if not away or time.monotonic() > deadline_s:
                 raise NextclickError(
                     f"{what} failed: {problem.str()}", meaning, remedy_for(problem, remedy)
                 ) from None

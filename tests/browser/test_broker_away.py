@@ -52,7 +52,7 @@ def test_a_page_says_that_kafka_is_away_and_goes_on_by_itself(
             f"{process.address}/api/events", b"{}", {"Content-Type": "application/json"}
         )
         with pytest.raises(urllib.error.HTTPError, match="405"):
-            urllib.request.urlopen(request, timeout=15)
+            urllib.request.urlopen(request, timeout=60)
         status = process.status()
         assert status is not None
         assert status["accounting"]["read"] == 0
@@ -94,7 +94,7 @@ def supervised(process: WorkerProcess, settings: Settings, folder: Path) -> Iter
 
 def shown_in_words(page: Any, address: str) -> None:
     """States that pass too quickly to be met: the page is told of them in the worker's stead."""
-    with urllib.request.urlopen(f"{address}/api/live", timeout=15) as answer:
+    with urllib.request.urlopen(f"{address}/api/live", timeout=60) as answer:
         now = json.load(answer)
     told: list[dict[str, Any]] = []
 

@@ -62,7 +62,7 @@ def process(settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> Ite
 
 
 def get(process: WorkerProcess, path: str) -> Any:
-    with urllib.request.urlopen(process.address + path, timeout=15) as answer:
+    with urllib.request.urlopen(process.address + path, timeout=60) as answer:
         return json.load(answer)
 
 
@@ -71,7 +71,7 @@ def post(process: WorkerProcess, body: bytes, **headers: str) -> tuple[int, Any]
         f"{process.address}/api/events", body, {"Content-Type": "application/json", **headers}
     )
     try:
-        with urllib.request.urlopen(request, timeout=15) as answer:
+        with urllib.request.urlopen(request, timeout=60) as answer:
             return answer.status, json.load(answer)
     except urllib.error.HTTPError as refusal:
         return refusal.code, json.load(refusal)

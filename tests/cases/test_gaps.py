@@ -50,7 +50,7 @@ def bounds(settings: Settings) -> tuple[int, int]:
     consumer = Consumer({**settings.kafka_config(), "group.id": "look"})
     try:
         found: tuple[int, int] = consumer.get_watermark_offsets(
-            TopicPartition(settings.events_topic, 0), timeout=15
+            TopicPartition(settings.events_topic, 0), timeout=60
         )
         return found
     finally:
@@ -74,7 +74,7 @@ def no_lag(settings: Settings) -> Any:
 
 
 def scrape(process: WorkerProcess) -> str:
-    with urllib.request.urlopen(f"{process.address}/metrics", timeout=10) as answer:
+    with urllib.request.urlopen(f"{process.address}/metrics", timeout=60) as answer:
         text: str = answer.read().decode()
     return text
 
@@ -125,7 +125,7 @@ def test_events_that_are_removed_while_no_worker_runs_are_counted_at_its_start(
         settings.state_dir.rename(tmp_path / "lost")
     with worker(settings, tmp_path) as process:
         # Nothing is left to read, and the group arrives at the end all the same.
-        process.wait_until(no_lag(settings), "no lag", timeout_s=30)
+        process.wait_until(no_lag(settings), "no lag")
         assert stop_after_a_look(process, lost=50)["read"] == 0
     assert "partition 0: events 20 to 70 are no longer in the log" in process.log()
 
@@ -148,7 +148,7 @@ def test_the_markers_of_transactions_are_neither_lag_nor_lost(
             else:
                 producer.commit_transaction(30)
         process.wait_until(lambda s: s["accounting"]["read"] == 21, "the events of committed transactions")
-        process.wait_until(no_lag(settings), "no lag, of the worker and of the group", timeout_s=30)
+        process.wait_until(no_lag(settings), "no lag, of the worker and of the group")
         assert bounds(settings) == (0, 40), "30 records and 10 markers"
         assert "nextclick_lag_records 0.0" in scrape(process)
         assert 'nextclick_partition_lag_records{partition="0"} 0.0' in scrape(process)

@@ -22,7 +22,7 @@ EVENTS = 10
 def committed_offset(settings: Settings) -> int:
     consumer = Consumer({**settings.kafka_config(), "group.id": settings.group_id})
     try:
-        (place,) = consumer.committed([TopicPartition(settings.events_topic, 0)], timeout=15)
+        (place,) = consumer.committed([TopicPartition(settings.events_topic, 0)], timeout=60)
         return int(place.offset)
     finally:
         consumer.close()
@@ -47,7 +47,7 @@ def test_a_store_that_is_ahead_of_the_group_is_committed_at_the_restart_without_
     assert committed_offset(settings) < EVENTS, "the kill came after the commit"
 
     with worker(settings.model_copy(update={"commit_interval_ms": 200.0}), tmp_path) as restarted:
-        restarted.wait_until(all_committed(settings), "the commit of what is written", timeout_s=30)
+        restarted.wait_until(all_committed(settings), "the commit of what is written")
         assert committed_offset(settings) == EVENTS
         status = restarted.status()
         assert status is not None

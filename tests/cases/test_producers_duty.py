@@ -55,7 +55,7 @@ def test_every_fault_of_a_producer_is_counted_logged_and_found_by_the_doctor(
         assert status["producer_faults"] == expected
         assert status["accounting"]["stepped"] == 16
         assert status["accounting"]["dead_lettered"] == 3
-        with urllib.request.urlopen(f"{process.address}/metrics", timeout=10) as answer:
+        with urllib.request.urlopen(f"{process.address}/metrics", timeout=60) as answer:
             metrics = answer.read().decode()
         for fault, events in expected.items():
             assert f'nextclick_producer_faults_total{{reason="{fault}"}} {float(events)}' in metrics

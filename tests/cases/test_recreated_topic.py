@@ -62,7 +62,7 @@ def failing(settings: Settings) -> list[CheckResult]:
 
 
 def scraped(address: str) -> str:
-    with urllib.request.urlopen(f"{address}/metrics", timeout=10) as answer:
+    with urllib.request.urlopen(f"{address}/metrics", timeout=60) as answer:
         text: str = answer.read().decode()
     return text
 

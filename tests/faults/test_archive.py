@@ -150,7 +150,7 @@ def test_a_stopped_archiver_has_archived_what_it_read_and_committed_it(
     log = logged(settings)
     assert found and all(log[number][: len(kept)] == kept for number, kept in found.items())
     group = Consumer({**settings.kafka_config(), "group.id": f"{settings.group_id}-archive"})
-    places = group.committed([TopicPartition(settings.events_topic, n) for n in found], timeout=10)
+    places = group.committed([TopicPartition(settings.events_topic, n) for n in found], timeout=60)
     group.close()
     assert {tp.partition: tp.offset for tp in places} == {
         number: kept[-1].offset + 1 for number, kept in found.items()
@@ -215,7 +215,7 @@ def test_the_archive_of_a_log_that_was_made_anew_is_an_error(
     for future in admin.delete_topics([settings.events_topic]).values():
         future.result(timeout=30)
     deadline = time.monotonic() + 30
-    while settings.events_topic in admin.list_topics(timeout=10).topics and time.monotonic() < deadline:
+    while settings.events_topic in admin.list_topics(timeout=60).topics and time.monotonic() < deadline:
         admin.poll(0.05)
     ensure_topics(settings)
     # Longer than the archive: only the topic's id tells.

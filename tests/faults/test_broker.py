@@ -76,7 +76,7 @@ def test_without_its_broker_the_worker_loses_nothing_and_steps_nothing_twice(
         process.wait_until(some_lists(300), "some lists")
         harm(broker)
         if harm is not away:
-            process.wait_until(all_committed(settings), "the rest", timeout_s=180)
+            process.wait_until(all_committed(settings), "the rest")
             assert stop(process)["accounting"]["read"] == len(log.frame)
         else:
             # For longer than the session timeout: the group gives its partitions away, and it ends.

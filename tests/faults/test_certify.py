@@ -87,7 +87,7 @@ def test_the_same_input_and_weights_give_the_same_hash_with_kills_and_other_weig
     assert found is not None
     assert found.event_id == "0-30"
     # Nothing of the runs is left on the broker.
-    topics = AdminClient(settings.kafka_config()).list_topics(timeout=10).topics
+    topics = AdminClient(settings.kafka_config()).list_topics(timeout=60).topics
     assert not [name for name in topics if name.startswith("certify-") and topics[name].error is None]
 
 

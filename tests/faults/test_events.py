@@ -93,11 +93,11 @@ def poison(number: int, chance: random.Random) -> tuple[bytes | None, bytes | No
 def letters(settings: Settings) -> list[Any]:
     consumer = Consumer({**settings.kafka_config(), "group.id": "dead", "fetch.message.max.bytes": 4_000_000})
     tp = TopicPartition(settings.dlq_topic, 0, 0)
-    _, high = consumer.get_watermark_offsets(tp, timeout=15)
+    _, high = consumer.get_watermark_offsets(tp, timeout=60)
     consumer.assign([tp])
     found: list[Any] = []
     while len(found) < high:
-        found += consumer.consume(high - len(found), timeout=15)
+        found += consumer.consume(high - len(found), timeout=60)
     consumer.close()
     return found
 

@@ -41,7 +41,6 @@ def wait_for_shares(processes: list[WorkerProcess], partitions: int) -> None:
     processes[-1].wait_until(
         lambda _: min(shares := [partitions_of(p) for p in processes]) > 0 and sum(shares) == partitions,
         "a share for every worker",
-        timeout_s=120,
     )
 
 
@@ -74,7 +73,7 @@ def test_lists_are_the_same_through_rebalances_and_a_kill_from_one_worker_to_thr
             lambda status: len(status["partitions"]) == settings.partitions, "all partitions", timeout_s=120
         )
         replay_frames(settings, [parts[5]])
-        first.wait_until(all_committed(settings), "the rest", timeout_s=120)
+        first.wait_until(all_committed(settings), "the rest")
         stop(first)
     assert_equal_to_offline(settings, model, frame)
 
@@ -94,6 +93,6 @@ def test_the_older_of_two_workers_with_one_id_gives_way_with_a_clear_error(
             assert older.process.wait(60) == 1
             assert f"another worker has joined with the id {settings.worker_id}" in older.log()
             replay_frames(settings, [log.frame.iloc[half:]])
-            younger.wait_until(all_committed(settings), "the whole log", timeout_s=120)
+            younger.wait_until(all_committed(settings), "the whole log")
             assert younger.stop() == 0
     assert_equal_to_offline(settings, model, log.frame)

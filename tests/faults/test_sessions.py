@@ -26,12 +26,12 @@ def listed_events(settings: Settings) -> int:
     """Distinct event ids among all lists."""
     consumer = Consumer({**settings.kafka_config(), "group.id": "counter", "queued.min.messages": 100_000})
     places = [TopicPartition(settings.recommendations_topic, n, 0) for n in range(settings.partitions)]
-    records = sum(consumer.get_watermark_offsets(place, timeout=15)[1] for place in places)
+    records = sum(consumer.get_watermark_offsets(place, timeout=60)[1] for place in places)
     consumer.assign(places)
     ids: set[str] = set()
     read = 0
     while read < records:
-        for message in consumer.consume(10_000, timeout=10):
+        for message in consumer.consume(10_000, timeout=1.0):
             ids.add(decode_recommendation(message.value() or b"").event_id)
             read += 1
     consumer.close()

@@ -31,12 +31,12 @@ def test_a_challenger_is_compared_on_the_same_events_and_nobody_sees_its_lists(
     registry = Registry(settings.registry_dir)
     challenger = train_small(log, registry, seed=2, epochs=1, learning_rate=0.01)
     champion = train_small(log, registry, seed=3, epochs=4)
-    with worker(settings, tmp_path) as process, SteadyLoad(settings, log.frame, 600) as load:
+    with worker(settings, tmp_path) as process, SteadyLoad(settings, log.frame, 600, (0.25,)) as load:
         process.wait_until(some_lists(200), "some lists")
         announce_shadow(settings, ShadowAnnouncement("nowhere", 0.5))
         announce_shadow(settings, ShadowAnnouncement(challenger.version, 0.5))
         process.wait_until(lambda s: s["shadow"] is not None, "the shadow")
-        load.join()
+        load.send_the_rest()
         process.wait_until(all_committed(settings), "the rest")
         status = process.wait_until(lambda s: s["shadow"]["sessions"] > 200, "the comparison")
         announce_shadow(settings, None)
@@ -72,23 +72,24 @@ def test_a_worse_version_is_rolled_back_by_the_worker_itself_and_an_equal_one_st
     )
     # What `worse` came before in the line is of no matter here.
     assert registry.champion() == first
-    with worker(settings, tmp_path) as process, SteadyLoad(settings, log.frame, 500) as load:
+    with worker(settings, tmp_path) as process, SteadyLoad(settings, log.frame, 500, (0.1, 0.6)) as load:
         process.wait_until(some_lists(500), "some lists")
         registry.promote(equal)
         announce(settings, equal)
         process.wait_until(lambda s: s["model"] == equal and s["shadow"] is not None, "the guard")
+        load.release()
         process.wait_until(lambda s: s["shadow"] is None, "its end")
         assert registry.champion() == equal
         assert f"the promotion of {equal} stands" in process.log()
         registry.promote(worse)
         announce(settings, worse)
         process.wait_until(lambda s: s["model"] == worse, "the promotion")
+        load.release()
         process.wait_until(lambda s: s["model"] == equal and s["shadow"] is None, "the rollback")
-        assert load.is_sending
         assert registry.champion() == equal
         assert registry.champions.before()[-1] == first
         assert process.log().count("rolled back") == 1
-        load.join()
+        load.send_the_rest()
         process.wait_until(all_committed(settings), "the rest")
         assert stop(process)["model"] == equal
     versions = {shown.model_version for shown in by_event(all_lists(settings)).values()}

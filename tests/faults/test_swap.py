@@ -36,7 +36,7 @@ pytestmark = pytest.mark.kafka
 
 def metric(process: WorkerProcess, name: str) -> dict[str, float]:
     """A counter's or gauge's samples by the value of their only label."""
-    with urllib.request.urlopen(f"{process.address}/metrics", timeout=10) as answer:
+    with urllib.request.urlopen(f"{process.address}/metrics", timeout=60) as answer:
         text = answer.read().decode()
     return {
         next(iter(sample.labels.values()), ""): sample.value
@@ -54,13 +54,12 @@ def test_a_version_is_taken_up_mid_stream_without_a_gap_and_once_for_each_partit
     registry = Registry(settings.registry_dir)
     new = train_small(log, registry, seed=2)
     old = train_small(log, registry, seed=3)
-    with worker(settings, tmp_path) as process, SteadyLoad(settings, log.frame, 1500) as load:
+    with worker(settings, tmp_path) as process, SteadyLoad(settings, log.frame, 1500, (0.75,)) as load:
         process.wait_until(some_lists(len(log.frame) // 4), "a part of the lists")
         assert registry.promote(new.version) == old.version
         announce(settings, new.version)
         process.wait_until(lambda s: s["model"] == new.version, "the swap")
-        assert load.is_sending
-        load.join()
+        load.send_the_rest()
         process.wait_until(all_committed(settings), "the rest")
         stop(process)
     received = all_lists(settings)
@@ -125,7 +124,7 @@ def test_a_version_that_cannot_serve_is_refused_by_reason_and_the_old_one_goes_o
             lambda _: sum(metric(process, "nextclick_refused_versions_total").values()) >= 7, "the refusals"
         )
         refused = metric(process, "nextclick_refused_versions_total")
-        load.join()
+        load.send_the_rest()
         process.wait_until(all_committed(settings), "the rest")
         status = stop(process)
         log = process.log()

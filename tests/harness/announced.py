@@ -12,7 +12,7 @@ def on_models(settings: Settings) -> list[Message]:
     """The records of `models`, in order."""
     consumer = Consumer({**settings.kafka_config(), "group.id": "reader", "enable.auto.commit": False})
     place = TopicPartition(settings.models_topic, 0, 0)
-    _, high = consumer.get_watermark_offsets(place, timeout=10)
+    _, high = consumer.get_watermark_offsets(place, timeout=60)
     consumer.assign([place])
     records = consumer.consume(high, timeout=20) if high else []
     consumer.close()

@@ -131,7 +131,7 @@ def logged(settings: Settings) -> Log:
     found: Log = {}
     for number in range(settings.partitions):
         place = TopicPartition(settings.events_topic, number)
-        low, high = consumer.get_watermark_offsets(place, timeout=10)
+        low, high = consumer.get_watermark_offsets(place, timeout=60)
         kept = found.setdefault(number, [])
         consumer.assign([TopicPartition(settings.events_topic, number, low)])
         while high > low and (not kept or kept[-1].offset + 1 < high):

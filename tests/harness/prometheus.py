@@ -35,7 +35,7 @@ class Prometheus:
         """The data of an answer; fails the test on an error, such as of a query."""
         url = f"http://{self.address}/api/v1/{path}?{urllib.parse.urlencode(parameters)}"
         try:
-            with urllib.request.urlopen(url, timeout=20) as answer:
+            with urllib.request.urlopen(url, timeout=60) as answer:
                 return json.load(answer)["data"]
         except urllib.error.HTTPError as error:
             pytest.fail(f"{path} {parameters}: {error.read().decode()}")
@@ -101,7 +101,7 @@ def prometheus(folder: Path, targets: Mapping[str, str]) -> Iterator[Prometheus]
         def is_up() -> bool:
             assert process.poll() is None, (folder / "prometheus.log").read_text()
             try:
-                with urllib.request.urlopen(f"http://{address}/-/ready", timeout=5) as answer:
+                with urllib.request.urlopen(f"http://{address}/-/ready", timeout=60) as answer:
                     return bool(answer.status == 200)
             except OSError:
                 return False

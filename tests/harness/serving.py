@@ -39,7 +39,7 @@ def worker(settings: Settings, tmp_path: Path) -> Iterator[WorkerProcess]:
 def run_to_the_end(settings: Settings, tmp_path: Path) -> dict[str, Any]:
     """Serve until everything is committed, and stop; → the last status, whose accounting holds."""
     with worker(settings, tmp_path) as process:
-        process.wait_until(all_committed(settings), "the rest", timeout_s=120)
+        process.wait_until(all_committed(settings), "the rest")
         return stop(process)
 
 
@@ -114,7 +114,7 @@ def events_by_id(settings: Settings) -> dict[str, Event]:
     consumer = Consumer({**settings.kafka_config(), "group.id": "reader", "enable.auto.commit": False})
     found: dict[str, Event | None] = {}
     for number in range(settings.partitions):
-        _, high = consumer.get_watermark_offsets(TopicPartition(settings.events_topic, number), timeout=10)
+        _, high = consumer.get_watermark_offsets(TopicPartition(settings.events_topic, number), timeout=60)
         consumer.assign([TopicPartition(settings.events_topic, number, 0)])
         while high and f"{number}-{high - 1}" not in found:
             for message in consumer.consume(1000, timeout=1.0):

@@ -14,6 +14,6 @@ def test_an_announcement_is_in_the_topic_when_it_is_made(make_settings: Callable
     announce(settings, "b")
     consumer = Consumer({**settings.kafka_config(), "group.id": "reader", "enable.auto.commit": False})
     consumer.assign([TopicPartition(settings.models_topic, 0, 0)])
-    records = consumer.consume(2, timeout=20)
+    records = consumer.consume(2, timeout=60)
     consumer.close()
     assert [(r.key(), decode_announcement(r.value()).version) for r in records] == [(KEY, "a"), (KEY, "b")]

@@ -34,7 +34,7 @@ def check(settings: Settings, path: Path, topic: str | None = None) -> Verificat
 def records_of(settings: Settings, partition: int) -> list[tuple[bytes, int, bytes]]:
     consumer = Consumer({**settings.kafka_config(), "group.id": "reader", "enable.auto.commit": False})
     place = TopicPartition(settings.events_topic, partition, 0)
-    _, high = consumer.get_watermark_offsets(place, timeout=10)
+    _, high = consumer.get_watermark_offsets(place, timeout=60)
     consumer.assign([place])
     found: list[tuple[bytes, int, bytes]] = []
     while len(found) < high:

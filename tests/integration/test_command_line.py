@@ -43,8 +43,8 @@ def test_the_commands_take_a_real_log_from_file_to_lists(
     sent = json.loads(nextclick(settings, "replay", log, "--json"))
     assert sent["sent"] == sent["sure"] == 13_568
     with worker(settings, tmp_path) as process:
-        status = process.wait_until(served(sent["sure"]), "the whole log", timeout_s=120)
-        metrics = urllib.request.urlopen(f"{process.address}/metrics", timeout=10).read().decode()
+        status = process.wait_until(served(sent["sure"]), "the whole log")
+        metrics = urllib.request.urlopen(f"{process.address}/metrics", timeout=60).read().decode()
     # What was measured event by event in the stream is what the offline evaluation measures.
     online = status["quality"]["champion"]["total"]
     assert online["events"] == trained["evaluation"]["targets"]

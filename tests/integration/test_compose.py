@@ -42,7 +42,7 @@ def shorten(log: Path) -> None:
 
 def asked(stack: Composition, name: str, port: int, path: str) -> Any:
     """The JSON that a service answers with."""
-    with urllib.request.urlopen(f"http://{stack.address(name, port)}{path}", timeout=10) as answer:
+    with urllib.request.urlopen(f"http://{stack.address(name, port)}{path}", timeout=60) as answer:
         return json.load(answer)
 
 

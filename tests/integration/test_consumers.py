@@ -49,7 +49,7 @@ def records(settings: Settings, topic: str, partitions: int) -> list[Message]:
     found: list[Message] = []
     for number in range(partitions):
         place = TopicPartition(topic, number, 0)
-        _, high = consumer.get_watermark_offsets(place, timeout=10)
+        _, high = consumer.get_watermark_offsets(place, timeout=60)
         consumer.assign([place])
         wanted, deadline = len(found) + high, time.monotonic() + DEADLINE_S
         while len(found) < wanted and time.monotonic() < deadline:

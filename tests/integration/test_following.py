@@ -32,7 +32,7 @@ def afterwards(log: SyntheticLog, suffix: str = "later", hours: int = 2) -> pd.D
 
 
 def gauge(process: WorkerProcess, name: str) -> float:
-    with urllib.request.urlopen(f"{process.address}/metrics", timeout=10) as answer:
+    with urllib.request.urlopen(f"{process.address}/metrics", timeout=60) as answer:
         text = answer.read().decode()
     samples = [s for family in text_string_to_metric_families(text) for s in family.samples]
     return next(sample.value for sample in samples if sample.name == name)

@@ -141,7 +141,7 @@ def test_no_list_has_an_item_that_was_sold_out_at_the_words_that_it_obeys_though
     finally:
         sending.join()
     with worker(settings, tmp_path) as process:
-        process.wait_until(all_committed(settings), "the rest", timeout_s=120)
+        process.wait_until(all_committed(settings), "the rest")
         status = stop(process)
     assert status["items"]["known"] == len(said)
     assert (status["items"]["rejected"], status["items"]["lag"]) == ({}, 0)

@@ -30,7 +30,7 @@ def test_the_broker_keeps_its_records_over_stop_and_kill(tmp_path: Path) -> None
             assert kafka_sh("start", folder).stdout.strip() == address
         consumer = Consumer({"bootstrap.servers": address, "group.id": "reader"})
         consumer.assign([TopicPartition("kept", 0, 0)])
-        assert [message.value() for message in consumer.consume(2, timeout=20)] == [b"0", b"1"]
+        assert [message.value() for message in consumer.consume(2, timeout=60)] == [b"0", b"1"]
         consumer.close()
     finally:
         kafka_sh("kill", folder)

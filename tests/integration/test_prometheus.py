@@ -54,7 +54,7 @@ class Stack:
     events: int
 
     def metrics(self, job: str) -> str:
-        with urllib.request.urlopen(f"http://{self.addresses[job]}/metrics", timeout=20) as answer:
+        with urllib.request.urlopen(f"http://{self.addresses[job]}/metrics", timeout=60) as answer:
             text: str = answer.read().decode()
             return text
 
@@ -91,9 +91,9 @@ def stack(kafka: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stac
         watching.wait_until(lambda: bool(watching.series("nextclick_ready")), "first scrape")
         replay_frames(settings, [later.iloc[:most]])
         send_broken(settings)
-        serving.wait_until(lambda status: status["model"] != first, "hot swap", timeout_s=150)
+        serving.wait_until(lambda status: status["model"] != first, "hot swap")
         replay_frames(settings, [later.iloc[most:]])
-        serving.wait_until(all_committed(settings), "the rest", timeout_s=120)
+        serving.wait_until(all_committed(settings), "the rest")
         versions = [row["version"] for row in Registry(settings.registry_dir).versions()]
         since = "nextclick_model_serving_since_seconds"
         watching.wait_until(lambda: len(watching.series(since)) == len(versions), "scrape of each version")
@@ -179,7 +179,7 @@ def test_every_query_of_every_dashboard_returns_data(stack: Stack) -> None:
         return not missing
 
     try:
-        stack.prometheus.wait_until(nothing_is_missing, "data", timeout_s=60)
+        stack.prometheus.wait_until(nothing_is_missing, "data")
     except AssertionError:
         pytest.fail(f"{len(missing)} queries without data: {missing}")
 

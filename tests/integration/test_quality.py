@@ -140,7 +140,7 @@ def assert_equal(found: dict[str, Any], expected: list[Prediction]) -> None:
 
 
 def get(process: WorkerProcess, path: str) -> str:
-    with urllib.request.urlopen(process.address + path, timeout=10) as answer:
+    with urllib.request.urlopen(process.address + path, timeout=60) as answer:
         text: str = answer.read().decode()
         return text
 
@@ -165,12 +165,12 @@ def test_the_quality_of_two_workers_together_is_what_the_topics_say(
         ]
         wait_for_shares(workers, settings.partitions)
         replay_frames(settings, [frame.iloc[:half]])
-        workers[0].wait_until(all_committed(settings), "the first half", timeout_s=120)
+        workers[0].wait_until(all_committed(settings), "the first half")
         announce(settings, json.dumps({"version": second.version}).encode())
         for process in workers:
             process.wait_until(lambda s: s["model"] == second.version, "the swap")
         replay_frames(settings, [frame.iloc[half:]])
-        workers[0].wait_until(all_committed(settings), "the rest", timeout_s=120)
+        workers[0].wait_until(all_committed(settings), "the rest")
         for process in workers:
             process.wait_until(
                 lambda s: s["accounting"]["holds"] and not s["accounting"]["in_flight"], "rest"

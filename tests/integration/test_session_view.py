@@ -59,7 +59,7 @@ def an_open_session(settings: Settings, process: WorkerProcess) -> dict[str, Any
 def get(process: WorkerProcess, session_id: str) -> tuple[int, dict[str, Any]]:
     path = urllib.parse.quote(session_id, safe="")
     try:
-        with urllib.request.urlopen(f"{process.address}/api/sessions/{path}", timeout=10) as answer:
+        with urllib.request.urlopen(f"{process.address}/api/sessions/{path}", timeout=60) as answer:
             return answer.status, json.load(answer)
     except urllib.error.HTTPError as error:
         with error:

@@ -31,7 +31,7 @@ def served(
 
 
 def ask(settings: Settings, method: str, path: str, **headers: str) -> tuple[int, dict[str, str], bytes]:
-    connection = http.client.HTTPConnection("127.0.0.1", settings.web_port, timeout=10)
+    connection = http.client.HTTPConnection("127.0.0.1", settings.web_port, timeout=60)
     try:
         connection.putrequest(method, path, skip_host="Host" in headers)
         for name, value in headers.items():
@@ -44,7 +44,7 @@ def ask(settings: Settings, method: str, path: str, **headers: str) -> tuple[int
 
 
 def raw(settings: Settings, request: bytes) -> bytes:
-    with socket.create_connection(("127.0.0.1", settings.web_port), timeout=10) as connection:
+    with socket.create_connection(("127.0.0.1", settings.web_port), timeout=60) as connection:
         connection.sendall(request)
         return connection.recv(65536)
 
@@ -106,7 +106,7 @@ def test_huge_heads_and_bodies_are_refused(served: Settings) -> None:
 
 
 def test_slow_clients_hold_up_nobody(served: Settings) -> None:
-    slow = [socket.create_connection(("127.0.0.1", served.web_port), timeout=10) for _ in range(50)]
+    slow = [socket.create_connection(("127.0.0.1", served.web_port), timeout=60) for _ in range(50)]
     try:
         for connection in slow:
             connection.sendall(b"GET /api/status HTTP/1.1\r\nHost: local")

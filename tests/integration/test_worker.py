@@ -184,7 +184,7 @@ def test_a_record_that_cannot_be_read_goes_to_the_dead_letters_with_its_reason(
     assert status["accounting"]["holds"]
     consumer = Consumer({**settings.kafka_config(), "group.id": "dead"})
     consumer.assign([TopicPartition(settings.dlq_topic, 0, 0)])
-    letters = consumer.consume(len(records), timeout=15)
+    letters = consumer.consume(len(records), timeout=60)
     consumer.close()
     found = [(m.value() or b"", m.key(), dict(m.headers() or [])) for m in letters]
     for offset, ((value, key, reason), letter) in enumerate(zip(records, found, strict=True)):

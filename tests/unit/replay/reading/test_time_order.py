@@ -172,7 +172,7 @@ def _in_topic(settings: Settings) -> int:
     consumer = Consumer({**settings.kafka_config(), "group.id": "count"})
     try:
         ends = [
-            consumer.get_watermark_offsets(TopicPartition(settings.events_topic, number), timeout=10)
+            consumer.get_watermark_offsets(TopicPartition(settings.events_topic, number), timeout=60)
             for number in range(settings.partitions)
         ]
     finally:

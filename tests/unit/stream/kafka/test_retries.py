@@ -9,6 +9,7 @@ def test_kafka_is_asked_again_while_it_is_away_and_not_when_it_refuses() -> None
     answers = [
         KafkaException(KafkaError(KafkaError._TRANSPORT)),
         KafkaException(KafkaError(KafkaError._TIMED_OUT)),
+        KafkaException(KafkaError(KafkaError._UNKNOWN_PARTITION)),
     ]
     waits: list[float] = []
 
@@ -18,11 +19,11 @@ def test_kafka_is_asked_again_while_it_is_away_and_not_when_it_refuses() -> None
         return 7
 
     assert retry_while_away(ask, "asking", sleep=waits.append) == 7
-    assert len(waits) == 2
+    assert len(waits) == 3
     answers.append(KafkaException(KafkaError(KafkaError.TOPIC_AUTHORIZATION_FAILED)))
     with pytest.raises(NextclickError, match="asking failed"):
         retry_while_away(ask, "asking", sleep=waits.append)
-    assert len(waits) == 2
+    assert len(waits) == 3
 
 
 def test_patience_ends_and_says_what_that_means(monkeypatch: pytest.MonkeyPatch) -> None:
