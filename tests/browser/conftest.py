@@ -20,7 +20,7 @@ from playwright.sync_api import (
     sync_playwright,
 )
 
-TIMEOUT_MS = 20_000
+TIMEOUT_MS = 120_000
 NUMBER = re.compile(r"\d")
 SCREENSHOTS = Path(os.environ.get("SCREENSHOTS_DIR") or Path(__file__).parent.parent / "artifacts")
 # What a browser writes itself when a worker is away.

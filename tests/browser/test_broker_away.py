@@ -20,7 +20,7 @@ from tests.harness.markov_shoppers import SyntheticLog
 from tests.harness.serving import worker
 
 pytestmark = [pytest.mark.kafka, pytest.mark.chromium]
-AWAY_MS = 60_000
+AWAY_MS = 240_000
 
 
 @pytest.fixture

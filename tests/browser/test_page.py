@@ -52,7 +52,7 @@ def settings(kafka: str, log: SyntheticLog, tmp_path_factory: pytest.TempPathFac
     yield made
     admin = AdminClient(made.kafka_config())
     for future in admin.delete_topics([plan.name for plan in plans(made)]).values():
-        future.result(timeout=30)
+        future.result(timeout=120)
 
 
 @pytest.fixture(scope="module")

@@ -29,7 +29,7 @@ def send(settings: Settings, first: int, end: int) -> None:
     """The events with numbers [first, end), each of a session of its own."""
     producer = Producer(settings.producer_config())
     produce(producer, settings, first, end)
-    assert producer.flush(30) == 0
+    assert producer.flush(120) == 0
 
 
 def produce(producer: Producer, settings: Settings, first: int, end: int) -> None:
@@ -42,7 +42,7 @@ def delete_before(settings: Settings, offset: int) -> None:
     admin = AdminClient(settings.kafka_config())
     place = TopicPartition(settings.events_topic, 0, offset)
     (answer,) = admin.delete_records([place]).values()
-    answer.result(timeout=30)
+    answer.result(timeout=120)
 
 
 def bounds(settings: Settings) -> tuple[int, int]:

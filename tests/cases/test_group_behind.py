@@ -39,10 +39,10 @@ def test_a_store_that_is_ahead_of_the_group_is_committed_at_the_restart_without_
         # One session: ten waves, of which the last is written when the worker is killed.
         event = Event("s", 1_700_000_000_000 + number, f"i{number}")
         producer.produce(settings.events_topic, encode_event(event), b"s")
-    assert producer.flush(10) == 0
+    assert producer.flush(120) == 0
     monkeypatch.setenv(VARIABLE, f"9-written:{EVENTS}")
     process = WorkerProcess(settings, tmp_path / "killed.log")
-    assert process.process.wait(60) == -signal.SIGKILL, process.log()[-2000:]
+    assert process.process.wait(240) == -signal.SIGKILL, process.log()[-2000:]
     monkeypatch.delenv(VARIABLE)
     assert committed_offset(settings) < EVENTS, "the kill came after the commit"
 

@@ -26,7 +26,7 @@ def send(settings: Settings, records: list[tuple[Event, bytes | None, int]]) -> 
     producer = Producer(settings.producer_config())
     for event, key, partition in records:
         producer.produce(settings.events_topic, encode_event(event), key, partition=partition)
-    assert producer.flush(30) == 0
+    assert producer.flush(120) == 0
 
 
 @pytest.mark.kafka
@@ -78,8 +78,8 @@ def test_a_running_worker_ends_when_partitions_are_added_as_its_start_would(
     with worker(settings, tmp_path) as process:
         admin = AdminClient(settings.kafka_config())
         (answer,) = admin.create_partitions([NewPartitions(settings.events_topic, 4)]).values()
-        answer.result(timeout=30)
-        assert process.process.wait(60) == 1
+        answer.result(timeout=120)
+        assert process.process.wait(240) == 1
         assert f"{settings.events_topic} has 4 partitions, expected 2" in process.log()
 
 

@@ -36,7 +36,7 @@ def send(settings: Settings, name: str, events: int) -> None:
     for number in range(events):
         event = Event(name, START_MS + number, f"i{number}")
         producer.produce(settings.events_topic, encode_event(event), name.encode())
-    assert producer.flush(30) == 0
+    assert producer.flush(120) == 0
 
 
 def make_anew(settings: Settings) -> None:
@@ -44,7 +44,7 @@ def make_anew(settings: Settings) -> None:
     admin = AdminClient(settings.kafka_config())
     before = topic_id(settings, settings.events_topic)
     (deleted,) = admin.delete_topics([settings.events_topic]).values()
-    deleted.result(timeout=30)
+    deleted.result(timeout=120)
     while True:
         try:
             ensure_topics(settings)

@@ -19,7 +19,7 @@ UNMENDED = {"name": "sad", "version": "2.0", "vulns": [{"id": "PYSEC-2", "fix_ve
 
 def judged(path: Path, *options: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, str(ROOT / "deploy" / "audit" / "report.py"), *options, str(path)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)
 
 
 @pytest.mark.parametrize(

@@ -213,8 +213,8 @@ def test_the_archive_of_a_log_that_was_made_anew_is_an_error(
     archive_all(settings, folder)
     admin = AdminClient(settings.kafka_config())
     for future in admin.delete_topics([settings.events_topic]).values():
-        future.result(timeout=30)
-    deadline = time.monotonic() + 30
+        future.result(timeout=120)
+    deadline = time.monotonic() + 240
     while settings.events_topic in admin.list_topics(timeout=60).topics and time.monotonic() < deadline:
         admin.poll(0.05)
     ensure_topics(settings)

@@ -80,7 +80,7 @@ def test_without_its_broker_the_worker_loses_nothing_and_steps_nothing_twice(
             assert stop(process)["accounting"]["read"] == len(log.frame)
         else:
             # For longer than the session timeout: the group gives its partitions away, and it ends.
-            assert process.process.wait(60) == 1, process.log()
+            assert process.process.wait(240) == 1, process.log()
             assert "start it again" in process.log().lower()
     supervise(settings, tmp_path)
     assert_equal_to_offline(settings, model, log.frame)

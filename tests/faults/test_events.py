@@ -178,7 +178,7 @@ def test_absurd_times_harm_no_other_session(
         turn, rest = divmod(number, 10)
         if not rest and turn <= 200:
             send(Event(f"absurd{turn % 40}", absurd[turn % len(absurd)], "i1"))
-    assert producer.flush(30) == 0
+    assert producer.flush(120) == 0
     status = run_to_the_end(settings, tmp_path)
     assert status["accounting"]["dead_lettered"] == 33 + 102, "those ahead of the wall, and those of 1970"
     lists = by_event(all_lists(settings))

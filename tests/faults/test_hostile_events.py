@@ -49,7 +49,7 @@ def test_values_of_strangers_reach_no_path_no_log_line_and_no_metric(
             producer.produce(settings.events_topic, sent[-1], name.encode())
         producer.produce(settings.events_topic, name.encode(), name.encode())
         producer.produce(settings.models_topic, json.dumps({"version": name}).encode(), b"champion")
-    assert producer.flush(30) == 0
+    assert producer.flush(120) == 0
     with worker(settings, tmp_path) as process:
         status = process.wait_until(served(5 * len(IDS)), "all of them")
         assert status["accounting"]["dead_lettered"] == 3 * len(IDS)

@@ -40,7 +40,7 @@ def topics_of_its_own(settings: Settings) -> dict[str, LogMapping]:
     mapped = {f"{settings.events_topic}-views": VIEWS, f"{settings.events_topic}-orders": ORDERS}
     admin = AdminClient(settings.kafka_config())
     for made in admin.create_topics([NewTopic(name, 3, 1) for name in mapped]).values():
-        made.result(timeout=30)
+        made.result(timeout=120)
     return mapped
 
 

@@ -41,7 +41,7 @@ def test_a_kill_at_each_point_of_a_wave_loses_nothing_and_steps_nothing_twice(
         # Commits come by the clock, the other points with each wave.
         monkeypatch.setenv(VARIABLE, f"{point}:{2 if point == '9-committed' else 30}")
         process = WorkerProcess(settings, tmp_path / "worker.log")
-        assert process.process.wait(60) == -signal.SIGKILL, f"{point}: {process.log()[-2000:]}"
+        assert process.process.wait(240) == -signal.SIGKILL, f"{point}: {process.log()[-2000:]}"
     monkeypatch.delenv(VARIABLE)
     status = run_to_the_end(settings, tmp_path)
     assert status["accounting"]["read"] > 0, "the kills came too late to leave something"

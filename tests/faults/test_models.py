@@ -29,7 +29,7 @@ pytestmark = pytest.mark.kafka
 def announce(settings: Settings, value: bytes) -> None:
     producer = Producer(settings.producer_config())
     producer.produce(settings.models_topic, value, b"champion")
-    assert producer.flush(10) == 0
+    assert producer.flush(120) == 0
 
 
 def test_a_model_whose_files_are_truncated_swapped_or_removed_serves_on(

@@ -90,7 +90,7 @@ def test_the_older_of_two_workers_with_one_id_gives_way_with_a_clear_error(
         replay_frames(settings, [log.frame.iloc[:half]])
         (tmp_path / "twin").mkdir()
         with worker(twin, tmp_path / "twin") as younger:
-            assert older.process.wait(60) == 1
+            assert older.process.wait(240) == 1
             assert f"another worker has joined with the id {settings.worker_id}" in older.log()
             replay_frames(settings, [log.frame.iloc[half:]])
             younger.wait_until(all_committed(settings), "the whole log")

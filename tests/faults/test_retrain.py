@@ -74,7 +74,7 @@ def test_two_retrainings_at_once_are_one_and_a_clear_error(make_settings: MakeSe
     first_champion(settings, earlier)
     replay_frames(settings, [later])
     one = start(settings)
-    lock, deadline = settings.registry_dir / LOCK, time.monotonic() + 60
+    lock, deadline = settings.registry_dir / LOCK, time.monotonic() + 240
     while f"process {one.pid} " not in lock.read_text():
         assert time.monotonic() < deadline
         assert one.poll() is None, ended(one)

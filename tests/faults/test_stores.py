@@ -64,7 +64,7 @@ def test_a_full_disk_ends_the_worker_and_space_lets_it_go_on_where_it_was(
     replay_frames(settings, [shoppers.frame])
     for _ in range(2):  # and once more while it is still full
         process = WorkerProcess(settings, tmp_path / "worker.log")
-        assert process.process.wait(60) == 1, process.log()
+        assert process.process.wait(240) == 1, process.log()
         assert "No space left on device" in process.log()
         assert "cannot be used" in process.log()
     assert not list(settings.state_dir.glob("*.corrupt-*")), "a full disk is no damage"

@@ -183,7 +183,7 @@ def remove_before(settings: Settings, offsets: dict[int, int]) -> None:
     admin = AdminClient(settings.kafka_config())
     places = [TopicPartition(settings.events_topic, number, offset) for number, offset in offsets.items()]
     for future in admin.delete_records(places).values():
-        future.result(timeout=30)
+        future.result(timeout=120)
 
 
 class ArchiverProcess:

@@ -57,7 +57,7 @@ def send(settings: Settings, partition: int, records: list[tuple[bytes, int, byt
     producer = Producer(settings.producer_config())
     for key, time_ms, value in records:
         producer.produce(settings.events_topic, value, key, partition, timestamp=time_ms)
-    assert producer.flush(30) == 0
+    assert producer.flush(120) == 0
 
 
 @pytest.fixture
@@ -131,7 +131,7 @@ def test_what_retention_has_deleted_is_told(sent: tuple[Settings, Path]) -> None
     admin = AdminClient(settings.kafka_config())
     places = [TopicPartition(settings.events_topic, 2, first + 10)]
     for future in admin.delete_records(places).values():
-        future.result(timeout=30)
+        future.result(timeout=120)
     (difference,) = check(settings, path).differences
     assert (difference.partition, difference.offset) == (2, first)
     assert str(first + 10) in difference.what

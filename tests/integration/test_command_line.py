@@ -103,7 +103,7 @@ def test_a_second_worker_with_the_same_state_folder_ends_with_a_clear_error(
             update={"group_id": f"{settings.group_id}-2", "web_port": free_port(), "worker_id": "other"}
         )
         second = WorkerProcess(other, tmp_path / "second.log")
-        assert second.process.wait(60) == 1
+        assert second.process.wait(240) == 1
         assert "is in use" in second.log()
         assert "--state-dir" in second.log()
 

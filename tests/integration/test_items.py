@@ -40,7 +40,7 @@ def settings(make_settings: MakeSettings) -> Iterator[Settings]:
     yield settings
     admin = AdminClient(settings.kafka_config())
     for future in admin.delete_topics([settings.items_topic]).values():
-        future.result(timeout=30)
+        future.result(timeout=120)
 
 
 def command(settings: Settings, *arguments: str) -> Result:
@@ -68,7 +68,7 @@ def test_what_is_said_by_command_is_shown_and_read_and_taken_back(settings: Sett
     send_words(settings, [("4", SOLD_OUT)])
     producer = Producer(settings.producer_config())
     producer.produce(settings.items_topic, b"nonsense", b"4")
-    assert producer.flush(30) == 0
+    assert producer.flush(120) == 0
     catalogue = Catalogue()
     reader = ItemsReader(settings, catalogue)
     reader.load()
@@ -207,4 +207,4 @@ def test_a_worker_that_runs_hears_of_changes_and_new_rules_and_one_without_the_t
         stop(process)
     admin = AdminClient(settings.kafka_config())
     for future in admin.delete_topics([settings.items_topic]).values():
-        future.result(timeout=30)
+        future.result(timeout=120)

@@ -43,7 +43,7 @@ def test_every_line_of_a_workers_log_is_json_and_says_what_happened(
 
 def test_a_worker_that_fails_says_so_as_json_with_what_to_do(tmp_path: Path) -> None:
     settings = Settings(bootstrap_servers="127.0.0.1:9", state_dir=tmp_path, log_format="json")
-    ended = run("worker", env={**os.environ, **settings.environment()}, timeout=90)
+    ended = run("worker", env={**os.environ, **settings.environment()}, timeout=240)
     assert ended.returncode == 2
     failure = parsed(ended.stderr)[-1]
     assert (failure["event"], failure["level"]) == ("process_failed", "CRITICAL")

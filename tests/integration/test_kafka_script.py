@@ -20,7 +20,7 @@ def test_the_broker_keeps_its_records_over_stop_and_kill(tmp_path: Path) -> None
         address = kafka_sh("start", folder).stdout.strip()
         assert address in kafka_sh("status", folder).stdout
         admin = AdminClient({"bootstrap.servers": address})
-        admin.create_topics([NewTopic("kept", 1, 1)])["kept"].result(timeout=30)
+        admin.create_topics([NewTopic("kept", 1, 1)])["kept"].result(timeout=120)
         for number, command in enumerate(("stop", "kill")):
             producer = Producer({"bootstrap.servers": address, "acks": "all", "log_level": 0})
             producer.produce("kept", str(number).encode())
@@ -57,7 +57,7 @@ def test_a_folder_that_is_no_virtual_environment_is_not_cleared(tmp_path: Path) 
     ended = subprocess.run(
         ["bash", "-c", '. deploy/environment.sh && environment "$PWD"'],
         cwd=SCRIPT.parent.parent, env={**os.environ, "NEXTCLICK_VENV": str(kept.parent)},
-        capture_output=True, text=True, timeout=60, check=False,
+        capture_output=True, text=True, timeout=240, check=False,
     )  # fmt: skip
     assert ended.returncode == 2
     assert "no virtual environment" in ended.stderr

@@ -66,7 +66,7 @@ def produce(settings: Settings, frame: pd.DataFrame) -> tuple[int, int]:
             send(json.dumps({**record, "payload": "{"}).encode())
             broken += 1
         producer.poll(0)
-    assert producer.flush(30) == 0
+    assert producer.flush(120) == 0
     return others, broken
 
 

@@ -34,7 +34,7 @@ def test_librdkafka_and_aiokafka_put_the_same_keys_into_the_same_partitions(
     producer = Producer(settings.producer_config())
     for key in KEYS:
         producer.produce(settings.events_topic, b"x", key)
-    assert producer.flush(10) == 0
+    assert producer.flush(120) == 0
 
     async def send() -> None:
         other = AIOKafkaProducer(bootstrap_servers=settings.bootstrap_servers)

@@ -64,7 +64,7 @@ def send_broken(settings: Settings) -> None:
     producer = Producer(settings.producer_config())
     for n in range(BROKEN):
         producer.produce(settings.events_topic, b'{"session_id": "evil%d"' % n, b"evil%d" % n)
-    assert producer.flush(30) == 0
+    assert producer.flush(120) == 0
 
 
 @pytest.fixture(scope="module")

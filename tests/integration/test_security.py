@@ -168,7 +168,7 @@ def test_a_role_writes_reads_commits_and_rules_nothing_else(
 def refusal(answer: Any) -> int | None:
     """Why an admin client's request was refused, None if it was not."""
     try:
-        result = answer.result(timeout=30)
+        result = answer.result(timeout=120)
     except KafkaException as error:
         return int(error.args[0].code())
     if isinstance(result, ConsumerGroupTopicPartitions):
@@ -206,7 +206,7 @@ def readable(settings: Settings, topics: set[str]) -> set[str]:
             assert error.code() == KafkaError.TOPIC_AUTHORIZATION_FAILED
             found[topic] = False
     consumer.assign([TopicPartition(topic, 0, 0) for topic in topics - found.keys()])
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 240
     while found.keys() < topics:
         assert time.monotonic() < deadline, found
         for message in consumer.consume(100, timeout=0.2):

@@ -33,7 +33,7 @@ def alter(settings: Settings, topic: str, name: str, value: str) -> None:
     resource = ConfigResource(ResourceType.TOPIC, topic, incremental_configs=[entry])
     admin = AdminClient(settings.kafka_config())
     for future in admin.incremental_alter_configs([resource]).values():
-        future.result(timeout=30)
+        future.result(timeout=120)
 
 
 def test_topics_as_they_were_created_differ_in_nothing(settings: Settings) -> None:

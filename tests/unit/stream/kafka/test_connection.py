@@ -33,7 +33,7 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def openssl(folder: Path, *arguments: str) -> None:
     ended = subprocess.run(
-        ["openssl", *arguments], cwd=folder, capture_output=True, text=True, timeout=60, check=False
+        ["openssl", *arguments], cwd=folder, capture_output=True, text=True, timeout=240, check=False
     )
     assert ended.returncode == 0, ended.stderr
 

@@ -36,7 +36,7 @@ def test_another_id_of_the_topic_ends_the_worker_and_brokers_that_are_away_do_no
         failed.set()
 
     PartitionWatch(Settings(), on_failure).start("the old id")
-    assert failed.wait(60)
+    assert failed.wait(240)
     (failure,) = failures
     assert isinstance(failure, NextclickError)
     assert "its id was the old id, is a new id" in failure.what
