@@ -207,7 +207,7 @@ class Composition:
         assert kind == "CMD"
         mapped = [self.mapped(name, word) for word in words]
         environment = self.environment(name)
-        ended = subprocess.run(mapped, env=environment, capture_output=True, timeout=10, check=False)
+        ended = subprocess.run(mapped, env=environment, capture_output=True, timeout=60, check=False)
         return ended.returncode == 0
 
     def wait(
