@@ -125,6 +125,9 @@ class WorkerGauges(Collector):
                 for name, family in stores.items():
                     family.add_metric(labels, sum(store.rocksdb_number(of) for of in STORE_FIGURES[name][1]))
         yield GaugeMetricFamily("nextclick_partitions", "open here", value=len(sessions.samples))
+        yield GaugeMetricFamily(
+            "nextclick_topic_partitions", "of the topic, over all workers", value=self._pipeline.partitions
+        )
         yield from (sessions, watermark, level0, *stores.values())
 
     def _recovery(self) -> Iterator[Metric]:

@@ -57,6 +57,8 @@ def test_the_gauges_of_a_partition_begin_when_it_is_opened_and_end_when_it_goes(
     gauges = ["open_sessions", "store_bytes", "store_keys", "recovery_duration_seconds", "watermark_seconds"]
     before = scraped(pipeline)
     assert before["partitions"] == before["recovering_partitions"] == before["ready"] == 0
+    # What the partitions of all workers must come to, told by a worker that has none.
+    assert before["topic_partitions"] == pipeline._settings.partitions > 1
     pipeline.open_partition(3, None)
     opened = scraped(pipeline)
     assert opened["partitions"] == opened["recovery_progress_ratio 3"] == 1
