@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 # Items of a served list: the k of Recall@k and MRR@k.
 LIST_LENGTH = 20
@@ -40,6 +40,9 @@ class ModelConfig(BaseModel):
 
     network: str = "gru4rec"
     proposing_network: str = Field("gru4rec", description="the network among the sources of a fused list")
+    without_sources: tuple[str, ...] = Field(
+        (), max_length=16, description="sources that a fused list does without, as `network` or `own items`"
+    )
     hidden_size: int = Field(100, ge=1, le=8192, description="units, or factors of a factorisation")
     layers: int = Field(1, ge=1, le=8)
     embedding: EmbeddingName = Field("tied", description="the item's input vector: its output vector too, or")
@@ -120,6 +123,12 @@ class ModelConfig(BaseModel):
     def of_proposing_network(self) -> ModelConfig:
         """The configuration of the network among the sources of a fused list."""
         return self.model_copy(update={"network": self.proposing_network})
+
+    @field_validator("without_sources", mode="before")
+    @classmethod
+    def _names(cls, value: object) -> object:
+        """Names in one text are separated by commas, as on the command line."""
+        return [name.strip() for name in value.split(",")] if isinstance(value, str) else value
 
     @model_validator(mode="after")
     def _popularity_follows_time(self) -> Self:

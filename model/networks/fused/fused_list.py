@@ -23,6 +23,7 @@ from model.data.sessions import RECENT_ITEMS
 from model.data.vocabulary import Vocabulary
 from model.networks.baselines.recent_items import recent_field, with_newest
 from model.networks.fused.candidates import gather
+from model.networks.fused.left_out_sources import check_sources, without
 from model.networks.fused.live_tables import STANDING, live_data
 from model.networks.fused.ranker import Ranker
 from model.networks.fused.source_arrays import SOURCES, STANDING_FEATURES
@@ -51,6 +52,8 @@ class FusedList(Network):
 
     def __init__(self, network: GradientNetwork, config: ModelConfig, vocabulary: Vocabulary) -> None:
         super().__init__()
+        check_sources(config.without_sources)
+        self.without_sources = config.without_sources
         self.items = len(vocabulary)
         self.network = network
         self.columns = network.columns  # type: ignore[misc]
@@ -115,17 +118,19 @@ class FusedList(Network):
         self, recent_BR: npt.NDArray[np.int32], ids_BN: Tensor, scores_BN: Tensor
     ) -> Proposals:
         """As `candidates`, given the sessions' newest items, newest first, padded with -1."""
-        return Proposals(
-            *gather(
-                recent_BR,
-                ids_BN.contiguous().cpu().numpy(),
-                scores_BN.float().contiguous().cpu().numpy(),
-                self.sources.arrays(),
-                self.live,
-                self.neighbours,
-                self.sampled_sessions,
-            )
+        arrays = self.sources.arrays()
+        found = gather(
+            recent_BR,
+            ids_BN.contiguous().cpu().numpy(),
+            scores_BN.float().contiguous().cpu().numpy(),
+            arrays,
+            self.live,
+            self.neighbours,
+            self.sampled_sessions,
         )
+        if self.without_sources:
+            found = without(*found, self.without_sources, arrays.popular_N)
+        return Proposals(*found)
 
     def lists_by_source(
         self, proposals: Proposals, left_out_BM: npt.NDArray[np.int64] | None, k: int
@@ -134,6 +139,7 @@ class FusedList(Network):
         if left_out_BM is None:
             left_out_BM = np.empty((len(proposals.ids_BC), 0), np.int64)
         have_data = {**self.sources.have_data(), **live_data(self.live)}
+        have_data.update(dict.fromkeys(self.without_sources, False))
         by_S = [feature if have_data.get(name, True) else -1 for name, feature in SOURCES.items()]
         return source_lists(*proposals, left_out_BM, np.array(by_S), k)
 

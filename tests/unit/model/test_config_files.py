@@ -39,6 +39,8 @@ def test_settings_are_json_where_they_read_so_and_text_elsewhere() -> None:
         "exclude_session_items": True,
         "prior_half_lives_s": [60],
     }
+    names = build_config(parse_settings(["network=fused", "without_sources=network,own items"]))
+    assert names.without_sources == ("network", "own items")
     with pytest.raises(NextclickError, match="is no setting"):
         parse_settings(["epochs"])
 
@@ -101,7 +103,9 @@ def test_the_settings_in_deploy_are_valid() -> None:
     files = sorted((ROOT / "deploy" / "params").glob("*.toml"))
     assert {file.stem for file in files} >= {"rsc15", "globo", "kaggle", "online-retail"}
     for file in files:
-        if file.stem != "product-sequences":
+        if "variants" in read_params(file):
+            assert read_variants(file)
+        else:
             build_config(read_params(file))
 
 

@@ -13,7 +13,7 @@ from model.evaluation.rank_targets import evaluate
 from model.evaluation.source_ranks import evaluate_sources
 from model.networks.by_name import build, columns_of
 from model.networks.fused.fused_list import FusedList
-from model.networks.fused.source_arrays import NEXT_RANK
+from model.networks.fused.source_arrays import NEXT_RANK, OWN, OWN_AGE, OWN_COUNT, SOURCES
 from model.networks.model_version import ModelVersion
 from model.registry.registry import Registry
 from model.stepping.stepper import Stepper
@@ -246,3 +246,27 @@ def test_the_sources_stand_around_any_network_that_learns_by_gradients() -> None
     counting = CONFIG.model_copy(update={"proposing_network": "pop"})
     with pytest.raises(NextclickError, match="cannot be built around 'pop'"):
         build(counting, Vocabulary(["a"], np.array([1])))
+
+
+def test_a_source_that_is_left_out_gives_nothing_to_the_list_and_has_no_list() -> None:
+    rng = np.random.default_rng(5)
+    training, test = (sessions_of([repeats(rng) for _ in range(count)]) for count in (300, 50))
+    config = CONFIG.model_copy(update={"without_sources": ("own items",)})
+    with_own, without_own = (
+        train(training, vocabulary_of(training), one).network for one in (CONFIG, config)
+    )
+    assert isinstance(with_own, FusedList) and isinstance(without_own, FusedList)
+    # Its order alone tells which of the seen items comes next.
+    assert evaluate(with_own, test).accuracy > evaluate(without_own, test).accuracy + 0.2
+    assert "own items" in evaluate_sources(with_own, test)
+    assert "own items" not in evaluate_sources(without_own, test)
+    features_LCF, count_L, _ = fused_training.lists_of(without_own, training)
+    assert (features_LCF[:, :, [OWN, OWN_AGE, OWN_COUNT]] == 0).all() and count_L.min() > 0
+
+
+def test_a_source_to_leave_out_that_is_none_is_refused_by_name() -> None:
+    vocabulary = Vocabulary(["a"], np.array([1]))
+    with pytest.raises(NextclickError, match="no source 'kNN'"):
+        build(CONFIG.model_copy(update={"without_sources": ("kNN",)}), vocabulary)
+    with pytest.raises(NextclickError, match="leaves no source"):
+        build(CONFIG.model_copy(update={"without_sources": tuple(SOURCES)}), vocabulary)
