@@ -57,7 +57,10 @@ def list_headers() -> Schema:
     """JSON Schema of a list's headers, read as text."""
     required = {
         "model": {**TEXT, "description": "the version that computed the list"},
-        "position": {**DIGITS, "description": "of the event in its session, from 1"},
+        "position": {
+            **DIGITS,
+            "description": "of the event in its session, from 1; after a dismissal of the event before",
+        },
         "wave": {**DIGITS, "description": "events that were stepped together"},
         "queued_us": {**DIGITS, "description": "from the event's arrival to its wave's start, µs"},
         "stepped_us": {**DIGITS, "description": "that its wave took, µs"},

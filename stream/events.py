@@ -7,7 +7,7 @@ reason from a fixed set, so that rejected events can be counted without unbounde
 from __future__ import annotations
 
 import sys
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 import msgspec
 import orjson
@@ -18,7 +18,10 @@ MAX_EVENT_BYTES = 64 * 1024
 # The timestamp of an event's message is its event time, except for 0, which means now to librdkafka.
 LEAST_MESSAGE_TIME_MS = 1
 
-Kind = Literal["view", "cart", "purchase", "session_end"]
+Kind = Literal["view", "cart", "purchase", "session_end", "dismiss"]
+# What a visitor chose, and which the rules of lists look at; nothing is learned from a dismissal.
+PURCHASE: Final = "purchase"
+DISMISS: Final = "dismiss"
 # Names of kinds that logs have in common, in lower case; a mapping adds to them, or says otherwise.
 COMMON_KINDS = {
     "view": "view",
@@ -34,6 +37,7 @@ COMMON_KINDS = {
     "orders": "purchase",
     "transaction": "purchase",
     "session_end": "session_end",
+    "dismiss": "dismiss",
 }
 Id = Annotated[str, msgspec.Meta(max_length=256)]
 Text = Annotated[str, msgspec.Meta(max_length=8192)]

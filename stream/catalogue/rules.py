@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from model.config import LIST_LENGTH
 from model.errors import NextclickError
+from stream.events import DISMISS, PURCHASE
 
 SEPARATOR = "/"
 Text = Annotated[str, Field(min_length=1, max_length=256)]
@@ -40,9 +41,18 @@ class Never(Part):
 
 
 class Session(Part):
-    """What a session is not shown: the items it has seen; None: as the version was trained."""
+    """What a session is not shown: what it has seen (None: as the version was trained), bought, dismissed."""
 
     seen: bool | None = None
+    bought: bool = False
+    dismissed: bool = True
+
+    @property
+    def hidden_kinds(self) -> frozenset[str]:
+        """The kinds of events whose items the session is not shown again."""
+        return frozenset(
+            kind for kind, hides in ((PURCHASE, self.bought), (DISMISS, self.dismissed)) if hides
+        )
 
 
 class Cap(Part):

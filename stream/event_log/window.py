@@ -26,7 +26,7 @@ from stream.event_decoder import OWN_EVENTS, EventDecoder
 from stream.event_log.archive_reader import ArchivedEvents
 from stream.event_log.columns import COLUMNS, EVENT
 from stream.event_log.kafka_reader import KafkaEvents
-from stream.events import OPTIONAL_FIELDS
+from stream.events import DISMISS, OPTIONAL_FIELDS
 from stream.kafka.partition_reader import Ranges
 from stream.kafka.topic_id import UNKNOWN
 from stream.settings import Settings
@@ -165,6 +165,8 @@ class _Times:
     def keep(self, table: pa.Table) -> pa.Table:
         """The rows of the window and the rejected ones, with those of the future and the past rejected."""
         table = table.filter(self.expression())
+        # Nothing is learned from a dismissal: it is no event of its session's history.
+        table = table.filter(pc.fill_null(pc.not_equal(table["kind"], DISMISS), True))
         times_ms = table["event_time_ms"]
         future, past = pc.greater(times_ms, self.latest_ms), pc.less(times_ms, self.earliest_ms)
         for reason, where in (("future", future), ("past", past)):

@@ -53,7 +53,7 @@ class HistoryReplay:
         loaded = self._partition.load(ids) if self._partition.sessions else [None] * len(ids)
         for session_id, state in zip(ids, loaded, strict=True):
             self._states[session_id] = state
-            self._oldest_stored[session_id] = None if state is None else state.recent_offsets[0]
+            self._oldest_stored[session_id] = None if state is None else state.oldest_offset
 
     def _extended(
         self, state: SessionState | None, event: Event, offset: int, watermark_ms: int

@@ -125,7 +125,7 @@ class OpenPartition:
 
     def put(self, wave: int, session_id: str, state: SessionState, oldest_before: int | None) -> None:
         """Store a stepped state; `oldest_before` was its oldest kept offset, None if it is new."""
-        bucket = state.recent_offsets[0] // BUCKET_OFFSETS
+        bucket = state.oldest_offset // BUCKET_OFFSETS
         if oldest_before is None:
             self.sessions += 1
             self._count(bucket, 1)
@@ -200,7 +200,7 @@ class OpenPartition:
                 self._index(state.last_event_time_ms, session_id)
                 continue
             gone.add(session_id)
-            self.delete(wave, session_id, state.recent_offsets[0])
+            self.delete(wave, session_id, state.oldest_offset)
         return len(gone), len(entries)
 
     def seal(self, wave: int, finished: Sequence[int]) -> tuple[Batch, AppliedOffsets]:

@@ -7,12 +7,24 @@ has yet. Ids are the log's own, so that a new vocabulary can read an old state.
 
 from __future__ import annotations
 
+from collections.abc import Collection
+from typing import NamedTuple
+
 import msgspec
 
 from model.data.session_rule import SessionRule
-from stream.events import Event
+from stream.events import DISMISS, PURCHASE, Event
 
 NO_VERSION = ""
+MOST_CHOICES = 50
+
+
+class Choice(NamedTuple):
+    """An item that the visitor has bought or dismissed: the kind of the event, and its offset."""
+
+    kind: str
+    item_id: str
+    offset: int
 
 
 class SessionState(msgspec.Struct, array_like=True, gc=False):
@@ -23,6 +35,7 @@ class SessionState(msgspec.Struct, array_like=True, gc=False):
     the session was shown last, best first, and `list_scores` its float32 scores; `unlisted`
     is not 0 where that list is not the hidden state's. `source_lists` has what each source of a fused
     list would have shown instead: int32 indices of the version's items, S×20, b"" where unknown.
+    `choices` are the newest MOST_CHOICES items that were bought or dismissed, oldest first, each once a kind.
     """
 
     model_version: str
@@ -36,14 +49,34 @@ class SessionState(msgspec.Struct, array_like=True, gc=False):
     list_scores: bytes
     unlisted: int = 0
     source_lists: bytes = b""
+    choices: list[Choice] = []
+
+    @property
+    def oldest_offset(self) -> int:
+        """The offset of the oldest event that the state has kept."""
+        return min([*self.recent_offsets[:1], *(choice.offset for choice in self.choices[:1])])
+
+    @property
+    def newest_offset(self) -> int:
+        """The offset of the newest event that the state has kept."""
+        return max([*self.recent_offsets[-1:], *(choice.offset for choice in self.choices[-1:])])
+
+    def chosen(self, kinds: Collection[str]) -> list[str]:
+        """The items that the visitor has chosen by events of these kinds."""
+        return [choice.item_id for choice in self.choices if choice.kind in kinds]
 
     def remember(self, event: Event, offset: int, columns: tuple[str, ...], limit: int) -> None:
         """Add one event to the history, keeping the newest `limit`; leaves the hidden state alone.
 
-        `columns` are the event's fields, beside the item, that the network reads.
+        `columns` are the event's fields, beside the item, that the network reads. A dismissal is no part
+        of the history: it is kept among the choices alone.
         """
-        self.position += 1
         self.last_event_time_ms = max(self.last_event_time_ms, event.event_time_ms)
+        if event.kind in (PURCHASE, DISMISS):
+            self._choose(Choice(event.kind, event.item_id, offset))
+        if event.kind == DISMISS:
+            return
+        self.position += 1
         self.recent_items.append(event.item_id)
         self.recent_offsets.append(offset)
         excess = len(self.recent_items) - limit
@@ -56,6 +89,11 @@ class SessionState(msgspec.Struct, array_like=True, gc=False):
             del self.recent_items[:excess], self.recent_offsets[:excess]
             for values in self.recent_columns.values():
                 del values[:excess]
+
+    def _choose(self, chosen: Choice) -> None:
+        """Keep a choice as the newest; the list is another one, so that copies of the state keep theirs."""
+        others = [choice for choice in self.choices if choice[:2] != chosen[:2]]
+        self.choices = [*others, chosen][-MOST_CHOICES:]
 
 
 def new_state() -> SessionState:

@@ -8,7 +8,7 @@ Shapes: B sessions, N candidates, k list length, V items, C caps.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -55,6 +55,7 @@ class ListableItems:
     ) -> None:
         self._stepper, self._vocabulary, self._catalogue = stepper, vocabulary, catalogue
         self._most_masked = most_masked
+        self._hidden_kinds = catalogue.rules.session.hidden_kinds
         self._order = vocabulary.top(LIST_LENGTH + most_masked)
         self._unlisted_V = np.zeros(len(vocabulary), np.bool_)
         self._orders: Orders | None = None
@@ -77,6 +78,11 @@ class ListableItems:
         """Whether the rules leave out what a session has seen; None: as the version was trained."""
         return self._catalogue.rules.session.seen
 
+    @property
+    def hidden_kinds(self) -> frozenset[str]:
+        """The kinds of a session's events whose items it is not shown again."""
+        return self._hidden_kinds
+
     def items_changed(self, item_ids: Iterable[str]) -> None:
         """Mark the items that the vocabulary has, between two steps."""
         index = self._vocabulary.index
@@ -87,7 +93,8 @@ class ListableItems:
             self._read_lists()
 
     def rules_changed(self) -> None:
-        """Mark all items anew, and read what orders them."""
+        """Mark all items anew, and read what orders them and what a session is not shown."""
+        self._hidden_kinds = self._catalogue.rules.session.hidden_kinds
         known = list(self._vocabulary.index)
         self._orders = self._new_orders() if self._catalogue.rules.orders else None
         self._mark(known)
@@ -164,20 +171,27 @@ class ListableItems:
         return self._arranged(items, scores, masked, boosts=True)
 
     def obeyed(
-        self, items: list[str], scores: Scores, masked: set[str], *, is_new: bool
+        self,
+        items: list[str],
+        scores: Scores,
+        masked: set[str],
+        hidden: Collection[str] = (),
+        *,
+        is_new: bool,
     ) -> tuple[list[str], Scores]:
         """A list without the items that may not be in it, filled up with others that may, after the rules.
 
+        `hidden` are those of `masked` that may have come into the list's session since the list was made.
         `is_new`: the list is of this step, which leaves such items out and orders the rest itself. The
         same list where nothing was said of any item. What is filled in has the score of the last item
         before it.
         """
         catalogue = self._catalogue
-        if catalogue.is_empty:
+        if catalogue.is_empty and (is_new or not hidden):
             return items, scores
         if is_new and len(items) == LIST_LENGTH:
             return (with_pins(items, self._pins, masked), scores) if self._pins else (items, scores)
-        kept = [place for place, item in enumerate(items) if not catalogue.is_unlisted(item)]
+        kept = [p for p, item in enumerate(items) if item not in hidden and not catalogue.is_unlisted(item)]
         if len(kept) == len(items) == LIST_LENGTH and self._orders is None and not self._pins:
             return items, scores
         if not kept:

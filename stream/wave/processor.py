@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from stream.events import LEFT_OUT_REASONS, Event
+from stream.events import DISMISS, LEFT_OUT_REASONS, Event
 from stream.failpoints import reach
 from stream.quality.observed_event import ObservedEvent
 from stream.sessions.partition import OpenPartition
@@ -32,7 +32,7 @@ OUTCOMES = ("stepped", "duplicate", "unknown", "ended", "left_out", "dead_letter
 UNKNOWN_ITEM = "unknown_item"
 EMPTY_SESSION = "empty_session"
 LAG = "lag"
-FALLBACKS = (UNKNOWN_ITEM, EMPTY_SESSION, LAG)
+FALLBACKS = (UNKNOWN_ITEM, EMPTY_SESSION, LAG, DISMISS)
 
 
 class Processor:
@@ -90,16 +90,18 @@ class Processor:
             # 4. rule
             events, ended = self._apply_rule(fresh, stored, serving, out)
         reach("4-ruled")
-        shadowed = self._shadow.choose(events, serving, sheds_load=out.level > FULL)
-        shown = [ShownList.of(event.state) for event in events]
+        # A dismissal is obeyed by the next lists; nothing is scored by it, stepped or learned from it.
+        clicks = [event for event in events if event.event.kind != DISMISS]
+        shadowed = self._shadow.choose(clicks, serving, sheds_load=out.level > FULL)
+        shown = [ShownList.of(event.state) for event in clicks]
         # 5. rebuild
         out.rebuilt, out.rebuilt_inexact = rebuild(events, serving)
         reach("5-rebuilt")
         # 6. score
-        self._score(events, shown, serving, out)
+        self._score(clicks, shown, serving, out)
         reach("6-scored")
         # 7. step
-        step(events, serving)
+        step(clicks, serving)
         reach("7-stepped")
         out.stepped_us = (self._now_ns() - out.started_ns) // 1000
         with self.changed:
@@ -113,7 +115,7 @@ class Processor:
             self._stepping -= 1
             self.changed.notify_all()
         self._shadow.enqueue(shadowed)
-        self._freshness.add_events(events)
+        self._freshness.add_events(clicks)
 
     def _version_of_wave(self) -> ServingModel:
         """The version in service; waits until no wave of the version before is under way.
@@ -171,7 +173,7 @@ class Processor:
         events: list[SessionEvent] = []
         ended: list[tuple[int, str, int | None]] = []
         for (arrival, event), before in zip(fresh, stored, strict=True):
-            oldest = None if before is None else before.recent_offsets[0]
+            oldest = None if before is None else before.oldest_offset
             state = continued(before, event, arrival.watermark.ms, rule)
             if state is None:
                 out.outcomes[arrival.partition]["ended"] += 1
@@ -183,8 +185,8 @@ class Processor:
                 elif event.event_time_ms < before.last_event_time_ms - lateness_ms:
                     out.late += 1
             unlisted = out.level >= POPULAR or (out.level > FULL and arrival.superseded)
-            item = index.get(event.item_id, -1)
-            out.other_kinds += bool(kinds) and event.kind not in kinds
+            item = -1 if event.kind == DISMISS else index.get(event.item_id, -1)
+            out.other_kinds += bool(kinds) and event.kind not in (*kinds, DISMISS)
             events.append(SessionEvent(arrival, event, state, oldest, item, not unlisted))
         return events, ended
 
@@ -206,7 +208,7 @@ class Processor:
         by_source = ranks_by_source(lists, [event.item for event in events], serving.version)
         for session_event, (items, version, _), ranks in zip(events, lists, by_source, strict=True):
             state, event, arrival = session_event.state, session_event.event, session_event.arrival
-            item_id = event.item_id
+            item_id, hidden = event.item_id, serving.hidden_from(state)
             out.observed.append(
                 ObservedEvent(
                     arrival.partition,
@@ -218,8 +220,8 @@ class Processor:
                     state.position if items else 0,
                     version,
                     rank_in(items, item_id),
-                    serving.popular_rank(item_id, state.recent_items) or 0 if items else 0,
-                    tuple(state.recent_items) if masks else (),
+                    serving.popular_rank(item_id, state.recent_items, hidden) or 0 if items else 0,
+                    (*(state.recent_items if masks else ()), *hidden),
                     self._live.has_learned(version, arrival.partition, arrival.offset, event.event_time_ms),
                     ranks,
                 )
@@ -229,7 +231,11 @@ class Processor:
         """Add each event to its session's history, and make its list: the step's, the last one, or POP's."""
         for session_event in events:
             state, event, arrival = session_event.state, session_event.event, session_event.arrival
-            out.outcomes[arrival.partition]["unknown" if session_event.item < 0 else "stepped"] += 1
+            outcome = "unknown" if session_event.item < 0 else "stepped"
+            if event.kind == DISMISS:
+                outcome = "left_out"
+                out.left_out[DISMISS] = out.left_out.get(DISMISS, 0) + 1
+            out.outcomes[arrival.partition][outcome] += 1
             state.remember(event, arrival.offset, serving.columns, self._recent_items)
             if out.level and arrival.superseded:
                 out.unlisted += 1
@@ -246,15 +252,17 @@ class Processor:
             fallback = LAG
         elif session_event.item < 0:
             fallback = UNKNOWN_ITEM if state.list_items else EMPTY_SESSION
+            fallback = DISMISS if event.kind == DISMISS else fallback
+        hidden = serving.hidden_from(state)
         if fallback == LAG or not state.list_items:
-            items, scores = serving.popular_list(state.recent_items)
+            items, scores = serving.popular_list(state.recent_items, hidden)
             # The session is shown POP's list, so its next event is scored against that list.
             state.list_items, state.list_scores, state.source_lists = items, scores.tobytes(), b""
             state.model_version = serving.version
             state.unlisted = max(state.unlisted, level)
         else:
             shown = state.list_items, np.frombuffer(state.list_scores, np.float32)
-            items, scores = serving.obeyed_list(*shown, state.recent_items, is_new=not fallback)
+            items, scores = serving.obeyed_list(*shown, state.recent_items, hidden, is_new=not fallback)
             if items is not state.list_items:
                 # The session is shown what may still be listed, and its next event is scored against that.
                 state.list_items, state.list_scores = items, scores.tobytes()

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -32,6 +33,7 @@ from model.registry.version_files import NOT_FINITE, RefusedVersion
 from model.stepping.stepper import Stepper
 from stream.catalogue.catalogue import Catalogue
 from stream.logs import happening
+from stream.sessions.session_state import MOST_CHOICES, SessionState
 from stream.settings import Settings
 from stream.wave.listable_items import ListableItems
 
@@ -75,22 +77,37 @@ class ServingModel:
         """The packed hidden state of a session without events."""
         return self.stepper.initial_rows(1).tobytes()
 
-    def popular_list(self, session_items: list[str]) -> tuple[list[str], npt.NDArray[np.float32]]:
-        """The top-20 of POP for a session, under the version's mask: ids and scores."""
-        return self.listable.popular_list(self._masked(session_items))
+    def hidden_from(self, state: SessionState) -> list[str]:
+        """The items that a session has chosen and is not shown again."""
+        return state.chosen(self.listable.hidden_kinds) if state.choices else []
 
-    def popular_rank(self, item_id: str, session_items: list[str]) -> int | None:
+    def popular_list(
+        self, session_items: list[str], hidden: Collection[str] = ()
+    ) -> tuple[list[str], npt.NDArray[np.float32]]:
+        """The top-20 of POP for a session, under the version's mask and without `hidden`: ids and scores."""
+        return self.listable.popular_list(self._masked(session_items, hidden))
+
+    def popular_rank(
+        self, item_id: str, session_items: list[str], hidden: Collection[str] = ()
+    ) -> int | None:
         """The item's rank, from 1, in POP's list for a session; None when it is not in the top-20."""
-        return self.listable.popular.rank_without(item_id, self._masked(session_items))
+        return self.listable.popular.rank_without(item_id, self._masked(session_items, hidden))
 
     def obeyed_list(
-        self, items: list[str], scores: npt.NDArray[np.float32], session_items: list[str], *, is_new: bool
+        self,
+        items: list[str],
+        scores: npt.NDArray[np.float32],
+        session_items: list[str],
+        hidden: Collection[str] = (),
+        *,
+        is_new: bool,
     ) -> tuple[list[str], npt.NDArray[np.float32]]:
-        """A session's list as the catalogue allows it, see `ListableItems.obeyed`."""
-        return self.listable.obeyed(items, scores, self._masked(session_items), is_new=is_new)
+        """A session's list as the catalogue and its choices allow it, see `ListableItems.obeyed`."""
+        masked = self._masked(session_items, hidden)
+        return self.listable.obeyed(items, scores, masked, hidden, is_new=is_new)
 
-    def _masked(self, session_items: list[str]) -> set[str]:
-        return set(session_items) if self.excludes_session_items else set()
+    def _masked(self, session_items: list[str], hidden: Collection[str]) -> set[str]:
+        return {*session_items, *hidden} if self.excludes_session_items else set(hidden)
 
 
 class ModelSlot:
@@ -166,7 +183,7 @@ class ModelSlot:
             trained_without_seen=model.config.exclude_session_items,
             columns=tuple(name for name in model.network.columns if name != "item"),
             recent_items=settings.recent_items,
-            listable=ListableItems(stepper, vocabulary, self.catalogue, settings.recent_items),
+            listable=ListableItems(stepper, vocabulary, self.catalogue, settings.recent_items + MOST_CHOICES),
             refresher=refresher,
             learned=LearnedEvents.of(model.manifest.get("data", {}), settings.events_topic),
             trained_on=EventFilter.recorded(model.manifest.get("data", {})) or EventFilter(),

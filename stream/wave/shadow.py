@@ -199,6 +199,7 @@ def _shadowed(
         b"",
         [],
         b"",
+        choices=state.choices,
     )
     item_id = session_event.event.item_id
     item = trial.serving.vocabulary.index.get(item_id, -1)
@@ -238,5 +239,5 @@ def _rank(session_event: SessionEvent, serving: ServingModel) -> int | None:
     state = session_event.state
     if not state.position:
         return None
-    items = state.list_items or serving.popular_list(state.recent_items)[0]
+    items = state.list_items or serving.popular_list(state.recent_items, serving.hidden_from(state))[0]
     return rank_in(items, session_event.event.item_id)

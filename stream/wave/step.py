@@ -17,6 +17,7 @@ from stream.wave.serving_model import ServingModel
 from stream.wave.session_event import SessionEvent
 
 Columns = dict[str, npt.NDArray[Any]]
+NOTHING = np.zeros(0, np.int64)
 
 
 def rank_in(items: list[str], item_id: str) -> int:
@@ -104,7 +105,7 @@ def step(events: Sequence[SessionEvent], serving: ServingModel) -> None:
     listed = [e for e in events if e.item >= 0 and e.needs_list]
     if listed:
         states = [e.state for e in listed]
-        _step(states, _inputs(listed, serving), serving, [e.item for e in listed])
+        _step(states, _inputs(listed, serving), serving, listed)
     unlisted = [e for e in events if e.item >= 0 and not e.needs_list]
     if unlisted:
         states = [e.state for e in unlisted]
@@ -116,10 +117,13 @@ def step(events: Sequence[SessionEvent], serving: ServingModel) -> None:
 
 
 def _step(
-    states: list[SessionState], columns: Columns, serving: ServingModel, current: Sequence[int] | None
+    states: list[SessionState],
+    columns: Columns,
+    serving: ServingModel,
+    current: Sequence[SessionEvent] | None,
 ) -> None:
-    """Step `states`; set their hidden states and lists. `current` are items not in their histories yet."""
-    exclude = _session_items(states, current, serving) if serving.excludes_session_items else None
+    """Step `states`; set their hidden states and lists. `current` are events not in their histories yet."""
+    exclude = _left_out(states, current, serving)
     ids_BN, scores_BN, rows, lists_BSk = serving.stepper.step_by_source(
         columns, _pack(states, serving), exclude, serving.listable.candidates
     )
@@ -165,16 +169,26 @@ def _columns_of(state: SessionState, places: list[int], serving: ServingModel) -
     return columns
 
 
-def _session_items(
-    states: list[SessionState], current: Sequence[int] | None, serving: ServingModel
-) -> npt.NDArray[np.int64]:
-    """Each session's recent items, left out of its list: (B, M) vocabulary indices, padded with -1."""
-    encode = serving.vocabulary.encode
-    rows = [encode(state.recent_items) for state in states]
-    width = max(len(row) for row in rows) + 1
-    exclude_BM = np.full((len(states), width), -1, np.int64)
+def _left_out(
+    states: list[SessionState], current: Sequence[SessionEvent] | None, serving: ServingModel
+) -> npt.NDArray[np.int64] | None:
+    """What each session's list leaves out, (B, M) vocabulary indices, padded with -1; None for nothing.
+
+    Its recent items where the version or a rule says so, and what it has bought or dismissed.
+    """
+    encode, kinds = serving.vocabulary.encode, serving.listable.hidden_kinds
+    excludes = serving.excludes_session_items
+    rows = [encode(state.recent_items) if excludes else NOTHING for state in states]
+    for i, state in enumerate(states):
+        if state.choices and (hidden := serving.hidden_from(state)):
+            rows[i] = np.append(rows[i], encode(hidden))
+    added = [excludes or event.event.kind in kinds for event in current or ()]
+    width = max(len(row) for row in rows)
+    if not width and not any(added):
+        return None
+    exclude_BM = np.full((len(states), width + 1), -1, np.int64)
     for i, row in enumerate(rows):
         exclude_BM[i, : len(row)] = row
-        if current is not None:
-            exclude_BM[i, -1] = current[i]
+        if current is not None and added[i]:
+            exclude_BM[i, -1] = current[i].item
     return exclude_BM

@@ -47,7 +47,7 @@ def view_of(
         scores = np.frombuffer(state.list_scores, np.float32).tolist()
         shown = {
             "model_version": state.model_version,
-            "event_id": None if state.unlisted else f"{partition}-{state.recent_offsets[-1]}",
+            "event_id": None if state.unlisted else f"{partition}-{state.newest_offset}",
             "event_time_ms": None if state.unlisted else state.last_event_time_ms,
             "items": [
                 {**_item(item, titles), "score": score}

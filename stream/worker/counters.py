@@ -16,7 +16,7 @@ from prometheus_client import CollectorRegistry, Counter, Histogram, Metric, dis
 from prometheus_client.registry import Collector
 
 from model.registry.version_files import REFUSALS
-from stream.events import LEFT_OUT_REASONS, REASONS
+from stream.events import DISMISS, LEFT_OUT_REASONS, REASONS
 from stream.quality.prequential import Prequential
 from stream.wave.processor import FALLBACKS, OUTCOMES
 from stream.wave.stepped_wave import SteppedWave
@@ -57,7 +57,7 @@ class WorkerCounters(Collector):
             "nextclick_rejected_events", "dead letters by reason", ["reason"], registry=r
         )
         self._left_out = Counter(
-            "nextclick_left_out_events", "readable records that are no events", ["reason"], registry=r
+            "nextclick_left_out_events", "readable records that no model steps", ["reason"], registry=r
         )
         self._producer_faults = Counter(
             "nextclick_producer_faults", "events read that break a producer's duty", ["reason"], registry=r
@@ -114,7 +114,7 @@ class WorkerCounters(Collector):
         self._rollbacks = Counter("nextclick_rollbacks", "this worker's own", registry=r)
         for reason in REASONS:
             self._rejected.labels(reason)
-        for reason in LEFT_OUT_REASONS:
+        for reason in (*LEFT_OUT_REASONS, DISMISS):
             self._left_out.labels(reason)
         for reason in FAULTS:
             self._producer_faults.labels(reason)

@@ -16,7 +16,7 @@ from model.errors import NextclickError
 from replay.end_to_end.demo import BROKER_PARTITIONS, EmbeddedBroker
 from stream.event_log.columns import Record, event_columns, record_columns, record_of
 from stream.event_log.window import LOG_END, read_window
-from stream.events import Event, encode_event
+from stream.events import Event, Kind, encode_event
 from stream.settings import Settings
 from tests.harness.archives import Log, archived, first_at, plain_window, produce, rows_of, write_archive
 
@@ -166,6 +166,17 @@ def test_a_window_becomes_sessions_which_its_session_ends_cut(tmp_path: Path) ->
     assert vocabulary.titles == {"b": "Bread"}
     assert Sessions.from_frame(frame, vocabulary, SessionRule(None)).lengths.tolist() == [2, 2]
     assert "price" not in frame
+
+
+def test_a_window_is_without_dismissals_and_has_as_many_events_as_are_wanted(tmp_path: Path) -> None:
+    kinds: list[Kind] = ["view", "dismiss", "purchase", "dismiss", "view"]
+    events = [Event("s", 10 + n, f"i{n}", kind) for n, kind in enumerate(kinds)]
+    records = [Record(n, b"s", encode_event(event), event.event_time_ms) for n, event in enumerate(events)]
+    write_archive(tmp_path, {0: records}, rotate=5, group=2)
+    assert read_window(SETTINGS, archive=tmp_path).frame["item_id"].tolist() == ["i0", "i2", "i4"]
+    newest = read_window(SETTINGS, archive=tmp_path, newest_events=2)
+    assert newest.frame["item_id"].tolist() == ["i2", "i4"]
+    assert not newest.rejected
 
 
 def test_an_empty_window_has_its_columns(tmp_path: Path) -> None:
