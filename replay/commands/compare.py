@@ -16,10 +16,11 @@ from model.config_files import (
 )
 from model.networks.by_name import columns_of
 from model.training import train as training
+from replay.commands.named_log import FromTopic, LogPaths, named_log
 from replay.commands.options import (
+    Brokers,
     Category,
     Columns,
-    Files,
     Format,
     GapS,
     Items,
@@ -34,7 +35,6 @@ from replay.commands.options import (
     Where,
     check_items,
     event_filter,
-    log_mapping,
 )
 from replay.commands.outputs import check_file
 from replay.commands.read_split import LogFiles, Split, SplitChoice, read_split
@@ -46,7 +46,8 @@ ENDINGS = (".md", ".json", ".png")
 
 
 def compare(
-    files: Files,
+    files: LogPaths = None,
+    from_topic: FromTopic = False,
     models: Annotated[
         str | None,
         typer.Option(
@@ -76,6 +77,7 @@ def compare(
     columns: Columns = None,
     mapping: MappingFile = None,
     on_error: OnError = "stop",
+    bootstrap_servers: Brokers = None,
     as_json: Json = False,
 ) -> None:
     """Train and evaluate several models on the same log: one table, with intervals and paired differences."""
@@ -88,9 +90,12 @@ def compare(
     written = {ending: output.with_name(output.name + ending) for ending in ENDINGS} if output else {}
     for path in written.values():
         check_file("--output", path, makes_folder=True)
-    log_files = LogFiles(
-        files, format, on_error, event_filter(kind, category, where=where), log_mapping(columns, mapping)
-    )
+    source = named_log(
+        files, from_topic=from_topic, format=format, columns=columns, mapping=mapping,
+        brokers=bootstrap_servers,
+    )  # fmt: skip
+    wanted = event_filter(kind, category, where=where)
+    log_files = LogFiles(source.files, format, on_error, wanted, source.mapping, source.topic)
     always = {"session_gap_s": 0.0} if choice.by_user else dict(log_files.session_settings)
     if session_gap_s is not None:
         always["session_gap_s"] = session_gap_s

@@ -16,15 +16,15 @@ from rich.table import Table
 
 from model.errors import NextclickError
 from replay.commands.guess_output import ask, first_events, show_events, show_evidence
+from replay.commands.named_log import FromTopic, LogPaths, named_log
 from replay.commands.options import (
+    Brokers,
     Columns,
-    Files,
     Format,
     Json,
     MappingFile,
     OnError,
     check_on_error,
-    log_mapping,
 )
 from replay.commands.outputs import check_file
 from replay.console import moment, out, progress_bar
@@ -44,7 +44,8 @@ data = typer.Typer(
 
 @data.command(epilog="Example: nextclick data report train.txt --test test.txt --plot report.png")
 def report(
-    files: Files,
+    files: LogPaths = None,
+    from_topic: FromTopic = False,
     test: Annotated[
         list[Path] | None, typer.Option(help="a test log: is it contained in FILES, or earlier?")
     ] = None,
@@ -56,6 +57,7 @@ def report(
     columns: Columns = None,
     mapping: MappingFile = None,
     on_error: OnError = "skip",
+    bootstrap_servers: Brokers = None,
     as_json: Json = False,
 ) -> None:
     """Report on a log: events, sessions, items, gaps, repeats, popularity, dirt, and known leaks.
@@ -64,12 +66,17 @@ def report(
     logs every 2nd, 4th, … session is sampled, so that memory does not grow with the log.
     """
     check_file("--plot", plot)
+    source = named_log(
+        files, from_topic=from_topic, format=format, columns=columns, mapping=mapping,
+        brokers=bootstrap_servers,
+    )  # fmt: skip
     with progress_bar("reading") as bar:
         found = report_on(
-            files,
+            source.files,
             test=test or (),
             format=format,
-            columns=log_mapping(columns, mapping),
+            columns=source.mapping,
+            topic=source.topic,
             on_error=check_on_error(on_error),
             kept_events=sample_events,
             progress=lambda events: bar(events, 0, "events"),
@@ -221,6 +228,8 @@ def _table(r: LogReport) -> Table:
         row("missing", *(f"{name} {share:.1%}" for name, share in r.missing.items()))
     for reason, count in sorted(r.rejects.items(), key=lambda pair: -pair[1]):
         row("left out", f"{count:,} {reason}")
+    for note in r.notes:
+        row("note", note)
     if r.contained is not None:
         c = r.contained
         row(

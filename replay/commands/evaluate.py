@@ -1,4 +1,4 @@
-"""`nextclick evaluate`: the quality of a version on event files.
+"""`nextclick evaluate`: the quality of a version on a log.
 
 Tested by tests/unit/replay/commands/test_filtered_commands.py.
 """
@@ -17,10 +17,11 @@ from model.data.sessions import Sessions
 from model.data.splits import by_user, newest_of
 from model.evaluation.rank_targets import rank_targets
 from model.registry.registry import Registry
+from replay.commands.named_log import FromTopic, LogPaths, named_log
 from replay.commands.options import (
+    Brokers,
     Category,
     Columns,
-    Files,
     Format,
     Items,
     Json,
@@ -33,7 +34,6 @@ from replay.commands.options import (
     describe_filter,
     event_filter,
     inherited_mapping,
-    log_mapping,
 )
 from replay.commands.read_split import LogFiles, Split, SplitChoice
 from replay.commands.training_output import show
@@ -42,7 +42,8 @@ from stream.settings import load_settings
 
 
 def evaluate(
-    files: Files,
+    files: LogPaths = None,
+    from_topic: FromTopic = False,
     model: Annotated[str | None, typer.Option(help="version; default: the champion")] = None,
     split: Split = "temporal",
     items: Items = "known",
@@ -54,9 +55,10 @@ def evaluate(
     columns: Columns = None,
     mapping: MappingFile = None,
     on_error: OnError = "stop",
+    bootstrap_servers: Brokers = None,
     as_json: Json = False,
 ) -> None:
-    """Next-item Recall@20 and MRR@20 of a version over all steps of the files' sessions.
+    """Next-item Recall@20 and MRR@20 of a version over all steps of a log's sessions.
 
     --split user evaluates the newest twentieth of each user's steps.
     """
@@ -74,10 +76,14 @@ def evaluate(
         )
     elif wanted and not (kind and category):
         log.print(f"evaluated on events {wanted}, as the version was trained", highlight=False)
-    named = log_mapping(columns, mapping)
+    source = named_log(
+        files, from_topic=from_topic, format=format, columns=columns, mapping=mapping,
+        brokers=bootstrap_servers,
+    )  # fmt: skip
+    named = source.mapping
     if named is None:
-        named = inherited_mapping(loaded.manifest["data"], loaded.version, files, format)
-    frame = LogFiles(files, format, on_error, wanted, named).load()
+        named = inherited_mapping(loaded.manifest["data"], loaded.version, source.files, format)
+    frame = LogFiles(source.files, format, on_error, wanted, named, source.topic).load()
     rule = SessionRule(None if users else loaded.config.session_gap_s)
     sessions = Sessions.from_frame(by_user(frame) if users else frame, loaded.vocabulary, rule)
     sessions = newest_of(sessions) if users else sessions

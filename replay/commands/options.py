@@ -168,7 +168,7 @@ def inherited_mapping(
     which nearly every table has.
     """
     recorded = data.get(RECORDED_AS)
-    if format is not None or not isinstance(recorded, Mapping):
+    if format is not None or not files or not isinstance(recorded, Mapping):
         return None
     try:
         mapping = mapping_of(recorded)

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 import pandas as pd
@@ -28,6 +28,7 @@ from replay.commands.options import check_on_error
 from replay.console import log, moment, parse_moment
 from replay.datasets.event_files import EventFiles, EventReader
 from replay.sending.event_time_order import in_event_time_order
+from stream.event_log.logged_events import LoggedEvents
 from stream.log_mapping import LogMapping
 
 # Events sorted in memory at a time when sessions are written to disk.
@@ -45,7 +46,7 @@ Split = Annotated[
 
 @dataclass(frozen=True)
 class LogFiles:
-    """Event files, how to read them, and which of their events to keep.
+    """Event files, or the events topic, how to read them, and which of their events to keep.
 
     >>> LogFiles([Path("clicks.csv")], on_error="skip").on_error
     'skip'
@@ -56,6 +57,7 @@ class LogFiles:
     on_error: str = "stop"
     wanted: EventFilter = ALL_EVENTS
     columns: LogMapping | None = None
+    topic: LoggedEvents | None = None
 
     def __post_init__(self) -> None:
         """Raises typer.BadParameter unless `on_error` is stop or skip."""
@@ -65,7 +67,7 @@ class LogFiles:
     def _reader(self) -> EventReader:
         # Opened once: to know a format it looks into each file.
         return EventFiles(
-            self.files, format=self.format, columns=self.columns, on_error=self.on_error, wanted=self.wanted
+            self.files, self.format, self.columns, self.on_error, self.wanted, self.topic
         ).open()
 
     @property
@@ -88,7 +90,18 @@ class LogFiles:
             + "".join(f"; left out {count:,}: {reason}" for reason, count in rejects.items()),
             highlight=False,
         )
+        self.print_notes()
         return frame
+
+    def print_notes(self) -> None:
+        """Say what a topic or an archive that was read lacks."""
+        for note in (note for logged in self._reader.logged for note in logged.notes()):
+            log.print(f"note: {note}", highlight=False, markup=False)
+
+    def learned_facts(self, newest_ms: int) -> dict[str, Any]:
+        """What a manifest records of a log that is one topic or archive; nothing for files."""
+        logged = self._reader.logged
+        return logged[0].facts(newest_ms) if len(logged) == 1 and len(self._reader.formats) == 1 else {}
 
 
 @dataclass(frozen=True)
@@ -158,7 +171,8 @@ def read_split(
         metadata = (
             EventFiles(log_files.files, format=log_files.format, columns=log_files.columns).open().metadata
         )
-        test_log = replace(log_files, files=list(dict.fromkeys([*choice.test_files, *metadata])))
+        tested = list(dict.fromkeys([*choice.test_files, *metadata]))
+        test_log = replace(log_files, files=tested, topic=None)
         frame = test_log.load()
         if titles is not None:
             vocabulary = vocabulary.with_titles({**titles_of(frame), **vocabulary.titles, **titles})
@@ -227,6 +241,7 @@ def _read_sessions(
     )
     sessions, vocabulary = SessionFile(folder).write(ordered, rule)
     log.print(f"{len(sessions.items):,} events in {len(sessions):,} sessions on disk", highlight=False)
+    log_files.print_notes()
     return sessions, vocabulary
 
 

@@ -1,4 +1,4 @@
-"""The command train: a version from event files, and its quality on the newest part of them."""
+"""The command train: a version from a log, and its quality on the newest part of them."""
 
 from __future__ import annotations
 
@@ -19,10 +19,11 @@ from model.training.checkpoint import EVERY_BATCHES
 from model.training.job import TrainingJob, data_facts
 from model.training.replicas import Replicas
 from model.training.run_options import RunOptions
+from replay.commands.named_log import FromTopic, LogPaths, named_log
 from replay.commands.options import (
+    Brokers,
     Category,
     Columns,
-    Files,
     Format,
     GapS,
     Items,
@@ -41,7 +42,6 @@ from replay.commands.options import (
     describe_filter,
     event_filter,
     inherited_mapping,
-    log_mapping,
 )
 from replay.commands.outputs import check_folder
 from replay.commands.read_split import LogFiles, Split, SplitChoice, read_split
@@ -58,7 +58,8 @@ def setting(name: str, text: str) -> Any:
 
 
 def train(
-    files: Files,
+    files: LogPaths = None,
+    from_topic: FromTopic = False,
     test: Test = None,
     test_fraction: TestFraction = 0.1,
     test_from: TestFrom = None,
@@ -120,9 +121,10 @@ def train(
     columns: Columns = None,
     mapping: MappingFile = None,
     on_error: OnError = "stop",
+    bootstrap_servers: Brokers = None,
     as_json: Json = False,
 ) -> None:
-    """Train a network on event files, evaluate it on the newest part, save it as a version.
+    """Train a network on a log, evaluate it on the newest part, save it as a version.
 
     Under torchrun the processes share the sessions. An interrupted training goes on from its
     last checkpoint when the same command is given again.
@@ -147,11 +149,15 @@ def train(
     inherited = earlier_model.config.model_dump() if earlier_model else {}
     earlier_filter = EventFilter.recorded(earlier_model.manifest["data"]) if earlier_model else None
     all_items, wanted = check_items(items), event_filter(kind, category, earlier_filter, where=where)
-    named = log_mapping(columns, mapping)
-    if named is None and earlier_model:
-        named = inherited_mapping(earlier_model.manifest["data"], earlier_model.version, files, format)
     check_folder("--registry", folder.root)
-    log_files = LogFiles(files, format, on_error, wanted, named)
+    source = named_log(
+        files, from_topic=from_topic, format=format, columns=columns, mapping=mapping,
+        brokers=bootstrap_servers,
+    )  # fmt: skip
+    named = source.mapping
+    if named is None and earlier_model:
+        named = inherited_mapping(earlier_model.manifest["data"], earlier_model.version, source.files, format)
+    log_files = LogFiles(source.files, format, on_error, wanted, named, source.topic)
     config = build_config(
         {
             "network": DEFAULT_NETWORK,
@@ -210,9 +216,11 @@ def train(
                 leaky=leaky,
                 progress=lambda done, total: bar(done, total, "events"),
             )
+        facts = data_facts(log_split.training, earlier_model.manifest["data"] if earlier_model else {})
         data = {
-            "files": [path.name for path in files],
-            **data_facts(log_split.training, earlier_model.manifest["data"] if earlier_model else {}),
+            "files": [path.name for path in source.files],
+            **facts,
+            **log_files.learned_facts(facts["last_event_time_ms"]),
             RECORDED_AS: wanted.as_dict(),
             **({} if named is None else {MAPPING_RECORDED_AS: named.as_dict()}),
             "split": split,

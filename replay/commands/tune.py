@@ -18,10 +18,11 @@ from model.evaluation.rank_targets import rank_targets
 from model.networks.by_name import columns_of
 from model.training.job import TrainingJob
 from model.training.train import RunOptions, train
+from replay.commands.named_log import FromTopic, LogPaths, named_log
 from replay.commands.options import (
+    Brokers,
     Category,
     Columns,
-    Files,
     Format,
     GapS,
     Json,
@@ -34,7 +35,6 @@ from replay.commands.options import (
     TestFrom,
     Where,
     event_filter,
-    log_mapping,
 )
 from replay.commands.outputs import check_file
 from replay.commands.read_split import LogFiles, SplitChoice, read_split
@@ -43,8 +43,9 @@ from replay.console import out, progress_bar
 
 
 def tune(
-    files: Files,
     output: Annotated[Path, typer.Option(help="TOML file to write the settings to, for train --params")],
+    files: LogPaths = None,
+    from_topic: FromTopic = False,
     network: Annotated[str, typer.Option(help="name of the network")] = "gru4rec",
     trials: Annotated[int, typer.Option(min=1)] = 30,
     measure: Annotated[str, typer.Option(help="recall or mrr, at 20")] = "recall",
@@ -63,6 +64,7 @@ def tune(
     columns: Columns = None,
     mapping: MappingFile = None,
     on_error: OnError = "stop",
+    bootstrap_servers: Brokers = None,
     as_json: Json = False,
 ) -> None:
     """Search a network's settings on the newest part of the training data; the test part only confirms."""
@@ -73,9 +75,12 @@ def tune(
     if measure not in ("recall", "mrr"):
         raise typer.BadParameter(f"--measure is recall or mrr, not {measure!r}")
     check_file("--output", output, makes_folder=True)
-    log_files = LogFiles(
-        files, format, on_error, event_filter(kind, category, where=where), log_mapping(columns, mapping)
-    )
+    source = named_log(
+        files, from_topic=from_topic, format=format, columns=columns, mapping=mapping,
+        brokers=bootstrap_servers,
+    )  # fmt: skip
+    wanted = event_filter(kind, category, where=where)
+    log_files = LogFiles(source.files, format, on_error, wanted, source.mapping, source.topic)
     given = {"network": network, **log_files.session_settings, **parse_settings(set_ or [])}
     if session_gap_s is not None:
         given["session_gap_s"] = session_gap_s
@@ -105,7 +110,7 @@ def tune(
         found.config,
         [
             f"Found by `nextclick tune` in {trials} trials ({found.given_up} given up early) on "
-            f"{', '.join(path.name for path in files)},",
+            f"{', '.join(source.names)},",
             f"by {measure}@20 of the newest {validation_fraction:.0%} of the training sessions: "
             f"Recall@20 {found.evaluation.recall:.4f}, MRR@20 {found.evaluation.mrr:.4f}.",
             f"Trained on all of them, on the test part: Recall@20 {scored.recall:.4f}, "

@@ -74,6 +74,8 @@ USUAL_CSV = "csv"
 WORKBOOK = "[Content_Types].xml"
 # What --format may name.
 NAMED = (*FORMATS, *KNOWN_MAPPINGS, USUAL_CSV)
+# The events of a topic or an archive, which are events already.
+LOGGED = replace(PARQUET, name="logged")
 # Formats of metadata: joined to events, without events.
 METADATA = {f.name: f for f in (movielens.MOVIES, movielens.MOVIES_CSV, amazon.METADATA, amazon.METADATA_CSV)}
 
@@ -164,6 +166,29 @@ def _of_a_mapping(path: Path) -> Format | None:
     return None if known is None else known.format_of(path)
 
 
+def check_naming(format: str | None, *, has_mapping: bool, logged: str = "") -> None:
+    """Raises NextclickError for a format that is not known, for a format and a mapping together, and for
+    either of them beside a topic or an archive, `logged`."""
+    if logged and (format is not None or has_mapping):
+        raise NextclickError(
+            f"{logged} holds events, of which nothing has to be said",
+            "A format and a mapping (--format, --columns, --log) are of files of another layout.",
+            "Leave them out.",
+        )
+    if format is not None and format not in NAMED:
+        raise NextclickError(
+            f"there is no format {format!r}",
+            f"Known are: {', '.join(NAMED)}; metadata are known by their content.",
+            "Name one of them with --format.",
+        )
+    if has_mapping and format is not None:
+        raise NextclickError(
+            f"both a format, {format}, and a mapping of columns are named",
+            "A format says already which column is what.",
+            "Name --format, or --columns, or --log.",
+        )
+
+
 def named_format(path: Path, name: str) -> Format:
     """The format that --format names, for a file. Raises NextclickError when the file is not of it."""
     if name in KNOWN_MAPPINGS:
@@ -178,6 +203,18 @@ def named_format(path: Path, name: str) -> Format:
             "Say which they are: --columns session=…,item=…,time=…",
         )
     return found
+
+
+def check_families(events: list[tuple[Path, Format]], metadata: list[tuple[Path, Format]]) -> None:
+    """Raises NextclickError for metadata without an event file that they belong to."""
+    families = {form.family for _, form in events}
+    for path, form in metadata:
+        if form.family not in families:
+            raise NextclickError(
+                f"{path} holds metadata ({form.name}), and no event file that it belongs to is named",
+                "Metadata are joined to events; there are none of theirs.",
+                f"Name the {form.family} event file beside it, or leave it out.",
+            )
 
 
 def session_gap_of(forms: list[Format]) -> float | None:

@@ -20,8 +20,10 @@ import pyarrow as pa
 from model.data.event_filter import ALL_EVENTS, EventFilter
 from model.errors import NextclickError
 from replay.datasets.detection import (
+    LOGGED,
     METADATA,
-    NAMED,
+    check_families,
+    check_naming,
     detected_format,
     known_members,
     metadata_format,
@@ -41,7 +43,10 @@ from replay.reading.spool import spooled
 from replay.reading.time_order import ascending_span
 from replay.reading.time_sample import converter_of
 from replay.reading.times import TimeUnit
+from stream.event_log.archive_folder import is_archive
+from stream.event_log.logged_events import LoggedEvents
 from stream.log_mapping import LogMapping, parse_mapping
+from stream.settings import load_settings
 
 BLOCK_BYTES = 1 << 20
 
@@ -49,6 +54,8 @@ BLOCK_BYTES = 1 << 20
 @dataclass(frozen=True)
 class EventFiles:
     """The files of a log, and how to read them; a zip of several files stands for all of them.
+
+    A folder of `nextclick archive` stands for its events, and `topic` for those of the events topic.
 
     `format` names the format of the event files, `columns` says what is what in them, as a mapping or as
     `parse_mapping` reads it (session=…,item=…,time=…); without either the format is detected.
@@ -68,6 +75,7 @@ class EventFiles:
     columns: LogMapping | str | None = None
     on_error: str = "stop"
     wanted: EventFilter = ALL_EVENTS
+    topic: LoggedEvents | None = None
 
     def open(self) -> EventReader:
         """A reader of these files. Raises NextclickError when a format is unknown."""
@@ -106,37 +114,25 @@ class EventReader:
         self._items: dict[str, ItemMetadata] | None = None
         self._metadata_rejects: Counter[str] = Counter()
         self._unknown: Counter[str] = Counter()
-        if format is not None and format not in NAMED:
-            raise NextclickError(
-                f"there is no format {format!r}",
-                f"Known are: {', '.join(NAMED)}; metadata are known by their content.",
-                "Name one of them with --format.",
-            )
-        if columns is not None and format is not None:
-            raise NextclickError(
-                f"both a format, {format}, and a mapping of columns are named",
-                "A format says already which column is what.",
-                "Name --format, or --columns, or --log.",
-            )
+        check_naming(format, has_mapping=columns is not None)
+        self._logged: dict[Path, LoggedEvents] = {}
+        if files.topic is not None:
+            self._add_logged(files.topic)
         named = parse_mapping(columns) if isinstance(columns, str) else columns
         for whole in map(spooled, files.paths):
-            if named is not None:
+            if is_archive(whole):
+                check_naming(format, has_mapping=named is not None, logged=str(whole))
+                self._add_logged(LoggedEvents(load_settings(), archive=whole))
+            elif named is not None:
                 self._events.extend((path, format_of(path, named)) for path in members(whole))
-                continue
-            known, unknown = known_members(whole, format)
-            self._unknown.update(f"file of no known format: {path}" for path in unknown)
-            for path in known:
-                self._add(path, format)
+            else:
+                known, unknown = known_members(whole, format)
+                self._unknown.update(f"file of no known format: {path}" for path in unknown)
+                for path in known:
+                    self._add(path, format)
         of_layouts = session_gap_of([form for _, form in self._events])
         self.session_gap_s = of_layouts if named is None else named.session_gap_s
-        families = {form.family for _, form in self._events}
-        for path, form in self._metadata:
-            if form.family not in families:
-                raise NextclickError(
-                    f"{path} holds metadata ({form.name}), and no event file that it belongs to is named",
-                    "Metadata are joined to events; there are none of theirs.",
-                    f"Name the {form.family} event file beside it, or leave it out.",
-                )
+        check_families(self._events, self._metadata)
 
     @property
     def formats(self) -> dict[str, str]:
@@ -175,6 +171,11 @@ class EventReader:
         return True
 
     @property
+    def logged(self) -> list[LoggedEvents]:
+        """The topics and archives among the files."""
+        return list(self._logged.values())
+
+    @property
     def metadata(self) -> list[Path]:
         """The paths that hold metadata."""
         return [path for path, _ in self._metadata]
@@ -200,14 +201,15 @@ class EventReader:
                     before = len(events)
                     if not kept and "category" in events:
                         categories.update(events["category"].dropna().str.split(".").str[0].head(10_000))
-                    events = self._filtered(events, rejects)
+                    reason = self._wanted.left_out(events)
+                    count_reasons(rejects, reason[reason != ""])
+                    events = events[reason == ""].reset_index(drop=True)
                     filtered += before - len(events)
                 kept += len(events)
                 yield events
             pa.default_memory_pool().release_unused()
         if filtered and not kept:
-            paths = [path for path, _ in self._events]
-            raise nothing_wanted(paths, self._wanted, filtered, categories)
+            raise nothing_wanted([path for path, _ in self._events], self._wanted, filtered, categories)
 
     def load(self, rejects: Counter[str] | None = None) -> pd.DataFrame:
         """The whole log in event-time order, stable for equal times.
@@ -243,6 +245,10 @@ class EventReader:
         form = detected_format(path)
         (self._metadata if form.name in METADATA else self._events).append((path, form))
 
+    def _add_logged(self, logged: LoggedEvents) -> None:
+        self._logged[Path(logged.source)] = logged
+        self._events.append((Path(logged.source), LOGGED))
+
     def _read_metadata(self) -> dict[str, ItemMetadata]:
         if self._items is None:
             rejects: Counter[str] = Counter()
@@ -255,15 +261,12 @@ class EventReader:
             self._metadata_rejects = Counter(counts)
         return self._items
 
-    def _filtered(self, events: pd.DataFrame, rejects: Counter[str]) -> pd.DataFrame:
-        reason = self._wanted.left_out(events)
-        out = reason != ""
-        count_reasons(rejects, reason[out])
-        return events[~out].reset_index(drop=True)
-
     def _read_one(
         self, path: Path, form: Format, rejects: Counter[str]
     ) -> Generator[pd.DataFrame, None, None]:
+        if path in self._logged:
+            yield from self._logged[path].read(rejects, most_rejected=self._most_unreadable)
+            return
         convert, account = converter_of(path, form, self.times), FileAccount()
         on_broken = BrokenRows(self._skip, rejects, self.reject_line, account)
         if form.parquet:

@@ -20,6 +20,7 @@ from replay.datasets.event_files import EventFiles
 from replay.log_report.session_figures import SessionFigures, session_figures
 from replay.log_report.session_sample import SessionSample, hashes
 from replay.log_report.survey import DAY_MS, HOUR_MS, LogSurvey
+from stream.event_log.logged_events import LoggedEvents
 from stream.log_mapping import LogMapping
 
 ZIPF_RANKS = (10, 1000)
@@ -62,7 +63,7 @@ class Contained:
 class LogReport:
     """All figures of a log. Times are epoch milliseconds, `days` counted in UTC.
 
-    `times` says by file what its times were seen to be, and by which of them.
+    `times` says by file what its times were seen to be, and by which of them; `notes` what a topic lacks.
     """
 
     files: list[str]
@@ -83,6 +84,7 @@ class LogReport:
     counts: npt.NDArray[np.int64]
     sessions: SessionFigures
     contained: Contained | None
+    notes: list[str]
 
     @property
     def days(self) -> dict[int, int]:
@@ -117,6 +119,7 @@ class LogReport:
             "backward_rows": self.backward_rows,
             "missing": self.missing,
             "rejects": self.rejects,
+            "notes": self.notes,
             "read": self.read,
             "times": self.times,
             "events_by_day": _dated(self.days),
@@ -143,17 +146,18 @@ def report_on(
     format: str | None = None,
     columns: LogMapping | str | None = None,
     on_error: str = "skip",
+    topic: LoggedEvents | None = None,
     kept_events: int | None = None,
     progress: Callable[[int], None] = lambda events: None,
 ) -> LogReport:
-    """Read the files once and report on them, and compare `test` files with them.
+    """Read the files, or the `topic`, once and report on them, and compare `test` files with them.
 
     `kept_events` bounds the sampled events in memory. Raises NextclickError when there are no events.
     """
     rejects: Counter[str] = Counter()
     sample = SessionSample(kept_events) if kept_events else SessionSample()
     survey = LogSurvey(sample)
-    named = EventFiles(paths, format, columns, on_error)
+    named = EventFiles(paths, format, columns, on_error, topic=topic)
     reader = named.open()
     for frame in reader.read(rejects):
         survey.add(frame)
@@ -167,7 +171,7 @@ def report_on(
     table = survey.items().table
     counts = survey.items().counts
     return LogReport(
-        [path.name for path in paths],
+        [path.name for path in paths] if topic is None else [f"topic {topic.source}"],
         survey.events,
         dict(sorted(survey.kinds.items(), key=lambda pair: -pair[1])),
         survey.users.count() if "user_id" in survey.missing else None,
@@ -184,7 +188,8 @@ def report_on(
         _item_figures(table, counts, survey),
         counts,
         session_figures(sample),
-        _contained(sample, replace(named, paths=test), survey.last_ms) if test else None,
+        _contained(sample, replace(named, paths=test, topic=None), survey.last_ms) if test else None,
+        [note for logged in reader.logged for note in logged.notes()],
     )
 
 

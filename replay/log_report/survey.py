@@ -18,6 +18,7 @@ import pandas as pd
 from replay.log_report.session_sample import Hashes, SessionSample, hashes
 from stream.events import OPTIONAL_FIELDS
 
+SESSION_END = "session_end"
 HOUR_MS, DAY_MS = 3_600_000, 86_400_000
 MERGED_ITEMS = 500_000
 SKETCH_HASHES = 65_536
@@ -85,10 +86,15 @@ class LogSurvey:
         """Count the next rows of the log."""
         if not len(frame):
             return
-        times_ms = frame["event_time_ms"].to_numpy()
-        self.events += len(frame)
         for kind, count in frame["kind"].value_counts().items():
             self.kinds[str(kind)] = self.kinds.get(str(kind), 0) + int(count)
+        if (is_end := frame["kind"] == SESSION_END).any():
+            # The end of a session is of no item: it is counted as a kind, and is in no other figure.
+            frame = frame[~is_end]
+            if not len(frame):
+                return
+        times_ms = frame["event_time_ms"].to_numpy()
+        self.events += len(frame)
         for name in OPTIONAL_FIELDS:
             if name in frame:
                 empty = frame[name].isna() | (frame[name].astype(object) == "")

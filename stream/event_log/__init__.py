@@ -4,6 +4,7 @@ columns           records as columns, and back byte for byte
 kafka_reader      ranges of `events`, from Kafka
 archive_reader    the same, from an archive
 window            the events of a time, of offsets, or the newest ones, as a frame
+logged_events     all events of a topic or an archive, partition after partition
 archiver          the consumer that writes the archive
 archive_consumer  the settings of its consumer
 archive_part      one Parquet file: buffered, written, made durable

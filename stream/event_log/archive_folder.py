@@ -44,6 +44,21 @@ class Part:
     path: Path
 
 
+def is_archive(path: Path) -> bool:
+    """Whether a path is a folder that `nextclick archive` writes: it says of which topic, or has parts.
+
+    >>> is_archive(Path("no-such-folder"))
+    False
+    """
+    if not path.is_dir():
+        return False
+    has_parts = any(
+        PARTITION.fullmatch(part.parent.name) and NAME.fullmatch(part.name)
+        for part in path.glob("partition=*/*.parquet")
+    )
+    return has_parts or ((path / TOPIC).is_file() and (path / LOCK).exists())
+
+
 class ArchiveFolder:
     """An archive on disk. Several processes may write it: a lock and the names keep them apart.
 

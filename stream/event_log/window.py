@@ -102,7 +102,7 @@ def read_window(
     if from_ms is not None and until_ms is not None and from_ms >= until_ms:
         raise ValueError(f"the window ends at {until_ms}, not after its begin at {from_ms}")
     latest_ms = int((time.time() + settings.max_future_s) * 1000)
-    times = _Times(from_ms, until_ms, latest_ms, settings.min_event_time_ms)
+    times = WindowTimes(from_ms, until_ms, latest_ms, settings.min_event_time_ms)
     source: EventSource = (
         KafkaEvents(settings, decoder) if archive is None else ArchivedEvents(archive, times.expression())
     )
@@ -141,7 +141,7 @@ def _chosen(
 
 
 @dataclass(frozen=True)
-class _Times:
+class WindowTimes:
     """The times of a window; later than `latest_ms` is rejected as future, before `earliest_ms` as past."""
 
     from_ms: int | None
@@ -181,7 +181,7 @@ class _Times:
 class _WindowRows:
     """The rows of a window while it is read: events within its times, and rejected records."""
 
-    def __init__(self, source: EventSource, times: _Times) -> None:
+    def __init__(self, source: EventSource, times: WindowTimes) -> None:
         self._source = source
         self._times = times
         self._tables = [COLUMNS.empty_table()]

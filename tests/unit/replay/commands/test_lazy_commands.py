@@ -11,6 +11,7 @@ SHARED = {
     "__init__",
     "catalogue_file",
     "lazy_commands",
+    "named_log",
     "options",
     "outputs",
     "read_split",

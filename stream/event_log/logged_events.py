@@ -1,0 +1,157 @@
+"""All events of the events topic, or of an archive, as they are at one moment: partition after partition.
+
+A session is in one partition, so that whoever groups by sessions needs no order among the partitions.
+Reads what a window reads, by the same sources; of memory it needs one chunk.
+
+Tested by tests/unit/stream/event_log/test_logged_events.py and tests/integration/test_first_model.py.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from model.errors import NextclickError
+from stream.event_decoder import OWN_EVENTS, EventDecoder
+from stream.event_log.archive_reader import ArchivedEvents
+from stream.event_log.columns import EVENT
+from stream.event_log.kafka_reader import KafkaEvents
+from stream.event_log.window import EventSource, WindowTimes
+from stream.events import LEFT_OUT_REASONS, OPTIONAL_FIELDS
+from stream.settings import Settings
+
+# A log of which more than half is no event is read by a wrong mapping, but for so few records.
+FEW_RECORDS = 9
+
+
+@dataclass
+class LoggedAccount:
+    """What became of the records of one reading: records = events + rejected, among `offsets` offsets."""
+
+    offsets: int = 0
+    records: int = 0
+    events: int = 0
+    rejected: Counter[str] = field(default_factory=Counter)
+
+
+class LoggedEvents:
+    """The events of a topic, or of the archive in a folder, up to the end that it has at the opening.
+
+    `offsets` are by partition [first, end), `topic_id` is the id of the topic without which they mean
+    nothing. `account` is that of the last reading. Nothing is held open between readings.
+    """
+
+    def __init__(
+        self, settings: Settings, *, archive: Path | None = None, decoder: EventDecoder = OWN_EVENTS
+    ) -> None:
+        """Raises NextclickError when the topic or the archive cannot be read."""
+        latest_ms = int((time.time() + settings.max_future_s) * 1000)
+        self.source = settings.events_topic if archive is None else str(archive)
+        self.account = LoggedAccount()
+        self._settings, self._archive, self._decoder = settings, archive, decoder
+        self._times = WindowTimes(None, None, latest_ms, settings.min_event_time_ms)
+        with closing(self._opened()) as source:
+            self.offsets = source.bounds()
+            self.topic_id = source.topic_id()
+
+    def _opened(self) -> EventSource:
+        if self._archive is None:
+            return KafkaEvents(self._settings, self._decoder)
+        return ArchivedEvents(self._archive, self._times.expression())
+
+    def read(self, rejects: Counter[str], *, most_rejected: float = 0.5) -> Iterator[pd.DataFrame]:
+        """Frames of the events, partition after partition, by offset; `rejects` counts what is none.
+
+        A frame has session_id, item_id, event_time_ms and kind, and of the other fields those that an
+        event had so far. Raises NextclickError when the log cannot be read, and at its end when more than
+        the share `most_rejected` of the records cannot be read as events.
+        """
+        account = self.account = LoggedAccount()
+        present: set[str] = set()
+        with closing(self._opened()) as source:
+            for number, (first, end) in self.offsets.items():
+                account.offsets += end - first
+                for table in source.read({number: (first, end)}, self._times.keep):
+                    yield self._events_of(table, rejects, present)
+        wrong = sum(count for why, count in account.rejected.items() if why not in LEFT_OUT_REASONS)
+        if wrong > max(FEW_RECORDS, most_rejected * account.records) or not account.events:
+            raise self._no_log()
+
+    def _events_of(self, table: pa.Table, rejects: Counter[str], present: set[str]) -> pd.DataFrame:
+        account = self.account
+        account.records += len(table)
+        is_event = pc.is_null(table["reason"])
+        if not pc.all(is_event).as_py():
+            counts = table["reason"].filter(pc.invert(is_event)).value_counts().to_pylist()
+            found = Counter({row["values"]: row["counts"] for row in counts})
+            account.rejected += found
+            rejects.update(found)
+            table = table.filter(is_event)
+        account.events += len(table)
+        present.update(name for name in OPTIONAL_FIELDS if table[name].null_count < len(table))
+        return table.select(
+            [name for name in EVENT if name not in OPTIONAL_FIELDS or name in present]
+        ).to_pandas()
+
+    def notes(self) -> list[str]:
+        """What the log lacks, in words: what retention removed, partitions, offsets without a record."""
+        found = []
+        late = {number: first for number, (first, end) in self.offsets.items() if first}
+        if late:
+            begins = ", ".join(f"{number} at {first:,}" for number, first in late.items())
+            found.append(
+                f"{self.source} does not begin at its first event (partition {begins}): what was before "
+                "was removed by retention, or never archived, and is not learned from"
+            )
+        if absent := sorted(set(range(max(self.offsets, default=-1) + 1)) - set(self.offsets)):
+            found.append(f"{self.source} has no partition {', '.join(map(str, absent))}: none of its events")
+        if (holes := self.account.offsets - self.account.records) > 0:
+            found.append(
+                f"{holes:,} of {self.account.offsets:,} offsets of {self.source} hold no record: marks of "
+                "transactions, or records that were removed"
+            )
+        return found
+
+    def facts(self, newest_ms: int) -> dict[str, Any]:
+        """What the manifest records of a version that learned from these events up to `newest_ms`."""
+        # No time ahead of the wall clock: a retraining begins after this event.
+        last_ms = min(newest_ms, int(time.time() * 1000))
+        return {
+            "source": self.source,
+            "offsets": {str(number): [first, end] for number, (first, end) in self.offsets.items()},
+            "topic_id": self.topic_id or None,
+            "last_event_time_ms": last_ms,
+            "newest_event_time_ms": newest_ms,
+        }
+
+    def _no_log(self) -> NextclickError:
+        account, is_topic = self.account, self._archive is None
+        if not account.records:
+            return NextclickError(
+                f"{self.source} has no records",
+                "There is nothing to learn from or to look at.",
+                "Send events into it (`nextclick replay FILE`), or name the topic that has them: "
+                "NEXTCLICK_EVENTS_TOPIC."
+                if is_topic
+                else "Archive a topic that has events: nextclick archive --until-end",
+            )
+        reasons = ", ".join(f"{why} {count:,}" for why, count in account.rejected.most_common())
+        return NextclickError(
+            f"{account.events:,} of {account.records:,} records of {self.source} are events; "
+            f"the others are not: {reasons}",
+            "They are written in another way than they are read, so this is not the log.",
+            "Say what is what in them, NEXTCLICK_EVENTS_MAPPING (deploy/docs/own_topic.md), or allow a "
+            "larger share: --on-error skip=0.9"
+            if is_topic
+            else "Archive the topic with the mapping that reads it (NEXTCLICK_EVENTS_MAPPING), "
+            "or allow a larger share: --on-error skip=0.9",
+        )
