@@ -36,6 +36,27 @@ def overview() -> Dashboard:
                     "short",
                     steps=((None, RED), (1, GREEN)),
                     decimals=0,
+                    width=3,
+                ),
+                number(
+                    "Partitions not served",
+                    "Of the topic, open on no worker: their events wait, and no lag counts them. Red: any.",
+                    "nextclick:unserved_partitions",
+                    "short",
+                    steps=((None, GREEN), (1, RED)),
+                    decimals=0,
+                    now=True,
+                    width=3,
+                ),
+                number(
+                    "Longest wait for a list",
+                    "Of records that have come and have no durable list yet; grows while nothing is "
+                    "published. Above 30 s NextclickListsWait fires.",
+                    f"max(nextclick_list_wait_seconds{{{CHOSEN}}})",
+                    "s",
+                    steps=((None, GREEN), (5, YELLOW), (30, RED)),
+                    now=True,
+                    width=3,
                 ),
                 number(
                     "Alerts that fire",
@@ -44,6 +65,7 @@ def overview() -> Dashboard:
                     "short",
                     steps=((None, GREEN), (1, RED)),
                     decimals=0,
+                    width=3,
                 ),
                 number(
                     "Delay p99",
@@ -53,26 +75,18 @@ def overview() -> Dashboard:
                     quantiles("nextclick_list_delay_seconds")["p99"],
                     "s",
                     steps=((None, GREEN), (0.2, YELLOW), (1, RED)),
+                    width=3,
                 ),
                 number(
                     "Lag",
-                    "Records in Kafka that no worker has read. A few hundred come and go; above 1,000 and "
-                    "growing "
-                    "NextclickLagGrowing fires.",
+                    "Records in Kafka that their worker has not read. Empty: no broker says how many. A few "
+                    "hundred come and go; above 1,000 and growing NextclickLagGrowing fires.",
                     total("nextclick_lag_records"),
                     "short",
                     steps=((None, GREEN), (1_000, YELLOW), (100_000, RED)),
                     decimals=0,
-                ),
-                number(
-                    "Unaccounted events",
-                    "Read, less every outcome, less in flight. May flicker under load; what stays is a "
-                    "defect "
-                    "(NextclickIdentityBroken).",
-                    f"max(min_over_time(abs(nextclick_identity_difference_events{{{CHOSEN}}})[5m:]))",
-                    "short",
-                    steps=((None, GREEN), (1, RED)),
-                    decimals=0,
+                    now=True,
+                    width=3,
                 ),
                 number(
                     "Age of the model",
@@ -82,6 +96,7 @@ def overview() -> Dashboard:
                     f"max(nextclick:model_age_seconds{{{CHOSEN}}})",
                     "s",
                     steps=((None, GREEN), (43_200, YELLOW), (86_400, RED)),
+                    width=3,
                 ),
             ],
             "Events and lists": [
@@ -146,7 +161,7 @@ def overview() -> Dashboard:
                 lines(
                     "Time to catch up",
                     "Lag at the rate of the last five minutes. Grows without end: more comes than is "
-                    "stepped.",
+                    "stepped. A line that breaks off while lag stays: nothing is stepped, it is infinite.",
                     {"{{instance}}": f"nextclick:lag_seconds{{{CHOSEN}}}"},
                     "s",
                 ),
@@ -216,12 +231,23 @@ def overview() -> Dashboard:
             ],
             "Sessions": [
                 number(
+                    "Unaccounted events",
+                    "Read, less every outcome, less in flight. May flicker under load; what stays is a "
+                    "defect "
+                    "(NextclickIdentityBroken).",
+                    f"max(min_over_time(abs(nextclick_identity_difference_events{{{CHOSEN}}})[5m:]))",
+                    "short",
+                    steps=((None, GREEN), (1, RED)),
+                    width=6,
+                    decimals=0,
+                ),
+                number(
                     "Open sessions",
                     "In the stores of the chosen workers.",
                     total("nextclick_open_sessions"),
                     "short",
                     steps=((None, BLUE),),
-                    width=8,
+                    width=6,
                     decimals=0,
                 ),
                 number(
@@ -229,7 +255,7 @@ def overview() -> Dashboard:
                     "Published and acknowledged.",
                     f"sum(increase(nextclick_lists_total{{{CHOSEN}}}[1h]))",
                     "short",
-                    width=8,
+                    width=6,
                     decimals=0,
                 ),
                 number(
@@ -237,7 +263,7 @@ def overview() -> Dashboard:
                     "Open on the chosen workers; all workers together have as many as the topic.",
                     total("nextclick_partitions"),
                     "short",
-                    width=8,
+                    width=6,
                     decimals=0,
                 ),
             ],

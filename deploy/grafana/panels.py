@@ -185,8 +185,10 @@ def number(
     steps: Steps = ((None, BLUE),),
     width: int = 4,
     decimals: int | None = None,
+    now: bool = False,
 ) -> stat.Panel:
-    """The newest value, large, in the colour of its step."""
+    """The newest value, large, in the colour of its step; with `now` no value where there is none now."""
+    asked = _query(query).legend_format(title).ref_id("A")
     panel = (
         stat.Panel()
         .title(title)
@@ -199,7 +201,7 @@ def number(
         .graph_mode(BigValueGraphMode.AREA)
         .reduce_options(common.ReduceDataOptions().calcs(["lastNotNull"]))
         .thresholds(_thresholds(steps))
-        .with_target(_query(query).legend_format(title).ref_id("A"))
+        .with_target(asked.instant() if now else asked)
     )
     if decimals is not None:
         panel.decimals(decimals)

@@ -106,7 +106,7 @@ class Snapshot:
             "event_time_ms": pipeline.event_time_ms,
             "sessions": pipeline.sessions,
             "lists": counters.lists,
-            "lag": source.lag,
+            "lag": pipeline.lag,
             "level": source.level,
             "accounting": {name: value for name, value in accounting.items() if name != "partitions"},
             "events_per_s": self._rate(done),

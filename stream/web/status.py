@@ -32,13 +32,15 @@ class StatusViews:
         return web.json({"alive": True})
 
     async def ready(self, web: View, request: Any) -> Any:
-        """200 when a model is warm and every assigned partition is recovered, else 503 with the progress."""
+        """200 while events are stepped, else 503 with the reason, and the progress of a recovery."""
         recovering = list(self._pipeline.recovering.items())
+        why_not = self._pipeline.why_not_ready
         body = {
-            "ready": self._pipeline.ready,
+            "ready": not why_not,
+            "why_not": why_not or None,
             "recovering": {str(n): {"done": done, "total": total} for n, (done, total) in recovering},
         }
-        return web.json(body, status=200 if self._pipeline.ready else 503)
+        return web.json(body, status=503 if why_not else 200)
 
     async def status(self, web: View, request: Any) -> Any:
         """The current model, lag, partitions, accounting, quality and shadow.
@@ -50,9 +52,10 @@ class StatusViews:
         return web.json(
             {
                 "model": self._pipeline.live.current.version if self._pipeline.live.ready else None,
-                "ready": self._pipeline.ready,
+                "ready": not self._pipeline.why_not_ready,
+                "why_not_ready": self._pipeline.why_not_ready or None,
                 "lists": self._counters.lists,
-                "lag": self._pipeline.source.lag,
+                "lag": self._pipeline.lag,
                 "level": self._pipeline.source.level,
                 "partitions": sorted(self._pipeline.source.partitions),
                 "topic_id": self._pipeline.topic_id or None,

@@ -18,7 +18,7 @@ from stream.kafka.connection import ANSWER_TIMEOUT_S
 from stream.kafka.consumers import offset_bounds
 from stream.kafka.retries import retry_while_away
 from stream.logs import happening
-from stream.sessions.offsets import PendingOffsets
+from stream.sessions.offsets import AppliedOffsets, PendingOffsets
 from stream.sessions.partition import OpenPartition
 from stream.sessions.watermark import Watermark
 from stream.settings import Settings
@@ -31,7 +31,8 @@ class PartitionProgress:
     """How far one partition is read.
 
     `position` is the next offset to read, `end` the log's end as of the newest fetch, `last_read_s`
-    the monotonic time of the last record, or of the last move of an idle watermark.
+    the monotonic time of the last record, or of the last move of an idle watermark. Records before
+    `durable` have their lists; at `moved_s` there was a new one, or nothing waited.
     """
 
     pending: PendingOffsets
@@ -39,6 +40,18 @@ class PartitionProgress:
     watermark: Watermark
     end: int
     last_read_s: float
+    durable: int = 0
+    moved_s: float = 0.0
+
+    @property
+    def waits(self) -> bool:
+        """Whether a record has come, as of the newest fetch, that is not durable yet."""
+        return self.durable < max(self.position, self.end)
+
+    @property
+    def wait_s(self) -> float:
+        """For how long records have waited since the newest list; 0 while none waits."""
+        return time.monotonic() - self.moved_s if self.waits else 0.0
 
     @property
     def lag(self) -> int:
@@ -105,8 +118,9 @@ class Assignment:
         low, high = offset_bounds(self._consumer, TopicPartition(self._topic, number))
         if partition.position > high:
             raise _shorter_log(number, partition.position, high)
+        now_s = time.monotonic()
         progress = PartitionProgress(
-            partition.pending, partition.position, partition.watermark, high, time.monotonic()
+            partition.pending, partition.position, partition.watermark, high, now_s, partition.position, now_s
         )
         self.progress[number] = progress
         # A worker that begins at offset 0 has never had what is gone: its log begins later.
@@ -171,7 +185,16 @@ class Assignment:
             _, newest = self._consumer.get_watermark_offsets(tp, cached=True)
             # Before the first fetch the cached offset is unknown; the assignment knew the end.
             partition.end = max(partition.end, newest)
+            if not partition.waits:
+                partition.moved_s = time.monotonic()
         return sum(partition.lag for partition in self.progress.values())
+
+    def written(self, written: dict[int, AppliedOffsets]) -> None:
+        """Note how far partitions are durable; from any thread."""
+        for number, applied in written.items():
+            progress = self.progress.get(number)
+            if progress is not None and applied.position > progress.durable:
+                progress.durable, progress.moved_s = applied.position, time.monotonic()
 
     def move_idle_watermarks(self, idle_s: float) -> set[int]:
         """Advance event time by the wall in partitions without a record for `idle_s`; returns these."""

@@ -80,14 +80,31 @@ class WorkerGauges(Collector):
 
     def _flow(self) -> Iterator[Metric]:
         pipeline, source = self._pipeline, self._pipeline.source
-        yield GaugeMetricFamily("nextclick_ready", "1 while events are stepped", value=pipeline.ready)
-        yield GaugeMetricFamily("nextclick_lag_records", "records not read yet", value=source.lag)
-        by_partition = GaugeMetricFamily(
-            "nextclick_partition_lag_records", "records not read yet", labels=["partition"]
+        away_s = pipeline.brokers_away_s
+        yield GaugeMetricFamily(
+            "nextclick_ready", "1 while events are stepped", value=not pipeline.why_not_ready
         )
-        for number, lag in source.partition_lags().items():
-            by_partition.add_metric([str(number)], lag)
-        yield by_partition
+        yield GaugeMetricFamily("nextclick_brokers_reachable", "0 while no broker answers", value=not away_s)
+        lag = GaugeMetricFamily("nextclick_lag_records", "records not read yet; absent while not known")
+        by_partition = GaugeMetricFamily(
+            "nextclick_partition_lag_records",
+            "records not read yet; absent while not known",
+            labels=["partition"],
+        )
+        if not away_s:
+            lag.add_metric([], source.lag)
+            for number, at in source.progress.items():
+                by_partition.add_metric([str(number)], at.lag)
+        yield from (lag, by_partition)
+        waits = GaugeMetricFamily(
+            "nextclick_list_wait_seconds",
+            "that records have waited since the newest durable list; 0 while none waits",
+            labels=["partition"],
+        )
+        for number, at in source.progress.items():
+            # While no broker answers, no list is published, whether or not more events wait.
+            waits.add_metric([str(number)], max(at.wait_s, away_s))
+        yield waits
         yield GaugeMetricFamily(
             "nextclick_waiting_partitions",
             "read no further until the registry gives a schema",

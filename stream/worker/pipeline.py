@@ -101,6 +101,26 @@ class Pipeline:
         return self.live.ready and self.source.assigned.is_set() and self.stepping.is_set()
 
     @property
+    def brokers_away_s(self) -> float:
+        """For how long no broker has answered, 0 while they do: until then lag is not known."""
+        return self._partition_watch.brokers_away_s
+
+    @property
+    def why_not_ready(self) -> str:
+        """Why no event is stepped now, "" when events are."""
+        if not self.live.ready:
+            return "no model is warm"
+        if not self.ready:
+            return "its partitions are not assigned and recovered yet"
+        away_s = self.brokers_away_s
+        return f"no broker has answered for {away_s:.0f} s" if away_s else ""
+
+    @property
+    def lag(self) -> int | None:
+        """Records not read yet; None while no broker says how many there are."""
+        return None if self.brokers_away_s else self.source.lag
+
+    @property
     def in_flight(self) -> int:
         """Events read and not durable yet."""
         return self._events_under_way + self.source.waiting

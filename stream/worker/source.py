@@ -25,7 +25,7 @@ from stream.settings import Settings
 from stream.wave.load_shedding import LoadShedding
 from stream.wave.waves import Wave
 from stream.worker.arrivals import ArrivalMaker
-from stream.worker.assignment import Assignment, log_went_back, make_consumer
+from stream.worker.assignment import Assignment, PartitionProgress, log_went_back, make_consumer
 from stream.worker.commits import Commits
 from stream.worker.held_partitions import HeldPartitions
 from stream.worker.lanes import IDLE_POLL_S, WAVES_AT_ONCE, WaveEmitter
@@ -79,9 +79,10 @@ class Source:
         """The partitions that are read now."""
         return list(self._assignment.progress)
 
-    def partition_lags(self) -> dict[int, int]:
-        """Partition → records not read yet; from any thread."""
-        return {number: at.lag for number, at in list(self._assignment.progress.items())}
+    @property
+    def progress(self) -> dict[int, PartitionProgress]:
+        """How far each partition is read now; a copy, from any thread."""
+        return dict(self._assignment.progress)
 
     @property
     def level(self) -> int:
@@ -95,12 +96,8 @@ class Source:
 
     def join_group(self) -> None:
         """Subscribe to `events`."""
-        self._consumer.subscribe(
-            [self._settings.events_topic],
-            on_assign=self._assigned,
-            on_revoke=self._revoked,
-            on_lost=self._lost,
-        )
+        callbacks = {"on_assign": self._assigned, "on_revoke": self._revoked, "on_lost": self._lost}
+        self._consumer.subscribe([self._settings.events_topic], **callbacks)
 
     def stop(self) -> None:
         """Stop reading and leave the group; waves already emitted are finished first."""
@@ -110,6 +107,7 @@ class Source:
     def commit(self, written: dict[int, AppliedOffsets]) -> None:
         """Have written offsets committed, by the next turn that is due; from any thread."""
         self._commits.add(written)
+        self._assignment.written(written)
 
     def _run(self) -> None:
         try:

@@ -5,7 +5,7 @@ from typing import Any, cast
 import pytest
 
 from model.errors import NextclickError
-from stream.sessions.offsets import PendingOffsets
+from stream.sessions.offsets import AppliedOffsets, PendingOffsets
 from stream.sessions.partition import OpenPartition
 from stream.sessions.watermark import Watermark
 from stream.worker.assignment import Assignment, PartitionProgress
@@ -31,6 +31,27 @@ def test_without_traffic_event_time_goes_on_with_the_wall_and_not_while_records_
     assert position == 5
     assert 101_000 <= watermark.ms < 111_000
     assert assignment.move_idle_watermarks(60) == set()
+
+
+def test_records_wait_from_the_newest_list_on_and_none_waits_where_all_have_theirs() -> None:
+    ends = SimpleNamespace(get_watermark_offsets=lambda *_, **__: (0, 9))
+    assignment = Assignment("events", cast(Any, ends), lambda number, events: None)
+    at = assignment.progress[0] = progress(9, Watermark(1_000), 9, 0.0)
+    # Nine records are read, and five have their lists: the other four wait since then.
+    at.durable, at.moved_s = 5, time.monotonic() - 100
+    assignment.measure_lag()
+    assert at.lag == 0 and at.waits and at.wait_s >= 100
+    # An older offset is no new list, nor is one of a partition that went elsewhere.
+    assignment.written({0: AppliedOffsets(position=4), 7: AppliedOffsets(position=1)})
+    assert at.durable == 5 and at.wait_s >= 100
+    assignment.written({0: AppliedOffsets(position=9)})
+    assert at.wait_s == 0.0
+    # Time without events is no wait: one begins with the next record.
+    at.moved_s = long_ago_s = time.monotonic() - 100
+    assignment.measure_lag()
+    assert at.moved_s > long_ago_s
+    at.position = 10
+    assert at.waits
 
 
 class Log(Group):

@@ -1,3 +1,4 @@
+import time
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
@@ -10,10 +11,13 @@ from model.registry.registry import Registry
 from model.training.trained_model import TrainedModel
 from stream.app import registry_of
 from stream.quality.prequential import Prequential
-from stream.sessions.offsets import AppliedOffsets
+from stream.sessions.offsets import AppliedOffsets, PendingOffsets
+from stream.sessions.watermark import Watermark
 from stream.settings import Settings
 from stream.wave.serving_model import ModelSlot
+from stream.worker.assignment import PartitionProgress
 from stream.worker.counters import WorkerCounters
+from stream.worker.partition_watch import AWAY_AFTER
 from stream.worker.pipeline import Pipeline
 from tests.conftest import train_small
 from tests.harness.markov_shoppers import markov_shoppers
@@ -134,3 +138,23 @@ def test_a_store_is_not_closed_while_a_scrape_asks_it(
         assert scraped(pipeline)["store_level0_files 0"] == 0
         wait(closings, timeout=30)
     assert "store_level0_files 0" not in scraped(pipeline)
+
+
+def test_while_no_broker_answers_lag_is_not_told_and_the_wait_for_lists_grows(pipeline: Pipeline) -> None:
+    pipeline.stepping.set()
+    pipeline.source.assigned.set()
+    now_s = time.monotonic()
+    progress = pipeline.source._assignment.progress
+    progress[3] = PartitionProgress(PendingOffsets(), 5, Watermark(), 12, now_s, durable=5, moved_s=now_s)
+    series = scraped(pipeline)
+    assert series["brokers_reachable"] == series["ready"] == 1
+    assert series["partition_lag_records 3"] == 7
+    assert "lag_records" in series and pipeline.lag is not None and pipeline.why_not_ready == ""
+    watch = pipeline._partition_watch
+    watch._unanswered, watch._silent_since_s = AWAY_AFTER, now_s - 90
+    series = scraped(pipeline)
+    assert series["brokers_reachable"] == series["ready"] == 0
+    assert "lag_records" not in series and "partition_lag_records 3" not in series
+    assert series["list_wait_seconds 3"] >= 90
+    assert pipeline.lag is None and pipeline.why_not_ready.startswith("no broker has answered for ")
+    progress.clear()

@@ -35,9 +35,41 @@ def test_another_id_of_the_topic_ends_the_worker_and_brokers_that_are_away_do_no
         failures.append(error)
         failed.set()
 
-    PartitionWatch(Settings(), on_failure).start("the old id")
+    watch = PartitionWatch(Settings(), on_failure)
+    watch.start("the old id")
     assert failed.wait(240)
     (failure,) = failures
     assert isinstance(failure, NextclickError)
     assert "its id was the old id, is a new id" in failure.what
     assert answers == []
+    assert watch.brokers_away_s == 0.0
+
+
+def test_brokers_are_away_from_the_second_unanswered_question_until_one_is_answered(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    told: list[float] = []
+    failures: list[BaseException] = []
+    answers = iter([False, True, False, False, False, True, True])
+    done = threading.Event()
+
+    def list_topics(name: str, timeout: float) -> Any:
+        told.append(watch.brokers_away_s)
+        answer = next(answers, None)
+        if answer is None:
+            # The last question.
+            watch.stop()
+            done.set()
+        if not answer:
+            raise KafkaException(KafkaError(KafkaError._TRANSPORT))
+        return SimpleNamespace(topics={})
+
+    monkeypatch.setattr(partition_watch, "ASK_EVERY_S", 0.0)
+    brokers = SimpleNamespace(list_topics=list_topics)
+    monkeypatch.setattr(partition_watch, "AdminClient", lambda config: brokers)
+    watch = PartitionWatch(Settings(), failures.append)
+    watch.start("")
+    assert done.wait(240)
+    # As each question was asked; one that is lost is no absence.
+    assert [away_s > 0 for away_s in told] == [False, False, False, False, True, True, False, False]
+    assert not failures
