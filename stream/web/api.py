@@ -23,7 +23,7 @@ from stream.kafka.partitioner import partition_of
 from stream.logs import happening
 from stream.settings import Settings
 from stream.web.items import MOST_FOUND, PageItems
-from stream.web.models import model_cards
+from stream.web.models import model_cards, source_rows
 from stream.web.posted_events import PostedEvent, PostedEvents
 from stream.worker.pipeline import Pipeline
 
@@ -96,11 +96,17 @@ class ApiViews:
         return _answer(web, await self._compute(self._items.why, asked))
 
     async def models(self, web: View, request: Any) -> Any:
-        """The versions of the registry and the decisions of the retrainings."""
+        """The versions of the registry, the decisions of the retrainings, and the serving list's sources."""
         live, trial = self._pipeline.live, self._pipeline.shadow.trial
         serving = live.current.version if live.ready else None
         shadow = None if trial is None else trial.serving.version
-        return _answer(web, await self._read_registry(self._cards.get, serving, shadow))
+        cards = await self._read_registry(self._cards.get, serving, shadow)
+        if cards is not None:
+            cards = {
+                **cards,
+                "sources": source_rows(self._pipeline.counters.prequential.by_source(), serving),
+            }
+        return _answer(web, cards)
 
     async def recommendations(self, web: View, request: Any, session_id: str) -> Any:
         """The list that the session was shown last, if this worker has its partition."""

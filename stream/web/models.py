@@ -8,6 +8,7 @@ from typing import Any
 
 from model.registry.registry import REPORTS, Registry
 from model.registry.version_files import RefusedVersion
+from stream.quality.source_quality import NEW, BySource
 
 SHOWN_VERSIONS, SHOWN_RUNS = 50, 20
 RUN_FIELDS = (
@@ -74,3 +75,18 @@ def _runs(folder: Path) -> list[dict[str, Any]]:
         if len(runs) == SHOWN_RUNS:
             break
     return runs
+
+
+def source_rows(sums: BySource, serving: str | None) -> list[dict[str, Any]]:
+    """What each source of the serving fused list would have found alone, the best first; events not learned.
+
+    >>> from stream.quality.source_quality import SourceSums
+    >>> source_rows({"new": {"v": {"network": SourceSums(2, 1, 0)}}}, "v")
+    [{'source': 'network', 'events': 2, 'recall_at_20': 0.5, 'mrr_at_20': 0.0}]
+    """
+    found = sums.get(NEW, {}).get(serving or "", {})
+    rows = [
+        {"source": name, "events": one.events, "recall_at_20": one.recall, "mrr_at_20": one.mrr}
+        for name, one in found.items()
+    ]
+    return sorted(rows, key=lambda row: row["recall_at_20"], reverse=True)

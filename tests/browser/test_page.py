@@ -48,7 +48,7 @@ def log() -> SyntheticLog:
 @pytest.fixture(scope="module")
 def settings(kafka: str, log: SyntheticLog, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
     made = settings_of_its_own(kafka, tmp_path_factory.mktemp("page"), web_events=True)
-    train_small(log, Registry(made.registry_dir), exclude_session_items=True)
+    train_small(log, Registry(made.registry_dir), network="fused", exclude_session_items=True)
     yield made
     admin = AdminClient(made.kafka_config())
     for future in admin.delete_topics([plan.name for plan in plans(made)]).values():
@@ -220,6 +220,8 @@ def test_every_view_is_without_violations_of_accessibility(
             expect(page.locator("#found-session .card").first).to_be_visible()
         if view == "models":
             expect(page.locator("#versions tbody tr")).to_have_count(1)
+            # The list, and the sources that stand still.
+            expect(page.locator("#sources tbody tr")).to_have_count(6)
         if view == "live":
             expect(page.locator("#charts canvas")).to_have_count(4)
             expect(page.locator("#tiles dd").first).not_to_be_empty()

@@ -59,7 +59,20 @@ function draw(found) {
     );
   });
   by("versions").replaceChildren(...(rows.length ? [make("table", {}, make("thead", {}, make("tr", {}, ...head.map((name, place) => make("th", { scope: "col", class: [0, 1, 8].includes(place) ? "text" : null }, name || make("span", { class: "hidden" }, "role"))))), make("tbody", {}, ...rows))] : []));
+  drawSources(found.sources);
   by("runs").replaceChildren(...(found.runs.length ? found.runs.map(run) : [make("p", { class: "empty" }, "No retraining has run with this registry.")]));
+}
+
+function drawSources(sources) {
+  by("sources-card").hidden = !sources.length;
+  const head = ["source", "events", "Recall@20", "MRR@20"];
+  const rows = sources.map((one) => make("tr", {},
+    make("th", { scope: "row", class: "text" }, one.source === "list" ? make("strong", {}, "the list") : one.source),
+    make("td", {}, count(one.events)),
+    make("td", {}, fixed(one.recall_at_20, 4)),
+    make("td", {}, fixed(one.mrr_at_20, 4)),
+  ));
+  by("sources").replaceChildren(make("table", {}, make("thead", {}, make("tr", {}, ...head.map((name, place) => make("th", { scope: "col", class: place ? null : "text" }, name)))), make("tbody", {}, ...rows)));
 }
 
 function run(one) {
