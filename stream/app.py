@@ -26,6 +26,7 @@ from mode.utils.queues import FlowControlEvent, ThrowableQueue
 from prometheus_client import CollectorRegistry, ProcessCollector
 
 from model.errors import NextclickError
+from stream.asking.metrics import AskingMetrics
 from stream.catalogue.catalogue import Catalogue
 from stream.catalogue.items_reader import ItemsReader
 from stream.catalogue.metrics import CatalogueMetrics
@@ -107,7 +108,7 @@ class WaveChannel(faust.Channel):
         return self._queue
 
 
-def registry_of(pipeline: Pipeline) -> CollectorRegistry:
+def registry_of(pipeline: Pipeline, asking: AskingMetrics) -> CollectorRegistry:
     """Every Prometheus series of a worker, one collector for each file that has some."""
     registry = CollectorRegistry()
     # RSS, file handles, CPU time and start of the process.
@@ -119,6 +120,7 @@ def registry_of(pipeline: Pipeline) -> CollectorRegistry:
         FreshnessMetrics(pipeline.live),
         CatalogueMetrics(pipeline.live.catalogue),
         ShadowMetrics(pipeline.shadow),
+        asking,
     ):
         registry.register(collector)
     return registry
@@ -170,7 +172,9 @@ class WorkerApp:
         )
         self.model_switch = ModelSwitch(settings, live, self.pipeline.shadow, counters)
         self._add_topology()
-        add_routes(self.faust, settings, self.pipeline, recent_lists, registry_of(self.pipeline))
+        asking = AskingMetrics()
+        registry = registry_of(self.pipeline, asking)
+        add_routes(self.faust, settings, self.pipeline, recent_lists, asking, registry)
 
     @property
     def can_finish(self) -> bool:

@@ -28,7 +28,9 @@ class GrowingVocabulary(Vocabulary):
     """
 
     def __init__(self, trained: Vocabulary, room: int) -> None:
-        super().__init__(trained.item_ids.tolist(), trained.counts, trained.titles, trained.features)
+        super().__init__(
+            trained.item_ids.tolist(), trained.counts, trained.titles, trained.features, trained.attributes
+        )
         self.item_ids = np.concatenate([self.item_ids, np.full(room, None, object)])
         self.added_items = 0
         self.on_added: Callable[[int, str], None] = lambda index, item_id: None

@@ -82,6 +82,10 @@ class Network(nn.Module, ABC):
         """
         return None
 
+    def scored_output_of(self, state: State) -> Tensor | None:
+        """What `score` read after the step that ended in this state, B×H; None where the state lacks it."""
+        return self.output_of(state)
+
     def initial_state(self, sessions: int, device: torch.device | None = None) -> State:
         """The state of sessions without an event."""
         return {

@@ -96,11 +96,11 @@ class Stepper:
                 "exact" if deterministic and scoring == "auto" else scoring, self.scoring_network, self.device
             )
         )
-        self._bias = None
+        self.bias = None
         if isinstance(self.scoring_network, GradientNetwork):
             bias_V = self.scoring_network.get_parameter(self.scoring_network.bias_table)
-            self._bias = CurrentBias(bias_V, self.scoring_network.prior)
-        self.unlisted = UnlistedItems(self.device, self.network.items, (self._bias, self.shortlist))
+            self.bias = CurrentBias(bias_V, self.scoring_network.prior)
+        self.unlisted = UnlistedItems(self.device, self.network.items, (self.bias, self.shortlist))
 
     def initial_rows(self, sessions: int) -> Rows:
         """Packed states of sessions without events."""
@@ -147,14 +147,9 @@ class Stepper:
         lists_BSk = None
         with self.lock.reading():
             output_BH, state = self.network.advance(self.inputs(columns), state)
-            if isinstance(self.network, FusedList):
-                proposals = self.proposals(output_BH)
-                ranked = self.network.rank(proposals, output_BH.device)
-                ids_Bk, scores_Bk = top_of(ranked, k, masked, self.unlisted.marks_V)
-                if by_source:
-                    lists_BSk = self.network.lists_by_source(proposals, exclude, self.k)
-            else:
-                ids_Bk, scores_Bk = self._best(output_BH, k, masked)
+            ids_Bk, scores_Bk, proposals = self.best(output_BH, k, masked)
+            if by_source and proposals is not None and isinstance(self.network, FusedList):
+                lists_BSk = self.network.lists_by_source(proposals, exclude, self.k)
         return SteppedBySource(
             ids_Bk.cpu().numpy(),
             scores_Bk.float().cpu().numpy(),
@@ -186,16 +181,26 @@ class Stepper:
         """What all sources of a fused list propose, a session's own items too. The caller holds `lock`."""
         fused = self.network
         assert isinstance(fused, FusedList)
-        ids_BN, scores_BN = self._best(fused.network_output(output_BH), fused.proposed, None)
+        ids_BN, scores_BN = self._of_network(fused.network_output(output_BH), fused.proposed, None)
         return self.unlisted.cleared(fused.candidates(output_BH, ids_BN, scores_BN))
 
-    def _best(self, output_BH: Tensor, k: int, exclude_BM: Tensor | None) -> tuple[Tensor, Tensor]:
+    def best(
+        self, output_BH: Tensor, k: int, exclude_BM: Tensor | None
+    ) -> tuple[Tensor, Tensor, Proposals | None]:
+        """As `step` after outputs B×H, with the proposals of a fused list. The caller holds `lock`."""
+        if not isinstance(self.network, FusedList):
+            return *self._of_network(output_BH, k, exclude_BM), None
+        proposals = self.proposals(output_BH)
+        ranked = self.network.rank(proposals, output_BH.device)
+        return *top_of(ranked, k, exclude_BM, self.unlisted.marks_V), proposals
+
+    def _of_network(self, output_BH: Tensor, k: int, exclude_BM: Tensor | None) -> tuple[Tensor, Tensor]:
         """The k best listable items of the network that scores all items, and their scores."""
         network = self.scoring_network
         if self.shortlist is not None:
             return self.shortlist.best(output_BH, k, exclude_BM)
-        if isinstance(network, GradientNetwork) and self._bias is not None:
-            return top_of(network.score(output_BH, self._bias.now()), k, exclude_BM)
+        if isinstance(network, GradientNetwork) and self.bias is not None:
+            return top_of(network.score(output_BH, self.bias.now()), k, exclude_BM)
         return top_of(network.score(output_BH), k, exclude_BM, self.unlisted.marks_V)
 
     def _step_padded(
@@ -266,12 +271,12 @@ class Stepper:
         `lock` for writing. Raises TypeError when the items are not scored by a `GradientNetwork`.
         """
         network = self.scoring_network
-        if not isinstance(network, GradientNetwork) or self._bias is None:
+        if not isinstance(network, GradientNetwork) or self.bias is None:
             raise TypeError(f"a {type(network).__name__} has no item tables")
         network.get_parameter(network.input_table).data = input_VE
         network.get_parameter(network.output_table).data = output_VH
         self.unlisted.have_room(len(bias_V))
-        self._bias.set_bias(bias_V)
+        self.bias.set_bias(bias_V)
         if self.shortlist is not None:
             self.shortlist.set_table(output_VH, bias_V, moved_R)
 

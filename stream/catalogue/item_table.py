@@ -7,7 +7,7 @@ read a row meanwhile.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import msgspec
 import numpy as np
@@ -88,6 +88,12 @@ class ItemTable:
     def id_of(self, row: int) -> str | None:
         """The item of a row, None where it is free."""
         return self._ids[row]
+
+    def ids_in(self, categories: Sequence[int]) -> list[str]:
+        """The items whose category is one of these numbers."""
+        # Rows beyond the last item have the category 0.
+        rows = np.flatnonzero(np.isin(self.category_R[: len(self._ids)], categories))
+        return [item for row in rows.tolist() if (item := self._ids[row]) is not None]
 
     def put(self, item_id: str, word: ItemWord) -> int:
         """Replace the word about an item. Returns its row."""

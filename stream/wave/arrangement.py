@@ -77,8 +77,10 @@ def by_rules(
     return within_caps(order_BN, groups_CBN, most_C, k)
 
 
-def with_pins(items: Sequence[str], pins: Iterable[tuple[str, int]], masked: set[str]) -> list[str]:
-    """The list with each pinned item, but for the `masked` ones, at its place, from 1; at most 20 items.
+def with_pins(
+    items: Sequence[str], pins: Iterable[tuple[str, int]], masked: set[str], k: int = LIST_LENGTH
+) -> list[str]:
+    """The list with each pinned item, but for the `masked` ones, at its place, from 1; at most k items.
 
     >>> with_pins(["a", "b", "c"], [("c", 1), ("new", 3), ("seen", 2)], {"seen"})
     ['c', 'a', 'new', 'b']
@@ -90,4 +92,4 @@ def with_pins(items: Sequence[str], pins: Iterable[tuple[str, int]], masked: set
     pinned = [item for item in items if item not in names]
     for item, place in sorted(wanted, key=lambda pin: pin[1]):
         pinned.insert(place - 1, item)
-    return pinned[:LIST_LENGTH]
+    return pinned[:k]

@@ -56,7 +56,7 @@ def rebuild(events: Sequence[SessionEvent], serving: ServingModel) -> tuple[int,
     ]
     rows = serving.stepper.rebuild(
         [
-            _columns_of(event.state, history[:-1] if again else history, serving)
+            columns_of(event.state, history[:-1] if again else history, serving)
             for event, history, again in zip(stale, histories, relist, strict=True)
         ]
     )
@@ -71,7 +71,7 @@ def rebuild(events: Sequence[SessionEvent], serving: ServingModel) -> tuple[int,
             state.unlisted = max(1, state.unlisted)
     again = [(e, h[-1]) for e, h, needed in zip(stale, histories, relist, strict=True) if needed]
     if again:
-        columns = [_columns_of(event.state, [last], serving) for event, last in again]
+        columns = [columns_of(event.state, [last], serving) for event, last in again]
         merged = {name: np.concatenate([c[name] for c in columns]) for name in columns[0]}
         _step([event.state for event, _ in again], merged, serving, None)
     for kept_state, hidden in exact:
@@ -84,7 +84,7 @@ def row_of(state: SessionState, serving: ServingModel) -> npt.NDArray[np.uint8]:
     if state.hidden and state.model_version == serving.version:
         return np.frombuffer(state.hidden, np.uint8)
     known = np.flatnonzero(serving.vocabulary.encode(state.recent_items) >= 0).tolist()
-    row: npt.NDArray[np.uint8] = serving.stepper.rebuild([_columns_of(state, known, serving)])[0]
+    row: npt.NDArray[np.uint8] = serving.stepper.rebuild([columns_of(state, known, serving)])[0]
     return row
 
 
@@ -159,7 +159,7 @@ def _inputs(events: Sequence[SessionEvent], serving: ServingModel) -> Columns:
     return columns
 
 
-def _columns_of(state: SessionState, places: list[int], serving: ServingModel) -> Columns:
+def columns_of(state: SessionState, places: list[int], serving: ServingModel) -> Columns:
     """The recent events at `places`, as the network's input columns."""
     encoded = serving.vocabulary.encode([state.recent_items[i] for i in places])
     columns: Columns = {"item": np.asarray(encoded, np.int64)}

@@ -6,20 +6,19 @@ the step threads. Errors are {"error": …} with a 4xx or 5xx status.
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import time
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any, TypeVar
+from typing import Any
 
 import msgspec
 from faust.web import View
 
 from model.errors import NextclickError
 from model.registry.registry import Registry
+from stream.asking.bounded_worker import BoundedWorker
+from stream.asking.titles import titled
+from stream.asking.views import AskingViews
 from stream.events import MAX_EVENT_BYTES, RejectedEvent, check_time, decode_event
-from stream.kafka.partitioner import partition_of
 from stream.logs import happening
 from stream.settings import Settings
 from stream.web.items import MOST_FOUND, PageItems
@@ -30,7 +29,6 @@ from stream.worker.pipeline import Pipeline
 MAX_QUERY_CHARACTERS = 200
 MAX_ID_CHARACTERS = 256
 MAX_SESSION_ITEMS = 50
-MOST_WAITING = 32
 CARDS_KEPT_S = 2.0
 REFUSALS = {
     "empty": "there is no event",
@@ -41,39 +39,19 @@ REFUSALS = {
     "future": "the event's time is too far ahead",
     "past": "the event's time is decades ago; it is to be in milliseconds",
 }
-T = TypeVar("T")
 logger = logging.getLogger(__name__)
-
-
-class BoundedWorker:
-    """One thread that accepts work while fewer than MOST_WAITING calls are in it.
-
-    >>> asyncio.run(BoundedWorker("sums")(sum, [1, 2]))
-    3
-    """
-
-    def __init__(self, name: str) -> None:
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix=name)
-        self._waiting = 0
-
-    async def __call__(self, do: Callable[..., T], *arguments: Any) -> T | None:
-        """Run `do(*arguments)` in the thread; returns None when MOST_WAITING calls are in it already."""
-        if self._waiting >= MOST_WAITING:
-            return None
-        self._waiting += 1
-        try:
-            return await asyncio.get_running_loop().run_in_executor(self._thread, do, *arguments)
-        finally:
-            self._waiting -= 1
 
 
 class ApiViews:
     """Items, why, models and recommendations; events, if the guard lets POST through."""
 
-    def __init__(self, settings: Settings, pipeline: Pipeline, posted: PostedEvents) -> None:
+    def __init__(
+        self, settings: Settings, pipeline: Pipeline, posted: PostedEvents, asking: AskingViews
+    ) -> None:
         self._settings = settings
         self._pipeline = pipeline
         self._posted = posted
+        self._asking = asking
         self._items = PageItems(pipeline.live)
         self._cards = CachedCards(Registry(settings.registry_dir))
         # Two threads: a search does not wait while the registry's files are hashed.
@@ -109,39 +87,14 @@ class ApiViews:
         return _answer(web, cards)
 
     async def recommendations(self, web: View, request: Any, session_id: str) -> Any:
-        """The list that the session was shown last, if this worker has its partition."""
-        if len(session_id) > MAX_ID_CHARACTERS:
-            return web.json({"error": "a session id has at most 256 characters"}, status=400)
-        if self._settings.web_events and "await" in request.query:
+        """The session's list, made now; with `await` its published lists are followed from now on, too."""
+        if self._settings.web_events and "await" in request.query and len(session_id) <= MAX_ID_CHARACTERS:
             try:
                 # The session's first event then need not wait for a producer and a consumer.
                 await self._posted.open(session_id)
             except NextclickError as problem:
                 return web.json({"error": problem.what}, status=503)
-        number = partition_of(session_id, self._settings.partitions)
-        found = await self._compute(lambda: (self._pipeline.read_state(number, session_id),))
-        if found is None:
-            return _answer(web, None)
-        if found[0] is None:
-            error = f"its partition, {number}, is not open on this worker"
-            return web.json({"error": error, "partition": number}, status=404)
-        state = found[0][0]
-        if "await" in request.query and (state is None or not state.list_items):
-            return web.json({"session_id": session_id, "partition": number, "items": []})
-        if state is None or not state.list_items:
-            error = f"no session of this id has a list in partition {number}"
-            return web.json({"error": error, "partition": number}, status=404)
-        scores = memoryview(state.list_scores).cast("f").tolist()
-        return web.json(
-            {
-                "session_id": session_id,
-                "partition": number,
-                "position": state.position,
-                "model_version": state.model_version,
-                "last_event_time_ms": state.last_event_time_ms,
-                "items": self._items.titled(state.list_items, scores),
-            }
-        )
+        return await self._asking.recommendations(web, request, session_id)
 
     async def events(self, web: View, request: Any) -> Any:
         """Post one event to Kafka and answer with its list; an event without a time gets the current time."""
@@ -183,7 +136,7 @@ class ApiViews:
                 "fallback": headers.get("fallback"),
                 "queued_us": int(headers.get("queued_us", 0)),
                 "stepped_us": int(headers.get("stepped_us", 0)),
-                "items": self._items.titled(shown.items, shown.scores),
+                "items": titled(self._pipeline.live.current.vocabulary.titles, shown.items, shown.scores),
             }
         return body
 

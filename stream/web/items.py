@@ -9,15 +9,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
 from model.config import LIST_LENGTH
 from model.inspection.item_search import Item, ItemSearch, session_columns
 from model.inspection.leave_one_out import attribute
 from model.inspection.proposals import Proposal, proposals
+from stream.asking.titles import title_of
 from stream.wave.serving_model import ModelSlot, ServingModel
 
-TITLE_CHARACTERS = 300
 # What it means that a source proposed an item.
 WORDS = {
     "network": "the network puts it {rank} of all items",
@@ -116,14 +114,6 @@ class PageItems:
             "text": WORDS[proposal.source].format(**named),
         }
 
-    def titled(self, item_ids: Sequence[str], scores: Sequence[float]) -> list[dict[str, Any]]:
-        """The items of a list with titles and scores."""
-        titles = self._live.current.vocabulary.titles
-        return [
-            {"item_id": item_id, "title": title_of(titles, item_id), "score": float(np.float32(score))}
-            for item_id, score in zip(item_ids, scores, strict=True)
-        ]
-
     def _search_of(self, serving: ServingModel) -> ItemSearch:
         # A version that learns new items between trainings grows.
         key = (serving.version, len(serving.vocabulary))
@@ -154,16 +144,3 @@ def ordinal(number: int) -> str:
     """
     ending = {1: "st", 2: "nd", 3: "rd"}.get(number % 10, "th")
     return f"{number}{'th' if 10 < number % 100 < 14 else ending}"
-
-
-def title_of(titles: dict[str, str], item_id: str, characters: int = TITLE_CHARACTERS) -> str | None:
-    """The title of an item, cut to `characters`, lone surrogates replaced; None without a title.
-
-    >>> title_of({"sku-1": "White mug"}, "sku-1", characters=6)
-    'White…'
-    """
-    title = titles.get(item_id)
-    if title is None:
-        return None
-    title = title if len(title) <= characters else f"{title[: characters - 1]}…"
-    return title.encode("utf-8", "replace").decode()

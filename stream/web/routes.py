@@ -18,6 +18,8 @@ import faust
 from faust.web import View
 from prometheus_client import CollectorRegistry
 
+from stream.asking.metrics import AskingMetrics
+from stream.asking.views import AskingViews
 from stream.settings import Settings
 from stream.web.api import ApiViews
 from stream.web.broker_probe import BrokerProbe
@@ -43,9 +45,13 @@ class Route:
     path: str
     view: Callable[..., Awaitable[Any]]
     methods: tuple[str, ...] = ("GET",)
+    # Whether POST only asks: it is then open without `web_events`.
+    asks: bool = False
 
 
-def routes(status: StatusViews, session: SessionViews, api: ApiViews, page: PageViews) -> tuple[Route, ...]:
+def routes(
+    status: StatusViews, session: SessionViews, api: ApiViews, asking: AskingViews, page: PageViews
+) -> tuple[Route, ...]:
     """Every route of a worker, with the views that answer."""
     return (
         # For operators and Prometheus.
@@ -60,6 +66,8 @@ def routes(status: StatusViews, session: SessionViews, api: ApiViews, page: Page
         Route("/api/why", api.why),
         Route("/api/models", api.models),
         Route("/api/recommendations/{session_id}", api.recommendations),
+        Route("/api/rank", asking.rank, methods=("POST",), asks=True),
+        Route("/api/similar/{item_id}", asking.similar),
         Route("/api/events", api.events, methods=("POST",)),
         # The page: its files and its data.
         Route("/", page.index),
@@ -76,6 +84,7 @@ def add_routes(
     settings: Settings,
     pipeline: Pipeline,
     recent_lists: RecentLists,
+    asking_metrics: AskingMetrics,
     registry: CollectorRegistry,
 ) -> None:
     """Add every route to a Faust app whose web server is a GuardedWeb, and start the page's snapshots.
@@ -87,12 +96,13 @@ def add_routes(
     snapshot = Snapshot(settings, pipeline, recent_lists, BrokerProbe(settings), lambda: posted.posted)
     page = PageViews(snapshot)
     page.start(app)
-    api = ApiViews(settings, pipeline, posted)
+    asking = AskingViews(pipeline, asking_metrics)
+    api = ApiViews(settings, pipeline, posted, asking)
     status = StatusViews(pipeline, registry)
-    for route in routes(status, SessionViews(pipeline), api, page):
+    for route in routes(status, SessionViews(pipeline), api, asking, page):
         app.page(route.path)(faust_view(route))
         writing = set(route.methods) - READING
-        if writing and settings.web_events:
+        if writing and (settings.web_events or route.asks):
             server.guard.open_for_writing(route.path, writing)
 
 

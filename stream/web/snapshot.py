@@ -11,6 +11,7 @@ from typing import Any
 
 import orjson
 
+from stream.asking.titles import title_of
 from stream.quality.sums import measured
 from stream.settings import Settings
 from stream.wave.processor import OUTCOMES
@@ -22,7 +23,6 @@ from stream.web.chart_points import (
     quality_now,
     shadow_now,
 )
-from stream.web.items import title_of
 from stream.web.recent_lists import RecentLists, ShownList
 from stream.worker.pipeline import Pipeline
 

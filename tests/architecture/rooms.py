@@ -34,7 +34,8 @@ ROOMS = {
     "stream/catalogue": {"kafka"},
     "stream/wave": {"catalogue", "quality", "sessions", "event_log"},
     "stream/worker": {"wave", "quality", "sessions", "kafka"},
-    "stream/web": {"worker", "wave", "quality", "sessions", "kafka"},
+    "stream/asking": {"worker", "wave", "catalogue", "sessions", "kafka"},
+    "stream/web": {"asking", "worker", "wave", "quality", "sessions", "kafka"},
     "stream/retraining": {"event_log", "kafka"},
     "stream/doctor": {"sessions", "kafka"},
     "replay/synthetic": set(),
@@ -54,7 +55,7 @@ ROOMS = {
 }  # fmt: skip
 # Files of a package's root that compose its rooms; the others are contracts and import none.
 COMPOSERS = {
-    "stream/app.py": {"web", "worker", "wave", "catalogue", "quality", "ingest", "kafka"},
+    "stream/app.py": {"web", "asking", "worker", "wave", "catalogue", "quality", "ingest", "kafka"},
     "stream/asyncapi.py": {"worker", "wave", "catalogue", "kafka"},
 }
 # Files of replay/commands that are no command.

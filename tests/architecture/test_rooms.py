@@ -29,6 +29,7 @@ PROMETHEUS_TYPES = {
 }  # fmt: skip
 # The files that make Prometheus series: one a room, but that the worker's are many.
 SERIES = {
+    "stream/asking/metrics.py",
     "stream/catalogue/metrics.py",
     "stream/event_log/archive_metrics.py",
     "stream/ingest/ingest_metrics.py",

@@ -62,6 +62,28 @@ def test_every_view_is_read_only_and_has_the_headers(served: Settings, path: str
         assert headers.items() >= SECURITY_HEADERS.items()
 
 
+def test_lists_are_asked_for_and_candidates_ranked_though_nothing_else_may_be_posted(
+    served: Settings,
+) -> None:
+    status, _, body = ask(served, "GET", "/api/recommendations/nobody?k=5")
+    answer = json.loads(body)
+    assert (status, answer["fallback"], len(answer["items"])) == (200, "unknown_session", 5)
+    best = [row["item_id"] for row in answer["items"]]
+    request = json.dumps({"session": "nobody", "candidates": ["no such item", *reversed(best)]}).encode()
+    head = f"Host: localhost\r\nContent-Type: application/json\r\nContent-Length: {len(request)}\r\n"
+    ranked = raw(served, f"POST /api/rank HTTP/1.1\r\n{head}Connection: close\r\n\r\n".encode() + request)
+    assert ranked.startswith(b"HTTP/1.1 200")
+    rows = json.loads(ranked.partition(b"\r\n\r\n")[2])["items"]
+    scores = [row["score"] for row in rows[:-1]]
+    assert scores == sorted(scores, reverse=True) == [row["score"] for row in answer["items"]]
+    assert {row["item_id"] for row in rows[:-1]} == set(best)
+    assert (rows[-1]["item_id"], rows[-1]["why"]) == ("no such item", "unknown")
+    closed = raw(served, f"POST /api/events HTTP/1.1\r\n{head}\r\n".encode() + request)
+    assert closed.startswith(b"HTTP/1.1 405")
+    metrics = ask(served, "GET", "/metrics")[2].decode()
+    assert 'nextclick_asked_total{kind="recommendations",outcome="fallback"} 1.0' in metrics
+
+
 @pytest.mark.parametrize(
     "path",
     [

@@ -21,7 +21,7 @@ from torch import Tensor
 from model.config import ModelConfig
 from model.data.sessions import RECENT_ITEMS
 from model.data.vocabulary import Vocabulary
-from model.networks.baselines.recent_items import recent_field, with_newest
+from model.networks.baselines.recent_items import NAME, recent_field, with_newest
 from model.networks.fused.candidates import gather
 from model.networks.fused.left_out_sources import check_sources, without
 from model.networks.fused.live_tables import STANDING, live_data
@@ -95,6 +95,13 @@ class FusedList(Network):
     def output_of(self, state: State) -> Tensor | None:
         """The network's output that came with this state."""
         return self.network.output_of(state)
+
+    def scored_output_of(self, state: State) -> Tensor | None:
+        """The network's output that came with this state, then the newest items, as `advance` has them."""
+        output_BH = self.network.scored_output_of(state)
+        if output_BH is None:
+            return None
+        return torch.cat([output_BH.double(), state[NAME].to(output_BH.device).double()], 1)
 
     def network_output(self, output_BH: Tensor) -> Tensor:
         """The network's part of the output, B×H."""

@@ -167,8 +167,8 @@ def test_the_lists_are_those_of_the_scores_of_the_moved_tables(
     with torch.inference_mode():
         state = network.initial_state(len(items))
         output_BH, _ = network.advance({"item": torch.from_numpy(items)}, state)
-        assert stepper._bias is not None
-        expected = network.score(output_BH, stepper._bias.now()).topk(20)
+        assert stepper.bias is not None
+        expected = network.score(output_BH, stepper.bias.now()).topk(20)
     np.testing.assert_allclose(scores, expected.values, rtol=1e-4)
     assert (ids == expected.indices.numpy()).mean() > 0.99
     assert (ids >= ITEMS).any()
@@ -206,8 +206,8 @@ def test_the_bias_moves_by_the_logarithm_of_the_counts_since_the_prior() -> None
     served.recent.add(clicks("i4", 10, at_ms=TRAINED_MS))
     served.refresher.refresh(TRAINED_MS + MINUTE_MS)
     left = 2 ** (-60 / 900)
-    assert served.stepper._bias is not None
-    assert float(served.stepper._bias.now()[4]) == pytest.approx(
+    assert served.stepper.bias is not None
+    assert float(served.stepper.bias.now()[4]) == pytest.approx(
         trained + math.log((then + 10) * left + 0.1) - math.log(then + 0.1), abs=1e-3
     )
 
@@ -224,8 +224,8 @@ def test_the_counts_at_the_training_are_those_seen_before_it_or_the_priors(prior
     served.recent.add(clicks("i4", 1, at_ms=TRAINED_MS - 90_000_000))
     served.refresher.refresh(TRAINED_MS)
     # No time has passed since: popularity is what it was, and the bias the trained one.
-    assert served.stepper._bias is not None
-    torch.testing.assert_close(served.stepper._bias.now(), trained_V, rtol=1e-4, atol=1e-4)
+    assert served.stepper.bias is not None
+    torch.testing.assert_close(served.stepper.bias.now(), trained_V, rtol=1e-4, atol=1e-4)
     served.recent.add(clicks("i3", 100, at_ms=TRAINED_MS))
     served.refresher.refresh(TRAINED_MS + MINUTE_MS)
     then = 0.0
@@ -234,7 +234,7 @@ def test_the_counts_at_the_training_are_those_seen_before_it_or_the_priors(prior
         then = float(network.prior.counts_KV[0, 3]) * 900 / 600
     now = (then + 100) * 2 ** (-60 / 900)
     expected = float(trained_V[3]) + math.log(now + 0.1) - math.log(then + 0.1)
-    assert float(served.stepper._bias.now()[3]) == pytest.approx(expected, abs=1e-2)
+    assert float(served.stepper.bias.now()[3]) == pytest.approx(expected, abs=1e-2)
 
 
 def test_a_row_that_went_to_another_item_is_not_the_first_ones_any_more() -> None:
@@ -317,7 +317,7 @@ def test_steps_of_two_threads_beside_refreshes_are_each_of_one_state_of_the_tabl
             output_BH, state = stepper.network.advance(
                 stepper.inputs({"item": items}), stepper.layout.unpack(rows)
             )
-            ids_Bk, scores_Bk = stepper._best(output_BH, stepper.k, None)
+            ids_Bk, scores_Bk, _ = stepper.best(output_BH, stepper.k, None)
         return content((ids_Bk.numpy(), scores_Bk.numpy(), stepper.layout.pack(state, 8)))
 
     def set_and_note(self: Stepper, *tables: torch.Tensor) -> None:

@@ -6,7 +6,7 @@ import torch
 
 from model.config import ModelConfig
 from model.data.vocabulary import Vocabulary
-from model.inspection.similar_items import similar_items
+from model.inspection.similar_items import similar_items, similar_to_item
 from model.networks.by_name import build, columns_of
 from model.networks.fused.fused_list import FusedList
 from model.networks.model_version import ModelVersion
@@ -88,3 +88,21 @@ def test_an_item_without_a_vector_is_similar_to_nothing_and_a_state_of_zeros_has
 def test_a_model_that_counts_has_no_similar_items() -> None:
     stepper = stepper_of({"network": "s-pop"})
     assert similar_items(stepper, stepper.initial_rows(1)[0], 5) is None
+
+
+def test_the_items_similar_to_one_are_without_it_and_without_unlisted_ones() -> None:
+    stepper = stepper_of({"network": "gru4rec"})
+    network = stepper.network
+    assert isinstance(network, GradientNetwork)
+    table_VH = network.get_parameter(network.output_table).detach()
+    expected = torch.cosine_similarity(table_VH, table_VH[4:5]).sort(descending=True).indices.tolist()
+    expected.remove(4)
+    found = similar_to_item(stepper, 4, 6)
+    assert found is not None and found[0].tolist() == expected[:6]
+    stepper.unlisted.mark(np.array([expected[1]]), np.array([True]))
+    found = similar_to_item(stepper, 4, 6)
+    assert found is not None and found[0].tolist() == [expected[0], *expected[2:7]]
+    table_VH[9] = 0
+    nothing = similar_to_item(stepper, 9, 6)
+    assert nothing is not None and not len(nothing[0])
+    assert similar_to_item(stepper_of({"network": "pop"}), 4, 6) is None

@@ -54,3 +54,14 @@ def test_texts_that_change_for_ever_take_no_more_room_than_twice_what_they_are()
         texts.put(row, expected[row])
     assert {row: texts.get(row) for row in expected} == expected
     assert len(texts) < 2 * LEAST_COMPACTED_BYTES
+
+
+def test_the_items_of_a_category_are_without_removed_ones_and_free_rows() -> None:
+    table = ItemTable()
+    for n in range(3):
+        table.put(f"mug-{n}", ItemWord(category="mugs"))
+    table.put("bowl", ItemWord(category="bowls"))
+    table.put("thing", ItemWord())
+    table.remove("mug-1")
+    assert table.ids_in([table.categories.number("mugs")]) == ["mug-0", "mug-2"]
+    assert table.ids_in([]) == []

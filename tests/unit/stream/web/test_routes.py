@@ -1,5 +1,6 @@
 import json
 
+from stream.asking.views import AskingViews
 from stream.web.api import ApiViews
 from stream.web.page import PageViews
 from stream.web.routes import Route, faust_view, routes
@@ -17,6 +18,7 @@ def table() -> tuple[Route, ...]:
         StatusViews.__new__(StatusViews),
         SessionViews.__new__(SessionViews),
         ApiViews.__new__(ApiViews),
+        AskingViews.__new__(AskingViews),
         PageViews.__new__(PageViews),
     )
 
@@ -33,5 +35,5 @@ def test_the_openapi_document_has_every_route_that_programs_use_and_no_other() -
 
 def test_a_view_has_its_methods_and_no_others() -> None:
     methods = {route.path: set(vars(faust_view(route))) & {"get", "post"} for route in table()}
-    assert methods.pop("/api/events") == {"post"}
+    assert methods.pop("/api/events") == methods.pop("/api/rank") == {"post"}
     assert all(of == {"get"} for of in methods.values())

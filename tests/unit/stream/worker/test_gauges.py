@@ -10,6 +10,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from model.registry.registry import Registry
 from model.training.trained_model import TrainedModel
 from stream.app import registry_of
+from stream.asking.metrics import AskingMetrics
 from stream.quality.prequential import Prequential
 from stream.sessions.offsets import AppliedOffsets, PendingOffsets
 from stream.sessions.watermark import Watermark
@@ -49,7 +50,7 @@ def failed(error: BaseException) -> None:
 
 def scraped(pipeline: Pipeline) -> dict[str, float]:
     """Series by name and label values, without the prefix."""
-    text = generate_latest(registry_of(pipeline)).decode()
+    text = generate_latest(registry_of(pipeline, AskingMetrics())).decode()
     return {
         " ".join([sample.name.removeprefix("nextclick_"), *sample.labels.values()]): sample.value
         for family in text_string_to_metric_families(text)

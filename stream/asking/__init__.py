@@ -1,0 +1,15 @@
+"""Lists made when they are asked for, from sessions as they stand, in a thread of their own.
+
+query           what was asked, checked; a refusal in three parts
+bounded_worker  one thread for such work, and how many may wait for it             thread "asking"
+session_output  what the items are scored by: the session's stored state, read out without a step
+categories      the items of a category, the popular ones first
+arranged        the list that the rules make of candidates, as a wave makes it
+answers         the list of a session, candidates in order, items similar to one
+titles          items of an answer with their titles
+views           the HTTP views
+metrics         Prometheus series of what was asked
+
+A wave never waits for an answer, but for one read of its partition's store.
+May import: worker, wave, catalogue, sessions, kafka.
+"""

@@ -1,0 +1,225 @@
+"""The answers: the list of a session, candidates in the order of a session, items similar to one.
+
+Made from what is so at the moment of asking: the session's state, the version in service, the words about
+the items, the rules. Used by one thread; steps nothing and writes nothing.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import orjson
+from torch import Tensor
+
+from model.config import LIST_LENGTH
+from model.inspection.similar_items import similar_to_item
+from model.stepping.read_out import best_items, candidate_scores, output_of_event
+from stream.asking.arranged import ListScope, Scores, arranged
+from stream.asking.categories import Categories, Category
+from stream.asking.query import NOTHING_MADE, ListQuery, RankQuery, Refusal, SimilarQuery
+from stream.asking.session_output import AskedSession, output_of, session_of
+from stream.asking.titles import title_of, titled
+from stream.wave.processor import EMPTY_SESSION
+from stream.wave.serving_model import ServingModel
+from stream.worker.pipeline import Pipeline
+
+# Why a candidate has no score, in the order in which such candidates end the list.
+UNSCORED, UNLISTED, UNKNOWN = "unscored", "unlisted", "unknown"
+Ids = npt.NDArray[np.int64]
+Body = dict[str, Any]
+
+
+class Answers:
+    """Makes answers from the partitions of this worker. Raises NotHere for the sessions of others."""
+
+    def __init__(self, pipeline: Pipeline) -> None:
+        self._pipeline = pipeline
+        self._catalogue = pipeline.live.catalogue
+        self._categories = Categories(self._catalogue)
+
+    def list_of(self, query: ListQuery) -> tuple[bytes, str]:
+        """A session's list as JSON, and its fallback, "" where it is made from the session's state."""
+        # Before anything is read: the list obeys these words, or more.
+        words, serving = self._catalogue.position, self._serving()
+        session = session_of(self._pipeline, query.session_id, serving)
+        scope, category = self._scope(query, serving)
+        state = session.state
+        output_BH = None if state is None else output_of(state, serving)
+        fallback = session.missing or ("" if output_BH is not None else EMPTY_SESSION)
+        own = state.recent_items if state is not None and serving.excludes_session_items else []
+        masked = {*own, *query.exclude}
+        candidates, scores = _candidates(serving, output_BH, scope, category, masked)
+        items, scores = arranged(scope, candidates, scores, masked)
+        items, scores = items[: query.k], scores[: query.k]
+        body = {
+            **_named(session, serving),
+            "fallback": fallback or None,
+            "rules": self._catalogue.rules.version or None,
+            "item_words": words or None,
+            "items": titled(serving.vocabulary.titles, items, scores.tolist()),
+        }
+        return orjson.dumps(body), fallback
+
+    def ranked(self, query: RankQuery) -> tuple[bytes, str]:
+        """The candidates in the order of the session as JSON, and its fallback as of `list_of`.
+
+        Candidates without a score end the list, `why` says the reason; in the order given within each.
+        A session without a state ranks by popularity.
+        """
+        serving, catalogue = self._serving(), self._catalogue
+        session = session_of(self._pipeline, query.session, serving)
+        output_BH = None if session.state is None else output_of(session.state, serving)
+        fallback = session.missing or ("" if output_BH is not None else EMPTY_SESSION)
+        places_C = serving.vocabulary.encode(query.candidates)
+        known = np.flatnonzero(places_C >= 0)
+        by_ranker = np.zeros(len(places_C), np.bool_)
+        scores = np.full(len(places_C), np.nan)
+        if output_BH is None:
+            scores[known] = _counts(serving, places_C[known])
+        elif len(known):
+            scores[known], by_ranker[known] = candidate_scores(serving.stepper, output_BH, places_C[known])
+        rows = []
+        for n, item in enumerate(query.candidates):
+            score: float | None = None if np.isnan(scores[n]) else float(scores[n])
+            why = UNKNOWN if places_C[n] < 0 else (UNSCORED if score is None else None)
+            if catalogue.is_unlisted(item):
+                score, why = None, UNLISTED if why != UNKNOWN else why
+            by = None if score is None else _scored_by(fallback, bool(by_ranker[n]))
+            title = title_of(serving.vocabulary.titles, item)
+            row = {"item_id": item, "title": title, "score": score, "by": by, "why": why}
+            rows.append((_order(why, by, score), row))
+        rows.sort(key=lambda pair: pair[0])
+        body = {**_named(session, serving), "fallback": fallback or None, "items": [row for _, row in rows]}
+        return orjson.dumps(body), fallback
+
+    def similar(self, query: SimilarQuery) -> tuple[bytes, str]:
+        """The items nearest to one as JSON: by vectors, or as listed after it for a version without them."""
+        serving, catalogue = self._serving(), self._catalogue
+        place = serving.vocabulary.index.get(query.item_id)
+        if place is None:
+            raise Refusal(
+                404,
+                "the version in service does not know this item",
+                "Nothing is known to be similar to it.",
+                "Ask for an item of /api/items; one that is new is known after the next training, or with "
+                "follow.",
+            )
+        # Some more: those that have become unlisted meanwhile are left out afterwards.
+        wanted = query.k + len(query.exclude) + 1
+        found = similar_to_item(serving.stepper, place, wanted)
+        by = "vectors"
+        if found is None:
+            by, left_out = "lists", np.array([place], np.int64)
+            columns: dict[str, npt.NDArray[Any]] = {"item": left_out}
+            columns |= {name: np.full(1, None, object) for name in serving.columns}
+            output_BH = output_of_event(serving.stepper, columns, serving.stepper.initial_rows(1))
+            found = best_items(serving.stepper, output_BH, wanted, left_out)
+        left = {query.item_id, *query.exclude}
+        pairs = [
+            (item, score)
+            for item, score in zip(
+                serving.vocabulary.item_ids[found[0]].tolist(), found[1].tolist(), strict=True
+            )
+            if item is not None and item not in left and not catalogue.is_unlisted(item)
+        ][: query.k]
+        body = {
+            "item_id": query.item_id,
+            "model_version": serving.version,
+            "by": by,
+            "items": titled(serving.vocabulary.titles, [i for i, _ in pairs], [s for _, s in pairs]),
+        }
+        return orjson.dumps(body), ""
+
+    def _serving(self) -> ServingModel:
+        if not self._pipeline.live.ready:
+            raise Refusal(
+                503,
+                "no model is in service yet",
+                NOTHING_MADE,
+                "Try again in a moment; /ready says when.",
+                outcome="not_ready",
+                again_s=1,
+            )
+        return self._pipeline.live.current
+
+    def _scope(self, query: ListQuery, serving: ServingModel) -> tuple[ListScope, Category | None]:
+        catalogue = self._catalogue
+        # A shorter list is the beginning of one of the published length, with its caps and pins.
+        length = max(query.k, LIST_LENGTH)
+        if query.is_plain:
+            # Without a word and a rule a wave publishes what the model gives, be it short.
+            popular, fills = serving.listable.popular, not catalogue.is_empty
+            return ListScope(catalogue, catalogue.rules, length, popular, fills=fills), None
+        category = self._categories.get(serving, query.category)
+        if category is None:
+            raise Refusal(
+                404,
+                "no item is known to be in this category",
+                NOTHING_MADE,
+                "Name a category of the items topic or of the training log, with all names of its path.",
+            )
+        only = None if query.category is None else category.ids
+        scope = ListScope(catalogue, catalogue.rules, length, category.popular, only)
+        return scope, None if query.category is None else category
+
+
+def _candidates(
+    serving: ServingModel,
+    output_BH: Tensor | None,
+    scope: ListScope,
+    category: Category | None,
+    masked: set[str],
+) -> tuple[list[str], Scores]:
+    """The best candidates that are not masked, and their scores; none without an output."""
+    if output_BH is None:
+        return [], np.zeros(0, np.float32)
+    masked_M = serving.vocabulary.encode(list(masked))
+    masked_M = masked_M[masked_M >= 0]
+    if category is None:
+        ids, scores = best_items(serving.stepper, output_BH, scope.candidates, masked_M)
+    else:
+        places_C = category.places_C[~np.isin(category.places_C, masked_M)]
+        found = candidate_scores(serving.stepper, output_BH, places_C)
+        scored = np.flatnonzero(~np.isnan(found.scores_C))
+        best = np.lexsort((-found.scores_C[scored], ~found.by_ranker_C[scored]))
+        best = scored[best[: scope.candidates]]
+        ids, scores = places_C[best], found.scores_C[best]
+        by_ranker = int(found.by_ranker_C[best].sum())
+        if by_ranker:
+            # The network's scores, of another kind, come after the ranker's.
+            scores[by_ranker:] = scores[by_ranker - 1]
+    return serving.vocabulary.item_ids[ids].tolist(), scores
+
+
+def _counts(serving: ServingModel, places_C: Ids) -> npt.NDArray[np.float64]:
+    """Events of items in the training; 0 of one that came later."""
+    counts_V = serving.vocabulary.counts
+    counted = places_C < len(counts_V)
+    return np.where(counted, counts_V[np.where(counted, places_C, 0)], 0).astype(np.float64)
+
+
+def _scored_by(fallback: str, by_ranker: bool) -> str:
+    if fallback:
+        return "popularity"
+    return "ranker" if by_ranker else "network"
+
+
+def _order(why: str | None, by: str | None, score: float | None) -> tuple[int, float]:
+    """What candidates are sorted by; those that a ranker scores come first."""
+    if why is not None:
+        return 2 + (UNSCORED, UNLISTED, UNKNOWN).index(why), 0.0
+    return int(by != "ranker"), -(score or 0.0)
+
+
+def _named(session: AskedSession, serving: ServingModel) -> Body:
+    """What every answer about a session says of it."""
+    state = session.state
+    return {
+        "session_id": session.session_id,
+        "partition": session.partition,
+        "position": 0 if state is None else state.position,
+        "model_version": serving.version,
+        "last_event_time_ms": None if state is None else state.last_event_time_ms,
+    }
