@@ -26,6 +26,7 @@ from mode.utils.queues import FlowControlEvent, ThrowableQueue
 from prometheus_client import CollectorRegistry, ProcessCollector
 
 from model.errors import NextclickError
+from model.registry.registry import Registry
 from stream.asking.metrics import AskingMetrics
 from stream.catalogue.catalogue import Catalogue
 from stream.catalogue.items_reader import ItemsReader
@@ -33,12 +34,13 @@ from stream.catalogue.metrics import CatalogueMetrics
 from stream.catalogue.rules_file import RulesFile
 from stream.event_decoder import EventDecoder
 from stream.ingest.decoders import decoder_of
-from stream.kafka.announcements import SHADOW_KEY
+from stream.kafka.announcements import SHADOW_KEY, kept_shadow
 from stream.kafka.topics import ensure_topics
 from stream.logs import escaped, happening, log_failure, tells_json
 from stream.quality.metrics import QualityCollector
 from stream.quality.prequential import Prequential
 from stream.settings import Settings
+from stream.wave.first_version import prepare_first
 from stream.wave.metrics import FreshnessMetrics, ShadowMetrics
 from stream.wave.serving_model import ModelSlot
 from stream.web.guard import WebGuard
@@ -181,6 +183,12 @@ class WorkerApp:
         """Whether waves move and no partition is being recovered, so that a stop can finish all waves."""
         return self._is_up.is_set() and not self.pipeline.recovering
 
+    def begin_with(self, shadow: bytes | None, known_until: list[int], refused: list[NextclickError]) -> None:
+        """Take up the newest shadow of the log; what stands in `models` before `known_until` is known."""
+        self.model_switch.begin_with(known_until, refused)
+        if shadow:
+            self._models.submit(or_crash, self.model_switch.on_announcement, SHADOW_KEY, shadow)
+
     def _put_on_channel(self, waves: Any) -> None:
         """Called in the source's thread, which bounds what each lane is given."""
         self._is_up.wait()
@@ -203,9 +211,9 @@ class WorkerApp:
         async def models(stream: Any) -> None:
             loop = asyncio.get_running_loop()
             async for event in stream.events():
-                # The champion at the start is newer than earlier announcements; one that was made while
-                # Faust started must not be missed.
-                if event.key == SHADOW_KEY or event.message.timestamp >= self._prepared_s - CLOCK_SLACK_S:
+                message = event.message
+                is_recent = message.timestamp >= self._prepared_s - CLOCK_SLACK_S
+                if self.model_switch.is_news(event.key, message.partition, message.offset, is_recent):
                     await loop.run_in_executor(
                         self._models, or_crash, self.model_switch.on_announcement, event.key, event.value
                     )
@@ -263,8 +271,11 @@ def run_worker(settings: Settings) -> None:
     if rules is not None:
         rules.load()
     live = ModelSlot(settings, catalogue)
-    live.offer(live.prepare())
+    first, refused = prepare_first(live, Registry(settings.registry_dir))
+    live.offer(first)
+    shadow, known_until = kept_shadow(settings)
     app = WorkerApp(settings, live, prepared_s, decoder)
+    app.begin_with(shadow, known_until, refused)
     worker = _Worker(app.faust, loglevel=settings.log_level, quiet=True, redirect_stdouts=False)
     worker.worker_app = app
     # It would write control characters into the log.

@@ -18,6 +18,8 @@ import pandas as pd
 from model.data.features import Arrays, Features
 from model.errors import NextclickError
 
+# Characters of the longest id that an event can have.
+LONGEST_ITEM_ID = 256
 # Columns that describe an item, not an event.
 ATTRIBUTES = ("brand", "category", "price")
 

@@ -268,12 +268,24 @@ class CountingNetwork(Network):
     def load_state_dict(
         self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False
     ) -> Any:
-        """Load the buffers as saved, of any size. Raises RuntimeError when names or types differ."""
+        """Load the buffers as saved; one that begins without rows, with any number of them.
+
+        Raises RuntimeError when names or types differ, or the buffers do not fit each other.
+        """
         mine = dict(self.named_buffers())
         if mine.keys() != state_dict.keys():
             raise RuntimeError(f"buffers {sorted(state_dict)} instead of {sorted(mine)}")
         for name, tensor in state_dict.items():
             if tensor.dtype != mine[name].dtype or tensor.ndim != mine[name].ndim:
                 raise RuntimeError(f"{name} is {tensor.dtype} of {tensor.ndim} dimensions")
+            if mine[name].numel() and tensor.shape != mine[name].shape:
+                raise RuntimeError(f"{name} is {tuple(tensor.shape)}, not {tuple(mine[name].shape)}")
             self.register_buffer(name, tensor)
+        fault = self.fault()
+        if fault:
+            raise RuntimeError(fault)
         return super().load_state_dict(state_dict, strict, assign)
+
+    def fault(self) -> str:
+        """Returns why a step could not use the buffers, "" when it can: a step checks no index."""
+        return ""

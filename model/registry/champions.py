@@ -15,9 +15,13 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from model.durable import replace_durably
+from model.errors import NextclickError
+from model.registry.bounded_files import read_bounded
 
 POINTER, LINE, LOCK = "CHAMPION", "CHAMPIONS", ".CHAMPION-lock"
 KEPT = 100
+# KEPT names of 200 characters, and room for what somebody has written by hand.
+MOST_BYTES = 1 << 16
 
 
 class Champions:
@@ -34,11 +38,11 @@ class Champions:
         self._root = root
 
     def current(self) -> str | None:
-        """Returns the version that CHAMPION names, None without a champion."""
-        try:
-            return (self._root / POINTER).read_text(errors="replace").strip() or None
-        except FileNotFoundError:
-            return None
+        """Returns the version that CHAMPION names, None without a champion.
+
+        Raises NextclickError when CHAMPION is no file that can be read.
+        """
+        return self._text(POINTER).strip() or None
 
     def before(self) -> list[str]:
         """Returns the champions before the current champion, oldest first, each once."""
@@ -80,14 +84,22 @@ class Champions:
 
     def _line(self) -> list[str]:
         """Returns the champions up to the current champion, without the champions that were rolled back."""
-        current = self.current()
-        try:
-            line = (self._root / LINE).read_text(errors="replace").split()
-        except FileNotFoundError:
-            line = []
+        current, line = self.current(), self._text(LINE).split()
         if current is None:
             return []
         return [*line[: line.index(current)], current] if current in line else [*line, current]
+
+    def _text(self, name: str) -> str:
+        try:
+            return read_bounded(self._root / name, MOST_BYTES).decode(errors="replace")
+        except FileNotFoundError:
+            return ""
+        except OSError as error:
+            raise NextclickError(
+                f"{name} in the registry {self._root} cannot be read: {error}",
+                "It names the champion, or the champions before; which that is, is not known.",
+                "Move it away, then `nextclick promote VERSION` writes it again.",
+            ) from None
 
     @contextmanager
     def _locked(self) -> Iterator[None]:

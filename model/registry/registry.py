@@ -33,6 +33,7 @@ from model.training.warm_start import WarmStart
 UNFINISHED_PREFIX = ".unfinished-"
 # The folder of reports for people; it is not a version.
 REPORTS = "reports"
+MOST_REPORT_BYTES = 16 << 20
 
 
 class Registry:
@@ -118,9 +119,15 @@ class Registry:
     def versions(self, refused: list[RefusedVersion] | None = None) -> list[dict[str, Any]]:
         """Returns the manifests of all versions, oldest first, each with `scores` and `champion` (a bool).
 
-        Appends the error of an unreadable version to `refused`; raises RefusedVersion without `refused`.
+        Each is under the name of its folder. Appends the error of an unreadable version to `refused`;
+        raises RefusedVersion without `refused`.
         """
-        champion = self.champion()
+        try:
+            champion = self.champion()
+        except NextclickError:
+            if refused is None:
+                raise
+            champion = None
         rows = []
         for folder in sorted(self.root.glob("*")) if self.root.is_dir() else []:
             if folder.is_dir() and not folder.name.startswith(".") and folder.name != REPORTS:
@@ -132,7 +139,8 @@ class Registry:
                         raise
                     refused.append(error)
                 else:
-                    rows.append({**manifest, "scores": scores, "champion": folder.name == champion})
+                    row = {**manifest, "version": folder.name, "scores": scores}
+                    rows.append({**row, "champion": folder.name == champion})
         return rows
 
     def champion(self) -> str | None:

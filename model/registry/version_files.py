@@ -1,8 +1,7 @@
 """The files of a model version: written with their hashes, read as untrusted input.
 
-A reader accepts only a regular file of bounded size in the version's folder: a link cannot lead out of
-the registry, a pipe cannot block the reader, a file cannot fill the memory. The reader checks the shapes
-that a weights file declares before it allocates memory for them.
+A reader checks sizes against the free memory before it reads a file, and the shapes and types that a
+weights file declares before it allocates memory for them. Whatever goes wrong refuses the version.
 
 Tested by tests/unit/model/registry/test_hostile_versions.py.
 """
@@ -11,9 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
-import stat
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from functools import cached_property
@@ -27,25 +24,30 @@ from safetensors.torch import save as save_tensors
 from torch import Tensor
 
 from model.config import ModelConfig
-from model.data.vocabulary import Vocabulary
+from model.data.vocabulary import LONGEST_ITEM_ID, Vocabulary
 from model.errors import NextclickError
+from model.memory import available_memory_bytes
 from model.networks.by_name import build
 from model.networks.model_version import ModelVersion
+from model.networks.network import Network
+from model.registry.bounded_files import read_bounded, read_start
+from model.registry.manifest import FORMAT, read_manifest, read_scores
+from model.registry.weights_head import MOST_HEADER_BYTES, bytes_of, difference, read_head
 from model.training.trained_model import TrainedModel
 
-FORMAT = 1
 WEIGHTS, CONFIG, VOCABULARY, SCORES = "weights.safetensors", "config.json", "vocabulary.json", "scores.json"
 OPTIMIZER = "optimizer.safetensors"
 MANIFEST = "manifest.json"
 # Reasons to refuse a version.
-UNKNOWN, CHECKSUM, UNREADABLE, MISMATCH, NOT_FINITE = (
+UNKNOWN, CHECKSUM, UNREADABLE, MISMATCH, NOT_FINITE, MEMORY, UNPUBLISHABLE = REFUSALS = (
     "unknown",
     "checksum",
     "unreadable",
     "mismatch",
     "not_finite",
+    "memory",
+    "unpublishable",
 )
-REFUSALS = (UNKNOWN, CHECKSUM, UNREADABLE, MISMATCH, NOT_FINITE)
 VERSION_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
 MIB = 1 << 20
 # Far above the size of any version's file; the vocabulary and the weights grow with the items.
@@ -57,9 +59,9 @@ MOST_BYTES = {
     WEIGHTS: 64 << 30,
     OPTIMIZER: 128 << 30,
 }
-MOST_HEADER_BYTES = 4 * MIB
-
-Shapes = dict[str, tuple[int, ...]]
+# Memory that loading takes at its peak: the file, its tensors and the network of weights; measured with
+# many short ids, an item of a vocabulary beside the bytes of its file.
+WEIGHTS_COPIES, TEXT_COPIES, ITEM_BYTES = 3, 3, 700
 
 
 class RefusedVersion(NextclickError):
@@ -68,73 +70,6 @@ class RefusedVersion(NextclickError):
     def __init__(self, reason: str, what: str, meaning: str, remedy: str) -> None:
         super().__init__(what, meaning, remedy)
         self.reason = reason
-
-
-def read_file(path: Path) -> bytes:
-    """Returns the content of a version's file. Raises OSError, also when it is not regular or too large."""
-    most = MOST_BYTES[path.name]
-    # Without O_NONBLOCK, opening a pipe would block.
-    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    with os.fdopen(descriptor, "rb") as file:
-        found = os.fstat(descriptor)
-        if not stat.S_ISREG(found.st_mode):
-            raise OSError("it is no regular file")
-        if found.st_size > most:
-            raise OSError(f"it has {found.st_size:,} bytes, more than {most:,}")
-        return file.read(found.st_size)
-
-
-def declared_shapes(weights: bytes) -> Shapes:
-    """Returns each tensor's shape, as the head of a safetensors file declares. Raises ValueError.
-
-    This function bounds the head's size; safetensors checks that the head fits the rest of the file.
-
-    >>> import torch
-    >>> declared_shapes(save_tensors({"bias": torch.zeros(4)}))
-    {'bias': (4,)}
-    """
-    length = int.from_bytes(weights[:8], "little")
-    if len(weights) < 8 or length > min(MOST_HEADER_BYTES, len(weights) - 8):
-        raise ValueError(f"its head is said to have {length:,} bytes")
-    head = json.loads(weights[8 : 8 + length])
-    if not isinstance(head, dict):
-        raise ValueError("its head is no object")
-    shapes: Shapes = {}
-    for name, declared in head.items():
-        if name == "__metadata__":
-            continue
-        shape = declared.get("shape") if isinstance(declared, dict) else None
-        if not isinstance(shape, list) or not all(type(size) is int and size >= 0 for size in shape):
-            raise ValueError(f"the shape of {name[:100]!r} is none")
-        shapes[name] = tuple(shape)
-    return shapes
-
-
-def shape_difference(
-    declared: Shapes,
-    expected: Mapping[str, Tensor],
-    *,
-    any_size: tuple[str, ...] = (),
-    may_lack: tuple[str, ...] = (),
-) -> str:
-    """Returns the first difference between the declared and the expected tensors, "" without difference.
-
-    Of tensors whose name begins with one of `any_size` only the number of dimensions counts; one of
-    `may_lack` need not be there.
-
-    >>> import torch
-    >>> shape_difference({"bias": (3,)}, {"bias": torch.zeros(4)})
-    "'bias' is (3,), not (4,)"
-    """
-    wanted = {name: tuple(tensor.shape) for name, tensor in expected.items()}
-    for name in sorted(declared.keys() | wanted.keys()):
-        there, shape = declared.get(name), wanted.get(name)
-        same = there == shape or (there is None and name.startswith(may_lack))
-        if there is not None and shape is not None and name.startswith(any_size):
-            same = len(there) == len(shape)
-        if not same:
-            return f"{name[:100]!r} is {declared.get(name, 'not there')}, not {wanted.get(name, 'there')}"
-    return ""
 
 
 class VersionFiles:
@@ -153,27 +88,25 @@ class VersionFiles:
     def manifest(self) -> dict[str, Any]:
         """The manifest. Raises RefusedVersion when it is unreadable or of another format."""
         try:
-            manifest: dict[str, Any] = json.loads(read_file(self.folder / MANIFEST))
-            known = (
-                manifest["format"] == FORMAT
-                and isinstance(manifest["items"], int)
-                and isinstance(manifest.get("data"), dict)
-                and {WEIGHTS, CONFIG, VOCABULARY, SCORES} <= manifest["sha256"].keys()
-            )
-        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+            manifest = read_manifest(read_bounded(self.folder / MANIFEST, MOST_BYTES[MANIFEST]))
+        except (OSError, ValueError) as error:
             raise self.corrupt(f"{MANIFEST} cannot be read: {error}", UNREADABLE) from error
-        if not known:
-            raise self.corrupt(f"{MANIFEST} is of another format", UNREADABLE)
+        missing = {WEIGHTS, CONFIG, VOCABULARY, SCORES} - manifest["sha256"].keys()
+        if missing:
+            raise self.corrupt(f"{MANIFEST} has no hash of {', '.join(sorted(missing))}", UNREADABLE)
         return manifest
 
-    def scores(self) -> Any:
+    def scores(self) -> dict[str, Any]:
         """Returns the measured qualities."""
-        return json.loads(self.verified(SCORES))
+        try:
+            return read_scores(self.verified(SCORES))
+        except ValueError as error:
+            raise self.corrupt(f"{SCORES} cannot be read: {error}", UNREADABLE) from error
 
     def verified(self, name: str) -> bytes:
         """Returns the content of a file that the manifest names, after checking its SHA-256."""
         try:
-            content = read_file(self.folder / name)
+            content = read_bounded(self.folder / name, MOST_BYTES[name])
         except OSError as error:
             raise self.corrupt(f"{name} cannot be read: {error}", UNREADABLE) from error
         if hashlib.sha256(content).hexdigest() != self.manifest["sha256"][name]:
@@ -182,44 +115,105 @@ class VersionFiles:
 
     def load(self) -> ModelVersion:
         """Check that the files fit each other, then build the network and load its weights."""
+        try:
+            return self._load()
+        except NextclickError:
+            raise
+        except Exception as error:
+            # Whatever a file of a version can bring about, it must not end a worker that serves another.
+            raise self.corrupt(f"loading it failed: {described(error)}", UNREADABLE) from error
+
+    def _load(self) -> ModelVersion:
         manifest = self.manifest
-        contents = {name: self.verified(name) for name in (WEIGHTS, CONFIG, VOCABULARY, SCORES)}
+        self._check_sizes(manifest["items"])
+        contents = {name: self.verified(name) for name in (WEIGHTS, CONFIG, VOCABULARY)}
+        scores = self.scores()
         try:
             config = ModelConfig.model_validate_json(contents[CONFIG])
+            # A text of JSON has fewer values than commas, whatever the manifest says.
+            self._check_memory(
+                f"the values of {VOCABULARY}", ITEM_BYTES // 4 * contents[VOCABULARY].count(b",")
+            )
             vocabulary = Vocabulary.from_json(contents[VOCABULARY].decode())
-            scores = json.loads(contents[SCORES])
-            declared = declared_shapes(contents[WEIGHTS])
+            head = read_head(contents[WEIGHTS], len(contents[WEIGHTS]))
             # Device "meta" allocates no memory, whatever sizes the config declares.
             with torch.device("meta"):
                 expected = build(config, vocabulary)
         except (KeyError, TypeError, ValueError, AttributeError, OverflowError, RuntimeError) as error:
-            raise self.corrupt(f"its files cannot be read: {error}", UNREADABLE) from error
-        if not isinstance(scores, dict):
-            raise self.corrupt(f"{SCORES} is no object", UNREADABLE)
-        if manifest["items"] != len(vocabulary):
-            what = f"the vocabulary has {len(vocabulary)} items, the manifest {manifest['items']}"
-            raise self.corrupt(what, MISMATCH)
+            raise self.corrupt(f"its files cannot be read: {described(error)}", UNREADABLE) from error
+        self._check_items(vocabulary)
         # The sizes of counts depend on the data; the size of the file bounds them.
-        difference = shape_difference(
-            declared, expected.state_dict(), any_size=expected.sized_by_data, may_lack=expected.added_later
+        unlike = difference(
+            head.tensors,
+            expected.state_dict(),
+            any_size=expected.sized_by_data,
+            may_lack=expected.added_later,
         )
-        if difference:
-            what = f"the weights are not those of {len(vocabulary)} items and of its config: {difference}"
+        if unlike:
+            what = f"the weights are not those of {len(vocabulary)} items and of its config: {unlike}"
             raise self.corrupt(what, MISMATCH)
+        self._check_memory("the network of its config", bytes_of(expected.state_dict()))
+        network = self._network(build(config, vocabulary), contents.pop(WEIGHTS))
+        return ModelVersion(self.folder.name, config, vocabulary, network.eval(), scores, manifest)
+
+    def _network(self, network: Network, content: bytes) -> Network:
+        """Load the weights of a file into a network that they fit."""
         try:
-            network = build(config, vocabulary)
-            weights = load_tensors(contents[WEIGHTS])
+            weights = load_tensors(content)
         except (SafetensorError, RuntimeError, ValueError) as error:
             raise self.corrupt(f"{WEIGHTS} cannot be read: {error}", UNREADABLE) from error
         try:
             network.load_state_dict(weights)
         except RuntimeError as error:
-            what = f"the weights are not those of {len(vocabulary)} items and of its config: {error}"
-            raise self.corrupt(what, MISMATCH) from error
+            raise self.corrupt(f"the weights are not those of its config: {error}", MISMATCH) from error
         broken = [name for name, tensor in network.state_dict().items() if not tensor.isfinite().all()]
         if broken:
             raise self.corrupt(f"weights that are no numbers in {', '.join(broken)}", NOT_FINITE)
-        return ModelVersion(self.folder.name, config, vocabulary, network.eval(), scores, manifest)
+        return network
+
+    def _check_sizes(self, items: int) -> None:
+        """Refuse files that do not fit into the memory, before any of them is read."""
+        try:
+            start, weights_bytes = read_start(self.folder / WEIGHTS, MOST_HEADER_BYTES)
+            _, text_bytes = read_start(self.folder / VOCABULARY, 0)
+        except OSError:
+            # Reading them says what it is.
+            return
+        if weights_bytes > MOST_BYTES[WEIGHTS] or text_bytes > MOST_BYTES[VOCABULARY]:
+            return
+        if weights_bytes > MOST_HEADER_BYTES:
+            # Too large to be read only for its hash.
+            try:
+                declared_bytes = read_head(start, weights_bytes).file_bytes
+            except (ValueError, RecursionError) as error:
+                raise self.corrupt(f"{WEIGHTS} cannot be read: {described(error)}", UNREADABLE) from error
+            if declared_bytes != weights_bytes:
+                what = f"{WEIGHTS} has {weights_bytes:,} bytes, its head declares {declared_bytes:,}"
+                raise self.corrupt(what, UNREADABLE)
+        needed = WEIGHTS_COPIES * weights_bytes + TEXT_COPIES * text_bytes + ITEM_BYTES * items
+        self._check_memory(f"{WEIGHTS} and {VOCABULARY}", needed)
+
+    def _check_memory(self, what: str, needed_bytes: int) -> None:
+        free_bytes = available_memory_bytes()
+        if needed_bytes > free_bytes:
+            raise RefusedVersion(
+                MEMORY,
+                f"model version {self.folder.name} in {self.folder.parent} does not fit into the memory: "
+                f"{what} would take {needed_bytes / MIB:,.0f} MiB, {free_bytes / MIB:,.0f} are free",
+                "It is not loaded; whatever served before goes on.",
+                "Give the process more memory, or train a smaller version.",
+            )
+
+    def _check_items(self, vocabulary: Vocabulary) -> None:
+        if self.manifest["items"] != len(vocabulary):
+            what = f"the vocabulary has {len(vocabulary)} items, the manifest {self.manifest['items']}"
+            raise self.corrupt(what, MISMATCH)
+        if not len(vocabulary):
+            raise self.corrupt("it has no items", MISMATCH)
+        longest = max(map(len, vocabulary.item_ids))
+        if longest > LONGEST_ITEM_ID:
+            what = f"an item id has {longest:,} characters, no event has more than {LONGEST_ITEM_ID}"
+            raise self.corrupt(what, MISMATCH)
 
     def optimizer_state(self) -> dict[str, Tensor] | None:
         """Returns the optimizer's tensors by name, None when the version has no optimizer state."""
@@ -238,6 +232,15 @@ class VersionFiles:
             "It is not loaded; whatever served before goes on.",
             "Promote another version, or train again.",
         )
+
+
+def described(error: BaseException) -> str:
+    """Returns an error's type and its first 300 characters: it may quote the file.
+
+    >>> described(KeyError("counts"))
+    "KeyError: 'counts'"
+    """
+    return f"{type(error).__name__}: {str(error)[:300]}".removesuffix(": ")
 
 
 def new_version(

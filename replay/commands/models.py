@@ -10,15 +10,22 @@ import json
 from rich.table import Table
 
 from model.registry.registry import Registry
+from model.registry.version_files import RefusedVersion
 from replay.commands.options import Json, RegistryDir
-from replay.console import moment, out
+from replay.console import log, moment, out
 from stream.settings import load_settings
 
 
 def models(registry: RegistryDir = None, as_json: Json = False) -> None:
-    """List the versions in the registry, oldest first, with their measured quality."""
+    """List the versions in the registry, oldest first, with their measured quality.
+
+    A version that cannot be read is named on stderr with the reason; the others are listed.
+    """
     folder = Registry(registry or load_settings().registry_dir)
-    versions = folder.versions()
+    refused: list[RefusedVersion] = []
+    versions = folder.versions(refused)
+    for error in refused:
+        log.print(error.what, highlight=False, markup=False)
     if as_json:
         print(json.dumps(versions))
         return

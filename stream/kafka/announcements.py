@@ -15,6 +15,7 @@ from confluent_kafka import KafkaError, KafkaException, Message, Producer
 from confluent_kafka.admin import AdminClient
 
 from model.errors import NextclickError
+from stream.kafka.topic_reader import TopicReader
 from stream.kafka.topics import partition_counts
 from stream.settings import Settings
 
@@ -52,6 +53,23 @@ def decode_announcement(value: bytes | None) -> Announcement:
 def decode_shadow(value: bytes | None) -> ShadowAnnouncement | None:
     """The announcement in a value under "shadow", None when it ends the shadow."""
     return msgspec.json.decode(value, type=ShadowAnnouncement) if value else None
+
+
+def kept_shadow(settings: Settings) -> tuple[bytes | None, list[int]]:
+    """The newest value under "shadow", and the offset after the last record of each partition.
+
+    The topic keeps older values until it is compacted; only the newest counts. Raises NextclickError.
+    """
+    newest: bytes | None = None
+    with TopicReader(settings, settings.models_topic) as reader:
+        bounds = reader.bounds()
+        for number, (first, end) in enumerate(bounds):
+            for records in reader.read(number, first, end):
+                for record in records:
+                    if record.key() == SHADOW_KEY:
+                        value = record.value()
+                        newest = value.encode() if isinstance(value, str) else value
+    return newest, [end for _, end in bounds]
 
 
 def announce(settings: Settings, version: str, *, deadline_s: float = DEADLINE_S) -> None:

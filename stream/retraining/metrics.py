@@ -20,7 +20,8 @@ from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamil
 from prometheus_client.registry import Collector
 
 from model.networks.fused.source_arrays import SOURCES
-from model.registry.registry import REPORTS
+from model.registry.bounded_files import read_bounded
+from model.registry.registry import MOST_REPORT_BYTES, REPORTS
 from stream.logs import happening
 
 OUTCOMES = ("accepted", "refused", "failed")
@@ -122,9 +123,9 @@ class RetrainMetrics(Collector):
                 continue
             self._read.add(run)
             try:
-                report = msgspec.json.decode(path.read_bytes(), type=_Report)
+                report = msgspec.json.decode(read_bounded(path, MOST_REPORT_BYTES), type=_Report)
                 begin = datetime.strptime(run, "%Y%m%dT%H%M%S%fZ").replace(tzinfo=UTC)
-            except (OSError, ValueError) as error:
+            except (OSError, ValueError, RecursionError) as error:
                 logger.warning(
                     "the report %s cannot be read, its run is not counted: %s",
                     path,

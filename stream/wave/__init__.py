@@ -14,6 +14,7 @@
 `stepped_wave` what they leave for 8 and 9.
 Beside the steps: shadow (another version on the same events), freshness (tables that follow the
 events), listable_items, popular_items and arrangement (what may be listed), load_shedding (lists left out to
-catch up), metrics (series of shadow and freshness).
+catch up), first_version (served at a start), withdrawn_versions (out of service after a restart, too),
+metrics (series of shadow and freshness).
 May import: catalogue, quality, sessions, event_log.
 """

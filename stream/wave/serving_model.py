@@ -23,19 +23,21 @@ from model.data.event_filter import EventFilter
 from model.data.learned_events import LearnedEvents
 from model.data.session_rule import SessionRule
 from model.data.vocabulary import Vocabulary
+from model.errors import NextclickError
 from model.freshness.moving_tables import FreshnessConfig
 from model.freshness.recent_events import RecentEvents
 from model.freshness.refresher import TableRefresher
 from model.networks.model_version import ModelVersion
 from model.networks.network import GradientNetwork
 from model.registry.registry import Registry
-from model.registry.version_files import NOT_FINITE, RefusedVersion
+from model.registry.version_files import NOT_FINITE, UNPUBLISHABLE, RefusedVersion, described
 from model.stepping.stepper import Stepper
 from stream.catalogue.catalogue import Catalogue
 from stream.logs import happening
 from stream.sessions.session_state import MOST_CHOICES, SessionState
 from stream.settings import Settings
 from stream.wave.listable_items import ListableItems
+from stream.wave.withdrawn_versions import WithdrawnVersions
 
 logger = logging.getLogger(__name__)
 
@@ -122,6 +124,7 @@ class ModelSlot:
         self._settings = settings
         self.catalogue = catalogue or Catalogue()
         self._registry = Registry(Path(settings.registry_dir))
+        self._withdrawn = WithdrawnVersions(settings.state_dir)
         self._current: ServingModel | None = None
         self._freshness = FreshnessConfig.of(settings.follow)
         self.recent = None if self._freshness.is_frozen else RecentEvents(settings.follow_events)
@@ -154,14 +157,40 @@ class ModelSlot:
         return self._current is not None
 
     def prepare(self, version: str | None = None) -> ServingModel:
-        """Load, verify and warm up a version (None: the champion). Raises NextclickError."""
-        return self.warm(self._registry.load(version))
+        """Load, verify and warm up a version (None: the champion).
+
+        Raises NextclickError, whatever goes wrong: the version that serves goes on.
+        """
+        name = version or self._registry.champion() or ""
+        reason = self._withdrawn.reason(name)
+        if reason is not None:
+            raise RefusedVersion(
+                UNPUBLISHABLE,
+                f"version {name} was taken out of service by this worker: {reason}",
+                "Its lists could not be published; whatever served before goes on.",
+                f"Promote another version; where the brokers take larger records now, remove "
+                f"{self._withdrawn.path}.",
+            )
+        return self.warm(self._registry.load(name or None))
 
     def warm(self, model: ModelVersion) -> ServingModel:
         """Make a loaded model ready to serve.
 
-        Raises RefusedVersion when scores are not finite, NextclickError when it cannot be kept fresh.
+        Raises RefusedVersion when scores are not finite, NextclickError for whatever else goes wrong.
         """
+        try:
+            return self._warm(model)
+        except NextclickError:
+            raise
+        except Exception as error:
+            # A model that fails here would end the worker at its first event.
+            raise NextclickError(
+                f"version {model.version} cannot be warmed up: {described(error)}",
+                "It would fail at its first event; whatever served before goes on.",
+                "Promote another version, or train again.",
+            ) from error
+
+    def _warm(self, model: ModelVersion) -> ServingModel:
         settings = self._settings
         stepper = Stepper(
             model,

@@ -19,7 +19,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from model.errors import NextclickError
 from model.evaluation.confidence_sequence import PairedDifference, SessionTally
+from model.registry.version_files import described
 from stream.sessions.session_state import NO_VERSION, SessionState
 from stream.wave.serving_model import ServingModel
 from stream.wave.session_event import SessionEvent
@@ -95,6 +97,7 @@ class Shadow:
         self.topic_id = ""
         self._sessions = sessions
         self._waiting: list[ShadowedEvent] = []
+        self._failure: NextclickError | None = None
         self._lock = threading.Lock()
         self._stepping = threading.Lock()
 
@@ -127,9 +130,15 @@ class Shadow:
                 self._stepping.release()
 
     def step_waiting(self) -> None:
-        """Score and step all queued events, however few."""
+        """Score and step all queued events, however few.
+
+        Raises NextclickError, once, when a step has failed, here or in a step thread: its trial has ended.
+        """
         with self._stepping:
             self._step_waiting()
+            failure, self._failure = self._failure, None
+        if failure is not None:
+            raise failure
 
     def _step_waiting(self) -> None:
         with self._lock:
@@ -148,8 +157,17 @@ class Shadow:
             if place == len(rounds):
                 rounds.append([])
             rounds[place].append(shadowed)
-        for events in rounds:
-            self._step_round(trial, events)
+        try:
+            for events in rounds:
+                self._step_round(trial, events)
+        except Exception as error:  # noqa: BLE001 - a version that nobody is served by ends no worker
+            self._failure = NextclickError(
+                f"version {trial.serving.version} failed in the shadow: {described(error)}",
+                "Its trial has ended; the champion serves on.",
+                "Train the version again, or announce another.",
+            )
+            if self.trial is trial:
+                self.trial = None
 
     def _step_round(self, trial: ShadowTrial, shadowed: list[ShadowedEvent]) -> None:
         """Rebuild, score the shadow's last lists, and step: at most one event of each session."""

@@ -6,7 +6,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-from model.registry.registry import REPORTS, Registry
+from model.errors import NextclickError
+from model.registry.bounded_files import read_bounded
+from model.registry.registry import MOST_REPORT_BYTES, REPORTS, Registry
 from model.registry.version_files import RefusedVersion
 from stream.quality.source_quality import NEW, BySource
 
@@ -54,7 +56,7 @@ def model_cards(registry: Registry, serving: str | None, shadow: str | None) -> 
         for row in reversed(rows[-SHOWN_VERSIONS:])
     ]
     return {
-        "champion": registry.champion(),
+        "champion": _champion(registry),
         "versions": versions,
         "more": max(0, len(rows) - SHOWN_VERSIONS),
         "refused": [{"reason": error.reason, "error": error.what} for error in refused],
@@ -68,9 +70,9 @@ def _runs(folder: Path) -> list[dict[str, Any]]:
     found = sorted(folder.glob("*/report.json")) if folder.is_dir() else []
     for path in reversed([path for path in found if not path.parent.name.startswith(".")]):
         try:
-            report = json.loads(path.read_bytes())
+            report = json.loads(read_bounded(path, MOST_REPORT_BYTES))
             runs.append({name: report.get(name) for name in RUN_FIELDS})
-        except (OSError, ValueError, AttributeError) as error:
+        except (OSError, ValueError, AttributeError, RecursionError) as error:
             runs.append({"run": path.parent.name, "outcome": "unreadable", "error": [str(error)]})
         if len(runs) == SHOWN_RUNS:
             break
@@ -90,3 +92,11 @@ def source_rows(sums: BySource, serving: str | None) -> list[dict[str, Any]]:
         for name, one in found.items()
     ]
     return sorted(rows, key=lambda row: row["recall_at_20"], reverse=True)
+
+
+def _champion(registry: Registry) -> str | None:
+    """The champion, None where there is none or the pointer cannot be read: its versions are shown."""
+    try:
+        return registry.champion()
+    except NextclickError:
+        return None

@@ -66,6 +66,7 @@ class StatusViews:
                     str(number): why for number, why in dict(self._pipeline.source.held.waiting).items()
                 },
                 "producer_faults": dict(self._counters.producer_faults),
+                "refused_versions": list(self._counters.refused_versions),
                 "quality": _by_system(prequential.overall()),
                 "in_sample": {
                     "learned_until_ms": live.current.learned.until_ms if live.ready else None,

@@ -10,6 +10,7 @@ Tested by tests/integration/test_prometheus.py and tests/integration/test_worker
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Iterable
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, Metric, disable_created_metrics
@@ -22,6 +23,7 @@ from stream.wave.processor import FALLBACKS, OUTCOMES
 from stream.wave.stepped_wave import SteppedWave
 from stream.worker.producer_faults import FAULTS
 
+KEPT_REFUSALS = 10
 # Reasons for which an announced version is not served, beside the registry's own.
 ANNOUNCEMENT, UNSERVABLE = "announcement", "unservable"
 SECONDS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 60)
@@ -42,6 +44,8 @@ class WorkerCounters(Collector):
         self.producer_faults = dict.fromkeys(FAULTS, 0)
         self.outcomes: dict[int, dict[str, int]] = {}
         self.lists = 0
+        # The newest refusals of versions: reason, and what happened.
+        self.refused_versions: deque[dict[str, str]] = deque(maxlen=KEPT_REFUSALS)
         self._series = r = CollectorRegistry()
         self._read = Counter("nextclick_events_read", "events read", ["partition"], registry=r)
         self._lost = Counter(
@@ -193,8 +197,9 @@ class WorkerCounters(Collector):
             self._age.observe(max(0.0, time.time() - newest_ms / 1000))
         self.prequential.add(stepped.observed)
 
-    def add_refused_version(self, reason: str) -> None:
-        """Count an announced version that is not served."""
+    def add_refused_version(self, reason: str, what: str) -> None:
+        """Count a version that is not served, and keep what happened."""
+        self.refused_versions.append({"reason": reason, "error": what})
         self._refused.labels(reason).inc()
 
     def add_rollback(self) -> None:

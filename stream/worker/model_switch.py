@@ -10,13 +10,14 @@ the pointer moves once, and a repeated announcement changes nothing.
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import msgspec
 
 from model.errors import NextclickError
 from model.registry.registry import Registry
-from model.registry.version_files import RefusedVersion
+from model.registry.version_files import RefusedVersion, described
 from stream.kafka.announcements import SHADOW_KEY, announce, decode_announcement, decode_shadow
 from stream.logs import happening
 from stream.settings import Settings
@@ -35,6 +36,7 @@ class ModelSwitch:
         self._live = live
         self._shadow = shadow
         self._registry = Registry(Path(settings.registry_dir))
+        self._known_until: Sequence[int] = ()
         self._rolled_back: ShadowTrial | None = None
         self._counters = counters
 
@@ -47,14 +49,37 @@ class ModelSwitch:
                 self._switch_to(decode_announcement(value).version)
         except msgspec.DecodeError as error:
             self._refuse(ANNOUNCEMENT, f"an announcement that cannot be read was refused: {error}")
-        except RefusedVersion as error:
-            self._refuse(error.reason, f"announced version refused: {error.what}")
         except NextclickError as error:
-            self._refuse(UNSERVABLE, f"announced version refused: {error.what}")
+            self._refuse(_reason(error), f"announced version refused: {error.what}")
+        except Exception as error:  # noqa: BLE001 - no announcement ends a worker that serves
+            self._refuse(UNSERVABLE, f"announced version refused: {described(error)}")
+
+    def begin_with(self, known_until: Sequence[int], refused: Iterable[NextclickError]) -> None:
+        """Count the versions that were refused at the start, which the log has already.
+
+        Of the records of `models` below `known_until`, by partition, the newest shadow is known.
+        """
+        self._known_until = known_until
+        for error in refused:
+            self._counters.add_refused_version(_reason(error), error.what)
+
+    def is_news(self, key: bytes | None, partition: int, offset: int, is_recent: bool) -> bool:
+        """Whether a record of `models` is to be followed.
+
+        The champion at the start is newer than earlier announcements; one that was made while the worker
+        started, `is_recent`, must not be missed.
+        """
+        if key != SHADOW_KEY:
+            return is_recent
+        known = self._known_until[partition] if partition < len(self._known_until) else 0
+        return offset >= known
 
     def review(self) -> None:
         """Roll back when the former champion is better; end the trial when enough sessions show nothing."""
-        self._shadow.step_waiting()
+        try:
+            self._shadow.step_waiting()
+        except NextclickError as error:
+            self._refuse(UNSERVABLE, f"shadow ended: {error.what}")
         trial = self._shadow.trial
         if trial is None or trial.role != FORMER or trial is self._rolled_back:
             return
@@ -121,8 +146,11 @@ class ModelSwitch:
         trial = self._shadow.trial
         # A version in the shadow is warm already.
         known = trial is not None and trial.serving.version == version
-        self._live.offer(trial.serving if trial is not None and known else self._live.prepare(version))
-        self._shadow.trial = self._trial_of_former(before, version)
+        serving = trial.serving if trial is not None and known else self._live.prepare(version)
+        # Made before the change: a registry that cannot be read refuses the version as a whole.
+        next_trial = self._trial_of_former(before, version)
+        self._live.offer(serving)
+        self._shadow.trial = next_trial
 
     def _trial_of_former(self, former: ServingModel, version: str) -> ShadowTrial | None:
         """A trial of the former champion after a promotion; None where no rollback is possible or wanted."""
@@ -158,10 +186,14 @@ class ModelSwitch:
         )
 
     def _refuse(self, reason: str, what: str) -> None:
-        self._counters.add_refused_version(reason)
+        self._counters.add_refused_version(reason, what)
         logger.error(
             "%s; %s goes on",
             what,
             self._live.current.version,
             extra=happening("version_refused", reason=reason, serving=self._live.current.version),
         )
+
+
+def _reason(error: NextclickError) -> str:
+    return error.reason if isinstance(error, RefusedVersion) else UNSERVABLE

@@ -15,7 +15,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from confluent_kafka import KafkaError, Message, Producer
+import msgspec
+from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from model.errors import NextclickError
 from stream.events import encode_recommendation
@@ -25,6 +26,7 @@ from stream.sessions.offsets import AppliedOffsets
 from stream.settings import Settings
 from stream.wave.load_shedding import LEVELS
 from stream.wave.stepped_wave import SteppedWave
+from stream.wave.withdrawn_versions import WithdrawnVersions
 from stream.worker.dead_letters import Headers, dead_letter
 
 POLL_S = 0.001
@@ -60,6 +62,26 @@ class DeliveryError(NextclickError):
         )
 
 
+class _MadeBy(msgspec.Struct):
+    """The field of a list that names the version that made it."""
+
+    model_version: str
+
+
+class UnpublishableList(NextclickError):
+    """Kafka refused a list as too large; `version` made it."""
+
+    def __init__(self, version: str, size: int, settings: Settings) -> None:
+        super().__init__(
+            f"a list of version {version} is larger than the brokers take: {size:,} bytes",
+            f"Its wave was neither written nor committed. Version {version} is out of service on this "
+            "worker; a restart steps the wave again with the champion before.",
+            f"Promote a version with shorter item ids, or raise max.message.bytes of "
+            f"{settings.recommendations_topic} and remove {WithdrawnVersions(settings.state_dir).path}.",
+        )
+        self.version = version
+
+
 class Sink:
     """The publishing thread. `on_durable` is called in it, in order, for each durable wave."""
 
@@ -78,7 +100,7 @@ class Sink:
         self._on_failure = on_failure
         self._stepped: queue.Queue[SteppedWave | None] = queue.Queue(settings.waves_in_flight)
         self._unacknowledged: deque[_Unacknowledged] = deque()
-        self._error: DeliveryError | None = None
+        self._error: NextclickError | None = None
         self._thread = threading.Thread(target=self._run, name="sink", daemon=True)
 
     def start(self) -> None:
@@ -124,7 +146,7 @@ class Sink:
 
         def acknowledged(error: KafkaError | None, message: Message) -> None:
             if error is not None:
-                self._error = self._error or DeliveryError(message.topic() or "?", error)
+                self._error = self._error or self._refused(message.topic() or "?", message.value(), error)
             wave.waiting -= 1
 
         topic = self._settings.recommendations_topic
@@ -175,6 +197,19 @@ class Sink:
             except BufferError:
                 self._producer.poll(0.05)
                 self._raise_delivery_error()
+            except KafkaException as error:
+                raise self._refused(topic, value, error.args[0]) from None
+
+    def _refused(self, topic: str, value: str | bytes | None, error: KafkaError) -> NextclickError:
+        """The error of a record that Kafka refuses for good; too large a list withdraws its version."""
+        too_large = error.code() == KafkaError.MSG_SIZE_TOO_LARGE
+        if not too_large or topic != self._settings.recommendations_topic or not value:
+            return DeliveryError(topic, error)
+        refused = UnpublishableList(
+            msgspec.json.decode(value, type=_MadeBy).model_version, len(value), self._settings
+        )
+        WithdrawnVersions(self._settings.state_dir).add(refused.version, refused.what)
+        return refused
 
     def _raise_delivery_error(self) -> None:
         if self._error is not None:

@@ -3,7 +3,15 @@ from collections.abc import Callable
 import pytest
 from confluent_kafka import Consumer, TopicPartition
 
-from stream.kafka.announcements import KEY, announce, decode_announcement
+from stream.kafka.announcements import (
+    KEY,
+    ShadowAnnouncement,
+    announce,
+    announce_shadow,
+    decode_announcement,
+    decode_shadow,
+    kept_shadow,
+)
 from stream.settings import Settings
 
 
@@ -17,3 +25,20 @@ def test_an_announcement_is_in_the_topic_when_it_is_made(make_settings: Callable
     records = consumer.consume(2, timeout=60)
     consumer.close()
     assert [(r.key(), decode_announcement(r.value()).version) for r in records] == [(KEY, "a"), (KEY, "b")]
+
+
+@pytest.mark.kafka
+def test_only_the_newest_shadow_of_a_topic_that_is_not_compacted_counts(
+    make_settings: Callable[..., Settings],
+) -> None:
+    settings = make_settings()
+    assert kept_shadow(settings) == (None, [0])
+    for version in ("a", "b", "c"):
+        announce_shadow(settings, ShadowAnnouncement(version, 0.5))
+    announce(settings, "d")
+    value, ends = kept_shadow(settings)
+    newest = decode_shadow(value)
+    assert newest is not None
+    assert (newest.version, ends) == ("c", [4])
+    announce_shadow(settings, None)
+    assert kept_shadow(settings) == (None, [5])

@@ -49,6 +49,11 @@ class Transitions(CountingNetwork):
         self.ids_VN.fill_(-1)[where] = torch.from_numpy(columns[kept]).long()
         self.scores_VN.zero_()[where] = torch.from_numpy(weights[kept])
 
+    def fault(self) -> str:
+        """Names the neighbours that are no items."""
+        ids = self.ids_VN
+        return "ids_VN names items that are not there" if ((ids < -1) | (ids >= self.items)).any() else ""
+
     def state_fields(self) -> tuple[StateField, ...]:
         """No state: only the newest item counts."""
         return ()

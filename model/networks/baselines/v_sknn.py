@@ -64,6 +64,28 @@ class VSkNN(CountingNetwork):
         for name, array in found.items():
             self.register_buffer(name, torch.from_numpy(array.astype(np.int64)))
 
+    def fault(self) -> str:
+        """Names the array that does not lie over its pairs, or names what is not there."""
+        if not any(len(buffer) for buffer in self.buffers()):
+            # It has not learned yet.
+            return ""
+        if not any(len(buffer) for buffer in self.buffers()):
+            # It has not learned yet.
+            return ""
+        sessions = max(0, len(self.session_begins_S) - 1)
+        if len(self.item_begins_V) != self.items + 1:
+            return f"item_begins_V has {len(self.item_begins_V)} rows, not {self.items + 1}"
+        for begins, values, most in (
+            ("session_begins_S", "session_items_P", self.items),
+            ("item_begins_V", "item_sessions_P", sessions),
+        ):
+            rows, pairs = self.get_buffer(begins), self.get_buffer(values)
+            if not len(rows) or rows[0] != 0 or rows[-1] != len(pairs) or (rows.diff() < 0).any():
+                return f"{begins} does not lie over {values}"
+            if ((pairs < 0) | (pairs >= most)).any():
+                return f"{values} names what is not there"
+        return ""
+
     def state_fields(self) -> tuple[StateField, ...]:
         """The newest items."""
         return (recent_field(RECENT_ITEMS),)

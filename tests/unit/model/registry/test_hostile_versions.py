@@ -21,6 +21,7 @@ from model.networks.model_version import ModelVersion
 from model.registry import version_files
 from model.registry.registry import Registry
 from model.registry.version_files import RefusedVersion
+from model.registry.weights_head import read_head
 from model.training.trained_model import TrainedModel
 
 
@@ -93,6 +94,8 @@ DEEP = b"[" * 200_000
         ("vocabulary.json", vocabulary(titles={"a": ["x"]}), "unreadable"),
         ("vocabulary.json", vocabulary(item_ids=["a", "b"], counts=[1, 2]), "mismatch"),
         ("vocabulary.json", DEEP, "unreadable"),
+        ("vocabulary.json", vocabulary(item_ids=["a", "b", "c" * 257]), "mismatch"),
+        ("vocabulary.json", vocabulary(item_ids=["a", "b", "c" * 60_000]), "mismatch"),
         ("scores.json", b"[]", "unreadable"),
         ("scores.json", DEEP, "unreadable"),
     ],
@@ -228,9 +231,67 @@ def test_every_network_says_its_shapes_without_taking_memory(registry: Registry,
     assert registry.load(version).version == version
 
 
+def test_weights_of_another_type_are_not_cast(registry: Registry) -> None:
+    saved = save(registry)
+    doubled = {name: tensor.double().contiguous() for name, tensor in saved.network.state_dict().items()}
+    replace(registry, saved.version, "weights.safetensors", safetensors.torch.save(doubled))
+    with pytest.raises(RefusedVersion, match=r"float64, not .* float32") as caught:
+        registry.load(saved.version)
+    assert caught.value.reason == "mismatch"
+
+
+def test_files_beyond_the_free_memory_are_refused_before_they_are_read(
+    registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    version = save(registry).version
+    head = json.dumps({"a": declared([1 << 34], 4 << 34)}).encode()
+    content = struct.pack("<Q", len(head)) + head
+    path = registry.root / version / "weights.safetensors"
+    path.write_bytes(content)
+    # Sparse: 64 GiB that take no room on the disk.
+    os.truncate(path, len(content) + (4 << 34))
+    monkeypatch.setattr(version_files, "available_memory_bytes", lambda: 16 << 30)
+    monkeypatch.setitem(version_files.MOST_BYTES, "weights.safetensors", 1 << 40)
+    with pytest.raises(RefusedVersion, match=r"196,608 MiB, 16,384 are free") as caught:
+        registry.load(version)
+    assert caught.value.reason == "memory"
+    os.truncate(path, 8 << 30)
+    with pytest.raises(RefusedVersion, match=r"its head declares 68,719,476,\d+"):
+        registry.load(version)
+
+
+def test_a_network_larger_than_the_free_memory_is_not_made(
+    registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    version = save(registry, network="transitions", neighbours=3).version
+    replace(registry, version, "config.json", config(network="transitions", neighbours=100_000))
+    monkeypatch.setattr(version_files, "available_memory_bytes", lambda: 1 << 20)
+    with pytest.raises(RefusedVersion, match="the network of its config") as caught:
+        registry.load(version)
+    assert caught.value.reason == "memory"
+
+
+@pytest.mark.parametrize("network", ["transitions", "v-sknn"])
+def test_neighbours_that_are_no_items_are_refused(registry: Registry, network: str) -> None:
+    saved = save(registry, network=network, neighbours=3)
+    tensors = {name: tensor.contiguous() for name, tensor in saved.network.state_dict().items()}
+    if network == "transitions":
+        tensors["ids_VN"] = torch.full((3, 3), 3)
+    else:
+        tensors["item_begins_V"] = torch.tensor([0, 1, 1, 1])
+        tensors["item_sessions_P"] = torch.tensor([0])
+        tensors["session_begins_S"] = torch.tensor([0, 1])
+        tensors["session_items_P"] = torch.tensor([7])
+    replace(registry, saved.version, "weights.safetensors", safetensors.torch.save(tensors))
+    with pytest.raises(RefusedVersion, match="not there"):
+        registry.load(saved.version)
+
+
 def test_a_head_is_read_as_it_is_written() -> None:
     head = {"__metadata__": {"format": "pt"}, "a": declared([2, 3], 24), "b": declared([], 4)}
-    assert version_files.declared_shapes(weights(head)) == {"a": (2, 3), "b": ()}
+    found = read_head(weights(head), 1000)
+    assert {name: declared.shape for name, declared in found.tensors.items()} == {"a": (2, 3), "b": ()}
+    assert found.file_bytes == len(weights(head)) + 24
 
 
 def test_a_fused_list_of_before_its_sources_followed_is_ordered_by_its_one_ranker(registry: Registry) -> None:
