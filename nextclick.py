@@ -47,6 +47,7 @@ EXAMPLES = {
     "topics": "nextclick topics create --partitions 8",
     "doctor": "nextclick doctor --json",
     "dlq": "nextclick dlq show --reason schema",
+    "forget": "nextclick forget --user 4711 --archive ./archive --json",
     "session": "nextclick session show 4711",
     "items": "nextclick items set sku-1042 --unavailable",
     "acls": "nextclick acls --role worker --apply",

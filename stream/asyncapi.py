@@ -14,6 +14,8 @@ import numpy as np
 
 from stream.catalogue.item_word import MAX_ID_BYTES, MAX_WORD_BYTES, ItemWord, encode_word
 from stream.events import (
+    ENDINGS,
+    FORGET,
     MAX_EVENT_BYTES,
     REASONS,
     Event,
@@ -45,9 +47,9 @@ def schemas() -> dict[str, Schema]:
         [Event, Recommendation, Announcement, ShadowAnnouncement, ItemWord],
         ref_template="#/components/schemas/{name}",
     )
-    # Only the end of a session has no item.
+    # Only what ends a session has no item.
     found["Event"] |= {
-        "if": {"properties": {"kind": {"const": "session_end"}}, "required": ["kind"]},
+        "if": {"properties": {"kind": {"enum": list(ENDINGS)}}, "required": ["kind"]},
         "else": {"properties": {"item_id": {"minLength": 1}}, "required": ["item_id"]},
     }
     return found
@@ -97,6 +99,7 @@ def messages() -> dict[str, Schema]:
     """Every message by name: key, headers, payload and examples that its decoder accepts."""
     event = Event("8f2c", EVENT_TIME_MS, "sku-1042", "view", price=12.5, category="mugs", title="White mug")
     end = Event("8f2c", EVENT_TIME_MS + 60_000, "", "session_end")
+    forget = Event("8f2c", EVENT_TIME_MS + 90_000, "", FORGET)
     items, scores = ["sku-2001", "sku-17"], np.array([4.25, 3.5], np.float32)
     shown = encode_recommendation("8f2c", EVENT_ID, EVENT_TIME_MS, MODEL_VERSION, items, scores)
     shown_headers = {
@@ -116,7 +119,11 @@ def messages() -> dict[str, Schema]:
             "ignored.",
             _ref("Event"),
             key={"type": "string", "minLength": 1, "maxLength": 256, "description": "the session id"},
-            examples=[_example("view", encode_event(event)), _example("end", encode_event(end))],
+            examples=[
+                _example("view", encode_event(event)),
+                _example("end", encode_event(end)),
+                _example("forget", encode_event(forget)),
+            ],
         ),
         "recommendation": _message(
             "The list that a session is shown after an event, best item first.",

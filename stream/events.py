@@ -18,10 +18,15 @@ MAX_EVENT_BYTES = 64 * 1024
 # The timestamp of an event's message is its event time, except for 0, which means now to librdkafka.
 LEAST_MESSAGE_TIME_MS = 1
 
-Kind = Literal["view", "cart", "purchase", "session_end", "dismiss"]
+Kind = Literal["view", "cart", "purchase", "session_end", "dismiss", "forget"]
 # What a visitor chose, and which the rules of lists look at; nothing is learned from a dismissal.
 PURCHASE: Final = "purchase"
 DISMISS: Final = "dismiss"
+# Ends a session, of which nothing may be kept.
+FORGET: Final = "forget"
+# Kinds without an item, which end their session; kinds that nothing is learned from.
+ENDINGS = ("session_end", FORGET)
+NOT_LEARNED = (DISMISS, FORGET)
 # Names of kinds that logs have in common, in lower case; a mapping adds to them, or says otherwise.
 COMMON_KINDS = {
     "view": "view",
@@ -142,7 +147,7 @@ def decode_event(value: bytes | None, key: bytes | None = None) -> Event:
         raise RejectedEvent("schema") from None
     except (msgspec.DecodeError, UnicodeError, RecursionError):
         raise RejectedEvent("not_json") from None
-    if not event.item_id and event.kind != "session_end":
+    if not event.item_id and event.kind not in ENDINGS:
         raise RejectedEvent("empty_id")
     if key is not None and key != session:
         raise RejectedEvent("key_mismatch")

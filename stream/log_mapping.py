@@ -23,7 +23,7 @@ Column = str | int
 REQUIRED = ("session", "item", "time")
 OPTIONAL = ("kind", "user", "price", "brand", "category", "title")
 ROLES = (*REQUIRED, *OPTIONAL)
-KINDS = ("view", "cart", "purchase", "session_end", "dismiss")
+KINDS = ("view", "cart", "purchase", "session_end", "dismiss", "forget")
 # The field of a manifest's data that holds the mapping of the log that a version learned from.
 RECORDED_AS = "mapping"
 # What a value of the log may be mapped to: a kind, or nothing.

@@ -17,7 +17,7 @@ from replay.reading.format import Converted, is_empty, reasons, same_text, whole
 from replay.reading.time_evidence import resolve
 from replay.reading.times import TimeUnit
 from replay.reading.values import UNCLEAR_PRICE, float_ids, given_text, ids_of, one_of, price_of
-from stream.events import COMMON_KINDS, DISMISS
+from stream.events import COMMON_KINDS, NOT_LEARNED
 from stream.log_mapping import LEFT_OUT, LogMapping
 
 USUAL = LogMapping({"session": "session", "item": "item", "time": "time"})
@@ -42,7 +42,7 @@ def convert(
         events["kind"] = kind.mask(other, "view")
     broken = [
         (times.isna(), "the time is none"),
-        (is_empty(chunk["item"]) & (kind != "session_end"), NO_ITEM),
+        (is_empty(chunk["item"]) & ~one_of(kind, ("session_end", NO_KIND)), NO_ITEM),
     ]
     if "user" in chunk:
         events["user_id"] = given_text(ids_of(chunk["user"]))
@@ -97,7 +97,7 @@ def _kinds(chunk: pd.DataFrame, mapping: LogMapping) -> pd.Series[str]:
     known = {**COMMON_KINDS, **{value.casefold(): kind for value, kind in mapping.kinds.items()}}
     texts = [str(value).strip() for value in values]
     found = [mapping.kinds.get(text, known.get(text.casefold(), OTHER_KIND)) for text in texts]
-    # Nothing is learned from a dismissal, and a file is read to learn or to be replayed.
-    kinds = [NO_KIND if kind in (LEFT_OUT, DISMISS) else kind for kind in found]
+    # A file is read to learn or to be replayed.
+    kinds = [NO_KIND if kind in (LEFT_OUT, *NOT_LEARNED) else kind for kind in found]
     # A missing value has the code -1.
     return pd.Series(pd.array([*kinds, mapping.default_kind], "str")[codes], chunk.index)

@@ -28,6 +28,7 @@ NAME = re.compile(r"(\d{20})-(\d{20})\.parquet")
 PARTITION = re.compile(r"partition=(\d+)")
 UNFINISHED = ".unfinished"
 LOCK = ".lock"
+REWRITE_LOCK = ".rewriting.lock"
 TOPIC = "topic.json"
 # The lock is held while a part gets its name; a holder that takes longer hangs.
 LOCK_TIMEOUT_S = 60.0
@@ -167,6 +168,36 @@ class ArchiveFolder:
             reach("archive-4-named")
             sync_folder(folder)
         return part
+
+    @contextmanager
+    def rewriting(self) -> Iterator[None]:
+        """The right to write parts again. Raises NextclickError where another process has it."""
+        try:
+            file = (self.root / REWRITE_LOCK).open("ab")
+        except OSError as error:
+            raise NextclickError(
+                f"the archive {self.root} cannot be read: {error.strerror}",
+                "Nothing was changed.",
+                "Name the folder that `nextclick archive --folder` writes.",
+            ) from None
+        with file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise NextclickError(
+                    f"another process writes files of the archive {self.root} again",
+                    "Two at once would undo each other's work. Nothing was changed in the archive.",
+                    "Run the command again when the other `nextclick forget` has ended.",
+                ) from None
+            yield
+
+    def replace(self, part: Part, unfinished: Path) -> None:
+        """Put a file that is whole in the place of a part, for the same offsets, at once and durably."""
+        with self._lock(part.path.parent):
+            with unfinished.open("rb+") as file:
+                os.fsync(file.fileno())
+            unfinished.replace(part.path)
+            sync_folder(part.path.parent)
 
     def _folder(self, partition: int) -> Path:
         return self.root / f"partition={partition}"

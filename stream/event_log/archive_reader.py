@@ -54,7 +54,7 @@ class ArchivedEvents:
 
     def _first_at(self, time_ms: int, number: int, first: int, end: int) -> int:
         for part in self._parts_of(number, first, end):
-            with _opened(part) as file:
+            with opened(part) as file:
                 column = file.schema_arrow.get_field_index("timestamp_ms")
                 for group in range(file.num_row_groups):
                     statistics = file.metadata.row_group(group).column(column).statistics
@@ -88,12 +88,13 @@ class ArchivedEvents:
 
 def records(part: Part) -> Iterator[Record]:
     """The records of a part as they were in the log, byte for byte."""
-    with _opened(part) as file:
+    with opened(part) as file:
         for batch in file.iter_batches(BATCH_ROWS, columns=RECORD_COLUMNS.names):
             yield from map(record_of, batch.to_pylist())
 
 
-def _opened(part: Part) -> Any:
+def opened(part: Part) -> Any:
+    """The file of a part. Raises NextclickError when it is damaged or gone."""
     try:
         return pq.ParquetFile(part.path)
     except (pa.ArrowInvalid, OSError) as error:

@@ -26,7 +26,7 @@ from stream.event_decoder import OWN_EVENTS, EventDecoder
 from stream.event_log.archive_reader import ArchivedEvents
 from stream.event_log.columns import COLUMNS, EVENT
 from stream.event_log.kafka_reader import KafkaEvents
-from stream.events import DISMISS, OPTIONAL_FIELDS
+from stream.events import FORGET, NOT_LEARNED, OPTIONAL_FIELDS
 from stream.kafka.partition_reader import Ranges
 from stream.kafka.topic_id import UNKNOWN
 from stream.settings import Settings
@@ -157,6 +157,7 @@ class WindowTimes:
             inside &= time_ms < self.until_ms
         return (
             inside
+            | (pc.field("kind") == FORGET)
             | pc.is_valid(pc.field("reason"))
             | (time_ms > self.latest_ms)
             | (time_ms < self.earliest_ms)
@@ -165,8 +166,9 @@ class WindowTimes:
     def keep(self, table: pa.Table) -> pa.Table:
         """The rows of the window and the rejected ones, with those of the future and the past rejected."""
         table = table.filter(self.expression())
-        # Nothing is learned from a dismissal: it is no event of its session's history.
-        table = table.filter(pc.fill_null(pc.not_equal(table["kind"], DISMISS), True))
+        # Dismissals are no events to learn from; those of forgetting are needed until the window is whole.
+        kinds = pa.array([kind for kind in NOT_LEARNED if kind != FORGET])
+        table = table.filter(pc.invert(pc.is_in(table["kind"], kinds)))
         times_ms = table["event_time_ms"]
         future, past = pc.greater(times_ms, self.latest_ms), pc.less(times_ms, self.earliest_ms)
         for reason, where in (("future", future), ("past", past)):
@@ -232,6 +234,7 @@ class _WindowRows:
         self._tables.clear()
         if newest is not None:
             table = table.filter(_within(table, ranges))
+        table = _without_forgotten(table)
         is_event = pc.is_null(table["reason"])
         counts = table["reason"].filter(pc.invert(is_event)).value_counts().to_pylist()
         columns = [*EVENT, "partition", "offset"]
@@ -244,6 +247,19 @@ class _WindowRows:
         table = table.take(order if newest is None else order[-newest:])
         rejected = Counter({row["values"]: row["counts"] for row in counts})
         return EventWindow(table.to_pandas(split_blocks=True, self_destruct=True), dict(ranges), rejected)
+
+
+def _without_forgotten(table: pa.Table) -> pa.Table:
+    """The rows without what came before the forgetting of its session, and without that."""
+    forgotten = table.filter(pc.equal(table["kind"], FORGET))
+    if not len(forgotten):
+        return table
+    rows = zip(forgotten["session_id"].to_pylist(), forgotten["offset"].to_pylist(), strict=True)
+    ends = dict(sorted(rows, key=lambda row: row[1]))
+    sessions = pa.array(list(ends), table["session_id"].type)
+    places = pc.fill_null(pc.index_in(table["session_id"], sessions), len(ends)).to_numpy()
+    ends_F = np.array([*ends.values(), -1])
+    return table.filter(pa.array(table["offset"].to_numpy() > ends_F[places]))
 
 
 def _oldest(times_ms: npt.NDArray[np.int64], wanted: int) -> int:

@@ -12,7 +12,7 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
-from stream.events import COMMON_KINDS, MAX_EVENT_TIME_MS, Event, Kind, LeftOutRecord, RejectedEvent
+from stream.events import COMMON_KINDS, ENDINGS, MAX_EVENT_TIME_MS, Event, Kind, LeftOutRecord, RejectedEvent
 from stream.ingest.event_times import EventTimes
 from stream.log_mapping import LEFT_OUT, LogMapping
 
@@ -44,7 +44,7 @@ class EventMaker:
         found = self._default_kind if kind is None else self.kind(kind)
         if type(item) is not str:
             item = text_of(item)
-        if not item and found != "session_end":
+        if not item and found not in ENDINGS:
             raise LeftOutRecord("no_item")
         if type(session) is not str:
             session = text_of(session)

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import msgspec
 
 from model.data.session_rule import SessionRule
-from stream.events import DISMISS, PURCHASE, Event
+from stream.events import DISMISS, ENDINGS, PURCHASE, Event
 
 NO_VERSION = ""
 MOST_CHOICES = 50
@@ -116,7 +116,7 @@ def continued(
     >>> continued(begun, Event("s", 9_000_000, "j"), 1_000, SessionRule(gap_s=1800)).position
     0
     """
-    if event.kind == "session_end":
+    if event.kind in ENDINGS:
         return None
     if state is None or rule.ends(state.last_event_time_ms, event.event_time_ms, watermark_ms):
         return new_state()

@@ -24,7 +24,7 @@ from stream.event_decoder import OWN_EVENTS, EventDecoder
 from stream.event_log.columns import COLUMNS
 from stream.event_log.kafka_reader import KafkaEvents
 from stream.event_log.window import ORDER
-from stream.events import DISMISS
+from stream.events import NOT_LEARNED
 from stream.logs import happening
 from stream.settings import Settings
 from stream.wave.serving_model import ModelSlot, ServingModel
@@ -107,5 +107,5 @@ def reload_recent_events(
 
 
 def _events(table: pa.Table) -> pa.Table:
-    is_event = pc.and_(pc.is_null(table["reason"]), pc.fill_null(pc.not_equal(table["kind"], DISMISS), True))
-    return table.filter(is_event)
+    is_learned = pc.invert(pc.is_in(table["kind"], pa.array(NOT_LEARNED)))
+    return table.filter(pc.and_(pc.is_null(table["reason"]), is_learned))

@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from stream.events import DISMISS, LEFT_OUT_REASONS, Event
+from stream.events import DISMISS, FORGET, LEFT_OUT_REASONS, Event
 from stream.failpoints import reach
 from stream.quality.observed_event import ObservedEvent
 from stream.sessions.partition import OpenPartition
@@ -25,14 +25,14 @@ from stream.wave.session_event import SessionEvent
 from stream.wave.shadow import Shadow
 from stream.wave.shown_list import ShownList, ranks_by_source
 from stream.wave.step import rank_in, rebuild, step
-from stream.wave.stepped_wave import RecommendedList, SteppedWave
+from stream.wave.stepped_wave import RecommendedList, SteppedWave, emptied
 from stream.wave.waves import Arrival, Wave
 
 OUTCOMES = ("stepped", "duplicate", "unknown", "ended", "left_out", "dead_lettered")
 UNKNOWN_ITEM = "unknown_item"
 EMPTY_SESSION = "empty_session"
 LAG = "lag"
-FALLBACKS = (UNKNOWN_ITEM, EMPTY_SESSION, LAG, DISMISS)
+FALLBACKS = (UNKNOWN_ITEM, EMPTY_SESSION, LAG, DISMISS, FORGET)
 
 
 class Processor:
@@ -178,6 +178,9 @@ class Processor:
             if state is None:
                 out.outcomes[arrival.partition]["ended"] += 1
                 ended.append((arrival.partition, event.session_id, oldest))
+                if event.kind == FORGET:
+                    self._shadow.forget(event.session_id)
+                    out.lists.append(emptied(arrival, event, serving.version))
                 continue
             if before is not None:
                 if state is not before:

@@ -192,6 +192,13 @@ class Shadow:
             while len(trial.states) > self._sessions:
                 trial.states.popitem(last=False)
 
+    def forget(self, session_id: str) -> None:
+        """Keep nothing of a session; what waits to be stepped has a state of the session that it was."""
+        with self._lock:
+            self._waiting = [s for s in self._waiting if s.session_event.event.session_id != session_id]
+            if self.trial is not None:
+                self.trial.states.pop(session_id, None)
+
     def report(self) -> dict[str, Any] | None:
         """The report of the trial under way, None without one."""
         trial = self.trial

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
+from stream.events import FORGET, Event
 from stream.quality.observed_event import ObservedEvent
 from stream.sessions.offsets import AppliedOffsets
 from stream.sessions.partition import OpenPartition
@@ -29,6 +30,14 @@ class RecommendedList:
     scores: npt.NDArray[np.float32]
     position: int
     fallback: str
+
+
+def emptied(arrival: Arrival, event: Event, model_version: str) -> RecommendedList:
+    """The list that takes the place of a forgotten session's newest one, wherever that is kept: no item."""
+    nothing = np.zeros(0, np.float32)
+    return RecommendedList(
+        arrival, event.session_id, event.event_time_ms, model_version, [], nothing, 0, FORGET
+    )
 
 
 @dataclass(slots=True)

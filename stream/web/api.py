@@ -35,7 +35,7 @@ REFUSALS = {
     "too_large": f"an event has at most {MAX_EVENT_BYTES} bytes",
     "not_json": "the event is no JSON",
     "schema": "the event is not as the schema says; see /openapi.json",
-    "empty_id": "an event other than session_end needs an item_id",
+    "empty_id": "an event other than session_end and forget needs an item_id",
     "future": "the event's time is too far ahead",
     "past": "the event's time is decades ago; it is to be in milliseconds",
 }

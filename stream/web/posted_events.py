@@ -17,7 +17,7 @@ from typing import Any
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from model.errors import NextclickError
-from stream.events import Event, encode_event, message_time_ms
+from stream.events import ENDINGS, Event, encode_event, message_time_ms
 from stream.kafka.lists_reader import Received
 from stream.settings import Settings
 from stream.web.list_waiter import ListWaiter
@@ -64,7 +64,7 @@ class PostedEvents:
         self._under_way += 1
         try:
             began_s = time.perf_counter()
-            if event.kind == "session_end":
+            if event.kind in ENDINGS:
                 event_id = await self._send(event)
                 return PostedEvent(event_id, None, _ms_since(began_s), None)
             await self.open(event.session_id)

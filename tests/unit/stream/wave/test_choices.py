@@ -180,3 +180,19 @@ def test_the_newest_choices_are_kept_each_once(tmp_path: Path) -> None:
     assert state.chosen({DISMISS}) == [f"i{i}" for i in range(10, MOST_CHOICES + 10) if i != 20] + ["i20"]
     assert (state.position, state.recent_items) == (0, [])
     store.close()
+
+
+def test_a_session_that_is_forgotten_leaves_an_empty_list_and_begins_anew(
+    registry: Path, tmp_path: Path
+) -> None:
+    with visitor(registry, tmp_path) as one:
+        first, _ = one.step("i1")
+        one.step(first.items[0], DISMISS)
+        shown, stepped = one.step("", "forget")
+        assert (shown.items, shown.scores.tolist(), shown.fallback) == ([], [], "forget")
+        assert stepped.outcomes[0]["ended"] == 1 and not stepped.observed
+        assert one.partition.load(["s"]) == [None] and one.partition.sessions == 0
+        again, _ = one.step("i1")
+        assert (again.items, again.position) == (first.items, 1), "not even the dismissal is known"
+        unknown, _ = one.step("", "forget", session="never-heard-of")
+        assert unknown.items == [] and one.partition.sessions == 1
