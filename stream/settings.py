@@ -26,7 +26,7 @@ from model.config import Scoring
 from model.errors import NextclickError
 from stream.failpoints import VARIABLE as FAULT_VARIABLE
 from stream.kafka_security import SECRETS, KafkaSecurity
-from stream.own_topic import OwnTopic
+from stream.own_topic import TOPIC, OwnTopic
 
 PREFIX = "NEXTCLICK_"
 CONFIG_VARIABLE = "NEXTCLICK_CONFIG"
@@ -35,7 +35,7 @@ SCRIPT_VARIABLES = frozenset(
     {CONFIG_VARIABLE, FAULT_VARIABLE, "NEXTCLICK_VENV", "NEXTCLICK_TEST_KAFKA", "NEXTCLICK_TEST_DIR"}
 )
 
-TopicName = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,249}$")]
+TopicName = Annotated[str, Field(pattern=rf"^{TOPIC}$")]
 
 
 def cores() -> int:
@@ -167,7 +167,7 @@ class Settings(OwnTopic, KafkaSecurity, BaseSettings):
     )
     log_format: Literal["human", "json"] = Field("human", description="of the log lines on stderr")
     metrics_port: int | None = Field(
-        None, ge=1, le=65_535, description="of `retrain --every` and `archive`: Prometheus series at web_host"
+        None, ge=1, le=65_535, description="of retrain --every, archive, ingest: series at web_host"
     )
     web_events: bool = Field(
         False, description="whether POST /api/events takes events, as the page sends them"

@@ -34,7 +34,7 @@ def acls(
     bootstrap_servers: Annotated[str | None, typer.Option(help="Kafka, host:port")] = None,
     as_json: Json = False,
 ) -> None:
-    """Show each role's rights on the topics and groups of the settings; grant or verify them."""
+    """Show each role's rights in Kafka by the names of the settings; grant or verify them."""
     settings = load_settings(bootstrap_servers=bootstrap_servers)
     roles = rights(settings, file)
     unknown = set(role or ()) - roles.keys()

@@ -15,7 +15,8 @@ import typer
 from replay.commands.options import Json
 from replay.console import out, progress_bar, start_logs
 from stream.ingest.ingest_metrics import IngestMetrics
-from stream.ingest.ingester import Ingester, IngestReport
+from stream.ingest.ingest_report import IngestReport
+from stream.ingest.ingester import Ingester
 from stream.ingest.listed_events import ListedEvents
 from stream.ingest.named_mappings import mapping_by
 from stream.ingest.registry_schemas import SchemaRegistry
@@ -26,9 +27,9 @@ from stream.settings import load_settings
 
 def ingest(
     from_: Annotated[
-        list[str],
+        list[str] | None,
         typer.Option("--from", help="TOPIC=MAPPING, a TOML file or a name such as segment; may be repeated"),
-    ],
+    ] = None,
     until_end: Annotated[
         bool, typer.Option("--until-end", help="end when everything that is there now is given on")
     ] = False,
@@ -41,18 +42,19 @@ def ingest(
     """Map topics of one's own into the events topic, each record once. Ends by SIGTERM or Ctrl-C.
 
     For topics that are not keyed by the session, records that hold lists of events, and events in several
-    topics. Prometheus can scrape it when NEXTCLICK_METRICS_PORT is set.
+    topics; NEXTCLICK_INGEST_FROM names them, too. Prometheus can scrape it when NEXTCLICK_METRICS_PORT is
+    set.
     """
     settings = load_settings(
-        events_topic=topic, group_id=group, worker_id=worker_id, bootstrap_servers=bootstrap_servers
+        ingest_from=",".join(from_) if from_ else None,
+        events_topic=topic,
+        group_id=group,
+        worker_id=worker_id,
+        bootstrap_servers=bootstrap_servers,
     )
-    pairs = dict(one.partition("=")[::2] for one in from_)
-    if len(pairs) < len(from_) or not all(name and mapping for name, mapping in pairs.items()):
-        raise typer.BadParameter("--from is TOPIC=MAPPING, each topic once")
-    if settings.events_mapping or settings.events_topic in pairs:
-        raise typer.BadParameter(
-            "ingest writes our own events: unset NEXTCLICK_EVENTS_MAPPING, and name another topic in --from"
-        )
+    pairs = settings.ingested()
+    if not pairs:
+        raise typer.BadParameter("no topic to ingest: name one as TOPIC=MAPPING in --from")
     start_logs(settings)
     registry = SchemaRegistry(settings) if settings.schema_registry_url else None
     mapped = {name: ListedEvents(mapping_by(mapping), registry) for name, mapping in pairs.items()}

@@ -12,7 +12,7 @@ from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamil
 from prometheus_client.registry import Collector
 
 from stream.events import LEFT_OUT_REASONS, REASONS
-from stream.ingest.ingester import IngestReport
+from stream.ingest.ingest_report import IngestReport
 
 
 class IngestMetrics(Collector):

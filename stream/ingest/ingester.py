@@ -2,7 +2,8 @@
 
 The events and dead letters of a batch and the offsets that it was read up to are one transaction of
 Kafka: all of them count, or none. A kill at any moment leaves a transaction that the brokers abort, and
-the next start reads its records again. Several share the topics by their group.
+the next start reads its records again. Several share the topics by their group. A partition whose next
+record waits for a schema stands still; the others go on.
 
 Tested by tests/faults/test_ingest.py.
 """
@@ -12,51 +13,42 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
-from model.errors import NextclickError
-from stream.event_decoder import SCHEMA_WAIT_S, Headers, SchemaAwayError, kept_of
+from stream.event_decoder import SchemaAwayError, kept_of
 from stream.events import Event, LeftOutRecord, RejectedEvent, encode_event, message_time_ms
 from stream.failpoints import reach
+from stream.ingest.group_progress import GroupProgress
+from stream.ingest.ingest_report import IngestReport
 from stream.ingest.listed_events import ListedEvents
-from stream.kafka.connection import remedy_for
+from stream.ingest.transactions import RebalancedError, Transactions
+from stream.kafka.connection import ANSWER_TIMEOUT_S
 from stream.kafka.consumers import log_assigned, offset_bounds, raise_unless_transient
+from stream.kafka.held_partitions import HeldPartitions
+from stream.kafka.retries import retry_while_away
 from stream.logs import happening
 from stream.settings import Settings
 
 BATCH_RECORDS = 2_000
 IDLE_POLL_S = 0.2
-TRANSACTION_S = 60.0
 # Of a letter: below the brokers' limit of 1 MiB, with its headers.
 MAX_LETTER_BYTES = 900_000
 logger = logging.getLogger(__name__)
+Place = tuple[str, int]
 
 
-@dataclass
-class IngestReport:
-    """What became of the records, counted once it is committed.
+@dataclass(frozen=True)
+class _Outcome:
+    """What a record becomes: events, or nothing for a reason; rejected ones are dead letters."""
 
-    taken = given on + left out + dead-lettered; a record that was given on is one event or several.
-    """
-
-    taken: int = 0
-    given_on: int = 0
-    events: int = 0
-    left_out: Counter[str] = field(default_factory=Counter)
-    dead_lettered: Counter[str] = field(default_factory=Counter)
-    lost: int = 0
-    lag: int = 0
-    waiting: str = ""
-
-    @property
-    def difference(self) -> int:
-        """Records taken that nothing accounts for: other than 0 is a defect."""
-        return self.taken - self.given_on - self.left_out.total() - self.dead_lettered.total()
+    message: Message
+    events: tuple[Event, ...] = ()
+    reason: str = ""
+    is_rejected: bool = False
 
 
 class Ingester:
@@ -72,118 +64,116 @@ class Ingester:
         self._settings = settings
         self._mapped = mapped
         self._progress = progress
-        self._positions: dict[tuple[str, int], int] = {}
-        self._ends: dict[tuple[str, int], int] = {}
+        self._positions: dict[Place, int] = {}
+        self._ends: dict[Place, int] = {}
         self.report = IngestReport()
 
     def run(self, stopping: threading.Event, *, until_end: bool = False) -> IngestReport:
         """Ingest until `stopping`, or with `until_end` until everything that is there now has been.
 
-        Raises NextclickError when Kafka refuses a transaction; nothing of it counts then.
+        It has been when the group has committed it, whichever of its members ingested it. Raises
+        NextclickError for a topic that is not there, and when Kafka refuses a transaction, of which nothing
+        counts then.
         """
         self._consumer = Consumer(_consumer_config(self._settings))
-        self._producer = Producer(_producer_config(self._settings))
+        self._held = {topic: HeldPartitions(topic, self._consumer) for topic in self._mapped}
         try:
-            self._transact(lambda: self._producer.init_transactions(TRANSACTION_S))
-            self._consumer.subscribe(list(self._mapped), on_assign=self._assigned)
+            there = GroupProgress(self._settings, _group(self._settings), self._mapped)
+            self._transactions = Transactions(self._settings)
+            self._consumer.subscribe(
+                list(self._mapped), on_assign=self._assigned, on_revoke=self._revoked, on_lost=self._revoked
+            )
             while not stopping.is_set():
-                messages = self._records(self._consumer.consume(BATCH_RECORDS, timeout=IDLE_POLL_S))
-                if messages:
-                    self._give_on(messages, stopping)
+                for held in self._held.values():
+                    held.retry()
+                messages = self._consumer.consume(BATCH_RECORDS, timeout=IDLE_POLL_S)
+                self._take(messages)
                 self._measure()
                 self._progress(self.report)
-                if until_end and not messages and self._consumer.assignment() and not self.report.lag:
+                if until_end and not messages and there.is_done(self._positions):
                     break
         finally:
-            self._consumer.close()
+            # Not closed but let go of: close() can wait forever in a rebalance. A static member leaves
+            # nothing by it, and all that it has read is committed.
+            self._held = {}
+            del self._consumer
         return self.report
 
-    def _records(self, messages: list[Message]) -> list[Message]:
-        """The records among the messages; the others say where partitions end, or what is wrong."""
-        found: list[Message] = []
+    def _take(self, messages: list[Message]) -> None:
+        """One transaction: what the records become, and the offsets after them."""
+        outcomes: list[_Outcome] = []
+        offsets: dict[Place, int] = {}
         for message in messages:
             error, place = message.error(), (message.topic() or "", message.partition() or 0)
+            offset = message.offset() or 0
+            if place not in self._positions or place[1] in self._held[place[0]]:
+                # Given up in the very call that returned it, or behind a record that waits: read again.
+                continue
             if error is None:
-                found.append(message)
+                outcome = self._outcome(message)
+                if outcome is not None:
+                    outcomes.append(outcome)
+                    offsets[place] = offset + 1
             elif error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001
-                self._positions[place] = message.offset() or 0
+                # The last offsets may hold no records.
+                if offset > offsets.get(place, self._positions[place]):
+                    offsets[place] = offset
+            elif error.code() == KafkaError._AUTO_OFFSET_RESET:  # noqa: SLF001
+                self._read_from([self._start(*place, self._positions[place])])
             else:
                 raise_unless_transient(error, self._settings)
-        return found
+        if offsets:
+            self._give_on(outcomes, offsets)
 
-    def _give_on(self, messages: list[Message], stopping: threading.Event) -> None:
-        """One transaction: what the records become, and the offsets after them."""
+    def _give_on(self, outcomes: list[_Outcome], offsets: dict[Place, int]) -> None:
         count = IngestReport()
-        self._producer.begin_transaction()
-        for message in messages:
-            events = self._events(message, count, stopping)
-            if events is None:
-                # Ended while a schema was waited for: nothing of this transaction counts.
-                self._producer.abort_transaction(TRANSACTION_S)
-                return
-            for event in events:
-                self._produce(
-                    self._settings.events_topic,
-                    encode_event(event),
-                    event.session_id.encode(),
-                    message_time_ms(event.event_time_ms),
-                )
+        self._transactions.begin()
+        for outcome in outcomes:
+            self._produce(outcome, count)
         reach("ingest-1-produced")
-        places = {(message.topic() or "", message.partition() or 0): message for message in messages}
-        offsets = [
-            TopicPartition(topic, number, (message.offset() or 0) + 1)
-            for (topic, number), message in places.items()
-        ]
-        group = self._consumer.consumer_group_metadata()
-        self._transact(lambda: self._producer.send_offsets_to_transaction(offsets, group, TRANSACTION_S))
-        reach("ingest-2-offsets-sent")
-        self._transact(lambda: self._producer.commit_transaction(TRANSACTION_S))
-        reach("ingest-3-committed")
-        for offset in offsets:
-            self._positions[offset.topic, offset.partition] = offset.offset
-        report = self.report
-        report.taken += len(messages)
-        report.given_on += count.given_on
-        report.events += count.events
-        report.left_out += count.left_out
-        report.dead_lettered += count.dead_lettered
+        after = [TopicPartition(*place, offset) for place, offset in offsets.items()]
+        try:
+            self._transactions.commit(after, self._consumer.consumer_group_metadata())
+        except RebalancedError:
+            self._read_from([TopicPartition(*place, self._positions[place]) for place in offsets])
+            return
+        self._positions |= offsets
+        self.report.add(count)
 
-    def _events(self, message: Message, count: IngestReport, stopping: threading.Event) -> list[Event] | None:
-        """The events of a record; counts what it becomes. None when it is stopped while it waits."""
-        topic, headers = message.topic() or "", message.headers() or ()
+    def _outcome(self, message: Message) -> _Outcome | None:
+        """What a record becomes; None where its partition waits for the schema of the record."""
+        topic, number, headers = message.topic() or "", message.partition() or 0, message.headers() or ()
         kind, timestamp_ms = message.timestamp()
         known: Any = (message.value(), message.key(), timestamp_ms if kind else None, headers)
-        while True:
-            try:
-                events = self._mapped[topic].events(*known)
-            except SchemaAwayError as away:
-                self._wait(topic, away, stopping)
-                if stopping.is_set():
-                    return None
-                continue
-            except LeftOutRecord as left_out:
-                count.left_out[left_out.reason] += 1
-                events = []
-            except RejectedEvent as rejected:
-                count.dead_lettered[rejected.reason] += 1
-                self._send_letter(message, rejected.reason)
-                events = []
-            else:
-                count.given_on += 1
-                count.events += len(events)
-            self.report.waiting = ""
-            return events
+        try:
+            outcome = _Outcome(message, tuple(self._mapped[topic].events(*known)))
+        except SchemaAwayError as away:
+            self._held[topic].hold(number, message.offset() or 0, away)
+            return None
+        except LeftOutRecord as left_out:
+            outcome = _Outcome(message, reason=left_out.reason)
+        except RejectedEvent as rejected:
+            outcome = _Outcome(message, reason=rejected.reason, is_rejected=True)
+        self._held[topic].passed(number)
+        return outcome
 
-    def _wait(self, topic: str, away: SchemaAwayError, stopping: threading.Event) -> None:
-        if not self.report.waiting:
-            logger.warning(
-                "reading waits: schema %d is not known: %s",
-                away.schema_id,
-                away.why,
-                extra=happening("schema_awaited", topic=topic, schema=away.schema_id, error=away.why),
+    def _produce(self, outcome: _Outcome, count: IngestReport) -> None:
+        count.taken += 1
+        if outcome.is_rejected:
+            count.dead_lettered[outcome.reason] += 1
+            self._send_letter(outcome.message, outcome.reason)
+        elif outcome.reason:
+            count.left_out[outcome.reason] += 1
+        else:
+            count.given_on += 1
+            count.events += len(outcome.events)
+        for event in outcome.events:
+            self._transactions.produce(
+                self._settings.events_topic,
+                encode_event(event),
+                event.session_id.encode(),
+                message_time_ms(event.event_time_ms),
             )
-        self.report.waiting = str(away)
-        stopping.wait(SCHEMA_WAIT_S)
 
     def _send_letter(self, message: Message, reason: str) -> None:
         key, value = message.key(), message.value()
@@ -198,92 +188,85 @@ class Ingester:
             key, value = (key or b"")[: MAX_LETTER_BYTES // 2], (value or b"")[: MAX_LETTER_BYTES // 2]
         else:
             headers += kept_of(message)
-        self._produce(self._settings.dlq_topic, value, key, int(time.time() * 1000), headers)
-
-    def _produce(self, topic: str, value: Any, key: Any, timestamp_ms: int, headers: Headers = ()) -> None:
-        while True:
-            try:
-                self._producer.produce(topic, value, key, timestamp=timestamp_ms, headers=list(headers))
-                return
-            except BufferError:
-                self._producer.poll(0.1)
-            except KafkaException as error:
-                raise _refused(error.args[0]) from None
-
-    def _transact(self, ask: Callable[[], object]) -> None:
-        """Ask until the brokers have answered; an error that does not pass ends the process."""
-        while True:
-            try:
-                ask()
-                return
-            except KafkaException as error:
-                problem = error.args[0]
-                if not problem.retriable():
-                    raise _refused(problem) from None
-                logger.warning(
-                    "%s: %s; asking again",
-                    "a transaction",
-                    problem.str(),
-                    extra=happening("transaction_repeated", error=problem.name()),
-                )
+        self._transactions.produce(self._settings.dlq_topic, value, key, int(time.time() * 1000), headers)
 
     def _assigned(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
-        for place in consumer.committed(partitions, timeout=TRANSACTION_S):
-            low, high = offset_bounds(consumer, place)
-            if 0 <= place.offset < low:
-                self.report.lost += low - place.offset
-                logger.warning(
-                    "partition %d: events %d to %d are no longer in the log",
-                    place.partition,
-                    place.offset,
-                    low,
-                    extra=happening("events_lost", partition=place.partition, first=place.offset, end=low),
-                )
-            self._positions[place.topic, place.partition] = max(place.offset, low)
-            self._ends[place.topic, place.partition] = high
-        log_assigned(partitions)
+        starts = [self._start(at.topic, at.partition, at.offset) for at in self._committed(partitions)]
+        consumer.incremental_assign(starts)
+        log_assigned(starts)
+
+    def _revoked(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        """Nothing is under way between two batches: the next member goes on from what is committed."""
+        for topic, held in self._held.items():
+            numbers = {place.partition for place in partitions if place.topic == topic}
+            held.release(numbers)
+            held.forget(numbers)
+        for place in partitions:
+            self._positions.pop((place.topic, place.partition), None)
+        consumer.incremental_unassign(partitions)
+
+    def _committed(self, partitions: list[TopicPartition]) -> list[TopicPartition]:
+        """What the group has committed of these partitions; below 0 where it has nothing."""
+
+        def ask() -> list[TopicPartition]:
+            answers = self._consumer.committed(partitions, timeout=ANSWER_TIMEOUT_S)
+            for answer in answers:
+                if answer.error is not None:
+                    raise KafkaException(answer.error)
+            return answers
+
+        return retry_while_away(ask, "asking for the committed offsets")
+
+    def _start(self, topic: str, number: int, offset: int) -> TopicPartition:
+        """Where to read a partition from; counts what the log no longer has of it."""
+        low, high = offset_bounds(self._consumer, TopicPartition(topic, number))
+        if 0 <= offset < low or offset > high:
+            # Beyond the end: the topic was made anew, and is read from its beginning.
+            self.report.lost += max(0, low - offset)
+            logger.warning(
+                "partition %d: events %d to %d are no longer in the log",
+                number,
+                offset,
+                low,
+                extra=happening("events_lost", topic=topic, partition=number, first=offset, end=low),
+            )
+        start = offset if low <= offset <= high else low
+        self._positions[topic, number], self._ends[topic, number] = start, high
+        return TopicPartition(topic, number, start)
+
+    def _read_from(self, starts: list[TopicPartition]) -> None:
+        """Read partitions of this ingester on from these offsets; what waits is read again by itself."""
+        starts = [at for at in starts if at.partition not in self._held[at.topic]]
+        self._consumer.incremental_unassign([TopicPartition(at.topic, at.partition) for at in starts])
+        self._consumer.incremental_assign(starts)
 
     def _measure(self) -> None:
         """Count the records of these partitions that are not taken, as of the newest fetch."""
         self.report.lag = 0
-        for place in self._consumer.assignment():
-            one = TopicPartition(place.topic, place.partition)
-            _, newest = self._consumer.get_watermark_offsets(one, cached=True)
-            end = max(newest, self._ends[place.topic, place.partition])
-            self.report.lag += max(0, end - self._positions[place.topic, place.partition])
+        for (topic, number), position in self._positions.items():
+            _, newest = self._consumer.get_watermark_offsets(TopicPartition(topic, number), cached=True)
+            end = self._ends[topic, number] = max(newest, self._ends[topic, number])
+            self.report.lag += max(0, end - position)
+        waiting = [why for held in self._held.values() for why in held.waiting.values()]
+        self.report.waiting = "; ".join(sorted(set(waiting)))
+
+
+def _group(settings: Settings) -> str:
+    return f"{settings.group_id}-ingest"
 
 
 def _consumer_config(settings: Settings) -> dict[str, Any]:
     return {
         **settings.kafka_config(),
-        "group.id": f"{settings.group_id}-ingest",
+        "group.id": _group(settings),
         "group.instance.id": f"{settings.worker_id}-ingest",
-        "partition.assignment.strategy": "range",
+        "partition.assignment.strategy": "cooperative-sticky",
         "enable.auto.commit": False,
+        "enable.auto.offset.store": False,
         "isolation.level": "read_committed",
-        "auto.offset.reset": "earliest",
+        # What retention removes ahead of it is an error here, to be counted as lost.
+        "auto.offset.reset": "error",
         "enable.partition.eof": True,
         "session.timeout.ms": settings.session_timeout_ms,
         "max.poll.interval.ms": max(300_000, settings.session_timeout_ms),
     }
-
-
-def _producer_config(settings: Settings) -> dict[str, Any]:
-    most_ms = int(TRANSACTION_S * 1000)
-    return {
-        **settings.producer_config(),
-        # A restart by this name ends what the process before it left open.
-        "transactional.id": f"{settings.group_id}-ingest-{settings.worker_id}",
-        "transaction.timeout.ms": most_ms,
-        "message.timeout.ms": most_ms,
-        "linger.ms": 5,
-    }
-
-
-def _refused(problem: KafkaError) -> NextclickError:
-    return NextclickError(
-        f"a transaction was refused: {problem.str()}",
-        "Nothing of it counts; its records are read again after a restart. Another process of the same "
-        "--worker-id takes its place, or the group has given its partitions to others.",
-        remedy_for(problem, "Give each `nextclick ingest` its own --worker-id, then start it again."),
-    )

@@ -4,6 +4,7 @@ connection          the first request; why a broker refuses this client
 retries             which errors pass by themselves, and asking again
 consumers           settings, offsets, log lines and errors that consumers share
 partition_reader    reads the records between two offsets of partitions
+held_partitions     partitions that wait for a schema of a registry
 topic_reader, lists_reader, dead_letter_reader   a topic, the lists, the dead letters
 topics              the topics: created and verified
 topic_id            what tells a topic from another one of its name

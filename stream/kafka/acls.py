@@ -29,7 +29,11 @@ from stream.kafka.connection import ANSWER_TIMEOUT_S, RESULT_TIMEOUT_S, metadata
 from stream.settings import Settings
 
 FILE = Path(__file__).with_name("acls.toml")
-RESOURCES = {"topic": ResourceType.TOPIC, "group": ResourceType.GROUP}
+RESOURCES = {
+    "topic": ResourceType.TOPIC,
+    "group": ResourceType.GROUP,
+    "transactional-id": ResourceType.TRANSACTIONAL_ID,
+}
 # The names in Kafka's documentation and tools.
 OPERATIONS = {
     "Read": AclOperation.READ,
@@ -42,7 +46,7 @@ OPERATIONS = {
 
 @dataclass(frozen=True, order=True)
 class Right:
-    """One operation that one user may do on a topic or a group; a `name` that ends in * is a prefix.
+    """One operation that one user may do on a resource of Kafka; a `name` that ends in * is a prefix.
 
     >>> Right("User:worker", "topic", "events*", "Read").binding().name
     'events'
@@ -80,9 +84,11 @@ def rights(settings: Settings, file: Path = FILE) -> dict[str, list[Right]]:
         roles: dict[str, Any] = tomllib.loads(file.read_text(encoding="utf-8"))
         found = {
             role: sorted(
-                Right(f"User:{role}", resource, name.format(**names), operation)
+                Right(f"User:{role}", resource, name.format(**names, ingested=ingested), operation)
                 for resource, by_name in granted.items()
                 for name, operations in by_name.items()
+                # A row of the topics that are mapped into events is one of each of them.
+                for ingested in (settings.ingested() if "{ingested}" in name else [""])
                 for operation in operations
             )
             for role, granted in roles.items()
@@ -119,7 +125,7 @@ def grant(settings: Settings, wanted: list[Right]) -> None:
 
 
 def granted(settings: Settings, principals: set[str]) -> set[Right]:
-    """The rights that the brokers grant these users on topics and groups. Raises NextclickError."""
+    """The rights that the brokers grant these users. Raises NextclickError."""
     everything = AclBindingFilter(
         ResourceType.ANY,
         None,  # type: ignore[arg-type]

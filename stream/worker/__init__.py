@@ -8,7 +8,6 @@ lanes           cuts waves; decides how many lanes are open, and how long an idl
 wave_consumer   the role of the pipeline as the source sees it
 pipeline        counts waves under way, opens and closes partitions    threads "step-N"
 sink            publishes lists, waits for acknowledgements, writes    thread "sink"
-held_partitions partitions that wait for a schema of the registry
 arrivals        what a record becomes: an event, left out, or rejected
 dead_letters    key, value and headers of a rejected record
 commits         written offsets that are not committed yet

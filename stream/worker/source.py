@@ -19,6 +19,7 @@ from model.errors import NextclickError
 from stream.event_decoder import OWN_EVENTS, EventDecoder, SchemaAwayError
 from stream.failpoints import reach
 from stream.kafka.consumers import log_assigned, log_refused_commit, raise_unless_transient
+from stream.kafka.held_partitions import HeldPartitions
 from stream.logs import happening
 from stream.sessions.offsets import AppliedOffsets
 from stream.settings import Settings
@@ -27,7 +28,6 @@ from stream.wave.waves import Wave
 from stream.worker.arrivals import ArrivalMaker
 from stream.worker.assignment import Assignment, PartitionProgress, log_went_back, make_consumer
 from stream.worker.commits import Commits
-from stream.worker.held_partitions import HeldPartitions
 from stream.worker.lanes import IDLE_POLL_S, WAVES_AT_ONCE, WaveEmitter
 from stream.worker.producer_faults import ProducerFaults
 from stream.worker.wave_consumer import WaveConsumer

@@ -15,6 +15,8 @@ from jsonschema import Draft202012Validator
 from typer.testing import CliRunner
 
 from nextclick import app
+from stream.ingest.listed_events import ListedEvents
+from stream.ingest.named_mappings import mapping_by
 from stream.settings import PREFIX, Settings
 from tests.conftest import ROOT
 from tests.harness.composed import COMPOSE, load
@@ -142,7 +144,21 @@ def test_no_service_starts_before_what_it_needs() -> None:
     needs = {name: set(service.get("depends_on", {})) for name, service in SERVICES.items()}
     assert {"kafka", "first-model"} <= needs["worker-1"] == needs["worker-2"]
     # A worker makes the topics.
-    assert all("worker-1" in needs[name] for name in ("retrain", "archive", "replay"))
+    assert all("worker-1" in needs[name] for name in ("retrain", "archive", "ingest", "replay"))
+
+
+def test_what_is_not_everybodys_is_in_a_profile() -> None:
+    profiles = {name: service["profiles"] for name, service in SERVICES.items() if "profiles" in service}
+    assert profiles == {"ingest": ["ingest"], "replay": ["demo"]}
+
+
+def test_the_ingester_finds_its_mappings_and_the_packages_of_a_registry() -> None:
+    ingest = SERVICES["ingest"]
+    folder, within, _ = ingest["volumes"][0].split(":")
+    for mapping in Settings(ingest_from=ingest["environment"]["NEXTCLICK_INGEST_FROM"]).ingested().values():
+        assert mapping.startswith(f"{within}/")
+        ListedEvents(mapping_by(str(COMPOSE.parent / folder / mapping.removeprefix(f"{within}/"))))
+    assert any("['optional-dependencies']['registry']" in rest for _, rest in instructions(DOCKERFILE))
 
 
 def test_a_gpu_is_given_to_the_workers_in_an_image_of_its_own() -> None:

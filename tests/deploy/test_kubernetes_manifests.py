@@ -1,6 +1,6 @@
 """deploy/kubernetes fulfils Kubernetes' schemas, and its parts fit together."""
 
-from pathlib import Path
+import tomllib
 from typing import Any
 
 import kubernetes_validate
@@ -9,6 +9,8 @@ import yaml
 from typer.testing import CliRunner
 
 from nextclick import app
+from stream.ingest.listed_events import ListedEvents
+from stream.log_mapping import mapping_of
 from stream.settings import PREFIX, Settings
 from tests.conftest import ROOT
 from tests.harness.composed import load
@@ -17,7 +19,7 @@ FOLDER = ROOT / "deploy" / "kubernetes"
 KUSTOMIZATION: dict[str, Any] = yaml.safe_load((FOLDER / "kustomization.yaml").read_text())
 OBJECTS: dict[tuple[str, str], dict[str, Any]] = {
     (found["kind"], found["metadata"]["name"]): found
-    for path in sorted(FOLDER.glob("*.yaml"))
+    for path in sorted(FOLDER.glob("**/*.yaml"))
     if path.name != "kustomization.yaml"
     for found in yaml.safe_load_all(path.read_text())
 }
@@ -60,16 +62,20 @@ def test_the_schemas_tell_a_wrong_object() -> None:
 
 
 def test_the_kustomization_has_every_file_and_nothing_else() -> None:
-    files = {path.name for path in FOLDER.iterdir()} - {"kustomization.yaml"}
-    assert set(KUSTOMIZATION["resources"]) == files
+    # What is not everybody's is a component.
+    component = yaml.safe_load((FOLDER / "ingest" / "kustomization.yaml").read_text())
+    assert component["kind"] == "Component"
+    named_in = {FOLDER: [*KUSTOMIZATION["resources"], "ingest"], FOLDER / "ingest": component["resources"]}
+    for folder, named in named_in.items():
+        assert set(named) == {path.name for path in folder.iterdir()} - {"kustomization.yaml"}
     (image,) = KUSTOMIZATION["images"]
     assert load()["services"]["worker-1"]["image"] == f"{image['name']}:{image['newTag']}"
 
 
 def test_the_parts_are_all_there() -> None:
     assert sorted(kind for kind, _ in OBJECTS) == [
-        "ConfigMap", "CronJob", "Deployment", "Job", "PersistentVolumeClaim", "PersistentVolumeClaim",
-        "PodDisruptionBudget", "Service", "StatefulSet",
+        "ConfigMap", "ConfigMap", "CronJob", "Deployment", "Job", "PersistentVolumeClaim",
+        "PersistentVolumeClaim", "PodDisruptionBudget", "Service", "Service", "StatefulSet", "StatefulSet",
     ]  # fmt: skip
 
 
@@ -128,15 +134,34 @@ def test_a_worker_keeps_its_name_and_its_state() -> None:
     assert service["clusterIP"] == "None"
 
 
+def test_an_ingester_keeps_its_name_and_finds_its_mappings() -> None:
+    ingest = OBJECTS["StatefulSet", "nextclick-ingest"]["spec"]
+    given = variables(ingest["template"])
+    assert given["NEXTCLICK_WORKER_ID"] == {"fieldRef": {"fieldPath": "metadata.name"}}
+    labels = ingest["template"]["metadata"]["labels"]
+    assert ingest["selector"]["matchLabels"] == labels
+    assert OBJECTS["Service", ingest["serviceName"]]["spec"]["selector"] == labels
+    mappings = OBJECTS["ConfigMap", "nextclick-ingest"]["data"]
+    assert given["NEXTCLICK_INGEST_FROM"]["configMapKeyRef"] == {"name": "nextclick-ingest", "key": "from"}
+    (container,) = ingest["template"]["spec"]["containers"]
+    folder = next(mount["mountPath"] for mount in container["volumeMounts"] if mount["name"] == "mappings")
+    for mapping in Settings(ingest_from=mappings["from"]).ingested().values():
+        ListedEvents(mapping_of(tomllib.loads(mappings[mapping.removeprefix(f"{folder}/")])))
+
+
 def test_probes_ask_for_readiness_or_life_where_the_process_listens() -> None:
-    for name, live in (("nextclick-worker", "/health"), ("nextclick-archive", "/metrics")):
+    for name, live in (
+        ("nextclick-worker", "/health"),
+        ("nextclick-archive", "/metrics"),
+        ("nextclick-ingest", "/metrics"),
+    ):
         (container,) = PODS[name]["spec"]["containers"]
         ready = container["readinessProbe"]["httpGet"]
         assert container["startupProbe"]["httpGet"] == ready
         assert container["livenessProbe"]["httpGet"] == {**ready, "path": live}
         (port,) = container["ports"]
         assert ready["port"] == port["name"]
-        variable = "NEXTCLICK_METRICS_PORT" if name == "nextclick-archive" else "NEXTCLICK_WEB_PORT"
+        variable = "NEXTCLICK_METRICS_PORT" if live == "/metrics" else "NEXTCLICK_WEB_PORT"
         default = Settings.model_fields["web_port"].default
         assert int(variables(PODS[name]).get(variable, default)) == port["containerPort"]
         assert PODS[name]["metadata"]["annotations"]["prometheus.io/port"] == str(port["containerPort"])
@@ -149,5 +174,5 @@ def test_the_first_model_is_the_one_of_compose() -> None:
 
 
 def test_a_manifest_says_what_it_is_for() -> None:
-    for path in sorted(Path(FOLDER).iterdir()):
+    for path in sorted(FOLDER.glob("**/*.yaml")):
         assert path.read_text().startswith("# "), path

@@ -5,7 +5,9 @@ import os
 import random
 import signal
 import sys
+import time
 from collections import Counter, defaultdict
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import Event as Flag
 from typing import Any
@@ -14,12 +16,14 @@ import pytest
 from confluent_kafka import Consumer, KafkaError, Message, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]
 
+from model.errors import NextclickError
 from stream.events import Event, decode_event
 from stream.failpoints import INGEST_POINTS, VARIABLE
 from stream.ingest.ingest_metrics import IngestMetrics
 from stream.ingest.ingester import Ingester
 from stream.ingest.listed_events import ListedEvents
 from stream.kafka.partitioner import partition_of
+from stream.kafka.topics import ensure_topics
 from stream.log_mapping import LogMapping
 from stream.settings import Settings
 from tests.harness.fork_server import ForkedProcess, popen
@@ -147,6 +151,36 @@ def test_a_kill_at_each_point_loses_nothing_and_doubles_nothing(
     assert_each_once(settings, sessions, others)
 
 
+def test_each_of_a_group_ends_when_all_of_them_have_ingested_everything(make_settings: MakeSettings) -> None:
+    settings = make_settings()
+    topic = f"{settings.events_topic}-orders"
+    admin = AdminClient(settings.kafka_config())
+    admin.create_topics([NewTopic(topic, 1, 1)])[topic].result(timeout=30)
+    ensure_topics(settings)
+    # In transactions, so that the log's last offset holds no record.
+    producer = Producer({**settings.kafka_config(), "transactional.id": topic})
+    producer.init_transactions(60)
+    producer.begin_transaction()
+    for number in range(300):
+        order = {"visit": f"o{number}", "sku": f"i{number}", "at": AT_MS}
+        producer.produce(topic, json.dumps(order).encode())
+    producer.commit_transaction(60)
+    # One partition: two of the three get none of it.
+    names = [settings.model_copy(update={"worker_id": f"{settings.worker_id}-{n}"}) for n in range(3)]
+    with ThreadPoolExecutor(3) as pool:
+        ingesters = [Ingester(one, {topic: ListedEvents(ORDERS)}) for one in names]
+        reports = list(pool.map(lambda one: one.run(Flag(), until_end=True), ingesters))
+    assert sorted(report.taken for report in reports) == [0, 0, 300]
+    assert len(committed(settings, settings.events_topic, settings.partitions)) == 300
+
+
+def test_a_topic_that_is_not_there_is_named(make_settings: MakeSettings) -> None:
+    settings = make_settings()
+    with pytest.raises(NextclickError, match=r"the topic of-nobody cannot be ingested: .*nknown") as caught:
+        Ingester(settings, {"of-nobody": ListedEvents(ORDERS)}).run(Flag())
+    assert "nextclick acls --role ingest" in caught.value.remedy
+
+
 def test_two_share_the_topics_and_their_account_is_whole(make_settings: MakeSettings, tmp_path: Path) -> None:
     settings = make_settings()
     mapped = {name: ListedEvents(mapping) for name, mapping in topics_of_its_own(settings).items()}
@@ -154,14 +188,15 @@ def test_two_share_the_topics_and_their_account_is_whole(make_settings: MakeSett
     other = settings.model_copy(update={"worker_id": f"{settings.worker_id}-2"})
     other.model_fields_set.add("worker_id")
     process = start(other, tmp_path)
-    ingester = Ingester(settings, mapped)
-    report = ingester.run(Flag(), until_end=True)
+    log = tmp_path / "ingest.log"
+    deadline_s = time.monotonic() + 240
+    while "assigned" not in log.read_text():
+        assert process.poll() is None and time.monotonic() < deadline_s, log.read_text()[-2000:]
+        time.sleep(0.1)
+    report = Ingester(settings, mapped).run(Flag(), until_end=True)
     assert report.difference == 0
-    # The other one's share may still be under way: it ends in peace, and a last one finds what is left.
     process.send_signal(signal.SIGTERM)
-    assert process.wait(timeout=120) == 0, (tmp_path / "ingest.log").read_text()[-2000:]
-    last = Ingester(settings, mapped).run(Flag(), until_end=True)
-    assert last.lag == last.difference == 0
+    assert process.wait(timeout=240) == 0, log.read_text()[-2000:]
     assert_each_once(settings, sessions, others)
     series = {metric.name: metric for metric in IngestMetrics(report).collect()}
     assert series["nextclick_ingest_records"].samples[0].value == report.taken

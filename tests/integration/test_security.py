@@ -29,6 +29,9 @@ from stream.event_log.archive_folder import ArchiveFolder
 from stream.event_log.archiver import Archiver
 from stream.event_log.window import read_window
 from stream.events import Event, encode_event
+from stream.ingest.ingester import Ingester
+from stream.ingest.listed_events import ListedEvents
+from stream.ingest.named_mappings import mapping_by
 from stream.kafka.acls import granted, rights
 from stream.kafka.announcements import announce
 from stream.kafka.connection import NOT_ALLOWED, RefusedConnection
@@ -44,7 +47,7 @@ from tests.harness.secure import SecureKafka, as_user
 from tests.harness.serving import all_committed, all_lists, assert_equal_to_offline, stop, worker
 
 pytestmark = pytest.mark.kafka
-ROLES = ("replay", "worker", "retrain", "archive", "promote", "subscriber", "exporter", "operator")
+ROLES = ("replay", "worker", "ingest", "retrain", "archive", "promote", "subscriber", "exporter", "operator")
 KINDS = ("events", "recommendations", "models", "dlq")
 
 
@@ -63,7 +66,11 @@ def admin(broker: SecureKafka, tmp_path_factory: pytest.TempPathFactory) -> Sett
     """The super user's settings, with topics and every role's rights on them."""
     folder = tmp_path_factory.mktemp("system")
     settings = settings_of_its_own(
-        broker.address, folder, deterministic=True, **without_address(broker.user("admin"))
+        broker.address,
+        folder,
+        deterministic=True,
+        ingest_from="shop.clicks=segment",
+        **without_address(broker.user("admin")),
     )
     ended = command(settings, "acls", "--apply", "--verify")
     assert ended.exit_code == 0, ended.output
@@ -132,11 +139,33 @@ def test_every_role_does_its_whole_job_with_its_rights_alone(
     assert refused <= {"message size"}
 
 
+def test_an_ingester_does_its_whole_job_with_its_rights_alone(broker: SecureKafka, admin: Settings) -> None:
+    settings = as_user(admin, broker, "ingest")
+    mapped = {name: ListedEvents(mapping_by(mapping)) for name, mapping in admin.ingested().items()}
+    with pytest.raises(NextclickError, match=r"the topic shop\.clicks cannot be ingested"):
+        Ingester(settings, mapped).run(threading.Event())
+    admin_client = AdminClient({**admin.kafka_config(), "log_level": 0})
+    admin_client.create_topics([NewTopic("shop.clicks", 1, 1)])["shop.clicks"].result(timeout=30)
+    clicks = [{"anonymousId": "a", "event": "Product Viewed", "properties": {"sku": "7"}}, {"event": "x"}]
+    producer = Producer(admin.producer_config())
+    for click in clicks:
+        producer.produce("shop.clicks", json.dumps(click).encode())
+    producer.produce("shop.clicks", b"{")
+    assert producer.flush(40) == 0
+    assert ensure_topics(settings, create=False)
+    report = Ingester(settings, mapped).run(threading.Event(), until_end=True)
+    assert (report.events, report.left_out.total(), report.dead_lettered.total()) == (1, 1, 1)
+    other = settings.model_copy(update={"group_id": "others"})
+    with pytest.raises(NextclickError, match="uthorization failed"):
+        Ingester(other, mapped).run(threading.Event(), until_end=True)
+
+
 @pytest.mark.parametrize(
     ("role", "writes", "reads"),
     [
         ("replay", "events", ""),
         ("worker", "recommendations models dlq", "events models"),
+        ("ingest", "events dlq", ""),
         ("retrain", "models", "events"),
         ("archive", "", "events"),
         ("promote", "models", ""),

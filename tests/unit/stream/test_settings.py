@@ -51,6 +51,27 @@ def test_a_registry_needs_a_mapping_an_address_and_a_whole_user(given: dict[str,
         load_settings(**given)
 
 
+@pytest.mark.parametrize(
+    ("given", "problem"),
+    [
+        ({"ingest_from": "shop.views"}, "ingest_from: not TOPIC=MAPPING"),
+        ({"ingest_from": "shop views=segment"}, "ingest_from: not TOPIC=MAPPING"),
+        ({"ingest_from": "a=segment,a=ga4"}, "ingest_from: each topic once"),
+        ({"ingest_from": "a=segment", "events_topic": "a"}, "and not events_topic, which is written"),
+        ({"ingest_from": "a=segment", "events_mapping": "ga4"}, "events_mapping, ingest_from: ingest writes"),
+    ],
+)
+def test_what_is_ingested_is_named_once_with_its_mapping(given: dict[str, str], problem: str) -> None:
+    with pytest.raises(NextclickError, match=problem):
+        load_settings(**given)
+
+
+def test_ingested_topics_may_have_a_registry() -> None:
+    settings = load_settings(ingest_from="shop.views=views.toml", schema_registry_url="http://r:8081")
+    assert settings.ingested() == {"shop.views": "views.toml"}
+    assert load_settings().ingested() == {}
+
+
 def test_the_password_of_a_registry_is_neither_shown_nor_sent_unencrypted(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

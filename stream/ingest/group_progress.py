@@ -1,0 +1,71 @@
+"""Whether a group has ingested what there was at a moment, whichever of its members did.
+
+Tested by tests/faults/test_ingest.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from confluent_kafka import ConsumerGroupTopicPartitions, KafkaError, KafkaException, TopicPartition
+from confluent_kafka.admin import AdminClient
+
+from model.errors import NextclickError
+from stream.kafka.connection import ANSWER_TIMEOUT_S, RESULT_TIMEOUT_S, metadata
+from stream.kafka.consumers import groupless_consumer, offset_bounds
+from stream.kafka.retries import retry_while_away
+from stream.settings import Settings
+
+Place = tuple[str, int]
+
+
+class GroupProgress:
+    """What the group `group` has committed of `topics`, against their ends now."""
+
+    def __init__(self, settings: Settings, group: str, topics: Iterable[str]) -> None:
+        """Raises NextclickError for a topic that is not there."""
+        self._group = group
+        # A client of its own: while a member joins its group, its connection answers nothing else.
+        self._admin = AdminClient({**settings.kafka_config(), "log_level": 0})
+        consumer = groupless_consumer(settings, "ingest", {})
+        self._ends: dict[Place, int] = {}
+        try:
+            for topic in topics:
+                there = metadata(consumer, settings, topic).topics[topic]
+                if there.error is not None or not there.partitions:
+                    raise _no_topic(topic, there.error)
+                for number in there.partitions:
+                    low, high = offset_bounds(consumer, TopicPartition(topic, number))
+                    if low < high:
+                        self._ends[topic, number] = high
+        finally:
+            consumer.close()
+
+    def is_done(self, positions: Mapping[Place, int]) -> bool:
+        """Whether everything up to these ends is committed; `positions` are a member's own."""
+        if any(positions.get(place, end) < end for place, end in self._ends.items()):
+            return False
+        others = [place for place in self._ends if place not in positions]
+        if not others:
+            return True
+        asked = ConsumerGroupTopicPartitions(self._group, [TopicPartition(*place) for place in others])
+
+        def ask() -> list[TopicPartition]:
+            futures = self._admin.list_consumer_group_offsets([asked], request_timeout=ANSWER_TIMEOUT_S)
+            answers = futures[self._group].result(timeout=RESULT_TIMEOUT_S).topic_partitions or []
+            for answer in answers:
+                if answer.error is not None:
+                    raise KafkaException(answer.error)
+            return answers
+
+        committed = retry_while_away(ask, "asking for the committed offsets")
+        return all(at.offset >= self._ends[at.topic, at.partition] for at in committed)
+
+
+def _no_topic(topic: str, error: KafkaError | None) -> NextclickError:
+    return NextclickError(
+        f"the topic {topic} cannot be ingested: {error.str() if error else 'it has no partitions'}",
+        "Topics of one's own are not made here; nothing was read.",
+        "Name a topic that is there, in --from or NEXTCLICK_INGEST_FROM; with ACLs grant the right to read "
+        "it: `nextclick acls --role ingest --apply`.",
+    )
