@@ -23,6 +23,7 @@ from stream.settings import PREFIX
 
 # In the order in which `nextclick --help` lists them.
 EXAMPLES = {
+    "up": "nextclick up --bootstrap-servers localhost:9092 --topic shop.clicks",
     "replay": "nextclick replay clicks.csv.xz --speed 60",
     "worker": "nextclick worker --registry ./registry --state-dir ./state",
     "watch": "nextclick watch --json --from-start --limit 100",

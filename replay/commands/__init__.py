@@ -2,7 +2,7 @@
 
 A command parses its options, shows progress and prints; the work is done by the room it calls.
 Shared modules: options, named_log, lazy_commands, read_split, outputs, titles_file, catalogue_file,
-training_output, guess_output.
+training_output, guess_output, up_choices.
 
 To add a command X:
 1. Write commands/X.py with `def X(...) -> None:`, its options as `Annotated[..., typer.Option(help=...)]`.

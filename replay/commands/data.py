@@ -32,7 +32,9 @@ from replay.datasets.detection import known_format, known_members
 from replay.log_report.report import LogReport, report_on
 from replay.log_report.session_figures import Distribution
 from replay.log_report.warnings import warnings_of
+from replay.mappings.guess import guess_mapping
 from replay.mappings.log_sample import sample_of
+from replay.mappings.said_columns import said_mapping
 from replay.reading.spool import spooled
 
 data = typer.Typer(
@@ -136,7 +138,13 @@ def guess(
             "Name another --output, or have it written anew with --overwrite.",
         )
     check_file("--output", output)
-    guessed, _ = ask(file, sample_of(path), columns or "")
+    sample = sample_of(path)
+    guessed, _ = ask(
+        str(file),
+        lambda said: guess_mapping(sample, said_mapping(said)),
+        columns or "",
+        f"nextclick data guess {shlex.quote(str(file))}",
+    )
     assert guessed.mapping is not None
     found = first_events(path, guessed.mapping)
     about = "".join(f"# {role}: {why}\n" for role, why in guessed.evidence.items())

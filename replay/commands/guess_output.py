@@ -8,6 +8,7 @@ from __future__ import annotations
 import shlex
 import sys
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,9 +21,7 @@ from rich.table import Table
 from model.errors import NextclickError
 from replay.console import log, moment, out
 from replay.datasets.event_files import EventFiles
-from replay.mappings.guess import Doubt, Guess, guess_mapping
-from replay.mappings.log_sample import LogSample
-from replay.mappings.said_columns import said_mapping
+from replay.mappings.guess import Doubt, Guess
 from stream.log_mapping import LogMapping
 
 EVENTS = 5
@@ -60,24 +59,25 @@ def first_events(path: Path, mapping: LogMapping | None) -> FirstEvents:
     return FirstEvents(pd.concat(kept).head(EVENTS), rows + sum(rejects.values()), dict(rejects))
 
 
-def ask(path: Path, sample: LogSample, said: str) -> tuple[Guess, str]:
+def ask(name: str, guess_by: Callable[[str], Guess], said: str, command: str) -> tuple[Guess, str]:
     """A guess without a doubt, and what was said for it: a person at a terminal is asked.
 
-    Raises NextclickError, which names the candidates, where nobody can be asked.
+    `guess_by` guesses the log of a `name` by what was said. Raises NextclickError, which names the
+    candidates and how to say one in the `command`, where nobody can be asked.
     """
-    guess = guess_mapping(sample, said_mapping(said))
+    guess = guess_by(said)
     asked = 0
     while guess.doubts:
         if not (sys.stdin.isatty() and sys.stderr.isatty()) or asked >= MOST_QUESTIONS:
             show_evidence(guess)
-            raise _in_doubt(path, guess, said)
+            raise _in_doubt(name, guess, said, command)
         doubt = guess.doubts[0]
         answers = "; ".join(doubt.answers)
         log.print(f"{escape(doubt.why)}: {escape(answers)}", highlight=False)
         text = typer.prompt("say it", default=doubt.answers[0] if doubt.answers else None, err=True)
         asked += 1
         try:
-            guess = guess_mapping(sample, said_mapping(f"{said},{text}" if said else text))
+            guess = guess_by(f"{said},{text}" if said else text)
         except NextclickError as error:
             log.print(f"{escape(error.what)}. {escape(error.meaning)}", highlight=False)
             continue
@@ -85,16 +85,15 @@ def ask(path: Path, sample: LogSample, said: str) -> tuple[Guess, str]:
     return guess, said
 
 
-def _in_doubt(path: Path, guess: Guess, said: str) -> NextclickError:
+def _in_doubt(name: str, guess: Guess, said: str, command: str) -> NextclickError:
     doubts = guess.doubts
     whys = "; ".join(doubt.why for doubt in doubts)
     candidates = ". ".join(f"{doubt.role}: {' or '.join(doubt.answers)}" for doubt in doubts if doubt.answers)
     example = ",".join(filter(None, [said, *_first_answers(doubts)]))
     return NextclickError(
-        f"{path}: {whys}",
+        f"{name}: {whys}",
         f"A wrong guess would train a model of nonsense, so nothing was written. {candidates}.",
-        "Say which it is, and it is guessed on: "
-        f"nextclick data guess {shlex.quote(str(path))} --columns {shlex.quote(example)}",
+        f"Say which it is, and it is guessed on: {command} --columns {shlex.quote(example)}",
     )
 
 

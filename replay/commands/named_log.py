@@ -35,6 +35,10 @@ FromTopic = Annotated[
         "of your own, as NEXTCLICK_EVENTS_MAPPING does",
     ),
 ]
+NewestEvents = Annotated[
+    int | None,
+    typer.Option(min=2, help="of the topic at most about so many of the newest records"),
+]
 
 
 @dataclass(frozen=True)
@@ -59,6 +63,7 @@ def named_log(
     columns: str | None,
     mapping: Path | None,
     brokers: str | None,
+    newest: int | None = None,
 ) -> NamedLog:
     """The log that a command line names. Raises typer.BadParameter unless it is one.
 
@@ -73,6 +78,8 @@ def named_log(
             if files
             else "no log is named: FILES, a folder of `nextclick archive`, or --from-topic"
         )
+    if newest is not None and not from_topic:
+        raise typer.BadParameter("--newest-events is of --from-topic")
     if not from_topic:
         return NamedLog(list(files or ()), log_mapping(columns, mapping))
     if columns is not None or format is not None:
@@ -82,4 +89,4 @@ def named_log(
     settings = load_settings(
         bootstrap_servers=brokers, events_mapping=None if mapping is None else str(mapping)
     )
-    return NamedLog((), topic=LoggedEvents(settings, decoder=decoder_of(settings)))
+    return NamedLog((), topic=LoggedEvents(settings, decoder=decoder_of(settings), newest=newest))

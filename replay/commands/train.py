@@ -19,7 +19,7 @@ from model.training.checkpoint import EVERY_BATCHES
 from model.training.job import TrainingJob, data_facts
 from model.training.replicas import Replicas
 from model.training.run_options import RunOptions
-from replay.commands.named_log import FromTopic, LogPaths, named_log
+from replay.commands.named_log import FromTopic, LogPaths, NewestEvents, named_log
 from replay.commands.options import (
     Brokers,
     Category,
@@ -60,6 +60,7 @@ def setting(name: str, text: str) -> Any:
 def train(
     files: LogPaths = None,
     from_topic: FromTopic = False,
+    newest_events: NewestEvents = None,
     test: Test = None,
     test_fraction: TestFraction = 0.1,
     test_from: TestFrom = None,
@@ -152,7 +153,7 @@ def train(
     check_folder("--registry", folder.root)
     source = named_log(
         files, from_topic=from_topic, format=format, columns=columns, mapping=mapping,
-        brokers=bootstrap_servers,
+        brokers=bootstrap_servers, newest=newest_events,
     )  # fmt: skip
     named = source.mapping
     if named is None and earlier_model:

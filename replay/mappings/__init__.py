@@ -6,6 +6,7 @@ role_columns    columns named by their roles, as events
 event_times     times whose unit is said, or seen
 known_mappings  published layouts that a mapping describes: the TOML files of this folder
 guess           a mapping guessed from a sample, with its evidence and doubts
+topic_guess     the same of the records of a topic, with their keys and times
 said_columns    what a person has said of a log before the rest is guessed
 nearest_layout  what a log of unknown layout looks like, and the known one nearest to it
 log_sample      rows from places spread over a log of unknown layout

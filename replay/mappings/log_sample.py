@@ -9,7 +9,7 @@ Tested by tests/unit/replay/mappings/test_guess.py.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -67,6 +67,12 @@ class LogSample:
             rows=[self.first, *body] if header is False else body,
         )
 
+    def without(self, *columns: Column) -> LogSample:
+        """The sample without some of its columns."""
+        kept = [place for place, column in enumerate(self.columns) if column not in columns]
+        rows = [tuple(row[place] for place in kept) for row in self.rows]
+        return replace(self, columns=tuple(self.columns[place] for place in kept), rows=rows)
+
     def values(self, column: Column) -> list[str]:
         """The values of a column in the order of the file."""
         place = self.columns.index(column)
@@ -92,7 +98,7 @@ def sample_of(path: Path) -> LogSample:
     if start == "[" or start == "{":
         records, broken = _records(path, texts)
         if records:
-            return _of_records("json" if start == "[" else "json-lines", records, broken, utf8)
+            return records_sample("json" if start == "[" else "json-lines", records, broken, utf8)
     return _of_lines(path, texts, utf8)
 
 
@@ -203,7 +209,10 @@ def _records(path: Path, texts: list[str]) -> tuple[list[object], int]:
     return [record for record in records if isinstance(record, dict)], broken
 
 
-def _of_records(container: str, records: list[object], broken: int, utf8: bool) -> LogSample:
+def records_sample(
+    container: str, records: Sequence[object], broken: int = 0, utf8: bool = True
+) -> LogSample:
+    """A sample of records of JSON: a column for each path, a row for each element of their longest list."""
     paths: Counter[str] = Counter()
     for record in records:
         paths.update(list(dict.fromkeys(_paths(record))))

@@ -5,6 +5,7 @@ kafka_reader      ranges of `events`, from Kafka
 archive_reader    the same, from an archive
 window            the events of a time, of offsets, or the newest ones, as a frame
 logged_events     all events of a topic or an archive, partition after partition
+topic_sample      some of a topic's records, as they are
 archiver          the consumer that writes the archive
 archive_consumer  the settings of its consumer
 archive_part      one Parquet file: buffered, written, made durable

@@ -35,11 +35,12 @@ FEW_RECORDS = 9
 
 @dataclass
 class LoggedAccount:
-    """What became of the records of one reading: records = events + rejected, among `offsets` offsets."""
+    """What became of the records of a reading: records = events + rejected + dismissed, of `offsets`."""
 
     offsets: int = 0
     records: int = 0
     events: int = 0
+    dismissed: int = 0
     rejected: Counter[str] = field(default_factory=Counter)
 
 
@@ -51,17 +52,30 @@ class LoggedEvents:
     """
 
     def __init__(
-        self, settings: Settings, *, archive: Path | None = None, decoder: EventDecoder = OWN_EVENTS
+        self,
+        settings: Settings,
+        *,
+        archive: Path | None = None,
+        decoder: EventDecoder = OWN_EVENTS,
+        newest: int | None = None,
     ) -> None:
-        """Raises NextclickError when the topic or the archive cannot be read."""
+        """At most about `newest` of the newest records are read, of each partition its share.
+
+        Raises NextclickError when the topic or the archive cannot be read.
+        """
         latest_ms = int((time.time() + settings.max_future_s) * 1000)
         self.source = settings.events_topic if archive is None else str(archive)
         self.account = LoggedAccount()
         self._settings, self._archive, self._decoder = settings, archive, decoder
         self._times = WindowTimes(None, None, latest_ms, settings.min_event_time_ms)
         with closing(self._opened()) as source:
-            self.offsets = source.bounds()
+            self.offsets = self._bounds = source.bounds()
             self.topic_id = source.topic_id()
+        if newest is not None:
+            share = -(-newest // max(1, sum(end > first for first, end in self._bounds.values())))
+            self.offsets = {
+                number: (max(first, end - share), end) for number, (first, end) in self._bounds.items()
+            }
 
     def _opened(self) -> EventSource:
         if self._archive is None:
@@ -80,15 +94,23 @@ class LoggedEvents:
         with closing(self._opened()) as source:
             for number, (first, end) in self.offsets.items():
                 account.offsets += end - first
-                for table in source.read({number: (first, end)}, self._times.keep):
+                for table in source.read({number: (first, end)}, self._keep):
                     yield self._events_of(table, rejects, present)
+        if account.dismissed:
+            rejects["dismissed"] += account.dismissed
         wrong = sum(count for why, count in account.rejected.items() if why not in LEFT_OUT_REASONS)
         if wrong > max(FEW_RECORDS, most_rejected * account.records) or not account.events:
             raise self._no_log()
 
+    def _keep(self, table: pa.Table) -> pa.Table:
+        kept = self._times.keep(table)
+        self.account.records += len(table)
+        # A window leaves out what is no event of its session's history.
+        self.account.dismissed += len(table) - len(kept)
+        return kept
+
     def _events_of(self, table: pa.Table, rejects: Counter[str], present: set[str]) -> pd.DataFrame:
         account = self.account
-        account.records += len(table)
         is_event = pc.is_null(table["reason"])
         if not pc.all(is_event).as_py():
             counts = table["reason"].filter(pc.invert(is_event)).value_counts().to_pylist()
@@ -105,7 +127,12 @@ class LoggedEvents:
     def notes(self) -> list[str]:
         """What the log lacks, in words: what retention removed, partitions, offsets without a record."""
         found = []
-        late = {number: first for number, (first, end) in self.offsets.items() if first}
+        if self.offsets != self._bounds:
+            there = sum(end - first for first, end in self._bounds.values())
+            found.append(
+                f"the newest {self.account.offsets:,} of {there:,} records of {self.source} are read"
+            )
+        late = {number: first for number, (first, _) in self._bounds.items() if first}
         if late:
             begins = ", ".join(f"{number} at {first:,}" for number, first in late.items())
             found.append(
@@ -149,8 +176,8 @@ class LoggedEvents:
             f"{account.events:,} of {account.records:,} records of {self.source} are events; "
             f"the others are not: {reasons}",
             "They are written in another way than they are read, so this is not the log.",
-            "Say what is what in them, NEXTCLICK_EVENTS_MAPPING (deploy/docs/own_topic.md), or allow a "
-            "larger share: --on-error skip=0.9"
+            "Allow a larger share with --on-error skip=0.9, or say what is what in them, "
+            "NEXTCLICK_EVENTS_MAPPING; it is guessed by `nextclick up`."
             if is_topic
             else "Archive the topic with the mapping that reads it (NEXTCLICK_EVENTS_MAPPING), "
             "or allow a larger share: --on-error skip=0.9",

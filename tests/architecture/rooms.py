@@ -61,7 +61,7 @@ COMPOSERS = {
 # Files of replay/commands that are no command.
 OF_COMMANDS = {
     "__init__", "lazy_commands", "options", "outputs", "training_output", "read_split", "titles_file",
-    "guess_output", "named_log",
+    "guess_output", "named_log", "up_choices",
     "catalogue_file",
 }  # fmt: skip
 

@@ -7,7 +7,9 @@ from types import SimpleNamespace
 import pytest
 
 from replay.commands.guess_output import ask
+from replay.mappings.guess import guess_mapping
 from replay.mappings.log_sample import sample_of
+from replay.mappings.said_columns import said_mapping
 from stream.log_mapping import read_mapping
 from tests.harness.commands import run_main
 
@@ -89,7 +91,10 @@ def test_at_a_terminal_it_asks_until_it_is_sure(tmp_path: Path, monkeypatch: pyt
     streams = SimpleNamespace(stdin=terminal, stderr=terminal)
     monkeypatch.setattr("replay.commands.guess_output.sys", streams)
     monkeypatch.setattr("typer.prompt", lambda *given, **named: next(answers))
-    guess, said = ask(log, sample_of(log), "")
+    sample = sample_of(log)
+    guess, said = ask(
+        str(log), lambda text: guess_mapping(sample, said_mapping(text)), "", "nextclick data guess"
+    )
     assert guess.mapping is not None
     assert guess.mapping.columns == {"kind": 4, "item": 2, "user": 1, "time": 3}
     assert said == "item=2,user=1,sessions=gap:10"

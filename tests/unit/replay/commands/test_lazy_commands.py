@@ -12,6 +12,7 @@ SHARED = {
     "catalogue_file",
     "lazy_commands",
     "named_log",
+    "up_choices",
     "options",
     "outputs",
     "read_split",
