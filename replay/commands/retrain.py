@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import logging
 import re
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -29,6 +30,7 @@ from stream.event_decoder import EventDecoder
 from stream.ingest.decoders import decoder_of
 from stream.logs import happening, tells_json
 from stream.metrics_server import serve_metrics, write_metrics
+from stream.retraining.lock import RetrainUnderWay
 from stream.retraining.metrics import RetrainMetrics
 from stream.retraining.options import RetrainOptions, WindowOptions
 from stream.retraining.report import RunReport, headline
@@ -203,9 +205,14 @@ def _report_failed_run(error: NextclickError) -> None:
 @contextmanager
 def _metrics_of_run(metrics: RetrainMetrics, path: Path | None) -> Iterator[None]:
     """Mark a run as under way; when it ends, in success or failure, write its series to `path`."""
-    metrics.running = True
+    metrics.running, begin_s = True, time.time()
     try:
         yield
+    except RetrainUnderWay:
+        raise
+    except Exception:
+        metrics.add_failure(begin_s)
+        raise
     finally:
         metrics.running = False
         if path is not None:

@@ -21,8 +21,12 @@ from model.errors import NextclickError
 LOCK = ".retrain.lock"
 
 
+class RetrainUnderWay(NextclickError):
+    """Another process retrains the registry."""
+
+
 class RetrainLock:
-    """A context that one process is in. Raises NextclickError when another process is."""
+    """A context that one process is in. Raises RetrainUnderWay when another process is."""
 
     def __init__(self, root: Path) -> None:
         self._root = root
@@ -37,7 +41,7 @@ class RetrainLock:
             file.seek(0)
             holder = file.read().strip() or "another process"
             file.close()
-            raise NextclickError(
+            raise RetrainUnderWay(
                 f"a retraining of {self._root} is under way: {holder}",
                 "Two at once would both go on from the same champion. This one has done nothing.",
                 "Wait for it, or end it; the lock ends with its process.",

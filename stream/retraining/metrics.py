@@ -1,8 +1,9 @@
 """The Prometheus series of retraining, made from the reports in the registry's folder.
 
 A scheduled process and one that cron starts therefore export the same series, and a restart loses
-nothing. Each report is read once. A run that ends before it begins (a wrong setting, another retraining
-under way) has no report and is not counted.
+nothing. Each report is read once. A run that failed without one, because the registry is read-only or full,
+is counted by the process that made it. A run that ends before it begins (a wrong setting, another
+retraining under way) is not counted.
 """
 
 from __future__ import annotations
@@ -82,6 +83,15 @@ class RetrainMetrics(Collector):
         self._lock = threading.Lock()
         self.running = False
 
+    def add_failure(self, begin_s: float) -> None:
+        """Count a run of this process, begun at `begin_s`, that failed, unless its report is there."""
+        with self._lock:
+            self._read_new()
+            # Reports know their begin to a millisecond.
+            if self._newest_s["failed"] < begin_s - 0.001:
+                self._runs["failed"] += 1
+                self._newest_s["failed"] = begin_s
+
     def describe(self) -> list[Metric]:
         """No series before the first scrape."""
         return []
@@ -134,7 +144,7 @@ class RetrainMetrics(Collector):
                 )
                 continue
             self._runs[report.outcome] += 1
-            self._newest_s[report.outcome] = begin.timestamp()
+            self._newest_s[report.outcome] = max(self._newest_s[report.outcome], begin.timestamp())
             self._newest = report
             # A run refused for too few events has no standings: those of the run before stay.
             if report.decision is not None and report.decision.standings:

@@ -27,7 +27,8 @@ class OpenPartition:
     """The states of one partition, as of the last wave stepped.
 
     `pending` are the records that are read and not stepped; `durable` the applied offsets on disk;
-    `begun_anew`: its store, or what the group knew of it, was another topic's and counts for nothing.
+    `begun_anew`: its store, or what the group knew of it, was another topic's and counts for nothing;
+    `skipped`: so many events get no list, because another program set the committed offset after them.
     """
 
     def __init__(self, number: int, store: SessionStore) -> None:
@@ -41,6 +42,7 @@ class OpenPartition:
         self.sessions = applied.sessions
         self.topic_id = applied.topic_id
         self.begun_anew = False
+        self.skipped = 0
         self._top = self._top_when_opened = applied.top
         self._pending_when_opened = set(applied.pending)
         self._buckets = store.buckets()

@@ -93,6 +93,7 @@ class Recovery:
             )
             return partition
         self._newest_ms = metadata.watermark.ms if metadata else 0
+        skipped = 0 if metadata else offset - partition.position
         if partition.store.applied is not None and metadata and partition.position < metadata.recover_from:
             logger.info(
                 "partition %d: the local store, at offset %d, is older than every open session",
@@ -112,6 +113,19 @@ class Recovery:
         self._replay_histories(partition, first, offset)
         if metadata and metadata.watermark.ms > partition.watermark.ms:
             partition.watermark = metadata.watermark
+        if skipped:
+            partition.skipped = skipped
+            logger.warning(
+                "partition %d: another program has set the committed offset to %d; "
+                "the %d events from offset %d on get no list",
+                number,
+                offset,
+                skipped,
+                offset - skipped,
+                extra=happening(
+                    "events_skipped", partition=number, first=offset - skipped, end=offset, events=skipped
+                ),
+            )
         return partition
 
     def _without_other_topic(

@@ -116,8 +116,9 @@ class ModelSlot:
     """Holds the version in service; `offer` replaces it for the waves to come.
 
     `recent` are the events that refresh versions, None where `follow` is none; `share` is the part of
-    all events that this worker reads; `serving_since_s` is the wall time of the newest swap. Every version
-    obeys the `catalogue`.
+    all events that this worker reads; `serving_since_s` is the wall time of the newest swap; `champion` is
+    the version that the registry named last, None while it cannot be read. Every version obeys the
+    `catalogue`.
     """
 
     def __init__(self, settings: Settings, catalogue: Catalogue | None = None) -> None:
@@ -131,6 +132,7 @@ class ModelSlot:
         self.share = 1.0
         self.swaps = 0
         self.serving_since_s = 0.0
+        self.champion: str | None = None
         # The id of the events topic, "" until it is known.
         self.topic_id = ""
         # Of the versions that served in this process: lists of the one before are scored after a swap.

@@ -51,6 +51,12 @@ class WorkerCounters(Collector):
         self._lost = Counter(
             "nextclick_lost_events", "gone from the log before they were read", ["partition"], registry=r
         )
+        self._skipped = Counter(
+            "nextclick_skipped_events",
+            "that get no list, because another program set the group's offset after them",
+            ["partition"],
+            registry=r,
+        )
         self._begun_anew = Counter(
             "nextclick_partitions_begun_anew", "their offsets were of a topic before this one", registry=r
         )
@@ -131,13 +137,14 @@ class WorkerCounters(Collector):
         """Every counter and histogram."""
         return self._series.collect()
 
-    def open_partition(self, number: int) -> None:
-        """Start the counts of a partition, at zero."""
+    def open_partition(self, number: int, skipped: int = 0) -> None:
+        """Start the counts of a partition, at zero; `skipped` events of it get no list."""
         self.read.setdefault(number, 0)
         self.lost.setdefault(number, 0)
         self.outcomes.setdefault(number, dict.fromkeys(OUTCOMES, 0))
         self._read.labels(number)
         self._lost.labels(number)
+        self._skipped.labels(number).inc(skipped)
         for outcome in OUTCOMES:
             self._outcome.labels(number, outcome)
 

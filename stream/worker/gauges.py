@@ -61,6 +61,14 @@ class WorkerGauges(Collector):
         info = GaugeMetricFamily("nextclick_model_info", "1 for the version that serves", labels=["version"])
         info.add_metric([serving.version], 1)
         yield info
+        champion = GaugeMetricFamily(
+            "nextclick_registry_champion_info",
+            "1 for the version that this worker's registry names; absent while it cannot be read",
+            labels=["version"],
+        )
+        if live.champion is not None:
+            champion.add_metric([live.champion], 1)
+        yield champion
         since = GaugeMetricFamily(
             "nextclick_model_serving_since_seconds",
             "wall time at which it began here, epoch",

@@ -10,6 +10,7 @@ the pointer moves once, and a repeated announcement changes nothing.
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -25,6 +26,7 @@ from stream.wave.serving_model import ModelSlot, ServingModel
 from stream.wave.shadow import CHALLENGER, FORMER, Shadow, ShadowTrial
 from stream.worker.counters import ANNOUNCEMENT, UNSERVABLE, WorkerCounters
 
+READ_CHAMPION_S = 5.0
 logger = logging.getLogger(__name__)
 
 
@@ -39,6 +41,7 @@ class ModelSwitch:
         self._known_until: Sequence[int] = ()
         self._rolled_back: ShadowTrial | None = None
         self._counters = counters
+        self._next_reading_s = 0.0
 
     def on_announcement(self, key: bytes | None, value: bytes | None) -> None:
         """Switch to the announced version or start its shadow trial, or refuse it."""
@@ -75,7 +78,11 @@ class ModelSwitch:
         return offset >= known
 
     def review(self) -> None:
-        """Roll back when the former champion is better; end the trial when enough sessions show nothing."""
+        """Roll back when the former champion is better; end the trial when enough sessions show nothing.
+
+        Notes, every READ_CHAMPION_S, which version the registry names as champion.
+        """
+        self._read_champion()
         try:
             self._shadow.step_waiting()
         except NextclickError as error:
@@ -96,6 +103,22 @@ class ModelSwitch:
                 extra=happening("promotion_stands", champion=trial.champion, found=found),
             )
             self._shadow.trial = None
+
+    def _read_champion(self) -> None:
+        now_s = time.monotonic()
+        if now_s < self._next_reading_s:
+            return
+        self._next_reading_s = now_s + READ_CHAMPION_S
+        try:
+            self._live.champion = self._registry.champion()
+        except OSError as error:
+            if self._live.champion is not None:
+                logger.warning(
+                    "the registry cannot be read: %s; the version in service goes on",
+                    error,
+                    extra=happening("registry_unreadable", error=str(error)),
+                )
+            self._live.champion = None
 
     def _roll_back(self, trial: ShadowTrial, found: dict[str, object]) -> None:
         former = trial.serving.version

@@ -273,7 +273,7 @@ class Pipeline:
             self._settings, self.live, serving.rule, number, followed, patient(self._decoder)
         )
         self.openings[number] = Opening(time.monotonic() - started_s, records)
-        self.counters.open_partition(number)
+        self.counters.open_partition(number, partition.skipped)
         if partition.begun_anew:
             self.counters.add_begun_anew(number)
         return partition

@@ -291,7 +291,7 @@ class Source:
         """The group gave the partitions to other workers, or will: a restart joins it anew."""
         raise NextclickError(
             f"partitions {sorted(tp.partition for tp in partitions)} were taken from this worker",
-            f"It heard nothing from the brokers for {self._settings.session_timeout_ms} ms, "
-            "or another worker has its id. What was not committed is read again.",
+            f"For {self._settings.session_timeout_ms} ms it and the brokers heard nothing of each other: "
+            "either stood still, or another worker has its id. What was not committed is read again.",
             "Start it again; give each worker its own --worker-id.",
         )

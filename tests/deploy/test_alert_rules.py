@@ -27,7 +27,7 @@ def promtool(*arguments: str) -> subprocess.CompletedProcess[str]:
     program = shutil.which("promtool")
     if program is None:
         pytest.fail("no promtool: run the tests with ./tests/run, or install Debian's package prometheus")
-    return subprocess.run([program, *arguments], capture_output=True, text=True, timeout=120, check=False)
+    return subprocess.run([program, *arguments], capture_output=True, text=True, timeout=600, check=False)
 
 
 def rules(name: str) -> list[dict[str, Any]]:

@@ -76,6 +76,25 @@ def test_runs_are_counted_once_and_a_restart_forgets_none(tmp_path: Path) -> Non
         assert series["rejected_events", ()] == 4
 
 
+def test_a_failure_without_a_report_is_counted_by_its_process_and_one_with_a_report_once(
+    tmp_path: Path,
+) -> None:
+    metrics = RetrainMetrics(tmp_path)
+    # The registry cannot be written: there is no report.
+    metrics.add_failure(BEGIN_S)
+    metrics.add_failure(BEGIN_S + 60)
+    series = told(metrics)
+    assert series["failures_total", ()] == 2
+    assert series["last_failure_timestamp_seconds", ()] == BEGIN_S + 60
+    assert series["last_success_timestamp_seconds", ()] == 0
+    # It can be again, and the next run fails with a report, begun just after this process noted the time.
+    report(tmp_path, 1, "failed")
+    metrics.add_failure(BEGIN_S + 3_600.1234)
+    series = told(metrics)
+    assert series["failures_total", ()] == 3
+    assert series["last_failure_timestamp_seconds", ()] == BEGIN_S + 3_600.123
+
+
 def test_what_the_gate_found_stays_until_it_finds_anew_under_names_that_are_fixed(tmp_path: Path) -> None:
     standings = [
         {"name": name, "recall": {"mean": mean}, "mrr": {"mean": mean / 2}}

@@ -123,3 +123,26 @@ def test_applied_offsets_from_before_ids_were_kept_are_read_as_of_an_unknown_top
     packed = pack_applied(now)
     body = msgspec.msgpack.encode(before)
     assert unpack_applied(zlib.crc32(body).to_bytes(4, "big") + body) == now == unpack_applied(packed)
+
+
+@pytest.mark.parametrize(("group_of", "skipped"), [(None, 500), (NOW, 0)])
+def test_events_that_another_program_set_the_offset_past_are_told_and_those_of_another_worker_are_not(
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+    group_of: str | None,
+    skipped: int,
+) -> None:
+    stored(tmp_path, NOW)
+    replayed: list[tuple[int, int]] = []
+    monkeypatch.setattr(
+        Recovery,
+        "_replay_histories",
+        lambda self, partition, first, end: replayed.append((first, end)),
+    )
+    partition = opened(tmp_path, committed(group_of, POSITION + 500))
+    # Their histories are read again in both cases; in one of them another worker has made their lists.
+    assert replayed == [(POSITION, POSITION + 500)] or not skipped
+    assert partition.skipped == skipped
+    told = f"another program has set the committed offset to {POSITION + 500}; the 500 events"
+    assert (told in caplog.text) is bool(skipped)
