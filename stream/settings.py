@@ -27,6 +27,7 @@ from model.errors import NextclickError
 from stream.failpoints import VARIABLE as FAULT_VARIABLE
 from stream.kafka_security import SECRETS, KafkaSecurity
 from stream.own_topic import TOPIC, OwnTopic
+from stream.web_address import WebAddress
 
 PREFIX = "NEXTCLICK_"
 CONFIG_VARIABLE = "NEXTCLICK_CONFIG"
@@ -45,7 +46,7 @@ def cores() -> int:
     return os.cpu_count() or 1
 
 
-class Settings(OwnTopic, KafkaSecurity, BaseSettings):
+class Settings(WebAddress, OwnTopic, KafkaSecurity, BaseSettings):
     """The settings of a process; see the fields for defaults and ranges.
 
     >>> Settings(partitions=8).partitions

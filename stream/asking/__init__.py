@@ -8,6 +8,9 @@ arranged        the list that the rules make of candidates, as a wave makes it
 answers         the list of a session, candidates in order, items similar to one
 titles          items of an answer with their titles
 views           the HTTP views
+owners          which worker has which partition, by the group's description       thread "owners"
+forwarding      a request asked of the worker that has the session's partition
+known_lists     the newest answers, given again while that worker is silent
 metrics         Prometheus series of what was asked
 
 A wave never waits for an answer, but for one read of its partition's store.

@@ -12,7 +12,11 @@ from prometheus_client.registry import Collector
 
 KINDS = ("recommendations", "rank", "similar")
 # `fallback`: popular items, since nothing of the session counts.
-OUTCOMES = ("answered", "fallback", "refused", "elsewhere", "not_ready", "busy", "failed")
+# `forwarded`: by the worker that has the partition; `stale`: a list known from before, since it is silent;
+# `elsewhere`: 503, for the same reason.
+OUTCOMES = (
+    "answered", "fallback", "forwarded", "stale", "refused", "elsewhere", "not_ready", "busy", "failed",
+)  # fmt: skip
 SECONDS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5)
 
 

@@ -1,5 +1,6 @@
 """The HTTP views of what is asked: lists, ranked candidates, similar items.
 
+Any worker answers for any session: one whose partition is not open here is asked of the worker that has it.
 Every request is counted with its outcome; a refusal has three parts: error, meaning, do.
 """
 
@@ -15,9 +16,13 @@ from faust.web import View
 
 from stream.asking.answers import Answers
 from stream.asking.bounded_worker import BoundedWorker
+from stream.asking.forwarding import FORWARDED_BY, OWNER, Forwarder
+from stream.asking.known_lists import KnownLists
 from stream.asking.metrics import AskingMetrics
+from stream.asking.owners import PartitionOwners
 from stream.asking.query import ListQuery, RankQuery, Refusal, SimilarQuery
 from stream.asking.session_output import NotHere
+from stream.settings import Settings
 from stream.worker.pipeline import Pipeline
 
 MOST_WAITING = 128
@@ -25,95 +30,97 @@ Make = Callable[[], tuple[bytes, str]]
 
 
 class AskingViews:
-    """Answers from the partitions of this worker, one at a time in a thread of their own."""
+    """Answers from the partitions of this worker, one at a time in a thread of their own, or of others."""
 
-    def __init__(self, pipeline: Pipeline, metrics: AskingMetrics) -> None:
+    def __init__(self, settings: Settings, pipeline: Pipeline, metrics: AskingMetrics) -> None:
+        self._worker_id = settings.worker_id
         self._pipeline = pipeline
         self._metrics = metrics
         self._answers = Answers(pipeline)
         self._thread = BoundedWorker("asking", MOST_WAITING)
+        self._known = KnownLists()
+        owners = PartitionOwners(settings, lambda: pipeline.source.partitions)
+        self.forwarder = Forwarder(settings.worker_id, owners)
 
     async def recommendations(self, web: View, request: Any, session_id: str) -> Any:
         """The list of a session, made now from its state and after the rules."""
-
-        def make() -> tuple[bytes, str]:
-            return self._answers.list_of(query)
-
-        began_s = time.perf_counter()
-        try:
-            query = ListQuery.read(session_id, request.query)
-        except Refusal as refusal:
-            return self._refused("recommendations", refusal, began_s)
-        return await self._answer("recommendations", make, began_s)
+        return await self._answer(
+            "recommendations",
+            request,
+            lambda: self._answers.list_of(ListQuery.read(session_id, request.query)),
+        )
 
     async def rank(self, web: View, request: Any) -> Any:
         """Candidates in the order of a session."""
-
-        def make() -> tuple[bytes, str]:
-            return self._answers.ranked(query)
-
-        began_s = time.perf_counter()
-        try:
-            query = RankQuery.read(await request.read())
-        except Refusal as refusal:
-            return self._refused("rank", refusal, began_s)
-        return await self._answer("rank", make, began_s)
+        body = await request.read()
+        return await self._answer("rank", request, lambda: self._answers.ranked(RankQuery.read(body)))
 
     async def similar(self, web: View, request: Any, item_id: str) -> Any:
         """Items similar to one."""
+        return await self._answer(
+            "similar", request, lambda: self._answers.similar(SimilarQuery.read(item_id, request.query))
+        )
 
-        def make() -> tuple[bytes, str]:
-            return self._answers.similar(query)
-
-        began_s = time.perf_counter()
-        try:
-            query = SimilarQuery.read(item_id, request.query)
-        except Refusal as refusal:
-            return self._refused("similar", refusal, began_s)
-        return await self._answer("similar", make, began_s)
-
-    async def _answer(self, kind: str, make: Make, began_s: float) -> Any:
-        """Run `make` in the thread, and answer with what it makes or why it does not."""
+    async def _answer(self, kind: str, request: Any, make: Make) -> Any:
+        """Answer with what `make` makes in the thread, what another worker says, or why there is nothing."""
+        began_s, owner = time.perf_counter(), self._worker_id
+        status, outcome = 200, "failed"
+        headers: dict[str, str] = {}
         try:
             made = await self._thread(make)
-        except Refusal as refusal:
-            return self._refused(kind, refusal, began_s)
+            if made is None:
+                raise _busy()
+            body, fallback = made
+            outcome = "fallback" if fallback else "answered"
+            if kind == "recommendations":
+                self._known.put(_asked(request), body)
         except NotHere as elsewhere:
-            return self._refused(kind, self._not_here(elsewhere.partition), began_s)
-        except Exception:
-            self._count(kind, "failed", began_s)
-            raise
-        if made is None:
-            busy = Refusal(
-                503,
-                f"{MOST_WAITING} requests wait already",
-                "This worker is asked more than it can answer.",
-                "Try again in a second; more workers, or fewer requests, help.",
-                outcome="busy",
-                again_s=1,
-            )
-            return self._refused(kind, busy, began_s)
-        body, fallback = made
-        self._count(kind, "fallback" if fallback else "answered", began_s)
-        return _json(200, body)
+            passed = await self.forwarder.ask(request, elsewhere.partition)
+            if passed is not None:
+                status, body, owner, outcome = passed.status, passed.body, passed.owner, "forwarded"
+                if kind == "recommendations" and status == 200:
+                    self._known.put(_asked(request), body)
+            else:
+                status, body, headers, outcome = self._of_no_owner(request, elsewhere.partition)
+        except Refusal as refusal:
+            status, body, outcome = refusal.status, orjson.dumps(refusal.body), refusal.outcome
+            headers = {"Retry-After": str(refusal.again_s)} if refusal.again_s else {}
+        finally:
+            self._metrics.add(kind, outcome, time.perf_counter() - began_s)
+        return aiohttp_web.Response(
+            status=status, body=body, content_type="application/json", headers={**headers, OWNER: owner}
+        )
 
-    def _not_here(self, number: int) -> Refusal:
-        """The refusal for a session whose partition is not open on this worker."""
+    def _of_no_owner(self, request: Any, number: int) -> tuple[int, bytes, dict[str, str], str]:
+        """The newest list that is known, or 503, where the worker that has the partition does not answer."""
+        known = None
+        if FORWARDED_BY not in request.headers:
+            known = self._known.get(_asked(request), self._pipeline.live.catalogue.is_unlisted)
+        if known is not None:
+            return 200, known, {}, "stale"
         if number in self._pipeline.recovering:
             error = f"partition {number} is being recovered on this worker"
-            meaning = "Its sessions can be asked for once it is open."
-            return Refusal(503, error, meaning, "Try again in a second.", outcome="not_ready", again_s=1)
-        error = f"the session's partition, {number}, is not open on this worker"
-        return Refusal(404, error, "Another worker has it, or none.", "Ask that one.", outcome="elsewhere")
-
-    def _refused(self, kind: str, refusal: Refusal, began_s: float) -> Any:
-        self._count(kind, refusal.outcome, began_s)
-        headers = {"Retry-After": str(refusal.again_s)} if refusal.again_s else {}
-        return _json(refusal.status, orjson.dumps(refusal.body), headers)
-
-    def _count(self, kind: str, outcome: str, began_s: float) -> None:
-        self._metrics.add(kind, outcome, time.perf_counter() - began_s)
+        else:
+            error = f"no worker answers for partition {number}"
+        refusal = Refusal(
+            503,
+            error,
+            "Its sessions cannot be asked for now: the partition moves, or the worker that has it is away.",
+            "Try again in a second; show the newest list of the topic until then.",
+        )
+        return 503, orjson.dumps(refusal.body), {"Retry-After": "1"}, "elsewhere"
 
 
-def _json(status: int, body: bytes, headers: dict[str, str] | None = None) -> aiohttp_web.Response:
-    return aiohttp_web.Response(status=status, body=body, content_type="application/json", headers=headers)
+def _asked(request: Any) -> str:
+    return str(request.rel_url.raw_path_qs)
+
+
+def _busy() -> Refusal:
+    return Refusal(
+        503,
+        f"{MOST_WAITING} requests wait already",
+        "This worker is asked more than it can answer.",
+        "Try again in a second; more workers, or fewer requests, help.",
+        outcome="busy",
+        again_s=1,
+    )

@@ -96,7 +96,8 @@ def add_routes(
     snapshot = Snapshot(settings, pipeline, recent_lists, BrokerProbe(settings), lambda: posted.posted)
     page = PageViews(snapshot)
     page.start(app)
-    asking = AskingViews(pipeline, asking_metrics)
+    asking = AskingViews(settings, pipeline, asking_metrics)
+    server.web_app.on_shutdown.append(asking.forwarder.close)
     api = ApiViews(settings, pipeline, posted, asking)
     status = StatusViews(pipeline, registry)
     for route in routes(status, SessionViews(pipeline), api, asking, page):

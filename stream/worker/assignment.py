@@ -22,6 +22,7 @@ from stream.sessions.offsets import AppliedOffsets, PendingOffsets
 from stream.sessions.partition import OpenPartition
 from stream.sessions.watermark import Watermark
 from stream.settings import Settings
+from stream.web_address import client_id
 
 logger = logging.getLogger(__name__)
 
@@ -66,10 +67,14 @@ class PartitionProgress:
 def make_consumer(
     settings: Settings, on_commit: Callable[[KafkaError | None, list[TopicPartition]], None]
 ) -> Consumer:
-    """A member of the group that shares `events`; its offsets are set and committed by hand."""
+    """A member of the group that shares `events`; its offsets are set and committed by hand.
+
+    Other workers read from its client id where they may ask it.
+    """
     return Consumer(
         {
             **settings.kafka_config(),
+            "client.id": client_id(settings),
             "group.id": settings.group_id,
             "group.instance.id": settings.worker_id,
             "partition.assignment.strategy": "cooperative-sticky",

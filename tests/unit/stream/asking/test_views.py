@@ -15,9 +15,12 @@ from replay.end_to_end.worker_process import free_port
 from stream.asking import views as views_module
 from stream.asking.answers import Answers
 from stream.asking.metrics import AskingMetrics
+from stream.asking.owners import Owner, PartitionOwners
 from stream.asking.query import ListQuery, RankQuery, Refusal, SimilarQuery
 from stream.asking.session_output import NotHere
 from stream.asking.views import AskingViews
+from stream.catalogue.catalogue import Catalogue
+from stream.catalogue.item_word import ItemWord
 from stream.settings import Settings
 from stream.web.guard import WebGuard
 from stream.web.routes import Route, faust_view
@@ -31,43 +34,66 @@ class FakeAnswers:
 
     def __init__(self) -> None:
         self.begun, self.release = threading.Event(), threading.Event()
+        self.elsewhere, self.items = {"elsewhere"}, ["a", "b"]
 
     def list_of(self, query: ListQuery) -> tuple[bytes, str]:
         if query.session_id == "slow":
             self.begun.set()
             assert self.release.wait(120)
-        if query.session_id == "elsewhere":
+        if query.session_id in self.elsewhere:
             raise NotHere(3)
         if query.session_id == "broken":
             raise RuntimeError("of the answer")
         if query.session_id == "early":
             raise Refusal(503, "no model", "Nothing.", "Wait.", outcome="not_ready", again_s=7)
-        return json.dumps({"k": query.k}).encode(), "unknown_session" if query.session_id == "new" else ""
+        body = {"k": query.k, "items": [{"item_id": item} for item in self.items]}
+        return json.dumps(body).encode(), "unknown_session" if query.session_id == "new" else ""
 
     def ranked(self, query: RankQuery) -> tuple[bytes, str]:
+        if query.session in self.elsewhere:
+            raise NotHere(3)
         return json.dumps({"candidates": query.candidates}).encode(), ""
 
     def similar(self, query: SimilarQuery) -> tuple[bytes, str]:
         return json.dumps({"item": query.item_id}).encode(), ""
 
 
+class FakeOwners:
+    """Says what it is told, and after a doubt what is next."""
+
+    def __init__(self) -> None:
+        self.next: list[Owner | None] = [None]
+        self.doubts = 0
+
+    async def of(self, number: int) -> Owner | None:
+        return self.next[0]
+
+    def doubt(self) -> None:
+        self.doubts += 1
+        if len(self.next) > 1:
+            self.next.pop(0)
+
+
 class Served:
     """The views on a port."""
 
-    def __init__(self) -> None:
-        self.settings = Settings(web_port=free_port())
+    def __init__(self, worker_id: str) -> None:
+        self.settings = Settings(web_port=free_port(), worker_id=worker_id)
         self.metrics, self.answers = AskingMetrics(), FakeAnswers()
         self.recovering: dict[int, tuple[int, int]] = {}
         self.views = AskingViews(
+            self.settings,
             cast(
                 Pipeline,
                 SimpleNamespace(
-                    live=SimpleNamespace(catalogue=None), recovering=self.recovering, partitions=4
+                    live=SimpleNamespace(catalogue=Catalogue()), recovering=self.recovering, partitions=4
                 ),
             ),
             self.metrics,
         )
         self.views._answers = cast(Answers, self.answers)
+        self.owners = FakeOwners()
+        self.views.forwarder._owners = cast(PartitionOwners, self.owners)
 
     async def get(self, path: str) -> tuple[int, dict[str, str], Any]:
         status, headers, body = await ask(self.settings.web_port, f"GET {path} HTTP/1.1")
@@ -80,10 +106,10 @@ class Served:
 
 
 @asynccontextmanager
-async def serving() -> AsyncIterator[Served]:
-    served = Served()
+async def serving(worker_id: str = "asked") -> AsyncIterator[Served]:
+    served = Served(worker_id)
     app = faust.App(
-        "asked", broker="kafka://127.0.0.1:1", web_bind="127.0.0.1", web_port=served.settings.web_port
+        worker_id, broker="kafka://127.0.0.1:1", web_bind="127.0.0.1", web_port=served.settings.web_port
     )
     guard = WebGuard(served.settings)
     app.web = web = GuardedWeb(app, guard)
@@ -100,17 +126,19 @@ async def serving() -> AsyncIterator[Served]:
         yield served
     finally:
         served.answers.release.set()
+        await served.views.forwarder.close()
         await web.stop_server()
 
 
 def test_requests_are_answered_and_counted_by_kind_and_outcome() -> None:
     async def run() -> None:
         async with serving() as served:
-            assert (await served.get("/api/recommendations/s?k=7"))[::2] == (200, {"k": 7})
+            status, headers, body = await served.get("/api/recommendations/s?k=7")
+            assert (status, body["k"], headers["X-Nextclick-Owner"]) == (200, 7, "asked")
             assert (await served.get("/api/recommendations/new"))[0] == 200
             assert (await served.get("/api/similar/a%2Fb"))[::2] == (200, {"item": "a/b"})
-            body = b'{"session":"s","candidates":["b","a"]}'
-            assert await served.post("/api/rank", body) == (200, {"candidates": ["b", "a"]})
+            request = b'{"session":"s","candidates":["b","a"]}'
+            assert await served.post("/api/rank", request) == (200, {"candidates": ["b", "a"]})
             status, _, refused = await served.get("/api/recommendations/s?k=0")
             assert status == 400 and refused.keys() == {"error", "meaning", "do"}
             assert (await served.get("/api/similar/a?category=b"))[0] == 400
@@ -118,10 +146,12 @@ def test_requests_are_answered_and_counted_by_kind_and_outcome() -> None:
             status, headers, _ = await served.get("/api/recommendations/early")
             assert (status, headers["Retry-After"]) == (503, "7")
             assert (await served.get("/api/recommendations/broken"))[0] == 500
-            assert (await served.get("/api/recommendations/elsewhere"))[0] == 404
-            served.recovering[3] = (5, 10)
-            status, headers, _ = await served.get("/api/recommendations/elsewhere")
+            status, headers, answer = await served.get("/api/recommendations/elsewhere")
             assert (status, headers["Retry-After"]) == (503, "1")
+            assert answer["error"] == "no worker answers for partition 3"
+            served.recovering[3] = (5, 10)
+            answer = (await served.get("/api/recommendations/elsewhere"))[2]
+            assert answer["error"] == "partition 3 is being recovered on this worker"
             counted = {
                 (kind, outcome): served.metrics.count(kind, outcome)
                 for kind in ("recommendations", "rank", "similar")
@@ -131,9 +161,9 @@ def test_requests_are_answered_and_counted_by_kind_and_outcome() -> None:
                 ("recommendations", "answered"): 1,
                 ("recommendations", "fallback"): 1,
                 ("recommendations", "refused"): 1,
-                ("recommendations", "not_ready"): 2,
+                ("recommendations", "not_ready"): 1,
                 ("recommendations", "failed"): 1,
-                ("recommendations", "elsewhere"): 1,
+                ("recommendations", "elsewhere"): 2,
                 ("rank", "answered"): 1,
                 ("rank", "refused"): 1,
                 ("similar", "answered"): 1,
@@ -159,5 +189,68 @@ def test_who_comes_too_many_is_turned_away_and_the_others_are_answered(
             served.answers.release.set()
             assert (await slow)[0] == 200
             assert (await served.get("/api/recommendations/s"))[0] == 200
+
+    asyncio.run(run())
+
+
+def test_a_session_of_another_worker_is_asked_of_that_one_and_its_answer_passed_on() -> None:
+    async def run() -> None:
+        async with serving() as asked, serving("owner") as owner:
+            asked.owners.next = [Owner("owner", f"127.0.0.1:{owner.settings.web_port}")]
+            owner.answers.elsewhere = set()
+            status, headers, body = await asked.get("/api/recommendations/elsewhere?k=3&exclude=x%2Fy")
+            assert (status, body["k"], headers["X-Nextclick-Owner"]) == (200, 3, "owner")
+            request = b'{"session":"elsewhere","candidates":["b","a"]}'
+            assert await asked.post("/api/rank", request) == (200, {"candidates": ["b", "a"]})
+            for kind in ("recommendations", "rank"):
+                assert asked.metrics.count(kind, "forwarded") == 1
+                assert owner.metrics.count(kind, "answered") == 1
+            assert asked.owners.doubts == 0
+
+    asyncio.run(run())
+
+
+def test_a_request_goes_round_in_no_circle_though_two_workers_take_each_other_for_the_owner() -> None:
+    async def run() -> None:
+        async with serving("one") as one, serving("two") as two:
+            one.owners.next = [Owner("two", f"127.0.0.1:{two.settings.web_port}")]
+            two.owners.next = [Owner("one", f"127.0.0.1:{one.settings.web_port}")]
+            status, headers, _ = await one.get("/api/recommendations/elsewhere")
+            assert (status, headers["Retry-After"]) == (503, "1")
+            assert one.metrics.count("recommendations", "elsewhere") == 1
+            assert two.metrics.count("recommendations", "elsewhere") == 1
+            assert one.owners.doubts == 1
+
+    asyncio.run(run())
+
+
+def test_after_a_partition_has_moved_the_new_owner_is_asked() -> None:
+    async def run() -> None:
+        async with serving() as asked, serving("new") as new:
+            new.answers.elsewhere = set()
+            gone = Owner("gone", f"127.0.0.1:{free_port()}")
+            asked.owners.next = [gone, Owner("new", f"127.0.0.1:{new.settings.web_port}")]
+            status, headers, _ = await asked.get("/api/recommendations/elsewhere")
+            assert (status, headers["X-Nextclick-Owner"]) == (200, "new")
+
+    asyncio.run(run())
+
+
+def test_while_the_owner_is_silent_the_newest_list_is_given_again_without_what_was_sold_out_since() -> None:
+    async def run() -> None:
+        async with serving() as asked:
+            path = "/api/recommendations/s?k=3"
+            before = (await asked.get(path))[2]
+            assert "stale_s" not in before
+            asked.answers.elsewhere = {"s"}
+            asked.owners.next = [Owner("gone", f"127.0.0.1:{free_port()}")]
+            catalogue = asked.views._pipeline.live.catalogue
+            catalogue.apply([("a", ItemWord(available=False))], "0-0")
+            status, _, body = await asked.get(path)
+            assert (status, body["items"]) == (200, [{"item_id": "b"}]) and body["stale_s"] >= 0
+            assert asked.metrics.count("recommendations", "stale") == 1
+            # Another question has another answer, which is not known.
+            assert (await asked.get("/api/recommendations/s?k=4"))[0] == 503
+            assert (await asked.post("/api/rank", b'{"session":"s","candidates":["b"]}'))[0] == 503
 
     asyncio.run(run())
