@@ -1,5 +1,5 @@
 # Sourced by tests/run and deploy/demo: programs that come from Debian's packages (Prometheus with
-# promtool, Chromium). What is already on the PATH is used as it is; else root installs it.
+# promtool, Chromium, Redis). What is already on the PATH is used as it is; else root installs it.
 
 debian_programs() { # PROGRAM=PACKAGE ...
   local pair packages=()

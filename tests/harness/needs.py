@@ -22,6 +22,7 @@ PROGRAMS = {
     "prometheus": ("prometheus=prometheus", "promtool=prometheus"),
     "chromium": ("chromium=chromium",),
     "wget": ("wget=wget",),
+    "redis": ("redis-server=redis-server",),
 }
 
 
