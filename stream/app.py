@@ -51,6 +51,7 @@ from stream.worker.counters import WorkerCounters
 from stream.worker.gauges import WorkerGauges
 from stream.worker.model_switch import ModelSwitch
 from stream.worker.pipeline import Pipeline
+from stream.worker.quick_crashes import forget_crashes, note_crash, stay_out_after_crashes
 
 EXIT_FAILURE = 1
 CHANNEL_WAVES = 2
@@ -69,6 +70,7 @@ def crash(error: BaseException) -> None:
     logger.critical(
         "the worker ends; what is durable stays, the rest is read again", extra=happening("worker_crashed")
     )
+    note_crash()
     sys.stderr.flush()
     os._exit(EXIT_FAILURE)
 
@@ -247,6 +249,7 @@ class _Worker(FaustWorker):
                 )
                 os._exit(0)
             await asyncio.get_running_loop().run_in_executor(None, self.worker_app.pipeline.stop)
+            forget_crashes()
         await super().stop()
 
     def _setup_logging(self) -> None:
@@ -283,6 +286,7 @@ def run_worker(settings: Settings) -> None:
     # Objects made so far stay for good: the collector need not visit them again.
     gc.collect()
     gc.freeze()
+    stay_out_after_crashes(settings)
     items.start(crash)
     if rules is not None:
         rules.start(crash)

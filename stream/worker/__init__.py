@@ -6,6 +6,7 @@ producer_faults what producers owe, held against what they send
 partition_watch ends the worker when partitions are added      thread "partition-watch"
 lanes           cuts waves; decides how many lanes are open, and how long an idle one waits
 wave_consumer   the role of the pipeline as the source sees it
+quick_crashes   a worker that crashes at every start stays out of its group
 pipeline        counts waves under way, opens and closes partitions    threads "step-N"
 sink            publishes lists, waits for acknowledgements, writes    thread "sink"
 arrivals        what a record becomes: an event, left out, or rejected
