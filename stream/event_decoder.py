@@ -7,15 +7,18 @@ are given the same decoder. stream/ingest makes the decoders of topics of one's 
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
-from stream.events import Event, decode_event
+from stream.events import Event, RejectedEvent, decode_event
 from stream.logs import happening
 
 # Between two questions for a schema that the registry does not give.
 SCHEMA_WAIT_S = 1.0
+# A reader that has waited in vain does not wait again so soon.
+GIVEN_UP_S = 60.0
 logger = logging.getLogger(__name__)
 Headers = Sequence[tuple[str, Any]]
 
@@ -108,11 +111,25 @@ def kept_of(message: RecordMessage) -> Headers:
 
 
 class PatientDecoder:
-    """A decoder that waits for schemas: for readers that have nothing else to do meanwhile."""
+    """A decoder that waits for schemas: for readers that have nothing else to do meanwhile.
 
-    def __init__(self, decoder: EventDecoder, sleep: Callable[[float], None] = time.sleep) -> None:
+    It waits for `most_s` at most, and then, for GIVEN_UP_S, no more: records of schemas that are not known
+    are rejected as `no_schema`.
+    """
+
+    def __init__(
+        self,
+        decoder: EventDecoder,
+        sleep: Callable[[float], None] = time.sleep,
+        *,
+        most_s: float = math.inf,
+        now_s: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._decoder = decoder
         self._sleep = sleep
+        self._most_s = self._left_s = most_s
+        self._now_s = now_s
+        self._given_up_s = -math.inf
         self.reads_record = decoder.reads_record
 
     def decode(
@@ -128,6 +145,7 @@ class PatientDecoder:
             try:
                 return self._decoder.decode(value, key, timestamp_ms, headers)
             except SchemaAwayError as away:
+                self._spend(away)
                 if not is_logged:
                     logger.warning(
                         "reading waits: schema %d is not known: %s",
@@ -138,7 +156,27 @@ class PatientDecoder:
                 is_logged = True
                 self._sleep(SCHEMA_WAIT_S)
 
+    def _spend(self, away: SchemaAwayError) -> None:
+        """Take one wait from what is left. Raises RejectedEvent where nothing is."""
+        if self._left_s <= 0:
+            if self._now_s() - self._given_up_s < GIVEN_UP_S:
+                raise RejectedEvent("no_schema")
+            self._left_s = self._most_s
+        self._left_s -= SCHEMA_WAIT_S
+        if self._left_s <= 0:
+            self._given_up_s = self._now_s()
+            logger.warning(
+                "waited for %.0f s: schema %d is not known: %s; records of such schemas are left out here",
+                self._most_s,
+                away.schema_id,
+                away.why,
+                extra=happening("schema_given_up", schema=away.schema_id, error=away.why),
+            )
+            raise RejectedEvent("no_schema")
 
-def patient(decoder: EventDecoder) -> EventDecoder:
-    """The decoder, waiting for schemas where it needs some."""
-    return decoder if isinstance(decoder, OwnEvents | PatientDecoder) else PatientDecoder(decoder)
+
+def patient(decoder: EventDecoder, most_s: float = math.inf) -> EventDecoder:
+    """The decoder, waiting for schemas where it needs some, for `most_s` at most."""
+    return (
+        decoder if isinstance(decoder, OwnEvents | PatientDecoder) else PatientDecoder(decoder, most_s=most_s)
+    )

@@ -56,8 +56,13 @@ def ingest(
     if not pairs:
         raise typer.BadParameter("no topic to ingest: name one as TOPIC=MAPPING in --from")
     start_logs(settings)
-    registry = SchemaRegistry(settings) if settings.schema_registry_url else None
-    mapped = {name: ListedEvents(mapping_by(mapping), registry) for name, mapping in pairs.items()}
+    mapped = {
+        name: ListedEvents(
+            mapping_by(mapping),
+            SchemaRegistry(settings, f"{name}-value") if settings.schema_registry_url else None,
+        )
+        for name, mapping in pairs.items()
+    }
     ensure_topics(settings)
     stopping = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):

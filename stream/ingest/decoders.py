@@ -22,6 +22,8 @@ def decoder_of(settings: Settings, *, waits: bool = True) -> EventDecoder:
     """
     if not settings.events_mapping:
         return OWN_EVENTS
-    registry = SchemaRegistry(settings) if settings.schema_registry_url else None
+    registry = (
+        SchemaRegistry(settings, f"{settings.events_topic}-value") if settings.schema_registry_url else None
+    )
     decoder = MappedDecoder(mapping_by(settings.events_mapping), registry)
     return patient(decoder) if waits and registry is not None else decoder

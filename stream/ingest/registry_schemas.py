@@ -1,5 +1,7 @@
 """The schemas of a registry with Confluent's API, each asked for once; known ones need no registry.
 
+A thread of its own asks, so that a registry that swallows requests holds up no reader: what is known goes on.
+
 `pip install nextclick[registry]` brings what confluent-kafka's client and the formats need.
 
 Tested by tests/integration/test_schema_registry.py.
@@ -8,7 +10,11 @@ Tested by tests/integration/test_schema_registry.py.
 from __future__ import annotations
 
 import importlib
+import logging
+import queue
+import threading
 import time
+from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -16,13 +22,19 @@ from typing import Any
 from model.errors import NextclickError
 from stream.event_decoder import SchemaAwayError
 from stream.events import RejectedEvent
+from stream.logs import happening
 from stream.settings import Settings
 
-# The source's thread waits for no longer than this; a record that waits is asked for again.
 TIMEOUT_S = 2.0
+# A reader waits so long for an answer, where the last one came as soon; else its record waits.
+ANSWER_S = 0.25
 # A schema that the registry does not have: another of its nodes may, until then.
-UNKNOWN_AFTER_S = 60.0
+UNKNOWN_AFTER_S = 5.0
+# One that it did not have until then may be registered later.
+ASK_AGAIN_S = 60.0
+MOST_UNKNOWN = 1_000
 NOT_FOUND = 404
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -35,10 +47,30 @@ class RegisteredSchema:
     references: tuple[tuple[str, str], ...] = ()
 
 
-class SchemaRegistry:
-    """Asks for schemas by id. Raises NextclickError where the client is not installed."""
+@dataclass
+class _Asked:
+    """A schema that was asked for and is not known; `why` is "" until there was an answer."""
 
-    def __init__(self, settings: Settings, now_s: Callable[[], float] = time.monotonic) -> None:
+    answered: threading.Event
+    asked_s: float
+    first_refused_s: float | None = None
+    why: str = ""
+
+
+class SchemaRegistry:
+    """Asks for schemas by id, in a thread of its own. Raises NextclickError without the client's packages.
+
+    `latest` is the newest schema of `subject`, asked for with the first one: it names what was renamed.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        subject: str = "",
+        *,
+        now_s: Callable[[], float] = time.monotonic,
+        answer_s: float = ANSWER_S,
+    ) -> None:
         client = import_registry("confluent_kafka.schema_registry")
         config: dict[str, Any] = {
             "url": settings.schema_registry_url,
@@ -52,33 +84,119 @@ class SchemaRegistry:
             config["basic.auth.user.info"] = f"{settings.schema_registry_username}:{password}"
         self._client = client.SchemaRegistryClient(config)
         self._refusal = client.error.SchemaRegistryError
+        self._subject = subject
         self._now_s = now_s
-        self._first_refused_s: dict[int, float] = {}
+        self._answer_s = answer_s
+        self._is_prompt = True
+        self._known: dict[int, RegisteredSchema] = {}
+        # Bounded: the ids of records may be anything.
+        self._unknown: OrderedDict[int, _Asked] = OrderedDict()
+        self._lock = threading.Lock()
+        self._questions: queue.SimpleQueue[int | None] = queue.SimpleQueue()
+        self._is_subject_asked = not subject
+        self.latest: RegisteredSchema | None = None
+        threading.Thread(target=self._answer, name="schemas", daemon=True).start()
 
     def close(self) -> None:
-        """Close the connections; what is known stays known."""
-        self._client.close()
+        """Ask no more and close the connections; what is known stays known."""
+        self._questions.put(None)
 
     def schema(self, schema_id: int) -> RegisteredSchema:
-        """The schema of an id.
+        """The schema of an id, waited for ANSWER_S at most, and not at all while the registry is slow.
 
         Raises SchemaAwayError while the registry does not answer, and RejectedEvent for an id that it has
         not had for UNKNOWN_AFTER_S.
         """
+        asked = self._ask(schema_id)
+        if self._is_prompt and asked is not None and not asked.answered.wait(self._answer_s):
+            self._is_prompt = False
+        found = self._known.get(schema_id)
+        if found is not None:
+            return found
+        if asked is None or not asked.answered.is_set():
+            raise SchemaAwayError(schema_id, "the registry does not answer: not yet")
+        first_s = asked.first_refused_s
+        if first_s is not None and self._now_s() - first_s >= UNKNOWN_AFTER_S:
+            raise RejectedEvent("no_schema")
+        raise SchemaAwayError(schema_id, asked.why)
+
+    def _ask(self, schema_id: int) -> _Asked | None:
+        """Have a schema asked for, unless it is known, under way, or was refused for long and lately."""
+        with self._lock:
+            if schema_id in self._known:
+                return None
+            now_s, asked = self._now_s(), self._unknown.get(schema_id)
+            if asked is None:
+                asked = self._unknown[schema_id] = _Asked(threading.Event(), now_s)
+                while len(self._unknown) > MOST_UNKNOWN:
+                    self._unknown.popitem(last=False)
+            elif not asked.answered.is_set():
+                return asked
+            elif asked.first_refused_s is not None:
+                is_over = now_s - asked.first_refused_s >= UNKNOWN_AFTER_S
+                if is_over and now_s - asked.asked_s < ASK_AGAIN_S:
+                    return asked
+            asked.answered.clear()
+            asked.asked_s = now_s
+        self._questions.put(schema_id)
+        return asked
+
+    def _answer(self) -> None:
+        """The thread that asks: a registry that does not answer holds up nothing else."""
+        while (schema_id := self._questions.get()) is not None:
+            began_s = time.monotonic()
+            found, why, is_refused = self._fetch(schema_id)
+            with self._lock:
+                asked = self._unknown.get(schema_id)
+                if found is not None:
+                    self._known[schema_id] = found
+                    self._unknown.pop(schema_id, None)
+                elif asked is not None:
+                    asked.why = why
+                    if not is_refused:
+                        asked.first_refused_s = None
+                    elif asked.first_refused_s is None:
+                        asked.first_refused_s = self._now_s()
+            self._is_prompt = time.monotonic() - began_s < self._answer_s
+            if asked is not None:
+                asked.answered.set()
+        self._client.close()
+
+    def _fetch(self, schema_id: int) -> tuple[RegisteredSchema | None, str, bool]:
+        """The schema, or why there is none, and whether the registry says that it has none."""
         try:
-            found = self._client.get_schema(schema_id)
-            references = tuple(self._references(found, set()))
+            found = self._registered(schema_id, self._client.get_schema(schema_id))
+            self._fetch_latest()
         except self._refusal as refused:
             if refused.http_status_code == NOT_FOUND:
-                first_s = self._first_refused_s.setdefault(schema_id, self._now_s())
-                if self._now_s() - first_s >= UNKNOWN_AFTER_S:
-                    raise RejectedEvent("no_schema") from None
-                raise SchemaAwayError(schema_id, "the registry has no such schema") from None
-            raise SchemaAwayError(schema_id, f"the registry answers {refused}") from None
+                return None, "the registry has no such schema", True
+            return None, f"the registry answers {refused}", False
         except Exception as error:  # noqa: BLE001 - whatever its HTTP client raises: the registry is away
-            raise SchemaAwayError(schema_id, f"the registry does not answer: {error}") from None
-        self._first_refused_s.pop(schema_id, None)
-        return RegisteredSchema(schema_id, found.schema_type or "AVRO", found.schema_str, references)
+            return None, f"the registry does not answer: {error}", False
+        return found, "", False
+
+    def _fetch_latest(self) -> None:
+        if self._is_subject_asked:
+            return
+        try:
+            latest = self._client.get_latest_version(self._subject)
+            self.latest = self._registered(latest.schema_id, latest.schema)
+        except self._refusal as refused:
+            if refused.http_status_code >= 500:
+                raise
+            # Without it (its subjects may have other names) aliases are known once their schema is seen.
+            if refused.http_status_code != NOT_FOUND:
+                logger.warning(
+                    "the newest schema of %s is not shown: %s; fields that it renames are not found yet",
+                    self._subject,
+                    refused,
+                    extra=happening("subject_refused", subject=self._subject, error=str(refused)),
+                )
+        self._is_subject_asked = True
+
+    def _registered(self, schema_id: int, schema: Any) -> RegisteredSchema:
+        references = tuple(self._references(schema, set()))
+        return RegisteredSchema(schema_id, schema.schema_type or "AVRO", schema.schema_str, references)
 
     def _references(self, schema: Any, seen: set[str]) -> list[tuple[str, str]]:
         found: list[tuple[str, str]] = []

@@ -73,6 +73,9 @@ class RegistryValues:
         if len(value) <= HEADER_BYTES:
             raise RejectedEvent("schema")
         schema = self._registry.schema(schema_id)
+        if self._registry.latest is not None:
+            # Its aliases are the names that records of older schemas have.
+            self._learn_aliases(self._registry.latest)
         read = self._readers[schema_id] = self._reader_of(schema)
         return read
 
@@ -81,9 +84,14 @@ class RegistryValues:
             return None
         if schema.kind == "PROTOBUF":
             return protobuf_reader(schema)
+        self._learn_aliases(schema)
+        return avro_reader(schema)
+
+    def _learn_aliases(self, schema: RegisteredSchema) -> None:
+        if schema.kind != "AVRO":
+            return
         for text in (schema.text, *(text for _, text in schema.references)):
             for name, others in aliases_in(text).items():
                 self._aliases.setdefault(name, set()).update(others)
         if self._aliases:
             self._paths = [with_aliases(several, self._aliases) for several in self._named]
-        return avro_reader(schema)

@@ -38,6 +38,8 @@ from stream.worker.source import Source
 from stream.worker.wave_consumer import MOST_QUEUED_WAVES
 
 READ_STATE_WAIT_S = 0.5
+# For schemas, in the callback of an assignment: the group would give the partitions to others.
+OPENING_WAIT_S = 10.0
 
 
 @dataclass(frozen=True)
@@ -74,7 +76,7 @@ class Pipeline:
         self.openings: dict[int, Opening] = {}
         self.stepping = threading.Event()
         self._settings = settings
-        self._decoder = decoder
+        self._opening_decoder = patient(decoder, OPENING_WAIT_S)
         self._hand_to_step_thread = hand_to_step_thread
         self.block_cache = make_block_cache(settings.block_cache_bytes)
         # Held while a partition leaves the table, so that no scrape reads a store that is being closed.
@@ -262,16 +264,14 @@ class Pipeline:
             self.block_cache,
             progress,
             topic_id=self.topic_id,
-            decoder=patient(self._decoder),
+            decoder=self._opening_decoder,
         )
         partition = recovery.open(number, committed)
         self.recovering.pop(number, None)
         self._processor.partitions[number] = partition
         self._share_events()
         followed = (self._closed_at.get(number, 0), partition.position)
-        reload_recent_events(
-            self._settings, self.live, serving.rule, number, followed, patient(self._decoder)
-        )
+        reload_recent_events(self._settings, self.live, serving.rule, number, followed, self._opening_decoder)
         self.openings[number] = Opening(time.monotonic() - started_s, records)
         self.counters.open_partition(number, partition.skipped)
         if partition.begun_anew:

@@ -89,7 +89,8 @@ def decoder_at() -> Iterator[MakeDecoder]:
     made: list[SchemaRegistry] = []
 
     def make(url: str, **clock: Any) -> MappedDecoder:
-        made.append(SchemaRegistry(Settings(events_mapping="shop.toml", schema_registry_url=url), **clock))
+        settings = Settings(events_mapping="shop.toml", schema_registry_url=url)
+        made.append(SchemaRegistry(settings, answer_s=120, **clock))
         return MappedDecoder(MAPPING, made[-1])
 
     yield make
@@ -277,14 +278,18 @@ def test_a_worker_goes_on_with_the_schemas_that_it_knows(
         )
         assert list(status["waiting"]) == [str(partition_of(first, 2))]
         assert f"schema {new}: the registry does not answer" in status["waiting"][str(partition_of(first, 2))]
+        # What comes behind it is lag, too.
+        send(first, old)
+        producer.flush()
+        process.wait_until(lambda status: status["lag"] == 4, "the lag of the partition that waits")
         assert (
             b"nextclick_waiting_partitions 1.0" in urllib.request.urlopen(f"{process.address}/metrics").read()
         )
         with registry.way(port):
-            status = process.wait_until(read(8), "what had waited")
+            status = process.wait_until(read(9), "what had waited")
             process.wait_until(lambda status: not status["waiting"], "nothing waits")
         assert status["accounting"]["dead_lettered"] == status["accounting"]["left_out"] == 0
-        assert status["lists"] == 8
+        assert status["lists"] == 9
         # It ends in peace while a partition waits.
         third = registry.register("third-value", "AVRO", {**NEW, "doc": "another"})
         send(first, third)
