@@ -28,6 +28,7 @@ from stream.failpoints import VARIABLE as FAULT_VARIABLE
 from stream.kafka_security import SECRETS, KafkaSecurity
 from stream.own_topic import TOPIC, OwnTopic
 from stream.web_address import WebAddress
+from stream.web_settings import WebSettings
 
 PREFIX = "NEXTCLICK_"
 CONFIG_VARIABLE = "NEXTCLICK_CONFIG"
@@ -46,7 +47,7 @@ def cores() -> int:
     return os.cpu_count() or 1
 
 
-class Settings(WebAddress, OwnTopic, KafkaSecurity, BaseSettings):
+class Settings(WebSettings, WebAddress, OwnTopic, KafkaSecurity, BaseSettings):
     """The settings of a process; see the fields for defaults and ranges.
 
     >>> Settings(partitions=8).partitions
@@ -158,20 +159,9 @@ class Settings(WebAddress, OwnTopic, KafkaSecurity, BaseSettings):
         20_000, ge=30, description="scored sessions after which the promotion stands"
     )
 
-    web_host: str = "127.0.0.1"
-    web_port: int = Field(6066, ge=1, le=65_535)
-    web_allowed_hosts: str = Field(
-        "", description="names it answers to, with commas: beside the loopback's, or alone if given elsewhere"
-    )
-    web_requests_per_s: float = Field(
-        100, gt=0, le=1_000_000, description="of one client; twice as many at once"
-    )
     log_format: Literal["human", "json"] = Field("human", description="of the log lines on stderr")
     metrics_port: int | None = Field(
         None, ge=1, le=65_535, description="of retrain --every, archive, ingest: series at web_host"
-    )
-    web_events: bool = Field(
-        False, description="whether POST /api/events takes events, as the page sends them"
     )
     log_level: str = Field("INFO", pattern=r"^(DEBUG|INFO|WARNING|ERROR)$")
 

@@ -23,7 +23,7 @@ from stream.logs import happening
 from stream.settings import Settings
 from stream.web.items import MOST_FOUND, PageItems
 from stream.web.models import model_cards, source_rows
-from stream.web.posted_events import PostedEvent, PostedEvents
+from stream.web.posted_events import PostedEvent, PostedEvents, RefusedByKafka
 from stream.worker.pipeline import Pipeline
 
 MAX_QUERY_CHARACTERS = 200
@@ -36,8 +36,8 @@ REFUSALS = {
     "not_json": "the event is no JSON",
     "schema": "the event is not as the schema says; see /openapi.json",
     "empty_id": "an event other than session_end and forget needs an item_id",
-    "future": "the event's time is too far ahead",
-    "past": "the event's time is decades ago; it is to be in milliseconds",
+    "future": "the event's time is ahead of the server's clock; leave event_time_ms out",
+    "past": "the event's time is behind the server's clock; leave event_time_ms out",
 }
 logger = logging.getLogger(__name__)
 
@@ -97,19 +97,23 @@ class ApiViews:
         return await self._asking.recommendations(web, request, session_id)
 
     async def events(self, web: View, request: Any) -> Any:
-        """Post one event to Kafka and answer with its list; an event without a time gets the current time."""
+        """Post one event to Kafka and answer with its list; an event without a time gets the current time.
+
+        A client's own time is taken if it is near the server's: a later one would end others' sessions.
+        """
         if self._posted.is_full:
             return web.json({"error": "too many events are under way; try again"}, status=503)
         try:
             event = decode_event(stamped(await request.read()))
-            ahead_ms = int(self._settings.max_future_s * 1000)
-            latest_ms = max(_now_ms(), self._pipeline.event_time_ms or 0) + ahead_ms
-            check_time(event, self._settings.min_event_time_ms, latest_ms)
+            skew_ms, now_ms = int(self._settings.web_event_skew_s * 1000), _now_ms()
+            check_time(event, now_ms - skew_ms, now_ms + skew_ms)
         except RejectedEvent as rejected:
             body = {"error": REFUSALS[rejected.reason], "reason": rejected.reason}
             return web.json(body, status=413 if rejected.reason == "too_large" else 400)
         try:
             return web.json(self._listed(await self._posted.post(event)))
+        except RefusedByKafka as refused:
+            return web.json({"error": refused.what, "reason": "refused"}, status=400)
         except NextclickError as error:
             logger.warning(
                 "an event by HTTP failed: %s",

@@ -26,7 +26,22 @@ DELIVERY_TIMEOUT_S = 5.0
 LIST_TIMEOUT_S = 5.0
 THREADS = 4
 MOST_UNDER_WAY = 64
+# Errors of the record itself: it is refused again, whatever the brokers do.
+OF_THE_RECORD = frozenset(
+    {KafkaError.INVALID_TIMESTAMP, KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.INVALID_RECORD}
+)
 UNSURE = "Whether it will be in the topic is not sure."
+
+
+class RefusedByKafka(NextclickError):
+    """An event that the brokers refuse for what it is, not for how they are."""
+
+    def __init__(self, error: KafkaError) -> None:
+        super().__init__(
+            f"the brokers refuse the event: {error.str()}",
+            "It is not in the topic, and would be refused again.",
+            "Send a time and a size within the limits of the events topic.",
+        )
 
 
 @dataclass(frozen=True)
@@ -105,11 +120,15 @@ class PostedEvents:
                 on_delivery=report,
             )
         except (BufferError, KafkaException) as problem:
+            if isinstance(problem, KafkaException) and problem.args[0].code() in OF_THE_RECORD:
+                raise RefusedByKafka(problem.args[0]) from None
             raise NextclickError(f"the event was not sent: {problem}", UNSURE, "Try again.") from None
         deadline_s = time.monotonic() + 2 * DELIVERY_TIMEOUT_S
         while not delivered and time.monotonic() < deadline_s:
             producer.poll(0.02)
         error, message = delivered[0] if delivered else (KafkaError(KafkaError._MSG_TIMED_OUT), None)  # noqa: SLF001
+        if error is not None and error.code() in OF_THE_RECORD:
+            raise RefusedByKafka(error)
         if error is not None or message is None:
             what = "not known" if error is None else error.str()
             raise NextclickError(

@@ -1,5 +1,6 @@
 import json
 import shlex
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -64,6 +65,11 @@ def process(settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> Ite
 def get(process: WorkerProcess, path: str) -> Any:
     with urllib.request.urlopen(process.address + path, timeout=60) as answer:
         return json.load(answer)
+
+
+def in_ms(ahead_ms: int) -> int:
+    """The wall time so many milliseconds from now."""
+    return int(time.time() * 1000) + ahead_ms
 
 
 def post(process: WorkerProcess, body: bytes, **headers: str) -> tuple[int, Any]:
@@ -261,6 +267,8 @@ def test_what_is_no_event_is_refused_with_its_reason_and_what_is_one_is_answered
         (b'{"session_id":"s","item_id":7}', "schema"),
         (b'{"session_id":"s"}', "empty_id"),
         (b'{"session_id":"s","item_id":"i7","event_time_ms":4102444799999}', "future"),
+        (b'{"session_id":"s","item_id":"i7","event_time_ms":%d}' % in_ms(55 * 60_000), "future"),
+        (b'{"session_id":"s","item_id":"i7","event_time_ms":%d}' % in_ms(-55 * 60_000), "past"),
     ):
         status, answer = post(process, body)
         assert (status, answer.get("reason")) == (400, reason), body

@@ -20,11 +20,11 @@ def test_an_event_that_the_store_has_advances_the_watermark_and_no_history(tmp_p
     store.close()
     partition = OpenPartition(0, SessionStore(tmp_path / "p0"))
     replay = HistoryReplay(partition, SessionRule(1_800.0), (), 50)
-    times_ms = (START_MS, START_MS + HOUR_MS, START_MS + HOUR_MS + 5)
-    replay.add([(n, Event(f"s{n}", time_ms, "i")) for n, time_ms in enumerate(times_ms)], 3)
-    replay.write(3)
-    # The leap of the second record, which is applied already, is confirmed by the third.
+    times_ms = (START_MS, START_MS + HOUR_MS, *(START_MS + HOUR_MS + n for n in range(5, 10)))
+    replay.add([(n, Event(f"s{n}", time_ms, "i")) for n, time_ms in enumerate(times_ms)], len(times_ms))
+    replay.write(len(times_ms))
+    # The leap of the second record, which is applied already, is confirmed by those after it.
     assert partition.watermark.ms == START_MS + HOUR_MS
     assert [state is not None for state in partition.load(["s0", "s1", "s2"])] == [True, False, True]
-    assert partition.sessions == 2
+    assert partition.sessions == len(times_ms) - 1
     partition.store.close()
