@@ -1,7 +1,8 @@
 """All events of the events topic, or of an archive, as they are at one moment: partition after partition.
 
 A session is in one partition, so that whoever groups by sessions needs no order among the partitions.
-Reads what a window reads, by the same sources; of memory it needs one chunk.
+Reads what a window reads, by the same sources; of memory it needs one chunk. That a session is to be
+forgotten is said after its events, so the log is read for that first.
 
 Tested by tests/unit/stream/event_log/test_logged_events.py and tests/integration/test_first_model.py.
 """
@@ -13,6 +14,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +27,8 @@ from stream.event_decoder import OWN_EVENTS, EventDecoder
 from stream.event_log.archive_reader import ArchivedEvents
 from stream.event_log.columns import EVENT
 from stream.event_log.kafka_reader import KafkaEvents
-from stream.event_log.window import EventSource, WindowTimes
-from stream.events import LEFT_OUT_REASONS, OPTIONAL_FIELDS
+from stream.event_log.window import EventSource, WindowTimes, forgotten_ends, without_forgotten
+from stream.events import FORGET, LEFT_OUT_REASONS, OPTIONAL_FIELDS
 from stream.settings import Settings
 
 # A log of which more than half is no event is read by a wrong mapping, but for so few records.
@@ -35,13 +37,17 @@ FEW_RECORDS = 9
 
 @dataclass
 class LoggedAccount:
-    """What became of the records of a reading: records = events + rejected + dismissed, of `offsets`."""
+    """What became of the records of a reading: records = events + rejected + not_learned, of `offsets`."""
 
     offsets: int = 0
     records: int = 0
     events: int = 0
-    dismissed: int = 0
+    not_learned: int = 0
     rejected: Counter[str] = field(default_factory=Counter)
+
+
+def _only_forgetting(table: pa.Table) -> pa.Table:
+    return table.filter(pc.equal(table["kind"], FORGET))
 
 
 class LoggedEvents:
@@ -68,7 +74,7 @@ class LoggedEvents:
         self.account = LoggedAccount()
         self._settings, self._archive, self._decoder = settings, archive, decoder
         self._times = WindowTimes(None, None, latest_ms, settings.min_event_time_ms)
-        with closing(self._opened()) as source:
+        with closing(self._opened(self._times.expression())) as source:
             self.offsets = self._bounds = source.bounds()
             self.topic_id = source.topic_id()
         if newest is not None:
@@ -77,10 +83,21 @@ class LoggedEvents:
                 number: (max(first, end - share), end) for number, (first, end) in self._bounds.items()
             }
 
-    def _opened(self) -> EventSource:
+    def _opened(self, inside: pc.Expression) -> EventSource:
         if self._archive is None:
             return KafkaEvents(self._settings, self._decoder)
-        return ArchivedEvents(self._archive, self._times.expression())
+        return ArchivedEvents(self._archive, inside)
+
+    @cached_property
+    def _forgotten(self) -> dict[int, dict[str, int]]:
+        """By partition, which sessions are forgotten up to which offset: it stands after their events."""
+        found: dict[int, dict[str, int]] = {}
+        with closing(self._opened(pc.field("kind") == FORGET)) as source:
+            for number, (first, end) in self.offsets.items():
+                ends = found[number] = {}
+                for table in source.read({number: (first, end)}, _only_forgetting):
+                    ends.update(forgotten_ends(table))
+        return found
 
     def read(self, rejects: Counter[str], *, most_rejected: float = 0.5) -> Iterator[pd.DataFrame]:
         """Frames of the events, partition after partition, by offset; `rejects` counts what is none.
@@ -91,13 +108,16 @@ class LoggedEvents:
         """
         account = self.account = LoggedAccount()
         present: set[str] = set()
-        with closing(self._opened()) as source:
+        forgotten = self._forgotten
+        with closing(self._opened(self._times.expression())) as source:
             for number, (first, end) in self.offsets.items():
                 account.offsets += end - first
                 for table in source.read({number: (first, end)}, self._keep):
-                    yield self._events_of(table, rejects, present)
-        if account.dismissed:
-            rejects["dismissed"] += account.dismissed
+                    kept = without_forgotten(table, forgotten[number])
+                    account.not_learned += len(table) - len(kept)
+                    yield self._events_of(kept, rejects, present)
+        if account.not_learned:
+            rejects["dismissed or forgotten"] += account.not_learned
         wrong = sum(count for why, count in account.rejected.items() if why not in LEFT_OUT_REASONS)
         if wrong > max(FEW_RECORDS, most_rejected * account.records) or not account.events:
             raise self._no_log()
@@ -106,7 +126,7 @@ class LoggedEvents:
         kept = self._times.keep(table)
         self.account.records += len(table)
         # A window leaves out what is no event of its session's history.
-        self.account.dismissed += len(table) - len(kept)
+        self.account.not_learned += len(table) - len(kept)
         return kept
 
     def _events_of(self, table: pa.Table, rejects: Counter[str], present: set[str]) -> pd.DataFrame:

@@ -251,11 +251,20 @@ class _WindowRows:
 
 def _without_forgotten(table: pa.Table) -> pa.Table:
     """The rows without what came before the forgetting of its session, and without that."""
+    return without_forgotten(table, forgotten_ends(table))
+
+
+def forgotten_ends(table: pa.Table) -> dict[str, int]:
+    """By session that is to be forgotten: the last offset at which its partition says so."""
     forgotten = table.filter(pc.equal(table["kind"], FORGET))
-    if not len(forgotten):
-        return table
     rows = zip(forgotten["session_id"].to_pylist(), forgotten["offset"].to_pylist(), strict=True)
-    ends = dict(sorted(rows, key=lambda row: row[1]))
+    return dict(sorted(rows, key=lambda row: row[1]))
+
+
+def without_forgotten(table: pa.Table, ends: dict[str, int]) -> pa.Table:
+    """The rows without those of a session in `ends` up to its offset there."""
+    if not ends:
+        return table
     sessions = pa.array(list(ends), table["session_id"].type)
     places = pc.fill_null(pc.index_in(table["session_id"], sessions), len(ends)).to_numpy()
     ends_F = np.array([*ends.values(), -1])

@@ -50,6 +50,24 @@ def test_the_events_are_those_of_a_window(tmp_path: Path) -> None:
     assert sum(map(len, logged.read(Counter()))) == 70
 
 
+def test_nothing_is_learned_of_a_forgotten_session_nor_from_a_dismissal(tmp_path: Path) -> None:
+    log = a_log()
+    for kind, session in (("dismiss", "b1"), ("forget", "b2")):
+        event = Event(session, 900, "item-1" if kind == "dismiss" else "", kind)  # type: ignore[arg-type]
+        log[1].append(Record(len(log[1]), session.encode(), encode_event(event), 900))
+    log[1].append(record(32, "b2", 1_000))
+    write_archive(tmp_path, log, rotate=8, group=3)
+    logged, rejects = LoggedEvents(SETTINGS, archive=tmp_path), Counter[str]()
+    frame = pd.concat(logged.read(rejects))
+    # What came after the forgetting is of a new visit.
+    assert frame[frame["session_id"] == "b2"]["event_time_ms"].tolist() == [1_000]
+    assert set(frame["kind"]) == {"view"}
+    assert rejects == {"dismissed or forgotten": 8}
+    assert logged.account.records == 73 == len(frame) + 8
+    window = read_window(SETTINGS, archive=tmp_path)
+    assert sorted(frame["event_time_ms"]) == sorted(window.frame["event_time_ms"])
+
+
 def test_what_the_log_lacks_is_said(tmp_path: Path) -> None:
     log = a_log()
     # Retention removed the first ten; transactions left two offsets without a record.
