@@ -1,5 +1,7 @@
 """deploy/kubernetes fulfils Kubernetes' schemas, and its parts fit together."""
 
+import subprocess
+import sys
 import tomllib
 from typing import Any
 
@@ -176,3 +178,30 @@ def test_the_first_model_is_the_one_of_compose() -> None:
 def test_a_manifest_says_what_it_is_for() -> None:
     for path in sorted(FOLDER.glob("**/*.yaml")):
         assert path.read_text().startswith("# "), path
+
+
+def test_the_objects_of_the_operator_have_every_rule_and_select_pods_that_there_are() -> None:
+    command = [sys.executable, str(ROOT / "deploy" / "prometheus" / "operator_objects.py"), "release=stack"]
+    made = list(yaml.safe_load_all(subprocess.run(command, capture_output=True, check=True).stdout))
+    (rules,) = [one for one in made if one["kind"] == "PrometheusRule"]
+    shipped = [
+        rule
+        for name in ("recording.yml", "alerts.yml")
+        for group in yaml.safe_load((ROOT / "deploy" / "prometheus" / name).read_text())["groups"]
+        for rule in group["rules"]
+    ]
+    assert [rule for group in rules["spec"]["groups"] for rule in group["rules"]] == shipped
+    names = [group["name"] for group in rules["spec"]["groups"]]
+    assert len(set(names)) == len(names)
+    assert all(one["metadata"]["labels"]["release"] == "stack" for one in made)
+    monitors = {one["metadata"]["name"]: one["spec"] for one in made if one["kind"] == "PodMonitor"}
+    served = {name for name, pod in PODS.items() if "ports" in pod["spec"]["containers"][0]}
+    assert monitors.keys() - {"nextclick-ingest"} == served - {"nextclick-ingest"}
+    for name, spec in monitors.items():
+        (endpoint,) = spec["podMetricsEndpoints"]
+        assert endpoint["relabelings"][0] == {"targetLabel": "job", "replacement": name}
+        if name in PODS:
+            wanted = spec["selector"]["matchLabels"].items()
+            assert wanted <= PODS[name]["metadata"]["labels"].items()
+            (container,) = PODS[name]["spec"]["containers"]
+            assert endpoint["port"] in {port["name"] for port in container["ports"]}

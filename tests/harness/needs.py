@@ -19,7 +19,11 @@ FOLDER_VARIABLE = "NEXTCLICK_TEST_DIR"
 KAFKA_VARIABLE = "NEXTCLICK_TEST_KAFKA"
 # Mark → PROGRAM=PACKAGE of Debian, as deploy/debian.sh takes them.
 PROGRAMS = {
-    "prometheus": ("prometheus=prometheus", "promtool=prometheus"),
+    "prometheus": (
+        "prometheus=prometheus",
+        "promtool=prometheus",
+        "amtool=prometheus-alertmanager",
+    ),
     "chromium": ("chromium=chromium",),
     "wget": ("wget=wget",),
     "redis": ("redis-server=redis-server",),
