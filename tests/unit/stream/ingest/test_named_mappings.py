@@ -132,3 +132,11 @@ def test_a_file_says_only_what_is_otherwise_than_in_a_named_mapping(tmp_path: Pa
     with pytest.raises(NextclickError) as caught:
         mapping_by("cloud")
     assert "or a name: cloudevents, ga4, segment, snowplow" in caught.value.meaning
+
+
+@pytest.mark.parametrize("event", ["page_ping", "link_click", "unstruct"])
+def test_a_page_ping_with_a_product_of_snowplow_is_no_view(event: str) -> None:
+    record = {name: value for name, value in PAYLOADS["snowplow"][0].items() if name != SNOWPLOW_ACTION}
+    with pytest.raises(LeftOutRecord, match="other_kind"):
+        decode("snowplow", {**record, "event": event, "event_name": None})
+    assert decode("snowplow", {**record, "event": "page_view", "event_name": "page_view"}).kind == "view"
