@@ -21,6 +21,8 @@ from stream.asking.categories import Categories, Category
 from stream.asking.query import NOTHING_MADE, ListQuery, RankQuery, Refusal, SimilarQuery
 from stream.asking.session_output import AskedSession, output_of, session_of
 from stream.asking.titles import title_of, titled
+from stream.catalogue.rules import Placement
+from stream.sessions.session_state import SessionState
 from stream.wave.processor import EMPTY_SESSION
 from stream.wave.serving_model import ServingModel
 from stream.worker.pipeline import Pipeline
@@ -44,18 +46,26 @@ class Answers:
         # Before anything is read: the list obeys these words, or more.
         words, serving = self._catalogue.position, self._serving()
         session = session_of(self._pipeline, query.session_id, serving)
-        scope, category = self._scope(query, serving)
+        placement = self._placement(query)
+        scope, category = self._scope(query, placement, serving)
+        k = query.k or (LIST_LENGTH if placement is None else placement.length)
         state = session.state
         output_BH = None if state is None else output_of(state, serving)
         fallback = session.missing or ("" if output_BH is not None else EMPTY_SESSION)
         own = state.recent_items if state is not None and serving.excludes_session_items else []
         masked = {*own, *query.exclude}
-        candidates, scores = _candidates(serving, output_BH, scope, category, masked)
+        source = "session" if placement is None else placement.source
+        if state is not None and source == "similar":
+            candidates, scores = _similar_candidates(serving, state, scope, masked)
+        else:
+            wanted = output_BH if source == "session" else None
+            candidates, scores = _candidates(serving, wanted, scope, category, masked)
         items, scores = arranged(scope, candidates, scores, masked)
-        items, scores = items[: query.k], scores[: query.k]
+        items, scores = items[:k], scores[:k]
         body = {
             **_named(session, serving),
             "fallback": fallback or None,
+            "placement": query.placement,
             "rules": self._catalogue.rules.version or None,
             "item_words": words or None,
             "items": titled(serving.vocabulary.titles, items, scores.tolist()),
@@ -144,15 +154,33 @@ class Answers:
             )
         return self._pipeline.live.current
 
-    def _scope(self, query: ListQuery, serving: ServingModel) -> tuple[ListScope, Category | None]:
+    def _placement(self, query: ListQuery) -> Placement | None:
+        if query.placement is None:
+            return None
+        placements = self._catalogue.rules.placement
+        if query.placement not in placements:
+            known = ", ".join(sorted(placements)) or "none"
+            raise Refusal(
+                404,
+                "the rules have no placement of this name",
+                NOTHING_MADE,
+                f"Name one that they have ({known}), or add it to the file of rules.",
+            )
+        return placements[query.placement]
+
+    def _scope(
+        self, query: ListQuery, placement: Placement | None, serving: ServingModel
+    ) -> tuple[ListScope, Category | None]:
         catalogue = self._catalogue
-        # A shorter list is the beginning of one of the published length, with its caps and pins.
-        length = max(query.k, LIST_LENGTH)
+        own = Placement() if placement is None else placement
+        # A shorter list is the beginning of a whole one, with its caps and pins.
+        length = max(query.k or 0, own.length)
         if query.is_plain:
             # Without a word and a rule a wave publishes what the model gives, be it short.
             popular, fills = serving.listable.popular, not catalogue.is_empty
             return ListScope(catalogue, catalogue.rules, length, popular, fills=fills), None
-        category = self._categories.get(serving, query.category)
+        name = query.category or own.category
+        category = self._categories.get(serving, name)
         if category is None:
             raise Refusal(
                 404,
@@ -160,9 +188,10 @@ class Answers:
                 NOTHING_MADE,
                 "Name a category of the items topic or of the training log, with all names of its path.",
             )
-        only = None if query.category is None else category.ids
-        scope = ListScope(catalogue, catalogue.rules, length, category.popular, only)
-        return scope, None if query.category is None else category
+        only = None if name is None else category.ids
+        rules = catalogue.rules.of(placement)
+        scope = ListScope(catalogue, rules, length, category.popular, only, without=own.never)
+        return scope, None if name is None else category
 
 
 def _candidates(
@@ -191,6 +220,21 @@ def _candidates(
             # The network's scores, of another kind, come after the ranker's.
             scores[by_ranker:] = scores[by_ranker - 1]
     return serving.vocabulary.item_ids[ids].tolist(), scores
+
+
+def _similar_candidates(
+    serving: ServingModel, state: SessionState, scope: ListScope, masked: set[str]
+) -> tuple[list[str], Scores]:
+    """The items nearest to the newest one of the session that the version knows; none without vectors."""
+    known = serving.vocabulary.encode(state.recent_items)
+    known = known[known >= 0]
+    wanted = scope.candidates + len(masked)
+    found = similar_to_item(serving.stepper, int(known[-1]), wanted) if len(known) else None
+    if found is None:
+        return [], np.zeros(0, np.float32)
+    names = serving.vocabulary.item_ids[found[0]].tolist()
+    kept = [n for n, item in enumerate(names) if item is not None and item not in masked]
+    return [names[n] for n in kept], found[1][kept]
 
 
 def _counts(serving: ServingModel, places_C: Ids) -> npt.NDArray[np.float64]:

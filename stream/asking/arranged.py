@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from model.config import LIST_LENGTH
 from stream.catalogue.catalogue import Catalogue
-from stream.catalogue.rules import Rules
+from stream.catalogue.rules import Rules, Without
 from stream.wave.arrangement import by_rules, with_pins
 from stream.wave.listable_items import CANDIDATES
 from stream.wave.popular_items import PopularItems
@@ -25,11 +25,15 @@ from stream.wave.popular_items import PopularItems
 Scores = npt.NDArray[np.float32]
 
 
+NOTHING = Without()
+
+
 @dataclass(frozen=True)
 class ListScope:
     """What a list is made under: its rules and length, popular items, and the only items it may have.
 
-    `only` is None where it may have all. Where it does not fill up, few candidates make a short list.
+    `only` is None where it may have all; `without` names others that it may not have. Where it does not
+    fill up, few candidates make a short list.
     """
 
     catalogue: Catalogue
@@ -38,15 +42,19 @@ class ListScope:
     popular: PopularItems
     only: frozenset[str] | None = None
     fills: bool = True
+    without: Without = NOTHING
 
     @property
     def candidates(self) -> int:
         """How many candidates a list is made of: more than it is long where rules order it."""
-        return max(self.length, CANDIDATES if self.rules.orders else LIST_LENGTH)
+        chosen = self.rules.orders or not self.without.is_empty
+        return max(self.length, CANDIDATES if chosen else LIST_LENGTH)
 
     def may_list(self, item_id: str) -> bool:
         """Whether the list may have an item."""
-        return (self.only is None or item_id in self.only) and not self.catalogue.is_unlisted(item_id)
+        if self.catalogue.is_unlisted(item_id) or (self.only is not None and item_id not in self.only):
+            return False
+        return self.without.is_empty or not self.catalogue.is_against(item_id, self.without)
 
     def pins(self) -> list[tuple[str, int]]:
         """The items pinned now, and their places."""
@@ -111,7 +119,7 @@ def _ordered(scope: ListScope, items: list[str], *, boosts: bool) -> list[str]:
     groups_C1N = np.array(groups, np.int32).reshape(len(groups), 1, len(items))
     up_1N = None
     if boosts and rules.boost:
-        up_1N = np.array([[catalogue.places_up(item) for item in items]], np.int32)
+        up_1N = np.array([[catalogue.places_up(item, rules.boost) for item in items]], np.int32)
     most_C = np.array([cap.most for cap in rules.cap], np.int64)
     places = by_rules(np.array([len(items)]), up_1N, groups_C1N, most_C, scope.length)[0]
     return [items[place] for place in places if place >= 0]

@@ -19,7 +19,7 @@ MOST_LISTED = 100
 MOST_EXCLUDED = 200
 MOST_CANDIDATES = 1000
 # `await` is of the page, see stream.web.api.
-LIST_PARAMETERS = ("k", "category", "exclude", "await")
+LIST_PARAMETERS = ("placement", "k", "category", "exclude", "await")
 SIMILAR_PARAMETERS = ("k", "exclude")
 NOTHING_MADE = "Nothing was computed."
 
@@ -53,17 +53,19 @@ class Parameters(Protocol):
 
 @dataclass(frozen=True)
 class ListQuery:
-    """A list of at most `k` items for a session, of one category if given, without the items `exclude`."""
+    """A list for a session: of a placement, a length and a category if given, without the items `exclude`."""
 
     session_id: str
-    k: int = LIST_LENGTH
+    k: int | None = None
     category: str | None = None
     exclude: tuple[str, ...] = ()
+    placement: str | None = None
 
     @property
     def is_plain(self) -> bool:
         """Whether what is asked for is the list that a wave publishes, or the beginning of it."""
-        return self.k <= LIST_LENGTH and self.category is None and not self.exclude
+        named = self.placement is not None or self.category is not None or self.exclude
+        return (self.k or LIST_LENGTH) <= LIST_LENGTH and not named
 
     @classmethod
     def read(cls, session_id: str, parameters: Parameters) -> ListQuery:
@@ -72,7 +74,9 @@ class ListQuery:
         category = _one(parameters, "category")
         if category is not None and not 1 <= len(category) <= MAX_ID_CHARACTERS:
             raise _bad(f"category has {len(category)} characters", f"Give 1 to {MAX_ID_CHARACTERS}.")
-        return cls(_checked_id("session", session_id), _k(parameters), category, _excluded(parameters))
+        session_id = _checked_id("session", session_id)
+        placement = _one(parameters, "placement")
+        return cls(session_id, _k(parameters), category, _excluded(parameters), placement)
 
 
 @dataclass(frozen=True)
@@ -87,7 +91,7 @@ class SimilarQuery:
     def read(cls, item_id: str, parameters: Parameters) -> SimilarQuery:
         """The query of a URL. Raises Refusal."""
         _check_names(parameters, SIMILAR_PARAMETERS)
-        return cls(_checked_id("item", item_id), _k(parameters), _excluded(parameters))
+        return cls(_checked_id("item", item_id), _k(parameters) or LIST_LENGTH, _excluded(parameters))
 
 
 class RankQuery(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
@@ -125,10 +129,10 @@ def _one(parameters: Parameters, name: str) -> str | None:
     return values[0] if values else None
 
 
-def _k(parameters: Parameters) -> int:
+def _k(parameters: Parameters) -> int | None:
     text = _one(parameters, "k")
     if text is None:
-        return LIST_LENGTH
+        return None
     if not (text.isascii() and text.isdigit() and len(text) < 4 and 1 <= int(text) <= MOST_LISTED):
         raise _bad("k is no number in the bounds", f"Give 1 to {MOST_LISTED}.")
     return int(text)

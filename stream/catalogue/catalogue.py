@@ -18,7 +18,7 @@ from typing import Any, Protocol
 
 from stream.catalogue.item_table import NEVER, NONE, ItemTable, Names
 from stream.catalogue.item_word import ItemWord
-from stream.catalogue.rules import NO_RULES, Cap, Rules, is_within
+from stream.catalogue.rules import NO_RULES, Boost, Cap, Never, Rules, Without, is_within
 
 DAY_MS = 86_400_000
 Word = tuple[str, ItemWord | None]
@@ -115,10 +115,10 @@ class Catalogue:
             return int(self.table.category_R[row])
         return self._paths.number("/".join(path.split("/")[: cap.depth]))
 
-    def places_up(self, item_id: str) -> int:
-        """By how many places boosts bring the item up now."""
+    def places_up(self, item_id: str, boosts: Iterable[Boost] | None = None) -> int:
+        """By how many places boosts, those of the rules if none are given, bring the item up now."""
         row, up, now_ms = self.table.rows.get(item_id), 0, self.now_ms()
-        for boost in self.rules.boost:
+        for boost in self.rules.boost if boosts is None else boosts:
             if now_ms >= boost.until_ms:
                 continue
             if boost.item is not None:
@@ -132,6 +132,11 @@ class Catalogue:
                 matches = is_within(path, boost.category or "")
             up = max(up, boost.up if matches else 0)
         return up
+
+    def is_against(self, item_id: str, without: Without) -> bool:
+        """Whether the item has a brand, a category or an attribute that is named."""
+        row = self.table.rows.get(item_id)
+        return row is not None and self._is_against(row, without)
 
     def set_rules(self, rules: Rules) -> None:
         """Follow these rules from now on."""
@@ -201,15 +206,16 @@ class Catalogue:
         if never.older_than_days is not None and from_ms != NONE:
             old_ms = from_ms + int(never.older_than_days * DAY_MS)
         is_available = table.available_R[row] and from_ms <= now_ms < until_ms
-        unlisted = (never.unavailable and not is_available) or now_ms >= old_ms or self._is_against(row)
+        is_gone = (never.unavailable and not is_available) or now_ms >= old_ms
+        unlisted = is_gone or self._is_against(row, never)
         table.due_ms_R[row] = min((at for at in (from_ms, until_ms, old_ms) if at > now_ms), default=NEVER)
         differs = bool(table.unlisted_R[row]) != unlisted
         table.unlisted_R[row] = unlisted
         return differs
 
-    def _is_against(self, row: int) -> bool:
-        """Whether the brand, the category or an attribute of a row is never listed."""
-        table, never = self.table, self.rules.never
+    def _is_against(self, row: int, never: Never | Without) -> bool:
+        """Whether the brand, the category or an attribute of a row is named."""
+        table = self.table
         if never.brands and table.brands.name(int(table.brand_R[row])) in never.brands:
             return True
         if never.categories:

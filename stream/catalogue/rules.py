@@ -20,6 +20,7 @@ from stream.events import DISMISS, PURCHASE
 
 SEPARATOR = "/"
 Text = Annotated[str, Field(min_length=1, max_length=256)]
+PlacementName = Annotated[str, Field(pattern=r"^[a-z0-9_-]{1,64}$")]
 Value = Text | bool | float
 
 
@@ -115,6 +116,57 @@ class Fallback(Part):
     items: tuple[Text, ...] = Field((), strict=False)
 
 
+def _check_once(caps: tuple[Cap, ...], pins: tuple[Pin, ...]) -> None:
+    """Raise ValueError with what is there twice."""
+    problems = [
+        f"{what} twice: {value}"
+        for what, values in (
+            ("a cap per", [cap.per for cap in caps]),
+            ("pinned to place", [str(pin.place) for pin in pins]),
+            ("pinned", [pin.item for pin in pins]),
+        )
+        for value, count in Counter(values).items()
+        if count > 1
+    ]
+    if problems:
+        raise ValueError("; ".join(problems))
+
+
+class Without(Part):
+    """Items that the lists of a placement have not, beside those that no list has."""
+
+    categories: tuple[Text, ...] = Field((), strict=False)
+    brands: tuple[Text, ...] = Field((), strict=False)
+    attributes: dict[Text, Annotated[tuple[Value, ...], Field(strict=False)]] = Field(default_factory=dict)
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether it names nothing."""
+        return not (self.categories or self.brands or self.attributes)
+
+
+class Placement(Part):
+    """A named list, made when it is asked for: its length, where its items come from, rules of its own.
+
+    `source`: the session's list, items similar to its newest one, or popular items. What it names of caps,
+    pins, boosts and fallbacks takes the place of the file's; `never` comes beside the file's.
+    """
+
+    length: int = Field(LIST_LENGTH, ge=1, le=100)
+    source: Literal["session", "similar", "popular"] = "session"
+    category: Text | None = None
+    never: Without = Without()
+    cap: tuple[Cap, ...] | None = Field(None, strict=False)
+    pin: tuple[Pin, ...] | None = Field(None, strict=False)
+    boost: tuple[Boost, ...] | None = Field(None, strict=False)
+    fallback: Fallback | None = None
+
+    @model_validator(mode="after")
+    def _agree(self) -> Placement:
+        _check_once(self.cap or (), self.pin or ())
+        return self
+
+
 class Rules(Part):
     """All rules of a file; `version` is the beginning of the file's SHA-256, "" without a file.
 
@@ -129,22 +181,24 @@ class Rules(Part):
     pin: tuple[Pin, ...] = Field((), strict=False)
     boost: tuple[Boost, ...] = Field((), strict=False)
     fallback: Fallback = Fallback()
+    placement: dict[PlacementName, Placement] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _agree(self) -> Rules:
-        problems = [
-            f"{what} twice: {value}"
-            for what, values in (
-                ("a cap per", [cap.per for cap in self.cap]),
-                ("pinned to place", [str(pin.place) for pin in self.pin]),
-                ("pinned", [pin.item for pin in self.pin]),
-            )
-            for value, count in Counter(values).items()
-            if count > 1
-        ]
-        if problems:
-            raise ValueError("; ".join(problems))
+        _check_once(self.cap, self.pin)
         return self
+
+    def of(self, placement: Placement | None) -> Rules:
+        """The rules of the lists of a placement.
+
+        >>> rules = Rules.parse('[[cap]]\nper = "brand"\nmost = 5\n[placement.basket]\ncap = []')
+        >>> len(rules.cap), len(rules.of(rules.placement["basket"]).cap)
+        (1, 0)
+        """
+        if placement is None:
+            return self
+        named = {name: getattr(placement, name) for name in ("cap", "pin", "boost", "fallback")}
+        return self.model_copy(update={name: value for name, value in named.items() if value is not None})
 
     @classmethod
     def parse(cls, text: str, version: str = "") -> Rules:

@@ -36,8 +36,16 @@ def workers(
 ) -> Iterator[dict[str, tuple[Settings, WorkerProcess]]]:
     """Two workers that have served the log, each with a partition."""
     folder = tmp_path_factory.mktemp("asking")
+    rules = folder / "rules.toml"
+    rules.write_text(PAGE.blocks("toml")[0])
     one = settings_of_its_own(
-        kafka, folder, deterministic=True, wave_size=8, session_timeout_ms=6_000, web_requests_per_s=10_000
+        kafka,
+        folder,
+        deterministic=True,
+        wave_size=8,
+        session_timeout_ms=6_000,
+        web_requests_per_s=10_000,
+        rules=rules,
     )
     ensure_topics(one, optional=True)
     send_words(one, [(f"i{n}", ItemWord(category="home/kitchen")) for n in range(40)])
@@ -113,7 +121,7 @@ def test_any_worker_answers_for_any_session_with_the_published_list_and_after_a_
 def run_the_examples_of_the_page(workers: dict[str, tuple[Settings, WorkerProcess]], session_id: str) -> None:
     """Every command of the page is answered by every worker."""
     lines = [line for line in PAGE.shell_lines() if line.startswith("curl ")]
-    assert len(lines) == 4
+    assert len(lines) == 5
     for _, process in workers.values():
         for line in lines:
             words = {"http://127.0.0.1:6066": process.address, "SESSION": session_id, "sku-": "i"}

@@ -260,3 +260,67 @@ def test_events_of_the_same_session_change_the_answer(make: MakeWorker) -> None:
     for _ in worker.waves(events):
         lists.append(tuple(ids(worker.ask("s"))))
     assert len(set(lists)) == len(lists) == 4
+
+
+PLACEMENTS = """
+[placement.basket]
+length = 6
+never.brands = ["b1"]
+boost = []
+pin = [{ item = "i4", place = 1 }]
+cap = [{ per = "brand", most = 2 }]
+
+[placement.product]
+length = 5
+source = "similar"
+pin = []
+
+[placement.garden]
+category = "garden"
+length = 30
+source = "popular"
+pin = []
+"""
+
+
+@pytest.mark.parametrize("network", NETWORKS)
+def test_a_placement_has_its_own_length_source_and_rules_beside_those_of_all_lists(
+    make: MakeWorker, network: str
+) -> None:
+    catalogue = with_rules()
+    worker = make(network, catalogue)
+    session_id = last_session(worker)
+    plain = worker.ask(session_id)
+    catalogue.set_rules(Rules.parse(RULES + PLACEMENTS, "w"))
+    assert ids(worker.ask(session_id)) == ids(plain)
+    for asked in (session_id, "nobody"):
+        body = worker.ask(asked, ("placement", "basket"))
+        basket = ids(body)
+        assert (body["placement"], len(basket), len(set(basket))) == ("basket", 6, 6)
+        state = worker.partition.read_state(asked)
+        seen = worker.live.current.excludes_session_items and state is not None and "i4" in state.recent_items
+        assert (basket[0] == "i4") is not seen
+        brands = [WORDS[item].brand for item in basket]
+        # A pinned item comes last, so that it may break a cap.
+        assert not {"b1", "b5"} & set(brands)
+        assert max(brands[1:].count(brand) for brand in brands) <= 2
+        assert all(WORDS[item].available for item in basket)
+        garden = ids(worker.ask(asked, ("placement", "garden")))
+        assert garden and all(WORDS[item].category == "garden" for item in garden)
+        assert ids(worker.ask(asked, ("placement", "basket"), ("k", "3"))) == basket[:3]
+    with pytest.raises(Refusal, match="no placement of this name") as refused:
+        worker.ask(session_id, ("placement", "home"))
+    assert "basket, garden, product" in refused.value.body["do"]
+
+
+def test_a_placement_of_similar_items_is_of_those_nearest_to_the_newest_item(make: MakeWorker) -> None:
+    catalogue = Catalogue()
+    catalogue.set_rules(Rules.parse('[placement.product]\nsource = "similar"\nlength = 5', "v"))
+    worker = make("gru4rec", catalogue)
+    session_id = last_session(worker)
+    state = worker.partition.read_state(session_id)
+    assert state is not None
+    near = ids(worker.similar(state.recent_items[-1], ("k", "60")))
+    expected = [item for item in near if item not in state.recent_items][:5]
+    body = worker.ask(session_id, ("placement", "product"))
+    assert ids(body) == expected and body["rules"] == "v"

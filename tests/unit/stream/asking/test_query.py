@@ -11,6 +11,8 @@ def test_what_is_asked_is_read() -> None:
         "s", MultiDict([("k", "5"), ("exclude", "a"), ("exclude", "b"), ("category", "mugs")])
     )
     assert query == ListQuery("s", 5, "mugs", ("a", "b")) and not query.is_plain
+    of_placement = ListQuery.read("s", MultiDict([("placement", "basket")]))
+    assert of_placement == ListQuery("s", placement="basket") and not of_placement.is_plain
     assert ListQuery.read("s", MultiDict([("await", "1"), ("k", "3")])).is_plain
     assert SimilarQuery.read("i", MultiDict()) == SimilarQuery("i")
     assert RankQuery.read(b'{"candidates":["a"],"session":"s"}') == RankQuery("s", ["a"])
@@ -29,6 +31,7 @@ def test_what_is_asked_is_read() -> None:
         ([("category", "")], "category has 0 characters"),
         ([("category", "c" * 257)], "category has 257 characters"),
         ([("category", "a"), ("category", "b")], "category is given 2 times"),
+        ([("placement", "a"), ("placement", "b")], "placement is given 2 times"),
         ([("exclude", "")], "exclude: no item id at place 1"),
         ([("exclude", "a" * 257)], "exclude: no item id at place 1"),
         ([("exclude", "a")] * 201, "exclude is given 201 times"),

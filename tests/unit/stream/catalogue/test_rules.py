@@ -56,6 +56,13 @@ def test_a_file_with_every_rule_is_read_and_its_version_is_its_hash(tmp_path: Pa
         ("never = 3", ["never: "]),
         ("[never]\nunavailabel = true", ["never.unavailabel: no such rule"]),
         ("[nevr]", ["nevr: no such rule"]),
+        ("[placement.basket]\nlenght = 3", ["placement.basket.lenght: no such rule"]),
+        ("[placement.basket]\nlength = 0", ["placement.basket.length: "]),
+        ('[placement.basket]\nsource = "magic"', ["placement.basket.source: "]),
+        ("[placement.basket]\nnever.unavailable = false", ["placement.basket.never.unavailable: no such"]),
+        ('[placement."a b"]', ["placement.a b"]),
+        ("[placement.basket]\n[[placement.basket.pin]]\nitem='a'\nplace=1\n[[placement.basket.pin]]\n"
+         "item='b'\nplace=1", ["placement.basket: pinned to place twice: 1"]),
         ('version = "mine"', ["version: no such rule"]),
         ('[never]\nbrands = "Acme"', ["never.brands: "]),
         ('[never]\nbrands = [""]', ["never.brands.1: "]),
