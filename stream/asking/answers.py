@@ -52,8 +52,10 @@ class Answers:
         state = session.state
         output_BH = None if state is None else output_of(state, serving)
         fallback = session.missing or ("" if output_BH is not None else EMPTY_SESSION)
-        own = state.recent_items if state is not None and serving.excludes_session_items else []
-        masked = {*own, *query.exclude}
+        masked = set(query.exclude)
+        if state is not None:
+            masked.update(serving.hidden_from(state))
+            masked.update(state.recent_items if serving.excludes_session_items else [])
         source = "session" if placement is None else placement.source
         if state is not None and source == "similar":
             candidates, scores = _similar_candidates(serving, state, scope, masked)

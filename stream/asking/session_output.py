@@ -51,7 +51,7 @@ def session_of(pipeline: Pipeline, session_id: str, serving: ServingModel) -> As
     if found is None:
         raise NotHere(number)
     state, watermark_ms = found
-    if state is None or not state.recent_items:
+    if state is None or not (state.recent_items or state.choices):
         return AskedSession(session_id, number, None, UNKNOWN_SESSION)
     silence_ms = serving.rule.silence_before_expiry_ms
     if silence_ms is not None and watermark_ms - state.last_event_time_ms > silence_ms:

@@ -57,6 +57,15 @@ class AskedWorker:
         while (wave := cutter.cut()) is not None:
             yield step_wave(self.processor, wave)
 
+    def step(self, offset: int, event: Event) -> SteppedWave:
+        """One more event, in a wave of its own."""
+        self.partition.pending.add(offset, NO_WATERMARK, NO_WATERMARK)
+        cutter = WaveCutter(8)
+        cutter.add(Arrival(0, offset, event, NO_WATERMARK, 0))
+        wave = cutter.cut()
+        assert wave is not None
+        return step_wave(self.processor, wave)
+
     def ask(self, session_id: str, *parameters: tuple[str, str]) -> dict[str, Any]:
         """The answer to GET /api/recommendations/{session_id}?…"""
         body, _ = self.answers.list_of(ListQuery.read(session_id, MultiDict(parameters)))

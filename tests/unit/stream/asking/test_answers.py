@@ -324,3 +324,27 @@ def test_a_placement_of_similar_items_is_of_those_nearest_to_the_newest_item(mak
     expected = [item for item in near if item not in state.recent_items][:5]
     body = worker.ask(session_id, ("placement", "product"))
     assert ids(body) == expected and body["rules"] == "v"
+
+
+@pytest.mark.parametrize("network", ["gru4rec", "transitions"])
+def test_what_a_session_has_dismissed_or_by_rule_bought_is_in_no_answer(
+    make: MakeWorker, network: str
+) -> None:
+    catalogue = Catalogue()
+    catalogue.set_rules(Rules.parse("[session]\nseen = false\nbought = true\n[placement.all]", "v"))
+    worker = make(network, catalogue)
+    events = [Event("s", 1_000, "i1"), Event("s", 2_000, "i2"), Event("new", 2_500, "i9", kind="dismiss")]
+    for _ in worker.waves(events):
+        pass
+    dismissed, bought = ids(worker.ask("s"))[:2]
+    more = [
+        Event("s", 3_000, dismissed, kind="dismiss"),
+        Event("s", 4_000, bought, kind="purchase"),
+        Event("s", 5_000, "i2"),
+    ]
+    first = len(events)
+    for offset, event in enumerate(more, first):
+        worker.step(offset, event)
+    for parameters in ([], [("k", "60")], [("exclude", "i3")], [("placement", "all")]):
+        assert not {dismissed, bought} & set(ids(worker.ask("s", *parameters)))
+    assert "i9" not in ids(worker.ask("new", ("k", "60")))
