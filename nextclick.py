@@ -38,6 +38,7 @@ EXAMPLES = {
     "promote": "nextclick promote 20260101T120000000Z-1a2b3c4d",
     "rollback": "nextclick rollback --to 20260101T120000000Z-1a2b3c4d",
     "shadow": "nextclick shadow 20260101T120000000Z-1a2b3c4d --share 0.2",
+    "experiment": "nextclick experiment start 20260101T120000000Z-1a2b3c4d --share 0.2",
     "quality": "nextclick quality --worker http://127.0.0.1:6066 --plot quality.png",
     "data": "nextclick data report clicks.csv.xz --plot report.png",
     "synthetic": "nextclick synthetic --events 10000000 --items 50000 --output clicks.csv",

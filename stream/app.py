@@ -34,14 +34,14 @@ from stream.catalogue.metrics import CatalogueMetrics
 from stream.catalogue.rules_file import RulesFile
 from stream.event_decoder import EventDecoder
 from stream.ingest.decoders import decoder_of
-from stream.kafka.announcements import SHADOW_KEY, kept_shadow
+from stream.kafka.announcements import SHADOW_KEY, kept_values
 from stream.kafka.topics import ensure_topics
 from stream.logs import escaped, happening, log_failure, tells_json
 from stream.quality.metrics import QualityCollector
 from stream.quality.prequential import Prequential
 from stream.settings import Settings
 from stream.wave.first_version import prepare_first
-from stream.wave.metrics import FreshnessMetrics, ShadowMetrics
+from stream.wave.metrics import ExperimentMetrics, FreshnessMetrics, ShadowMetrics
 from stream.wave.serving_model import ModelSlot
 from stream.web.guard import WebGuard
 from stream.web.recent_lists import RecentLists
@@ -123,6 +123,7 @@ def registry_of(pipeline: Pipeline, asking: AskingMetrics) -> CollectorRegistry:
         WorkerGauges(pipeline),
         FreshnessMetrics(pipeline.live),
         CatalogueMetrics(pipeline.live.catalogue),
+        ExperimentMetrics(pipeline.live),
         ShadowMetrics(pipeline.shadow),
         asking,
     ):
@@ -185,11 +186,13 @@ class WorkerApp:
         """Whether waves move and no partition is being recovered, so that a stop can finish all waves."""
         return self._is_up.is_set() and not self.pipeline.recovering
 
-    def begin_with(self, shadow: bytes | None, known_until: list[int], refused: list[NextclickError]) -> None:
-        """Take up the newest shadow of the log; what stands in `models` before `known_until` is known."""
-        self.model_switch.begin_with(known_until, refused)
-        if shadow:
-            self._models.submit(or_crash, self.model_switch.on_announcement, SHADOW_KEY, shadow)
+    def begin_with(
+        self, kept: dict[bytes, bytes], known_until: list[int], refused: list[NextclickError]
+    ) -> None:
+        """Take up the newest shadow and experiment of `models`, which is known up to `known_until`."""
+        self.model_switch.begin_with(kept, known_until, refused)
+        if SHADOW_KEY in kept:
+            self._models.submit(or_crash, self.model_switch.on_announcement, SHADOW_KEY, kept[SHADOW_KEY])
 
     def _put_on_channel(self, waves: Any) -> None:
         """Called in the source's thread, which bounds what each lane is given."""
@@ -276,9 +279,9 @@ def run_worker(settings: Settings) -> None:
     live = ModelSlot(settings, catalogue)
     first, refused = prepare_first(live, Registry(settings.registry_dir))
     live.offer(first)
-    shadow, known_until = kept_shadow(settings)
+    kept, known_until = kept_values(settings)
     app = WorkerApp(settings, live, prepared_s, decoder)
-    app.begin_with(shadow, known_until, refused)
+    app.begin_with(kept, known_until, refused)
     worker = _Worker(app.faust, loglevel=settings.log_level, quiet=True, redirect_stdouts=False)
     worker.worker_app = app
     # It would write control characters into the log.

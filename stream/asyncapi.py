@@ -23,7 +23,8 @@ from stream.events import (
     encode_event,
     encode_recommendation,
 )
-from stream.kafka.announcements import KEY, SHADOW_KEY, Announcement, ShadowAnnouncement
+from stream.experiments.experiment import HEADERS, SPLIT, Experiment, encode_experiment
+from stream.kafka.announcements import EXPERIMENT_KEY, KEY, SHADOW_KEY, Announcement, ShadowAnnouncement
 from stream.kafka.topics import TopicPlan, optional_plans, plans
 from stream.settings import Settings
 from stream.wave.load_shedding import LEVELS
@@ -38,13 +39,13 @@ Schema = dict[str, Any]
 TEXT: Schema = {"type": "string", "minLength": 1}
 DIGITS: Schema = {"type": "string", "pattern": "^[0-9]+$"}
 EVENT_TIME_MS, EVENT_ID = 1_506_826_800_000, "2-7"
-MODEL_VERSION = "20260101T120000000Z-1a2b3c4d"
+MODEL_VERSION, OTHER_VERSION = "20260101T120000000Z-1a2b3c4d", "20260102T120000000Z-5e6f7a8b"
 
 
 def schemas() -> dict[str, Schema]:
     """The JSON Schema (draft 7) of every payload by name, as its decoder accepts it."""
     _, found = msgspec.json.schema_components(
-        [Event, Recommendation, Announcement, ShadowAnnouncement, ItemWord],
+        [Event, Recommendation, Announcement, ShadowAnnouncement, Experiment, ItemWord],
         ref_template="#/components/schemas/{name}",
     )
     # Only what ends a session has no item.
@@ -75,6 +76,7 @@ def list_headers() -> Schema:
             "description": "partition-offset: the list obeys what is said of the items up to there",
         },
         "fallback": {"enum": list(FALLBACKS), "description": "why the list is not of the event's own step"},
+        **HEADERS,
     }
     return {"type": "object", "properties": {**required, **optional}, "required": list(required)}
 
@@ -150,6 +152,19 @@ def messages() -> dict[str, Schema]:
             key={"type": "string", "const": SHADOW_KEY.decode()},
             examples=[_example("shadow", msgspec.json.encode(shadow))],
         ),
+        "experiment": _message(
+            "The two versions that serve, for which share of sessions, and how.",
+            "`split`: each session is served by one of them. `interleave`: the share's lists are drafted "
+            "from both. No value ends the experiment; it waits while another champion serves.",
+            {"oneOf": [_ref("Experiment"), {"type": "null"}]},
+            key={"type": "string", "const": EXPERIMENT_KEY.decode()},
+            examples=[
+                _example(
+                    "split",
+                    encode_experiment(Experiment("3f2a9c1e", MODEL_VERSION, OTHER_VERSION, 0.2, SPLIT)),
+                )
+            ],
+        ),
         "deadLetter": {
             **_message(
                 "A record of `events` that is no event, as it came.",
@@ -209,7 +224,7 @@ def document(settings: Settings) -> dict[str, Any]:
             "recommendations": _channel(
                 recommendations, settings, "What sessions are shown.", "recommendation"
             ),
-            "models": _channel(models, settings, "Which versions step.", "champion", "shadow"),
+            "models": _channel(models, settings, "Which versions step.", "champion", "shadow", "experiment"),
             "deadLetters": _channel(letters, settings, "What could not be read.", "deadLetter"),
             "items": _channel(items, settings, "What the shop says of its items.", "item"),
         },

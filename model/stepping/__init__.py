@@ -2,6 +2,7 @@
 
 stepper           steps a wave with one model; rebuilds states from histories
 read_out          lists and scores of stored states, without a step
+finite_scores     whether a version's scores are numbers
 state_layout      a session's state tensors as the bytes of one row
 top_k             the lists of all scores, the rank of a target: the definition of a list
 choose_shortlist  whether all items are scored (top_k) or a shortlist of them

@@ -44,7 +44,7 @@ class Answers:
     def list_of(self, query: ListQuery) -> tuple[bytes, str]:
         """A session's list as JSON, and its fallback, "" where it is made from the session's state."""
         # Before anything is read: the list obeys these words, or more.
-        words, serving = self._catalogue.position, self._serving()
+        words, serving = self._catalogue.position, self._serving(query.session_id)
         session = session_of(self._pipeline, query.session_id, serving)
         placement = self._placement(query)
         scope, category = self._scope(query, placement, serving)
@@ -80,7 +80,7 @@ class Answers:
         Candidates without a score end the list, `why` says the reason; in the order given within each.
         A session without a state ranks by popularity.
         """
-        serving, catalogue = self._serving(), self._catalogue
+        serving, catalogue = self._serving(query.session), self._catalogue
         session = session_of(self._pipeline, query.session, serving)
         output_BH = None if session.state is None else output_of(session.state, serving)
         fallback = session.missing or ("" if output_BH is not None else EMPTY_SESSION)
@@ -144,7 +144,8 @@ class Answers:
         }
         return orjson.dumps(body), ""
 
-    def _serving(self) -> ServingModel:
+    def _serving(self, session_id: str | None = None) -> ServingModel:
+        """The version of a session's side in an experiment; without a session the champion."""
         if not self._pipeline.live.ready:
             raise Refusal(
                 503,
@@ -154,7 +155,8 @@ class Answers:
                 outcome="not_ready",
                 again_s=1,
             )
-        return self._pipeline.live.current
+        now = self._pipeline.live.in_service
+        return now.champion if session_id is None else now.of(now.side_of(session_id))
 
     def _placement(self, query: ListQuery) -> Placement | None:
         if query.placement is None:

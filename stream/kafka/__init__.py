@@ -10,7 +10,7 @@ topics              the topics: created and verified
 topic_id            what tells a topic from another one of its name
 topic_check         how the brokers' topics differ from what they must be
 acls                the rights of each role: granted and verified
-announcements       versions to serve and to shadow, on the topic `models`
+announcements       versions to serve and to shadow, experiments: on the topic `models`
 partitioner         the partition of a session
 batch_partitioner   the partitions of a batch of keys, compiled
 

@@ -1,6 +1,7 @@
-"""Announcements on `models`: the version to serve, and the version to step as its shadow.
+"""Announcements on `models`: the version to serve, the version to step as its shadow, the experiment.
 
-Each has its key, so that the compacted topic keeps the newest; an empty value ends the shadow.
+Each has its key, so that the compacted topic keeps the newest; an empty value ends a shadow or an
+experiment. The value of an experiment is made and read in stream.experiments.
 An announcement names a version and carries no weights: a worker loads the version from the
 registry, verifies it, and refuses one that it cannot serve. Announcing the serving version again
 changes nothing.
@@ -19,7 +20,7 @@ from stream.kafka.topic_reader import TopicReader
 from stream.kafka.topics import partition_counts
 from stream.settings import Settings
 
-KEY, SHADOW_KEY = b"champion", b"shadow"
+KEY, SHADOW_KEY, EXPERIMENT_KEY = b"champion", b"shadow", b"experiment"
 DEADLINE_S = 30.0
 
 
@@ -55,21 +56,27 @@ def decode_shadow(value: bytes | None) -> ShadowAnnouncement | None:
     return msgspec.json.decode(value, type=ShadowAnnouncement) if value else None
 
 
-def kept_shadow(settings: Settings) -> tuple[bytes | None, list[int]]:
-    """The newest value under "shadow", and the offset after the last record of each partition.
+def kept_values(settings: Settings) -> tuple[dict[bytes, bytes], list[int]]:
+    """The newest value by key, and the offset after the last record of each partition.
 
-    The topic keeps older values until it is compacted; only the newest counts. Raises NextclickError.
+    The topic keeps older values until it is compacted; only the newest counts, and none that ends what was
+    announced. Raises NextclickError.
     """
-    newest: bytes | None = None
+    newest: dict[bytes, bytes] = {}
     with TopicReader(settings, settings.models_topic) as reader:
         bounds = reader.bounds()
         for number, (first, end) in enumerate(bounds):
             for records in reader.read(number, first, end):
                 for record in records:
-                    if record.key() == SHADOW_KEY:
-                        value = record.value()
-                        newest = value.encode() if isinstance(value, str) else value
+                    key, value = _bytes(record.key()), _bytes(record.value())
+                    newest.pop(key, None)
+                    if value:
+                        newest[key] = value
     return newest, [end for _, end in bounds]
+
+
+def _bytes(value: str | bytes | None) -> bytes:
+    return value.encode() if isinstance(value, str) else value or b""
 
 
 def announce(settings: Settings, version: str, *, deadline_s: float = DEADLINE_S) -> None:
@@ -122,6 +129,20 @@ def announce_shadow(
     if reason:
         raise NextclickError(
             f"the shadow could not be announced on {settings.models_topic}: {reason}",
+            "Workers go on as they are.",
+            "Look at the brokers, then try again.",
+        )
+
+
+def announce_experiment(settings: Settings, value: bytes | None, *, deadline_s: float = DEADLINE_S) -> None:
+    """Announce an experiment by its value, None to end it.
+
+    Raises NextclickError when it is not acknowledged within `deadline_s`.
+    """
+    reason = _produce(settings, EXPERIMENT_KEY, value, deadline_s)
+    if reason:
+        raise NextclickError(
+            f"the experiment could not be announced on {settings.models_topic}: {reason}",
             "Workers go on as they are.",
             "Look at the brokers, then try again.",
         )

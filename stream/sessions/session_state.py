@@ -36,6 +36,7 @@ class SessionState(msgspec.Struct, array_like=True, gc=False):
     is not 0 where that list is not the hidden state's. `source_lists` has what each source of a fused
     list would have shown instead: int32 indices of the version's items, S×20, b"" where unknown.
     `choices` are the newest MOST_CHOICES items that were bought or dismissed, oldest first, each once a kind.
+    `challenger` is the packed state of an experiment's other version, where lists are interleaved.
     """
 
     model_version: str
@@ -50,6 +51,7 @@ class SessionState(msgspec.Struct, array_like=True, gc=False):
     unlisted: int = 0
     source_lists: bytes = b""
     choices: list[Choice] = []
+    challenger: bytes = b""
 
     @property
     def oldest_offset(self) -> int:

@@ -27,7 +27,7 @@ from stream.event_log.window import ORDER
 from stream.events import NOT_LEARNED
 from stream.logs import happening
 from stream.settings import Settings
-from stream.wave.serving_model import ModelSlot, ServingModel
+from stream.wave.serving_model import InService, ModelSlot
 from stream.wave.session_event import SessionEvent
 from stream.wave.shadow import Shadow
 from stream.wave.waves import Arrival, Wave
@@ -42,10 +42,11 @@ class FreshnessFeed:
         self._live = live
         self._shadow = shadow
 
-    def refresh_first(self, wave: Wave, serving: ServingModel) -> None:
-        """Apply the events so far, or read again, before the version steps its first wave."""
-        if serving.refresher is not None and wave.arrivals:
-            serving.refresher.refresh_first(_now_ms(wave.arrivals))
+    def refresh_first(self, wave: Wave, serving: InService) -> None:
+        """Apply the events so far, or read again, before a version steps its first wave."""
+        for version in (serving.champion, serving.challenger):
+            if version is not None and version.refresher is not None and wave.arrivals:
+                version.refresher.refresh_first(_now_ms(wave.arrivals))
 
     def add_events(self, events: Sequence[SessionEvent]) -> None:
         """Add a wave's events, whose states have them already, and refresh the versions that are due."""
@@ -60,9 +61,10 @@ class FreshnessFeed:
             refresher.refresh(now_ms)
 
     def _refreshers(self) -> list[TableRefresher]:
-        trial = self._shadow.trial
-        servings = [self._live.current, *([] if trial is None else [trial.serving])]
-        return [serving.refresher for serving in servings if serving.refresher is not None]
+        trial, now = self._shadow.trial, self._live.in_service
+        servings = [now.champion, now.challenger, None if trial is None else trial.serving]
+        found = [one.refresher for one in servings if one is not None and one.refresher is not None]
+        return list(dict.fromkeys(found))
 
 
 def _now_ms(arrivals: Sequence[Arrival]) -> int:

@@ -38,6 +38,27 @@ class FreshnessMetrics(Collector):
         )
 
 
+class ExperimentMetrics(Collector):
+    """The announced experiment."""
+
+    def __init__(self, live: ModelSlot) -> None:
+        self._live = live
+
+    def collect(self) -> Iterable[GaugeMetricFamily]:
+        """Yields nothing without an experiment."""
+        report = self._live.experiment_report()
+        if report is None:
+            return
+        labels = ["experiment", "champion", "challenger", "mode"]
+        served = GaugeMetricFamily(
+            "nextclick_experiment_served",
+            "1 while this worker serves both versions, 0 while it serves the champion alone",
+            labels=labels,
+        )
+        served.add_metric([str(report[label]) for label in labels], float(bool(report["served"])))
+        yield served
+
+
 class ShadowMetrics(Collector):
     """The report of the trial under way as gauges."""
 

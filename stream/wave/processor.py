@@ -15,16 +15,16 @@ import numpy as np
 
 from stream.events import DISMISS, FORGET, LEFT_OUT_REASONS, Event
 from stream.failpoints import reach
-from stream.quality.observed_event import ObservedEvent
 from stream.sessions.partition import OpenPartition
 from stream.sessions.session_state import SessionState, continued
 from stream.wave.freshness import FreshnessFeed
 from stream.wave.load_shedding import FULL, POPULAR
-from stream.wave.serving_model import ModelSlot, ServingModel
+from stream.wave.serving_model import InService, ModelSlot, ServingModel
 from stream.wave.session_event import SessionEvent
 from stream.wave.shadow import Shadow
-from stream.wave.shown_list import ShownList, ranks_by_source
-from stream.wave.step import rank_in, rebuild, step
+from stream.wave.shown_list import ShownList, score
+from stream.wave.sides import ChallengersOwn, parts_of
+from stream.wave.step import rebuild, step
 from stream.wave.stepped_wave import RecommendedList, SteppedWave, emptied
 from stream.wave.waves import Arrival, Wave
 
@@ -54,7 +54,7 @@ class Processor:
         self._live = live
         self._shadow = shadow or Shadow()
         self._freshness = FreshnessFeed(live, self._shadow)
-        self._serving: ServingModel | None = None
+        self._in_service: InService | None = None
         self._next_number = 0
         self._stepping = 0
         self.changed = threading.Condition()
@@ -76,7 +76,7 @@ class Processor:
         with self.changed:
             # Before the step, which obeys these words or more.
             words = self._live.catalogue.position
-            serving = self._version_of_wave()
+            serving = self._versions_of_wave()
             self._freshness.refresh_first(wave, serving)
             out = SteppedWave(-1, self._now_ns(), len(wave.arrivals), wave.level, words)
             self._stepping += 1
@@ -92,16 +92,24 @@ class Processor:
         reach("4-ruled")
         # A dismissal is obeyed by the next lists; nothing is scored by it, stepped or learned from it.
         clicks = [event for event in events if event.event.kind != DISMISS]
-        shadowed = self._shadow.choose(clicks, serving, sheds_load=out.level > FULL)
-        shown = [ShownList.of(event.state) for event in clicks]
+        parts, own = parts_of(clicks, serving), ChallengersOwn(events, serving)
+        champions = parts[0]
+        shadowed = self._shadow.choose(champions.events, champions.serving, sheds_load=out.level > FULL)
+        shown = [[ShownList.of(event.state) for event in part.events] for part in parts]
+        stepped_parts = [*parts, own.part] if own.part else parts
         # 5. rebuild
-        out.rebuilt, out.rebuilt_inexact = rebuild(events, serving)
+        for part in stepped_parts:
+            rebuilt, inexact = rebuild(part.events, part.serving)
+            out.rebuilt += rebuilt
+            out.rebuilt_inexact += inexact
         reach("5-rebuilt")
         # 6. score
-        self._score(clicks, shown, serving, out)
+        for part, lists in zip(parts, shown, strict=True):
+            out.observed += score(part.events, lists, part.serving, self._live)
         reach("6-scored")
         # 7. step
-        step(clicks, serving)
+        for part in stepped_parts:
+            step(part.events, part.serving)
         reach("7-stepped")
         out.stepped_us = (self._now_ns() - out.started_ns) // 1000
         with self.changed:
@@ -109,22 +117,22 @@ class Processor:
             self._next_number += 1
             for number, session_id, oldest in ended:
                 self.partitions[number].delete(out.number, session_id, oldest)
-            self._make_lists(events, serving, out)
-            self._seal(wave, serving, out)
+            self._make_lists(events, serving, own, out)
+            self._seal(wave, serving.champion, out)
             hand_over(out)
             self._stepping -= 1
             self.changed.notify_all()
         self._shadow.enqueue(shadowed)
         self._freshness.add_events(clicks)
 
-    def _version_of_wave(self) -> ServingModel:
-        """The version in service; waits until no wave of the version before is under way.
+    def _versions_of_wave(self) -> InService:
+        """What is in service; waits until no wave of what was before is under way.
 
         So a partition's lists change to the new version once, and not back and forth.
         """
-        while (serving := self._live.current) is not self._serving and self._stepping:
+        while (serving := self._live.in_service) is not self._in_service and self._stepping:
             self.changed.wait()
-        self._serving = serving
+        self._in_service = serving
         return serving
 
     def _skip_duplicates(self, wave: Wave, out: SteppedWave) -> list[tuple[Arrival, Event]]:
@@ -161,14 +169,14 @@ class Processor:
         self,
         fresh: list[tuple[Arrival, Event]],
         stored: list[SessionState | None],
-        serving: ServingModel,
+        serving: InService,
         out: SteppedWave,
     ) -> tuple[list[SessionEvent], list[tuple[int, str, int | None]]]:
         """Give each event the state that it continues, new after silence; count resets and late events.
 
         Returns these events, and partition, id and oldest kept offset of each session that ends.
         """
-        index, rule, kinds = serving.vocabulary.index, serving.rule, serving.kinds
+        rule, kinds = serving.champion.rule, serving.champion.kinds
         lateness_ms = rule.allowed_lateness_s * 1000
         events: list[SessionEvent] = []
         ended: list[tuple[int, str, int | None]] = []
@@ -180,7 +188,7 @@ class Processor:
                 ended.append((arrival.partition, event.session_id, oldest))
                 if event.kind == FORGET:
                     self._shadow.forget(event.session_id)
-                    out.lists.append(emptied(arrival, event, serving.version))
+                    out.lists.append(emptied(arrival, event, serving.champion.version))
                 continue
             if before is not None:
                 if state is not before:
@@ -188,49 +196,16 @@ class Processor:
                 elif event.event_time_ms < before.last_event_time_ms - lateness_ms:
                     out.late += 1
             unlisted = out.level >= POPULAR or (out.level > FULL and arrival.superseded)
+            side = serving.side_of(event.session_id)
+            index = serving.of(side).vocabulary.index
             item = -1 if event.kind == DISMISS else index.get(event.item_id, -1)
             out.other_kinds += bool(kinds) and event.kind not in (*kinds, DISMISS)
-            events.append(SessionEvent(arrival, event, state, oldest, item, not unlisted))
+            events.append(SessionEvent(arrival, event, state, oldest, item, not unlisted, side))
         return events, ended
 
-    def _score(
-        self,
-        events: list[SessionEvent],
-        shown: list[ShownList],
-        serving: ServingModel,
-        out: SteppedWave,
+    def _make_lists(
+        self, events: list[SessionEvent], serving: InService, own: ChallengersOwn, out: SteppedWave
     ) -> None:
-        """Rank each event's item in the list that its session was shown last, in POP's, and by source.
-
-        A recovered session has lost that list; step 5 has computed it again.
-        """
-        masks = serving.excludes_session_items
-        lists = [
-            one if one.items else ShownList.of(event.state) for one, event in zip(shown, events, strict=True)
-        ]
-        by_source = ranks_by_source(lists, [event.item for event in events], serving.version)
-        for session_event, (items, version, _), ranks in zip(events, lists, by_source, strict=True):
-            state, event, arrival = session_event.state, session_event.event, session_event.arrival
-            item_id, hidden = event.item_id, serving.hidden_from(state)
-            out.observed.append(
-                ObservedEvent(
-                    arrival.partition,
-                    arrival.watermark.ms,
-                    event.event_time_ms,
-                    event.session_id,
-                    item_id,
-                    0 <= session_event.item < len(serving.vocabulary),
-                    state.position if items else 0,
-                    version,
-                    rank_in(items, item_id),
-                    serving.popular_rank(item_id, state.recent_items, hidden) or 0 if items else 0,
-                    (*(state.recent_items if masks else ()), *hidden),
-                    self._live.has_learned(version, arrival.partition, arrival.offset, event.event_time_ms),
-                    ranks,
-                )
-            )
-
-    def _make_lists(self, events: list[SessionEvent], serving: ServingModel, out: SteppedWave) -> None:
         """Add each event to its session's history, and make its list: the step's, the last one, or POP's."""
         for session_event in events:
             state, event, arrival = session_event.state, session_event.event, session_event.arrival
@@ -240,10 +215,14 @@ class Processor:
                 out.left_out[DISMISS] = out.left_out.get(DISMISS, 0) + 1
             out.outcomes[arrival.partition][outcome] += 1
             state.remember(event, arrival.offset, serving.columns, self._recent_items)
+            own.keep(session_event)
             if out.level and arrival.superseded:
                 out.unlisted += 1
             else:
-                out.lists.append(self._list_of(session_event, serving, out.level))
+                shown = self._list_of(session_event, serving.of(session_event.side), out.level)
+                if session_event.side:
+                    shown = own.with_side(session_event, shown)
+                out.lists.append(shown)
             self.partitions[arrival.partition].put(
                 out.number, event.session_id, state, session_event.oldest_before
             )

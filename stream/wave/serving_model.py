@@ -14,9 +14,9 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
-import torch
 
 from model.config import LIST_LENGTH
 from model.data.event_filter import EventFilter
@@ -28,11 +28,13 @@ from model.freshness.moving_tables import FreshnessConfig
 from model.freshness.recent_events import RecentEvents
 from model.freshness.refresher import TableRefresher
 from model.networks.model_version import ModelVersion
-from model.networks.network import GradientNetwork
 from model.registry.registry import Registry
-from model.registry.version_files import NOT_FINITE, UNPUBLISHABLE, RefusedVersion, described
+from model.registry.version_files import NOT_FINITE, RefusedVersion, described
+from model.stepping.finite_scores import gives_numbers
 from model.stepping.stepper import Stepper
 from stream.catalogue.catalogue import Catalogue
+from stream.experiments.experiment import Experiment
+from stream.experiments.in_service import VersionsOfWave
 from stream.logs import happening
 from stream.sessions.session_state import MOST_CHOICES, SessionState
 from stream.settings import Settings
@@ -112,6 +114,9 @@ class ServingModel:
         return {*session_items, *hidden} if self.excludes_session_items else set(hidden)
 
 
+InService = VersionsOfWave[ServingModel]
+
+
 class ModelSlot:
     """Holds the version in service; `offer` replaces it for the waves to come.
 
@@ -126,7 +131,9 @@ class ModelSlot:
         self.catalogue = catalogue or Catalogue()
         self._registry = Registry(Path(settings.registry_dir))
         self._withdrawn = WithdrawnVersions(settings.state_dir)
-        self._current: ServingModel | None = None
+        self._in_service: InService | None = None
+        # The newest announced; it may wait for its champion, or be refused.
+        self.announced: Experiment | None = None
         self._freshness = FreshnessConfig.of(settings.follow)
         self.recent = None if self._freshness.is_frozen else RecentEvents(settings.follow_events)
         self.share = 1.0
@@ -147,16 +154,34 @@ class ModelSlot:
         return made_by is not None and made_by.has(partition, offset, time_ms, self.topic_id)
 
     @property
-    def current(self) -> ServingModel:
-        """The version in service. Raises RuntimeError before the first one is."""
-        if self._current is None:
+    def in_service(self) -> InService:
+        """What serves the next wave. Raises RuntimeError before the first version does."""
+        if self._in_service is None:
             raise RuntimeError("no model version is in service yet")
-        return self._current
+        return self._in_service
+
+    @property
+    def current(self) -> ServingModel:
+        """The version in service, in an experiment the champion. Raises RuntimeError before the first one."""
+        return self.in_service.champion
 
     @property
     def ready(self) -> bool:
         """Whether a warmed-up version is in service."""
-        return self._current is not None
+        return self._in_service is not None
+
+    def experiment(self, experiment: Experiment | None, challenger: ServingModel | None = None) -> None:
+        """Begin an experiment of the version in service from the next wave on; None ends it."""
+        self._in_service = InService(self.current, challenger, experiment)
+        if challenger is not None:
+            self._learned[challenger.version] = challenger.learned
+
+    def experiment_report(self) -> dict[str, object] | None:
+        """The announced experiment, and whether it is served here; None without one."""
+        if self.announced is None:
+            return None
+        is_served = self.ready and self.in_service.experiment == self.announced
+        return {**msgspec.to_builtins(self.announced), "served": is_served}
 
     def prepare(self, version: str | None = None) -> ServingModel:
         """Load, verify and warm up a version (None: the champion).
@@ -164,15 +189,7 @@ class ModelSlot:
         Raises NextclickError, whatever goes wrong: the version that serves goes on.
         """
         name = version or self._registry.champion() or ""
-        reason = self._withdrawn.reason(name)
-        if reason is not None:
-            raise RefusedVersion(
-                UNPUBLISHABLE,
-                f"version {name} was taken out of service by this worker: {reason}",
-                "Its lists could not be published; whatever served before goes on.",
-                f"Promote another version; where the brokers take larger records now, remove "
-                f"{self._withdrawn.path}.",
-            )
+        self._withdrawn.check(name)
         return self.warm(self._registry.load(name or None))
 
     def warm(self, model: ModelVersion) -> ServingModel:
@@ -203,7 +220,13 @@ class ModelSlot:
             scoring=settings.scoring,
         )
         stepper.warm_up()
-        _check_scores(model, stepper)
+        if not gives_numbers(model.network, stepper):
+            raise RefusedVersion(
+                NOT_FINITE,
+                f"version {model.version} gives scores that are no numbers",
+                "Its lists would be in no order; whatever served before goes on.",
+                "Promote another version, or train again.",
+            )
         refresher = self._refresher_of(model, stepper)
         vocabulary = model.vocabulary if refresher is None else refresher.vocabulary
         serving = ServingModel(
@@ -237,17 +260,17 @@ class ModelSlot:
             every_ms=int(self._settings.follow_every_s * 1000),
             share=lambda: self.share,
         )
-        if self._current is not None and self._current.refresher is not None:
-            now_ms = self._current.refresher.refreshed_ms
+        if self._in_service is not None and self.current.refresher is not None:
+            now_ms = self.current.refresher.refreshed_ms
             if now_ms is not None:
                 refresher.refresh(now_ms)
         return refresher
 
     def offer(self, serving: ServingModel) -> None:
-        """Put a version into service from the next wave on."""
-        before = self._current.version if self._current else "none"
-        self.swaps += self._current is not None
-        self._current, self.serving_since_s = serving, time.time()
+        """Put a version into service from the next wave on; the experiment of the one before ends with it."""
+        before = self.current.version if self.ready else "none"
+        self.swaps += self.ready
+        self._in_service, self.serving_since_s = InService(serving), time.time()
         self._learned[serving.version] = serving.learned
         device = str(serving.stepper.device)
         logger.info(
@@ -274,24 +297,3 @@ class ModelSlot:
                     "model_of_some_events", version=serving.version, trained_on=serving.trained_on.as_dict()
                 ),
             )
-
-
-@torch.inference_mode()
-def _check_scores(model: ModelVersion, stepper: Stepper) -> None:
-    """Raise RefusedVersion where finite weights give scores that are not finite."""
-    network, device = model.network, stepper.device
-    columns = {name: np.full(1, None, object) for name in network.columns}
-    inputs = stepper.inputs({**columns, "item": np.zeros(1, np.int64)})
-    output_1H, _ = network.advance(inputs, network.initial_state(1, device))
-    scores = network.score(output_1H)
-    scores_1N = scores[1] if isinstance(scores, tuple) else scores
-    # Neighbour models leave most items at -inf, so only NaN is an error there; a network must score
-    # every item with a finite number.
-    bad_1N = ~scores_1N.isfinite() if isinstance(network, GradientNetwork) else scores_1N.isnan()
-    if bad_1N.any():
-        raise RefusedVersion(
-            NOT_FINITE,
-            f"version {model.version} gives scores that are no numbers",
-            "Its lists would be in no order; whatever served before goes on.",
-            "Promote another version, or train again.",
-        )

@@ -17,7 +17,8 @@ class SessionEvent:
     """One event beside its session's state, on its way through a wave.
 
     `item` is the event's vocabulary index, -1 when unknown; `oldest_before` is the oldest kept offset of
-    the stored state, None without one; `needs_list` is False where load shedding leaves the list out.
+    the stored state, None without one; `needs_list` is False where load shedding leaves the list out; `side`
+    is the session's in an experiment, "" in none.
     """
 
     arrival: Arrival
@@ -26,3 +27,4 @@ class SessionEvent:
     oldest_before: int | None
     item: int
     needs_list: bool
+    side: str = ""

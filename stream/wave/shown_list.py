@@ -13,7 +13,11 @@ import numpy as np
 from model.config import LIST_LENGTH
 from model.networks.fused.source_arrays import SOURCES
 from model.networks.fused.source_lists import ranks_in
+from stream.quality.observed_event import ObservedEvent
 from stream.sessions.session_state import SessionState
+from stream.wave.serving_model import ModelSlot, ServingModel
+from stream.wave.session_event import SessionEvent
+from stream.wave.step import rank_in
 
 LISTS_BYTES = 4 * len(SOURCES) * LIST_LENGTH
 
@@ -57,3 +61,39 @@ def ranks_by_source(lists: Sequence[ShownList], items: Sequence[int], version: s
     for place, ranks_S in zip(known, ranks_BS, strict=True):
         ranks[place] = ranks_S.tobytes()
     return ranks
+
+
+def score(
+    events: Sequence[SessionEvent], shown: Sequence[ShownList], serving: ServingModel, live: ModelSlot
+) -> list[ObservedEvent]:
+    """6. score: rank the items of events that one version serves, in those lists, in POP's, and by source.
+
+    A recovered session has lost the list that it was shown; step 5 has computed it again.
+    """
+    masks = serving.excludes_session_items
+    lists = [
+        one if one.items else ShownList.of(event.state) for one, event in zip(shown, events, strict=True)
+    ]
+    by_source = ranks_by_source(lists, [event.item for event in events], serving.version)
+    observed = []
+    for session_event, (items, version, _), ranks in zip(events, lists, by_source, strict=True):
+        state, event, arrival = session_event.state, session_event.event, session_event.arrival
+        item_id, hidden = event.item_id, serving.hidden_from(state)
+        observed.append(
+            ObservedEvent(
+                arrival.partition,
+                arrival.watermark.ms,
+                event.event_time_ms,
+                event.session_id,
+                item_id,
+                0 <= session_event.item < len(serving.vocabulary),
+                state.position if items else 0,
+                version,
+                rank_in(items, item_id),
+                serving.popular_rank(item_id, state.recent_items, hidden) or 0 if items else 0,
+                (*(state.recent_items if masks else ()), *hidden),
+                live.has_learned(version, arrival.partition, arrival.offset, event.event_time_ms),
+                ranks,
+            )
+        )
+    return observed

@@ -20,7 +20,10 @@ from stream.wave.waves import Arrival
 
 @dataclass(slots=True)
 class RecommendedList:
-    """A list to publish after one event; `fallback` says why it is not of the event's own step, else ""."""
+    """A list to publish after one event; `fallback` says why it is not of the event's own step, else "".
+
+    `side` is its side in an experiment, "" in none, and `headers` what it says of that.
+    """
 
     arrival: Arrival
     session_id: str
@@ -30,6 +33,8 @@ class RecommendedList:
     scores: npt.NDArray[np.float32]
     position: int
     fallback: str
+    side: str = ""
+    headers: tuple[tuple[str, bytes], ...] = ()
 
 
 def emptied(arrival: Arrival, event: Event, model_version: str) -> RecommendedList:

@@ -14,6 +14,7 @@ from pathlib import Path
 import msgspec
 
 from model.durable import replace_durably
+from model.registry.version_files import UNPUBLISHABLE, RefusedVersion
 from stream.logs import happening
 
 FILE = "withdrawn-versions.json"
@@ -43,6 +44,17 @@ class WithdrawnVersions:
     def reason(self, version: str) -> str | None:
         """Why a version was withdrawn, None when it was not."""
         return self._read().get(version)
+
+    def check(self, version: str) -> None:
+        """Raises RefusedVersion for a version that was withdrawn."""
+        reason = self.reason(version)
+        if reason is not None:
+            raise RefusedVersion(
+                UNPUBLISHABLE,
+                f"version {version} was taken out of service by this worker: {reason}",
+                "Its lists could not be published; whatever served before goes on.",
+                f"Promote another version; where the brokers take larger records now, remove {self.path}.",
+            )
 
     def _read(self) -> dict[str, str]:
         try:

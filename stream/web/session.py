@@ -111,7 +111,8 @@ class SessionViews:
         state, watermark_ms = found
         if state is None or not state.recent_items:
             return {"error": f"no session of this id is open in partition {number}"}
-        return view_of(session_id, number, state, watermark_ms, pipeline.live.current)
+        now = pipeline.live.in_service
+        return view_of(session_id, number, state, watermark_ms, now.of(now.side_of(session_id)))
 
 
 def view_from_workers(

@@ -43,7 +43,7 @@ class StatusViews:
         return web.json(body, status=503 if why_not else 200)
 
     async def status(self, web: View, request: Any) -> Any:
-        """The current model, lag, partitions, accounting, quality and shadow.
+        """The current model, lag, partitions, accounting, quality, shadow and experiment.
 
         `quality` is of events that the version has not learned from; `in_sample` of the others, which
         says nothing of the lists to come. `learned_until_ms` is None where the manifest does not record it.
@@ -73,6 +73,7 @@ class StatusViews:
                     "quality": _by_system(prequential.in_sample()),
                 },
                 "shadow": self._pipeline.shadow.report(),
+                "experiment": live.experiment_report(),
                 "items": live.catalogue.report(),
                 "rules": live.catalogue.rules_report(),
             }

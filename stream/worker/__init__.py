@@ -15,5 +15,5 @@ commits         written offsets that are not committed yet
 model_switch    follows announcements of versions, rolls back          thread "models"
 counters, gauges   Prometheus series, registered by stream.app
 
-May import: wave, quality, sessions, kafka.
+May import: wave, experiments, quality, sessions, kafka.
 """

@@ -18,6 +18,7 @@ from prometheus_client.registry import Collector
 
 from model.registry.version_files import REFUSALS
 from stream.events import DISMISS, LEFT_OUT_REASONS, REASONS
+from stream.experiments.experiment import SIDES
 from stream.quality.prequential import Prequential
 from stream.wave.processor import FALLBACKS, OUTCOMES
 from stream.wave.stepped_wave import SteppedWave
@@ -122,6 +123,11 @@ class WorkerCounters(Collector):
             "nextclick_refused_versions", "announcements not followed", ["reason"], registry=r
         )
         self._rollbacks = Counter("nextclick_rollbacks", "this worker's own", registry=r)
+        self._experiment_lists = Counter(
+            "nextclick_experiment_lists", "lists of an experiment", ["side"], registry=r
+        )
+        for side in SIDES:
+            self._experiment_lists.labels(side)
         for reason in REASONS:
             self._rejected.labels(reason)
         for reason in (*LEFT_OUT_REASONS, DISMISS):
@@ -187,6 +193,8 @@ class WorkerCounters(Collector):
         for shown in stepped.lists:
             if shown.fallback:
                 self._fallback.labels(shown.fallback).inc()
+            if shown.side:
+                self._experiment_lists.labels(shown.side).inc()
         self._unlisted.inc(stepped.unlisted)
         self._resets.inc(stepped.resets)
         self._late.inc(stepped.late)

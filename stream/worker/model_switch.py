@@ -4,14 +4,15 @@ A version is loaded, verified and warmed up beside the one in service; the step 
 between two waves. A refusal is counted by reason and logged, and changes nothing. After a promotion the
 former champion steps on in the shadow. When its 95 % confidence sequence shows it better, CHAMPION is
 set back to it, if it still names the new version, and the rollback is announced. Any worker may do so:
-the pointer moves once, and a repeated announcement changes nothing.
+the pointer moves once, and a repeated announcement changes nothing. An experiment runs while the champion
+that it names serves; a challenger that cannot serve refuses it, and the champion serves every session.
 """
 
 from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import msgspec
@@ -19,7 +20,14 @@ import msgspec
 from model.errors import NextclickError
 from model.registry.registry import Registry
 from model.registry.version_files import RefusedVersion, described
-from stream.kafka.announcements import SHADOW_KEY, announce, decode_announcement, decode_shadow
+from stream.experiments.experiment import decode_experiment
+from stream.kafka.announcements import (
+    EXPERIMENT_KEY,
+    SHADOW_KEY,
+    announce,
+    decode_announcement,
+    decode_shadow,
+)
 from stream.logs import happening
 from stream.settings import Settings
 from stream.wave.serving_model import ModelSlot, ServingModel
@@ -44,10 +52,12 @@ class ModelSwitch:
         self._next_reading_s = 0.0
 
     def on_announcement(self, key: bytes | None, value: bytes | None) -> None:
-        """Switch to the announced version or start its shadow trial, or refuse it."""
+        """Switch to the announced version, start its shadow trial or the experiment, or refuse it."""
         try:
             if key == SHADOW_KEY:
                 self._start_trial(value)
+            elif key == EXPERIMENT_KEY:
+                self._announce_experiment(value)
             else:
                 self._switch_to(decode_announcement(value).version)
         except msgspec.DecodeError as error:
@@ -57,14 +67,19 @@ class ModelSwitch:
         except Exception as error:  # noqa: BLE001 - no announcement ends a worker that serves
             self._refuse(UNSERVABLE, f"announced version refused: {described(error)}")
 
-    def begin_with(self, known_until: Sequence[int], refused: Iterable[NextclickError]) -> None:
-        """Count the versions that were refused at the start, which the log has already.
+    def begin_with(
+        self, kept: Mapping[bytes, bytes], known_until: Sequence[int], refused: Iterable[NextclickError]
+    ) -> None:
+        """Count the versions that were refused at the start, which the log has already; begin the experiment.
 
-        Of the records of `models` below `known_until`, by partition, the newest shadow is known.
+        Of the records of `models` below `known_until`, by partition, `kept` has the newest by key. Before
+        the first wave, since the side of each session must be known then.
         """
         self._known_until = known_until
         for error in refused:
             self._counters.add_refused_version(_reason(error), error.what)
+        if EXPERIMENT_KEY in kept:
+            self.on_announcement(EXPERIMENT_KEY, kept[EXPERIMENT_KEY])
 
     def is_news(self, key: bytes | None, partition: int, offset: int, is_recent: bool) -> bool:
         """Whether a record of `models` is to be followed.
@@ -72,7 +87,7 @@ class ModelSwitch:
         The champion at the start is newer than earlier announcements; one that was made while the worker
         started, `is_recent`, must not be missed.
         """
-        if key != SHADOW_KEY:
+        if key not in (SHADOW_KEY, EXPERIMENT_KEY):
             return is_recent
         known = self._known_until[partition] if partition < len(self._known_until) else 0
         return offset >= known
@@ -169,11 +184,18 @@ class ModelSwitch:
         trial = self._shadow.trial
         # A version in the shadow is warm already.
         known = trial is not None and trial.serving.version == version
-        serving = trial.serving if trial is not None and known else self._live.prepare(version)
+        challenger = self._live.in_service.challenger
+        if trial is not None and known:
+            serving = trial.serving
+        elif challenger is not None and challenger.version == version:
+            serving = challenger
+        else:
+            serving = self._live.prepare(version)
         # Made before the change: a registry that cannot be read refuses the version as a whole.
         next_trial = self._trial_of_former(before, version)
         self._live.offer(serving)
         self._shadow.trial = next_trial
+        self._follow_experiment()
 
     def _trial_of_former(self, former: ServingModel, version: str) -> ShadowTrial | None:
         """A trial of the former champion after a promotion; None where no rollback is possible or wanted."""
@@ -206,6 +228,59 @@ class ModelSwitch:
             extra=happening(
                 "shadow_begins", version=announced.version, champion=champion, share=announced.share
             ),
+        )
+
+    def _announce_experiment(self, value: bytes | None) -> None:
+        # What was announced before is over, also where this cannot be read.
+        self._live.announced = None
+        try:
+            self._live.announced = decode_experiment(value)
+        finally:
+            self._follow_experiment()
+
+    def _follow_experiment(self) -> None:
+        """Begin the announced experiment if its champion serves, end the one that runs if it is another."""
+        announced, now = self._live.announced, self._live.in_service
+        if now.experiment == announced:
+            return
+        if now.experiment is not None:
+            self._live.experiment(None)
+            logger.info(
+                "experiment %s has ended, %s serves every session",
+                now.experiment.experiment,
+                now.champion.version,
+                extra=happening("experiment_ends", experiment=now.experiment.experiment),
+            )
+        if announced is None:
+            return
+        names = msgspec.to_builtins(announced)
+        if announced.champion != now.champion.version:
+            logger.warning(
+                "experiment %s is of champion %s, and %s serves: it waits, and %s serves every session",
+                announced.experiment,
+                announced.champion,
+                now.champion.version,
+                now.champion.version,
+                extra=happening("experiment_waits", serving=now.champion.version, **names),
+            )
+            return
+        challenger = self._live.prepare(announced.challenger)
+        if challenger.rule != now.champion.rule:
+            raise NextclickError(
+                f"experiment {announced.experiment}: {announced.challenger} ends sessions after "
+                f"{challenger.rule.gap_s:g} s of silence, the champion after {now.champion.rule.gap_s:g} s",
+                "What a session is would depend on its side, so nothing could be compared.",
+                "Train the challenger with the champion's session gap.",
+            )
+        self._live.experiment(announced, challenger)
+        logger.info(
+            "experiment %s runs: %s of champion %s and %s, share %s",
+            announced.experiment,
+            announced.mode,
+            announced.champion,
+            announced.challenger,
+            announced.share,
+            extra=happening("experiment_begins", **names),
         )
 
     def _refuse(self, reason: str, what: str) -> None:

@@ -260,7 +260,7 @@ class Pipeline:
         recovery = Recovery(
             self._settings,
             serving.rule,
-            serving.columns,
+            self.live.in_service.columns,
             self.block_cache,
             progress,
             topic_id=self.topic_id,

@@ -167,6 +167,7 @@ class Sink:
                 headers.append(("level", LEVELS[stepped.level].encode()))
             if shown.fallback:
                 headers.append(("fallback", shown.fallback.encode()))
+            headers += shown.headers
             value = encode_recommendation(
                 shown.session_id,
                 f"{arrival.partition}-{arrival.offset}",

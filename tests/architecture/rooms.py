@@ -32,8 +32,9 @@ ROOMS = {
     "stream/sessions": {"kafka"},
     "stream/quality": {"sessions"},
     "stream/catalogue": {"kafka"},
-    "stream/wave": {"catalogue", "quality", "sessions", "event_log"},
-    "stream/worker": {"wave", "quality", "sessions", "kafka"},
+    "stream/experiments": set(),
+    "stream/wave": {"catalogue", "experiments", "quality", "sessions", "event_log"},
+    "stream/worker": {"wave", "experiments", "quality", "sessions", "kafka"},
     "stream/asking": {"worker", "wave", "catalogue", "sessions", "kafka"},
     "stream/web": {"asking", "worker", "wave", "quality", "sessions", "kafka"},
     "stream/retraining": {"event_log", "kafka"},
@@ -56,7 +57,7 @@ ROOMS = {
 # Files of a package's root that compose its rooms; the others are contracts and import none.
 COMPOSERS = {
     "stream/app.py": {"web", "asking", "worker", "wave", "catalogue", "quality", "ingest", "kafka"},
-    "stream/asyncapi.py": {"worker", "wave", "catalogue", "kafka"},
+    "stream/asyncapi.py": {"worker", "wave", "catalogue", "experiments", "kafka"},
 }
 # Files of replay/commands that are no command.
 OF_COMMANDS = {

@@ -5,12 +5,14 @@ from confluent_kafka import Consumer, TopicPartition
 
 from stream.kafka.announcements import (
     KEY,
+    SHADOW_KEY,
     ShadowAnnouncement,
     announce,
     announce_shadow,
     decode_announcement,
     decode_shadow,
-    kept_shadow,
+    encode_announcement,
+    kept_values,
 )
 from stream.settings import Settings
 
@@ -32,13 +34,13 @@ def test_only_the_newest_shadow_of_a_topic_that_is_not_compacted_counts(
     make_settings: Callable[..., Settings],
 ) -> None:
     settings = make_settings()
-    assert kept_shadow(settings) == (None, [0])
+    assert kept_values(settings) == ({}, [0])
     for version in ("a", "b", "c"):
         announce_shadow(settings, ShadowAnnouncement(version, 0.5))
     announce(settings, "d")
-    value, ends = kept_shadow(settings)
-    newest = decode_shadow(value)
+    values, ends = kept_values(settings)
+    newest = decode_shadow(values[SHADOW_KEY])
     assert newest is not None
     assert (newest.version, ends) == ("c", [4])
     announce_shadow(settings, None)
-    assert kept_shadow(settings) == (None, [5])
+    assert kept_values(settings) == ({KEY: encode_announcement("d")}, [5])

@@ -22,6 +22,7 @@ from stream.events import (
     decode_event,
     decode_recommendation,
 )
+from stream.experiments.experiment import decode_experiment
 from stream.kafka.announcements import decode_announcement, decode_shadow
 from stream.kafka.topics import optional_plans, plans
 from stream.settings import Settings
@@ -37,12 +38,14 @@ GOOD: dict[str, dict[str, Any]] = {
     },
     "champion": {"version": "v"},
     "shadow": {"version": "v", "share": 0.5},
+    "experiment": {"experiment": "e", "champion": "a", "challenger": "b", "share": 0.5, "mode": "split"},
 }  # fmt: skip
 DECODERS: dict[str, Callable[[bytes], object]] = {
     "event": decode_event,
     "recommendation": decode_recommendation,
     "champion": decode_announcement,
     "shadow": decode_shadow,
+    "experiment": decode_experiment,
     "item": lambda value: decode_word(b"i", value),
 }
 NAMES = sorted({"other", "kind", "user_id", "price", "brand", "title"}.union(*GOOD.values()))
@@ -92,8 +95,8 @@ def test_the_schema_accepts_exactly_what_the_decoder_accepts(name: str, data: st
 @given(record=anything)
 @example(record=None)
 def test_what_is_no_object_is_refused_by_both(name: str, record: Any) -> None:
-    # No value at all is what ends a shadow; JSON's null is none of it.
-    assume(name != "shadow" or record is not None)
+    # No value at all is what ends a shadow or an experiment; JSON's null is none of it.
+    assume(name not in ("shadow", "experiment") or record is not None)
     assert CONTRACT.accepts(name, record) == decodes(name, json.dumps(record).encode())
 
 
