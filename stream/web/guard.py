@@ -1,9 +1,10 @@
 """Checks every request before its view and adds the security headers to every answer.
 
 Only GET and HEAD pass, except on paths opened for writing. Paths, headers and bodies are bounded,
-and so are the requests a second of one client. A worker on the loopback interface answers only to the
-names of that interface, since a page elsewhere whose name resolves to this machine (DNS rebinding)
-sends its own name. A refusal is JSON {"error": …} and repeats nothing of the request.
+and so are the requests a second of one client, each by what it costs. A worker on the loopback
+interface answers only to the names of that interface, since a page elsewhere whose name resolves to
+this machine (DNS rebinding) sends its own name. A refusal is JSON {"error": …} and repeats nothing of
+the request.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from aiohttp import web
 from stream.logs import happening
 from stream.settings import Settings
 from stream.web.rate_limit import RateLimit
+from stream.web_settings import networks_in
 
 # Scripts, styles and data only from this worker, none inline; no frame around its pages.
 CONTENT_SECURITY_POLICY = (
@@ -43,6 +45,9 @@ MAX_BODY_BYTES = 64 << 10
 BODY_TIMEOUT_S = 10.0
 # A client may send this many seconds' worth of its rate at once.
 BURST_S = 2.0
+# What a request costs beside the others, which cost 1: by the work that answers it.
+COSTS: Mapping[str, float] = {"/metrics": 5, "/api/why": 20, "/api/models": 5, "/api/quality": 5}
+FORWARDED_FOR = "X-Forwarded-For"
 LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 logger = logging.getLogger(__name__)
@@ -73,6 +78,8 @@ class WebGuard:
             self._names = LOOPBACK_NAMES | named | {settings.web_host.lower()}
         rate = settings.web_requests_per_s
         self._limit = RateLimit(rate, max(1.0, BURST_S * rate)) if limit is None else limit
+        self.connections_per_client = settings.web_connections_per_client
+        self._proxies = networks_in(settings.web_trusted_proxies)
         self._writing: dict[str, frozenset[str]] = {}
 
     def open_for_writing(self, path: str, methods: Iterable[str] = ("POST",)) -> None:
@@ -112,7 +119,8 @@ class WebGuard:
 
     def _refusal(self, request: web.Request) -> web.Response | None:
         """The refusal of this request by its head, None if it passes."""
-        wait_s = self._limit.wait_s(client_of(request.remote))
+        cost = COSTS.get(request.path, 1)
+        wait_s = self._limit.wait_s(self.client_of_request(request), cost)
         if wait_s:
             after = str(math.ceil(wait_s))
             return _closing(json_error(429, "too many requests from this client", {"Retry-After": after}))
@@ -127,9 +135,29 @@ class WebGuard:
             return _closing(json_error(413, "no body is taken here")) if request.body_exists else None
         return self._write_refusal(request)
 
+    def is_trusted(self, remote: str | None) -> bool:
+        """Whether an address is one of the proxies whose word on their clients is taken."""
+        try:
+            address = ipaddress.ip_address((remote or "").strip())
+        except ValueError:
+            return False
+        address = getattr(address, "ipv4_mapped", None) or address
+        return any(address in network for network in self._proxies)
+
+    def client_of_request(self, request: web.BaseRequest) -> str:
+        """The client: who connects, or behind trusted proxies the nearest address that is none of them.
+
+        What stands left of it in the header, the client may have written itself.
+        """
+        remote = request.remote
+        named = ",".join(request.headers.getall(FORWARDED_FOR, [])).split(",")
+        while named and self.is_trusted(remote):
+            remote = named.pop().strip() or remote
+        return client_of(remote)
+
     def _write_refusal(self, request: web.Request) -> web.Response | None:
         origin = request.headers.get("Origin")
-        if origin is not None and urlsplit(origin).netloc.lower() != request.headers["Host"].lower():
+        if origin is not None and _place_of(origin) != request.headers["Host"].lower():
             return _closing(json_error(403, "a page of another origin may not write here"))
         if request.headers.get("Sec-Fetch-Site", "none") not in ("same-origin", "none"):
             return _closing(json_error(403, "a page of another origin may not write here"))
@@ -188,6 +216,14 @@ def _name_of(address: str) -> str | None:
     """The host name in an address without its port, None if it has none."""
     try:
         return urlsplit(address).hostname
+    except ValueError:
+        return None
+
+
+def _place_of(origin: str) -> str | None:
+    """Host and port of an origin, None where it has none."""
+    try:
+        return urlsplit(origin).netloc.lower()
     except ValueError:
         return None
 

@@ -1,8 +1,8 @@
 """A token bucket for each client, in bounded memory.
 
-A bucket holds at most `burst` tokens, gains `per_s` tokens each second and pays one for each
-request. A new client starts with a full bucket. Beyond `max_clients` the bucket of the client that
-has been silent longest is dropped.
+A bucket holds at most `burst` tokens, gains `per_s` tokens each second and pays what a request costs,
+at most all that it can hold. A new client starts with a full bucket. Beyond `max_clients` the bucket of
+the client that has been silent longest is dropped.
 """
 
 from __future__ import annotations
@@ -40,13 +40,14 @@ class RateLimit:
     def __len__(self) -> int:
         return len(self._buckets)
 
-    def wait_s(self, client: str) -> float:
-        """Pay for a request: returns 0 if it may pass, else the seconds until one may."""
+    def wait_s(self, client: str, cost: float = 1) -> float:
+        """Pay for a request: returns 0 if it may pass, else the seconds until it may."""
+        cost = min(cost, self._burst)
         now_s = self._clock_s()
         tokens, at_s = self._buckets.pop(client, (self._burst, now_s))
         tokens = min(self._burst, tokens + max(0.0, now_s - at_s) * self._per_s)
-        missing = max(0.0, 1 - tokens)
-        self._buckets[client] = (tokens if missing else tokens - 1, now_s)
+        missing = max(0.0, cost - tokens)
+        self._buckets[client] = (tokens if missing else tokens - cost, now_s)
         if len(self._buckets) > self._max_clients:
             self._buckets.popitem(last=False)
         return missing / self._per_s

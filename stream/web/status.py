@@ -5,6 +5,7 @@ Tested by tests/integration/test_web.py, test_worker.py and test_quality.py.
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 from faust.web import View
@@ -14,6 +15,8 @@ from stream.quality.cells import SYSTEMS, Whole
 from stream.quality.sums import Measured, measured
 from stream.worker.pipeline import Pipeline
 
+RENDER_EVERY_S = 1.0
+
 
 class StatusViews:
     """The state of one worker; `registry` has the Prometheus series."""
@@ -22,10 +25,13 @@ class StatusViews:
         self._pipeline = pipeline
         self._counters = pipeline.counters
         self._registry = registry
+        self._rendered, self._rendered_s = b"", -RENDER_EVERY_S
 
     async def metrics(self, web: View, request: Any) -> Any:
-        """Every Prometheus series, as text."""
-        return web.bytes(generate_latest(self._registry), content_type="text/plain")
+        """Every Prometheus series, as text; rendered at most once a second, whoever asks."""
+        if time.monotonic() - self._rendered_s >= RENDER_EVERY_S:
+            self._rendered, self._rendered_s = generate_latest(self._registry), time.monotonic()
+        return web.bytes(self._rendered, content_type="text/plain")
 
     async def health(self, web: View, request: Any) -> Any:
         """Always alive when it answers, since a thread that fails ends the process."""

@@ -2,10 +2,12 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import faust
 import pytest
+from multidict import CIMultiDict
 
 from replay.end_to_end.worker_process import free_port
 from stream.settings import Settings
@@ -274,3 +276,126 @@ def test_what_is_no_bounded_http_request_is_refused_in_a_line_of_the_log(
     assert len(refused) == 1
     assert refused[0].levelno == logging.INFO
     assert refused[0].getMessage().isprintable()
+
+
+def test_one_client_cannot_take_all_connections_and_leaves_a_line_of_the_log(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def check() -> tuple[int, int, int]:
+        async with serving(web_connections_per_client=8) as (port, _):
+            taken = [await asyncio.open_connection("127.0.0.1", port) for _ in range(60)]
+            for _, writer in taken:
+                writer.write(b"GET /read/a HTTP/1.1\r\nHost: localhost\r\nX-Slow: ")
+            cut = 0
+            for reader, _ in taken[8:]:
+                async with asyncio.timeout(120):
+                    try:
+                        cut += await reader.read() == b""
+                    except ConnectionError:
+                        cut += 1
+            # Another address is answered meanwhile.
+            reader, writer = await asyncio.open_connection("127.0.0.1", port, local_addr=("127.0.0.2", 0))
+            writer.write(b"GET /read/a HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+            async with asyncio.timeout(120):
+                status = int((await reader.read()).split()[1])
+            for _, other in [*taken, (reader, writer)]:
+                other.close()
+            # Its connections are its own again once they are closed.
+            async with asyncio.timeout(120):
+                while True:
+                    try:
+                        return cut, status, (await ask(port, "GET /read/a HTTP/1.1"))[0]
+                    except (ConnectionError, IndexError, ValueError):
+                        await asyncio.sleep(0.01)
+
+    with caplog.at_level(logging.DEBUG):
+        assert asyncio.run(check()) == (52, 200, 200)
+    assert not any(record.exc_info for record in caplog.records)
+    cut = [record for record in caplog.records if "cut a connection" in record.getMessage()]
+    assert 1 <= len(cut) < 20
+    assert "too many connections of one client" in cut[0].getMessage()
+
+
+def test_connections_of_a_trusted_proxy_are_those_of_many() -> None:
+    async def check() -> list[int]:
+        proxied: dict[str, Any] = {"web_connections_per_client": 2, "web_trusted_proxies": "127.0.0.0/8"}
+        async with serving(**proxied) as (port, _):
+            return [
+                status
+                for status, _, _ in await asyncio.gather(
+                    *(ask(port, "GET /read/a HTTP/1.1") for _ in range(10))
+                )
+            ]
+
+    assert asyncio.run(check()) == [200] * 10
+
+
+@pytest.mark.parametrize(
+    ("proxies", "remote", "headers", "client"),
+    [
+        ("", "10.0.0.1", ["192.0.2.7"], "10.0.0.1"),
+        ("10.0.0.0/8", "10.0.0.1", ["192.0.2.7"], "192.0.2.7"),
+        ("10.0.0.0/8", "10.0.0.1", ["203.0.113.9, 192.0.2.7"], "192.0.2.7"),
+        ("10.0.0.0/8", "10.0.0.1", ["203.0.113.9, 192.0.2.7, 10.0.0.2"], "192.0.2.7"),
+        ("10.0.0.0/8", "10.0.0.1", ["203.0.113.9", "192.0.2.7"], "192.0.2.7"),
+        ("10.0.0.0/8", "10.0.0.1", [], "10.0.0.1"),
+        ("10.0.0.0/8", "10.0.0.1", ["nonsense"], ""),
+        ("10.0.0.0/8", "192.0.2.7", ["203.0.113.9"], "192.0.2.7"),
+        ("fd00::/8", "fd00::1", ["2001:db8::1:2:3:4"], "2001:db8::/64"),
+    ],
+)
+def test_only_a_trusted_proxy_names_its_client(
+    proxies: str, remote: str, headers: list[str], client: str
+) -> None:
+    guard = WebGuard(Settings(web_trusted_proxies=proxies))
+    made = [("X-Forwarded-For", value) for value in headers]
+    request = SimpleNamespace(remote=remote, headers=CIMultiDict(made))
+    assert guard.client_of_request(cast(Any, request)) == client
+
+
+def test_networks_that_are_none_are_refused() -> None:
+    with pytest.raises(ValueError, match="web_trusted_proxies"):
+        Settings(web_trusted_proxies="10.0.0.0/99")
+
+
+def test_what_is_dear_to_answer_costs_more() -> None:
+    limit = RateLimit(1, 40, clock_s=lambda: 0.0)
+    assert [limit.wait_s("a", 20) for _ in range(3)] == [0.0, 0.0, 20.0]
+    # Never more than a client can have: it would never be answered.
+    assert RateLimit(1, 2, clock_s=lambda: 0.0).wait_s("a", 20) == 0.0
+
+    async def check() -> list[int]:
+        async with serving(RateLimit(0.5, 40, clock_s=lambda: 0.0)) as (port, _):
+            return [(await ask(port, "GET /api/why?item=a HTTP/1.1"))[0] for _ in range(3)]
+
+    assert asyncio.run(check()) == [404, 404, 429]
+
+
+@pytest.mark.parametrize("origin", ["http://[", "http://]", "//", "http://[::1", "\x7f"])
+def test_an_origin_that_is_none_is_another_one(origin: str) -> None:
+    async def check() -> Answer:
+        async with serving() as (port, _):
+            return await ask(port, *post(2, f"Origin: {origin}"), body=b"{}")
+
+    assert asyncio.run(check())[0] in (400, 403)
+
+
+def test_requests_that_are_none_are_counted_and_not_logged_one_by_one(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def check() -> int:
+        async with serving() as (port, _):
+            return sum([(await ask(port, "no HTTP"))[0] == 400 for _ in range(30)])
+
+    with caplog.at_level(logging.DEBUG):
+        assert asyncio.run(check()) == 30
+    assert 1 <= sum("no HTTP" in record.getMessage() for record in caplog.records) < 30
+
+
+def test_a_kind_of_refusal_is_logged_once_in_ten_seconds_and_counted() -> None:
+    now_s = [0.0]
+    refusals = web_server.RefusalLog(clock_s=lambda: now_s[0])
+    assert [refusals.is_due("a"), refusals.is_due("a"), refusals.is_due("b")] == [True, False, True]
+    now_s[0] = web_server.LOG_EVERY_S
+    assert refusals.is_due("a")
+    assert refusals.counts == {"a": 3, "b": 1}
