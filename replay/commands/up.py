@@ -37,8 +37,8 @@ from stream.log_mapping import read_mapping
 from stream.settings import CONFIG_VARIABLE, Settings, load_settings
 
 CONFIG = "nextclick.toml"
-# A first model of so many of the newest records, by so many passes, is there within two minutes.
-NEWEST_EVENTS = 100_000
+# A first model of so many of the newest records, by so many passes, takes a core some 90 s.
+NEWEST_EVENTS = 50_000
 EPOCHS = 2
 # Below, an error of the training is one of too few events.
 FEW_EVENTS = 2_000
