@@ -20,6 +20,8 @@ from model.registry.registry import Registry
 from model.registry.version_files import REFUSALS
 from replay.end_to_end.worker_process import WorkerProcess, free_port
 from replay.sending.replay import replay_frames
+from stream.asking.metrics import KINDS as ASKED_KINDS
+from stream.asking.metrics import OUTCOMES as ASKED_OUTCOMES
 from stream.events import LEFT_OUT_REASONS, REASONS
 from stream.quality.cells import KINDS, LEARNED, POSITIONS
 from stream.quality.cells import SYSTEMS as SCORED
@@ -206,7 +208,8 @@ def test_labels_never_come_from_the_data_and_are_those_of_the_newest_version(sta
     versions = set(stack.versions)
     allowed: dict[str, set[str]] = {
         "partition": {"0", "1"},
-        "outcome": {*OUTCOMES, *RUN_OUTCOMES},
+        "outcome": {*OUTCOMES, *RUN_OUTCOMES, *ASKED_OUTCOMES},
+        "kind": set(ASKED_KINDS),
         "reason": {
             *REASONS,
             *LEFT_OUT_REASONS,
