@@ -5,7 +5,6 @@ Tested by tests/integration/test_web.py, test_worker.py and test_quality.py.
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 from faust.web import View
@@ -13,9 +12,11 @@ from prometheus_client import CollectorRegistry, generate_latest
 
 from stream.quality.cells import SYSTEMS, Whole
 from stream.quality.sums import Measured, measured
+from stream.web.rate_limit import RateLimit
 from stream.worker.pipeline import Pipeline
 
-RENDER_EVERY_S = 1.0
+# After a second's pause for each, so that a few scrapes see what has just happened.
+RENDERS_AT_ONCE = 5
 
 
 class StatusViews:
@@ -25,12 +26,12 @@ class StatusViews:
         self._pipeline = pipeline
         self._counters = pipeline.counters
         self._registry = registry
-        self._rendered, self._rendered_s = b"", -RENDER_EVERY_S
+        self._rendered, self._renders = b"", RateLimit(1, RENDERS_AT_ONCE)
 
     async def metrics(self, web: View, request: Any) -> Any:
-        """Every Prometheus series, as text; rendered at most once a second, whoever asks."""
-        if time.monotonic() - self._rendered_s >= RENDER_EVERY_S:
-            self._rendered, self._rendered_s = generate_latest(self._registry), time.monotonic()
+        """Every Prometheus series, as text; rendered once a second where many ask, whoever they are."""
+        if not self._renders.wait_s("") or not self._rendered:
+            self._rendered = generate_latest(self._registry)
         return web.bytes(self._rendered, content_type="text/plain")
 
     async def health(self, web: View, request: Any) -> Any:
