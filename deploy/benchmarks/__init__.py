@@ -10,6 +10,7 @@ following        quality and cost of versions that are refreshed between trainin
 rolling_quality  cost of the rolling quality, and how often its intervals hold the truth
 train, networks  training events/s, and time of a step and memory by network; memory: peak of a mapped log
 replay           replayed events/s beside Kafka's producer-perf-test; page: the live page in a browser
+caps             what at most N items of a brand cost in Recall@20
 scale            what a target rate needs, checked by a simulation
 capacity, load, measure, quix   the arithmetic of `scale`, steady load, measuring processes, the Quix peer
 """

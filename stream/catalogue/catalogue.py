@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from model.errors import NextclickError
 from stream.catalogue.item_table import NEVER, NONE, ItemTable, Names
 from stream.catalogue.item_word import ItemWord
 from stream.catalogue.rules import NO_RULES, Boost, Cap, Never, Rules, Without, is_within
@@ -139,8 +140,15 @@ class Catalogue:
         return row is not None and self._is_against(row, without)
 
     def set_rules(self, rules: Rules) -> None:
-        """Follow these rules from now on."""
+        """Follow these rules from now on. Raises NextclickError if they leave nothing to list."""
         with self._lock:
+            if rules.never.without_word and not self._leaves_any(rules):
+                raise NextclickError(
+                    f"the rules of version {rules.version} leave nothing to list",
+                    f"None of the {len(self.table):,} items of which something is said is left, and "
+                    "`without_word` keeps out all others. Rules that were read before go on.",
+                    "Load the catalogue (`nextclick items load`), or take back the rule that is too wide.",
+                )
             self.rules = rules
             self._judge_all()
 
@@ -173,6 +181,11 @@ class Catalogue:
             due = (self.table.due_ms_R <= now_ms).nonzero()[0].tolist()
             self._tell({item for row in due if self._judge(row) and (item := self.table.id_of(row))})
 
+    def _leaves_any(self, rules: Rules) -> bool:
+        """Whether an item with a word may be listed now by these rules."""
+        now_ms, rows = self.now_ms(), list(self.table.rows.values())
+        return any(not self._is_out(row, rules.never, now_ms) for row in rows)
+
     def _judge_all(self) -> None:
         for item_id in self.table.ids():
             self._judge(self.table.rows[item_id])
@@ -201,17 +214,26 @@ class Catalogue:
     def _judge(self, row: int) -> bool:
         """Judge a row by what is known now, and note when to do so again. Returns whether that differs."""
         table, now_ms, never = self.table, self.now_ms(), self.rules.never
-        from_ms, until_ms = int(table.from_ms_R[row]), int(table.until_ms_R[row])
-        old_ms = NEVER
-        if never.older_than_days is not None and from_ms != NONE:
-            old_ms = from_ms + int(never.older_than_days * DAY_MS)
-        is_available = table.available_R[row] and from_ms <= now_ms < until_ms
-        is_gone = (never.unavailable and not is_available) or now_ms >= old_ms
-        unlisted = is_gone or self._is_against(row, never)
-        table.due_ms_R[row] = min((at for at in (from_ms, until_ms, old_ms) if at > now_ms), default=NEVER)
+        times_ms = (int(table.from_ms_R[row]), int(table.until_ms_R[row]), self._old_ms(row, never))
+        unlisted = self._is_out(row, never, now_ms)
+        table.due_ms_R[row] = min((at for at in times_ms if at > now_ms), default=NEVER)
         differs = bool(table.unlisted_R[row]) != unlisted
         table.unlisted_R[row] = unlisted
         return differs
+
+    def _old_ms(self, row: int, never: Never) -> int:
+        """When an item is too old, NEVER where it does not age."""
+        from_ms = int(self.table.from_ms_R[row])
+        if never.older_than_days is None or from_ms == NONE:
+            return NEVER
+        return from_ms + int(never.older_than_days * DAY_MS)
+
+    def _is_out(self, row: int, never: Never, now_ms: int) -> bool:
+        """Whether no list may have the item of a row."""
+        table = self.table
+        is_available = table.available_R[row] and table.from_ms_R[row] <= now_ms < table.until_ms_R[row]
+        is_out = (never.unavailable and not is_available) or now_ms >= self._old_ms(row, never)
+        return bool(is_out) or self._is_against(row, never)
 
     def _is_against(self, row: int, never: Never | Without) -> bool:
         """Whether the brand, the category or an attribute of a row is named."""

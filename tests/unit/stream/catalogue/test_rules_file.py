@@ -38,6 +38,21 @@ def test_a_good_version_holds_without_a_restart_and_a_bad_one_is_refused_once(
     assert not catalogue.is_unlisted("a") and catalogue.is_unlisted("b")
 
 
+def test_rules_that_leave_nothing_to_list_are_refused_and_those_before_go_on(tmp_path: Path) -> None:
+    path, catalogue = tmp_path / "rules.toml", Catalogue()
+    catalogue.apply([("a", ItemWord(brand="Acme")), ("b", ItemWord(available=False))], "0-1")
+    path.write_text("[never]\nwithout_word = true")
+    file = RulesFile(path, catalogue)
+    file.load()
+    before = catalogue.rules.version
+    path.write_text('[never]\nwithout_word = true\nbrands = ["Acme"]')
+    file.look()
+    assert (catalogue.rules.version, catalogue.refused_rules) == (before, 1)
+    assert [catalogue.is_unlisted(item) for item in ("a", "b", "unheard-of")] == [False, True, True]
+    with pytest.raises(NextclickError, match="leave nothing to list"):
+        RulesFile(path, Catalogue()).load()
+
+
 def test_a_worker_does_not_start_with_rules_that_cannot_be_followed(tmp_path: Path) -> None:
     path = tmp_path / "rules.toml"
     path.write_text("[[cap]]")
