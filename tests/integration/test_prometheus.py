@@ -22,7 +22,8 @@ from replay.end_to_end.worker_process import WorkerProcess, free_port
 from replay.sending.replay import replay_frames
 from stream.asking.metrics import KINDS as ASKED_KINDS
 from stream.asking.metrics import OUTCOMES as ASKED_OUTCOMES
-from stream.events import LEFT_OUT_REASONS, REASONS
+from stream.events import DISMISS, LEFT_OUT_REASONS, REASONS
+from stream.experiments.experiment import SIDES
 from stream.quality.cells import KINDS, LEARNED, POSITIONS
 from stream.quality.cells import SYSTEMS as SCORED
 from stream.quality.item_age import AGES
@@ -210,9 +211,11 @@ def test_labels_never_come_from_the_data_and_are_those_of_the_newest_version(sta
         "partition": {"0", "1"},
         "outcome": {*OUTCOMES, *RUN_OUTCOMES, *ASKED_OUTCOMES},
         "kind": set(ASKED_KINDS),
+        "side": set(SIDES),
         "reason": {
             *REASONS,
             *LEFT_OUT_REASONS,
+            DISMISS,
             *FALLBACKS,
             *REFUSALS,
             *MEANINGS,
