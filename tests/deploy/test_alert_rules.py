@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 import yaml
 
+from stream.worker.counters import SECONDS
+
 FOLDER = Path(__file__).parent.parent.parent / "deploy" / "prometheus"
 NAMED = {
     "NextclickLagGrowing",
@@ -75,3 +77,10 @@ def test_every_alert_says_what_it_means_how_urgent_it_is_and_where_to_read_on() 
         assert rule["annotations"].keys() == {"summary", "description", "runbook"}, rule["alert"]
         assert rule["annotations"]["runbook"] == f"deploy/docs/runbook.md#{rule['alert'].lower()}"
         assert rule["for"], rule["alert"]
+
+
+def test_the_objective_is_held_to_a_bucket_that_the_histogram_has() -> None:
+    text = (FOLDER / "recording.yml").read_text()
+    named = set(re.findall(r'nextclick_list_delay_seconds_bucket\{le="([^"]+)"\}', text))
+    assert named
+    assert named <= {str(float(seconds)) for seconds in SECONDS}
