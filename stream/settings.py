@@ -198,6 +198,11 @@ class Settings(WebSettings, WebAddress, OwnTopic, KafkaSecurity, BaseSettings):
             if value is not None
         }
 
+    @property
+    def serving_device(self) -> str:
+        """The device that serves: with `follow`, auto is the CPU, since tables are moved there."""
+        return "cpu" if self.device == "auto" and self.follow != "none" else self.device
+
     def kafka_config(self) -> dict[str, Any]:
         """The librdkafka properties of all clients. They may hold a password: pass them to a client only."""
         return {

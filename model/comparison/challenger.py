@@ -99,23 +99,21 @@ def challenge(
     *,
     champion: Vocabulary | None = None,
     start: WarmStart | None = None,
-    threads: int = 1,
-    notify: Notify = lambda done, total, text: None,
+    run: RunOptions | None = None,
 ) -> TrainedModel:
     """Train on the events before the cut, going on from `start`.
 
     The vocabulary is the champion's, grown by the new items. Raises NextclickError as `train` does.
     """
     data = TrainingData.from_frame(split.earlier, config, earlier=champion)
-    return train(data.sessions, data.vocabulary, config, start=start, run=_run(threads, notify))
+    return train(data.sessions, data.vocabulary, config, start=start, run=run)
 
 
 def finished(
     challenger: TrainedModel,
     split: Split,
     *,
-    threads: int = 1,
-    notify: Notify = lambda done, total, text: None,
+    run: RunOptions | None = None,
 ) -> TrainedModel:
     """Let the challenger learn the held-out events too. Returns the model to serve.
 
@@ -130,7 +128,7 @@ def finished(
             )
             for frame in (split.rest, split.frame)
         )
-        return go_on(challenger, rest, whole.sessions, _run(threads, notify))
+        return go_on(challenger, rest, whole.sessions, run or RunOptions())
     data = TrainingData.from_frame(
         split.rest if goes_on else split.frame,
         challenger.config,
@@ -138,11 +136,7 @@ def finished(
         earlier=challenger.vocabulary,
     )
     start = challenger.warm_start() if goes_on else None
-    return train(data.sessions, data.vocabulary, challenger.config, start=start, run=_run(threads, notify))
-
-
-def _run(threads: int, notify: Notify) -> RunOptions:
-    return RunOptions(threads=threads, progress=lambda p: notify(p.done, p.whole, str(p)))
+    return train(data.sessions, data.vocabulary, challenger.config, start=start, run=run)
 
 
 def contenders(

@@ -14,10 +14,12 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
 from model.config import ModelConfig
 from model.data.splits import LogSplit, hold_out
 from model.data.vocabulary import Vocabulary
+from model.device import CPU
 from model.errors import NextclickError
 from model.evaluation.intervals import Interval, resampled_means
 from model.evaluation.metrics import K, is_hit, reciprocal_ranks
@@ -104,13 +106,15 @@ def compare(
     *,
     all_items: bool = False,
     split: str = "given",
+    device: torch.device = CPU,
     progress: Callable[[str, Progress | None], None] = lambda name, training: None,
 ) -> Comparison:
     """Train each named configuration on the log's training part, rank its test part, and compare.
 
     Models with `patience` hold out what `hold_out` does; what no model of them learned is unknown to all.
     `all_items` counts events of unknown items as missed targets instead of leaving them out.
-    `split`, one of SPLITS, says where the test sessions come from. `progress` gets the model's
+    `split`, one of SPLITS, says where the test sessions come from. Networks are trained and evaluated on
+    `device`. `progress` gets the model's
     name with its training, then with None while the model is evaluated. Raises NextclickError
     without a target, or for an unknown network.
 
@@ -133,12 +137,12 @@ def compare(
             vocabulary,
             config,
             validation=held.validation if held and stops_early else None,
-            run=RunOptions(progress=functools.partial(progress, name)),
+            run=RunOptions(progress=functools.partial(progress, name), device=device),
         )
         costs[name] = Cost.of(result)
         progress(name, None)
         ranks[name] = rank_targets(
-            result.network,
+            result.network.to(device),
             test,
             exclude_session_items=config.exclude_session_items,
             popularity_V=vocabulary.counts if all_items else None,

@@ -13,11 +13,13 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import optuna
+import torch
 
 from model.config import ModelConfig
 from model.data.sessions import Sessions
 from model.data.splits import split_at
 from model.data.vocabulary import Vocabulary
+from model.device import CPU
 from model.errors import NextclickError
 from model.evaluation.rank_targets import Evaluation, evaluate
 from model.training.train import RunOptions, train
@@ -27,11 +29,12 @@ Measure = Literal["recall", "mrr"]
 
 @dataclass(frozen=True)
 class SearchPlan:
-    """How to search: the number of trials, the measure to maximise, the newest share that decides."""
+    """How to search: the trials, the measure to maximise, the newest share that decides, and where."""
 
     trials: int
     measure: Measure = "recall"
     validation_fraction: float = 0.1
+    device: torch.device = CPU
 
 
 @dataclass(frozen=True)
@@ -130,7 +133,11 @@ def tune(
 
         try:
             result = train(
-                older, vocabulary, config, validation=newer, run=RunOptions(after_epoch=after_epoch)
+                older,
+                vocabulary,
+                config,
+                validation=newer,
+                run=RunOptions(after_epoch=after_epoch, device=plan.device),
             )
         except NextclickError as error:
             if "diverged" not in error.meaning:
@@ -142,7 +149,7 @@ def tune(
         scored = (
             result.validation[-1]
             if result.validation and config.patience is None
-            else evaluate(result.network, newer, exclude_session_items=masked, losses=False)
+            else evaluate(result.network.to(plan.device), newer, exclude_session_items=masked, losses=False)
         )
         reached[trial.number] = (config, scored)
         return _value(scored, measure)

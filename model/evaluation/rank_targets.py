@@ -169,7 +169,7 @@ def rank_targets(
     listed_V = np.zeros(network.items, np.int64)
     columns = InputColumns(network, known)
     is_softmax = measures.losses and isinstance(network, GradientNetwork) and network.is_softmax
-    state = network.initial_state(0)
+    state = network.initial_state(0, network.device)
     loss_N = np.zeros(known.pairs, np.float32) if is_softmax else None
     done, passed, seconds = 0, 0, 0.0
     for batch in session_parallel(known, LANES):
@@ -181,7 +181,8 @@ def rank_targets(
         output_BH, state = network.advance(inputs, state)
         if known.is_target is not None:
             is_wanted_B = known.is_target[rows_B + 1]
-            rows_B, output_BH = rows_B[is_wanted_B], output_BH[torch.from_numpy(is_wanted_B)]
+            places_W = torch.from_numpy(np.flatnonzero(is_wanted_B)).to(network.device)
+            rows_B, output_BH = rows_B[is_wanted_B], output_BH[places_W]
         if not len(rows_B):
             continue
         target_B = columns.targets(rows_B)
@@ -190,14 +191,14 @@ def rank_targets(
         if loss_N is not None:
             assert isinstance(scores, torch.Tensor)
             paused = time.perf_counter()
-            loss_N[now] = cross_entropies(scores, target_B).numpy()
+            loss_N[now] = cross_entropies(scores, target_B).cpu().numpy()
             started += time.perf_counter() - paused
-        exclude_BM = newest_items(known, rows_B) if exclude_session_items else None
+        exclude_BM = newest_items(known, rows_B).to(network.device) if exclude_session_items else None
         if measures.lists:
-            listed = top_of(scores, measures.k, exclude_BM)[0].numpy()
+            listed = top_of(scores, measures.k, exclude_BM)[0].cpu().numpy()
             seconds += time.perf_counter() - started
             listed_V += np.bincount(listed[listed >= 0], minlength=network.items)
-        ranks[now] = rank_of(scores, target_B, exclude_BM).numpy()
+        ranks[now] = rank_of(scores, target_B, exclude_BM).cpu().numpy()
         of_sessions[now] = numbers[origin[np.searchsorted(known.offsets, rows_B, side="right") - 1]]
         done += len(target_B)
     ranks, of_sessions = ranks[:done], of_sessions[:done]

@@ -50,7 +50,7 @@ def rank_by_source(
     if popularity_V is None:
         numbers[origin] = np.arange(len(origin))
     columns = InputColumns(fused, known)
-    state = fused.initial_state(0)
+    state = fused.initial_state(0, fused.device)
     ranks: list[Whole] = [np.zeros((0, len(SOURCES)), np.int64)]
     of_sessions: list[Whole] = [np.zeros(0, np.int64)]
     for batch in session_parallel(known, LANES):
@@ -59,13 +59,14 @@ def rank_by_source(
         rows_B = batch.rows
         if known.is_target is not None:
             is_wanted_B = known.is_target[rows_B + 1]
-            rows_B, output_BH = rows_B[is_wanted_B], output_BH[torch.from_numpy(is_wanted_B)]
+            places_W = torch.from_numpy(np.flatnonzero(is_wanted_B)).to(fused.device)
+            rows_B, output_BH = rows_B[is_wanted_B], output_BH[places_W]
         if not len(rows_B):
             continue
         proposals = fused.candidates(output_BH, *fused.propose(output_BH))
         own_BM = newest_items(known, rows_B).numpy() if exclude_session_items else None
         lists_BSk = fused.lists_by_source(proposals, own_BM, k)
-        ranks.append(ranks_in(lists_BSk, columns.targets(rows_B).numpy()))
+        ranks.append(ranks_in(lists_BSk, columns.targets(rows_B).cpu().numpy()))
         of_sessions.append(numbers[origin[np.searchsorted(known.offsets, rows_B, side="right") - 1]])
     found = {}
     count = len(known) if popularity_V is None else len(sessions)

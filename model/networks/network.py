@@ -14,6 +14,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any, ClassVar
 
 import numpy as np
@@ -75,6 +76,12 @@ class Network(nn.Module, ABC):
         Indices and scores are both B×N, no item twice in a row, padded with -1 / -inf.
         """
 
+    @property
+    def device(self) -> torch.device:
+        """Where its tensors lie."""
+        tensor = next(chain(self.parameters(), self.buffers()), None)
+        return torch.device("cpu") if tensor is None else tensor.device
+
     def output_of(self, state: State) -> Tensor | None:
         """The output of the top layer, B×H, that `advance` returned with this state.
 
@@ -101,16 +108,16 @@ class Network(nn.Module, ABC):
         sources = batch.sources
         begins = sources < 0
         if begins.all() or not state:
-            return self.initial_state(len(sources))
+            return self.initial_state(len(sources), self.device)
         lanes = np.arange(len(sources))
         chosen = np.where(begins, lanes, sources)
         if len(next(iter(state.values()))) != len(lanes) or (chosen != lanes).any():
-            moved = torch.from_numpy(np.where(begins, 0, sources))
+            moved = torch.from_numpy(np.where(begins, 0, sources)).to(self.device)
             state = {name: tensor[moved] for name, tensor in state.items()}
         if begins.any():
-            resets = torch.from_numpy(begins)
+            resets_R = torch.from_numpy(np.flatnonzero(begins)).to(self.device)
             for field in self.state_fields():
-                state[field.name][resets] = field.initial
+                state[field.name].index_fill_(0, resets_R, field.initial)
         return state
 
     def step(self, inputs: Columns, state: State) -> tuple[Scores, State]:

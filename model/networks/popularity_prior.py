@@ -55,7 +55,7 @@ class PopularityPrior(nn.Module):
         """Counts of all items, V, scaled to another half-life as if events came evenly."""
         nearest = int(np.argmin(np.abs(np.log(np.array(self._half_lives_ms) / (half_life_s * 1000)))))
         scale = half_life_s * 1000 / self._half_lives_ms[nearest]
-        counts: npt.NDArray[np.float64] = self.counts_KV[nearest].double().numpy() * scale
+        counts: npt.NDArray[np.float64] = self.counts_KV[nearest].double().cpu().numpy() * scale
         return counts
 
     def restart(self, now_ms: int) -> None:
@@ -69,11 +69,11 @@ class PopularityPrior(nn.Module):
         passed_ms = now_ms - int(self.now_ms)
         if passed_ms < 0:
             raise ValueError(f"{-passed_ms} ms before the last event counted")
-        items = torch.from_numpy(items_N)
+        items = torch.from_numpy(items_N).to(self.counts_KV.device)
         for counts_V, half_life_ms in zip(self.counts_KV, self._half_lives_ms, strict=True):
             counts_V *= 2 ** (-passed_ms / half_life_ms)
             left_N = np.exp2((times_ms_N - now_ms) / half_life_ms).astype(np.float32)
-            counts_V.index_add_(0, items, torch.from_numpy(left_N))
+            counts_V.index_add_(0, items, torch.from_numpy(left_N).to(items.device))
         self.now_ms.fill_(now_ms)
         self.moves += 1
 

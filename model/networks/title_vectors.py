@@ -85,16 +85,18 @@ class WordSpace(TitleSpace):
         if directions:
             weighed_NU = self._weighed(counts_NF)[:, used_U]
             found = TruncatedSVD(directions, random_state=seed % (1 << 32)).fit(weighed_NU)
-            self.directions_DF[:directions, used_U] = torch.from_numpy(found.components_)
+            directions_DF = torch.zeros(self.directions_DF.shape)
+            directions_DF[:directions, used_U] = torch.from_numpy(found.components_).float()
+            self.directions_DF.copy_(directions_DF)
 
     def encode(self, titles: Sequence[str]) -> Vectors:
         """The vectors of titles ("" for none), N×D; rows have length one or zero."""
-        return _of_length_one(self._weighed(_counted(titles)) @ self.directions_DF.numpy().T)
+        return _of_length_one(self._weighed(_counted(titles)) @ self.directions_DF.cpu().numpy().T)
 
     def _weighed(self, counts_NF: Any) -> Any:
         from sklearn.preprocessing import normalize
 
-        return normalize(counts_NF.multiply(self.idf_F.numpy()).tocsr())
+        return normalize(counts_NF.multiply(self.idf_F.cpu().numpy()).tocsr())
 
 
 class SentenceSpace(TitleSpace):

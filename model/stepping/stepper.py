@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from model.config import LIST_LENGTH, Scoring
+from model.device import choose_device
 from model.networks.fused.fused_list import FusedList, Proposals
 from model.networks.model_version import ModelVersion
 from model.networks.network import GradientNetwork, State
@@ -28,13 +29,6 @@ from model.stepping.top_k import top_of
 from model.stepping.unlisted_items import UnlistedItems
 
 NumpyColumns = Mapping[str, npt.NDArray[Any]]
-
-
-def choose_device(device: str) -> torch.device:
-    """The device of a name; "auto" is CUDA if there is a GPU, else the CPU."""
-    if device == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    return torch.device(device)
 
 
 class SteppedBySource(NamedTuple):

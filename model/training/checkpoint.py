@@ -78,7 +78,7 @@ class CheckpointFile:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         metadata = {"fingerprint": self.fingerprint, "values": json.dumps(checkpoint.values)}
         save_file(
-            {name: t.contiguous() for name, t in checkpoint.tensors.items()}, self._unfinished, metadata
+            {name: t.cpu().contiguous() for name, t in checkpoint.tensors.items()}, self._unfinished, metadata
         )
         with self._unfinished.open("rb") as file:
             os.fsync(file.fileno())

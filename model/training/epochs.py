@@ -35,6 +35,7 @@ from model.training.training_data import TrainingData
 from model.training.warm_start import WarmStart
 
 BATCHES_BETWEEN_REPORTS = 50
+CHANCE_OF_GPU = "chance.gpu"
 
 
 class Epochs:
@@ -53,6 +54,7 @@ class Epochs:
         self._file, self._replicas = run.checkpoint, run.replicas
         self._total = sessions.pairs
         self._sessions = self._replicas.share(sessions)
+        network.to(run.device)
         self._sampler = NegativeSampler(
             vocabulary.counts, config.alpha, config.negatives, np.random.default_rng(config.seed)
         )
@@ -67,11 +69,14 @@ class Epochs:
         self._started = start is not None
         self._result = TrainedModel(network, config, vocabulary)
         self._done, self._loss_sum, self._hits = 0, 0.0, 0
-        self._state = network.initial_state(0)
+        # Of each batch whose loss is still on the device: loss, hits and positions.
+        self._unread: list[tuple[Tensor, Tensor | None, int]] = []
+        self._nothing = torch.zeros((), device=run.device)
+        self._state = network.initial_state(0, network.device)
         self._best: dict[str, Tensor] = {}
 
     def run(self) -> TrainedModel:
-        """Train all epochs, or until early stopping. Returns the trained model."""
+        """Train all epochs, or until early stopping. Returns the trained model, on the CPU."""
         epoch, skipped = self._resume() if self._file else (1, 0)
         while epoch <= self._config.epochs:
             started = time.perf_counter()
@@ -89,7 +94,8 @@ class Epochs:
                 self._save_checkpoint(epoch, 0)
         if self._best:
             self._restore(self._best)
-        self._result.optimizer_state = self._step.optimizer.state
+        self._network.to("cpu")
+        self._result.optimizer_state = {n: t.cpu() for n, t in self._step.optimizer.state.items()}
         return self._result
 
     def _should_stop(self, scored: Evaluation) -> bool:
@@ -117,7 +123,11 @@ class Epochs:
             part, _, rest = name.partition(".")
             parts[part][rest] = tensor
         self._network.load_state_dict(parts["network"])
-        self._step.optimizer.state = parts["optimizer"]
+        self._step.optimizer.state = self._on_device(parts["optimizer"])
+
+    def _on_device(self, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Loaded tensors where the network is; a single number is read by the processor."""
+        return {name: t.to(self._network.device) if t.ndim else t for name, t in tensors.items()}
 
     def _train_epoch(self, epoch: int, skipped: int) -> None:
         config, replicas = self._config, self._replicas
@@ -136,21 +146,24 @@ class Epochs:
             )
         batches = session_parallel(self._sessions, config.batch_size, config.unroll, order)
         batches = islice(batches, skipped, None)
+        number = skipped
         for number, (batch, positions) in enumerate(self._in_lockstep(batches), skipped + 1):
             if self._clock and batch:
                 # The earliest lane's time: no lane sees counts of events that it has yet to predict.
                 self._clock.advance_if_due(int(self._sessions.times_ms[batch.rows].min()))
-            loss = self._learn_batch(batch, positions) if batch else self._step.stand_by()
-            loss = replicas.total(loss)
-            if not math.isfinite(loss):
-                raise _diverged(f"the loss is {loss}", epoch, number)
-            self._done += positions
-            self._result.events += positions
-            self._loss_sum += loss * positions
+            if batch:
+                self._learn_batch(batch, positions)
+            else:
+                self._step.stand_by()
+                self._unread.append((self._nothing, None, positions))
+            is_saved = self._file and replicas.count == 1 and number % self._file.every_batches == 0
+            if is_saved or number % BATCHES_BETWEEN_REPORTS == 0:
+                self._read_losses(epoch, number)
             if number % BATCHES_BETWEEN_REPORTS == 0:
                 self._run.progress(self._progress(epoch))
-            if self._file and replicas.count == 1 and number % self._file.every_batches == 0:
+            if is_saved:
                 self._save_checkpoint(epoch, number)
+        self._read_losses(epoch, number)
         if self._clock:
             self._clock.advance_to_end()
         self._result.losses.append(self._loss_sum / self._done)
@@ -172,7 +185,23 @@ class Epochs:
                 return
             yield batch, positions
 
-    def _learn_batch(self, batch: Batch, positions: int) -> float:
+    def _read_losses(self, epoch: int, number: int) -> None:
+        """Add up the losses of the batches up to `number` since the last reading: one wait for the device."""
+        unread, self._unread = self._unread, []
+        if not unread:
+            return
+        losses = torch.stack([loss for loss, _, _ in unread]).cpu().tolist()
+        for at, (loss, (_, _, positions)) in enumerate(zip(losses, unread, strict=True), 1 - len(unread)):
+            total = self._replicas.total(loss)
+            if not math.isfinite(total):
+                raise _diverged(f"the loss is {total}", epoch, number + at)
+            self._done += positions
+            self._result.events += positions
+            self._loss_sum += total * positions
+        if hits := [hit for _, hit, _ in unread if hit is not None]:
+            self._hits += int(torch.stack(hits).sum().cpu())
+
+    def _learn_batch(self, batch: Batch, positions: int) -> None:
         state = self._network.carry(self._state, batch)
         learned = self._step.learn(
             self._columns.at(batch.rows),
@@ -182,8 +211,7 @@ class Epochs:
             positions,
         )
         self._state = learned.state
-        self._hits += learned.hits or 0
-        return learned.loss
+        self._unread.append((learned.loss, learned.hits, positions))
 
     def _progress(self, epoch: int) -> Progress:
         return Progress(epoch, self._config.epochs, self._done, self._total, self._loss_sum / self._done)
@@ -200,6 +228,9 @@ class Epochs:
         tensors |= {f"best.{name}": t for name, t in self._best.items()}
         tensors |= {f"state.{name}": t for name, t in self._state.items()}
         tensors["chance"] = torch.get_rng_state()
+        if self._network.device.type == "cuda":
+            # Resumed on another kind of device, a training is not the same to the bit.
+            tensors[CHANCE_OF_GPU] = torch.cuda.get_rng_state(self._network.device)
         values = {
             "epoch": epoch,
             "batch": batch,
@@ -227,8 +258,10 @@ class Epochs:
             elif part != "chance":
                 parts["learned"][name] = tensor
         self._restore(parts["learned"])
-        self._state, self._best = parts["state"], parts["best"]
+        self._state, self._best = self._on_device(parts["state"]), parts["best"]
         torch.set_rng_state(checkpoint.tensors["chance"])
+        if CHANCE_OF_GPU in checkpoint.tensors and self._network.device.type == "cuda":
+            torch.cuda.set_rng_state(checkpoint.tensors[CHANCE_OF_GPU], self._network.device)
         values = checkpoint.values
         self._done, self._loss_sum, self._hits = values["done"], values["loss_sum"], values["hits"]
         self._result.losses, self._result.accuracies = values["losses"], values["accuracies"]

@@ -4,7 +4,7 @@ A batch reads and writes only the item vectors of its inputs, targets and negati
 depends on the number of items.
 
 Shapes: B lanes, T steps, N positions of a batch (B where it has one step), C candidates,
-V items, E columns of the input table, H units, U distinct rows.
+V items, E columns of the input table, H units, U distinct rows, K known values.
 """
 
 from __future__ import annotations
@@ -28,11 +28,12 @@ from model.training.replicas import Replicas
 class Learned(NamedTuple):
     """A batch's share of the mean loss, its targets with the highest score, and the states after it.
 
-    `hits` is None where training does not score all items.
+    `hits` is None where training does not score all items. All stay on the device: to read them is to wait
+    for it.
     """
 
-    loss: float
-    hits: int | None
+    loss: Tensor
+    hits: Tensor | None
     state: State
 
 
@@ -57,10 +58,10 @@ class _Change:
     gradient: Tensor
     rows: Rows | None = None
 
-    def square(self) -> float:
+    def square(self) -> Tensor:
         """Returns the squared norm, after repeated rows are added up."""
         whole = self.gradient if self.rows is None else self.rows.add_up(self.gradient)
-        return float(whole.square().sum())
+        return whole.square().sum()
 
 
 class GradientStep:
@@ -81,17 +82,19 @@ class GradientStep:
                 f"Set loss to {', '.join(SAMPLED_LOSSES)} or full-cross-entropy, or network to text-gru.",
             )
         self._network, self._config, self._sampler, self._replicas = network, config, sampler, replicas
+        self._device = network.device
         popularity_V = vocabulary.counts / vocabulary.counts.sum()
-        self._popularity_V = torch.from_numpy(popularity_V).float()
-        self._expected_negatives_V = torch.from_numpy(sampler.probability_V * config.negatives).float()
+        self._popularity_V = torch.from_numpy(popularity_V).float().to(self._device)
+        expected_V = torch.from_numpy(sampler.probability_V * config.negatives).float()
+        self._expected_negatives_V = expected_V.to(self._device)
         self.optimizer = build_optimizer(config)
         self._tables = {name: network.get_parameter(name).data for name in network.tables}
         # Frozen tables are only read.
         self._learns = {name: network.get_parameter(name).requires_grad for name in network.tables}
         self._dense = network.dense_parameters()
-        scratch_V = torch.zeros(network.items, dtype=torch.int64)
+        scratch_V = torch.zeros(network.items, dtype=torch.int64, device=self._device)
         self._scratch = {
-            name: torch.zeros(len(self._tables[name]), dtype=torch.int64)
+            name: torch.zeros(len(self._tables[name]), dtype=torch.int64, device=self._device)
             if name in network.row_tables
             else scratch_V
             for name in network.tables
@@ -112,7 +115,7 @@ class GradientStep:
         if not network.has_own_loss:
             vectors, bias = tables[network.output_table], tables[network.bias_table]
             if config.loss != "full-cross-entropy":
-                candidates_C = torch.cat([target_N, torch.from_numpy(self._sampler.draw())])
+                candidates_C = torch.cat([target_N, torch.from_numpy(self._sampler.draw()).to(self._device)])
                 vectors, bias = vectors.index_select(0, candidates_C), bias.index_select(0, candidates_C)
             vectors, bias = (
                 self._leaf(network.output_table, vectors),
@@ -126,7 +129,7 @@ class GradientStep:
             scores = torch.addmm(whole_bias, output_NH, vectors.t())
             loss = self._loss(scores, target_N, candidates_C)
             if candidates_C is None:
-                hits = int((scores.detach().argmax(1) == target_N).sum())
+                hits = (scores.detach().argmax(1) == target_N).sum()
         loss = loss * (len(target_N) / positions)
         for parameter in self._dense.values():
             parameter.grad = None
@@ -145,25 +148,28 @@ class GradientStep:
                 ),
             ]
         )
-        return Learned(float(loss.detach()), hits, {name: tensor.detach() for name, tensor in state.items()})
+        return Learned(loss.detach(), hits, {name: tensor.detach() for name, tensor in state.items()})
 
     def _leaf(self, name: str, rows: Tensor) -> Tensor:
         return rows.detach().requires_grad_(self._learns[name])
 
     def _read(self, name: str, index_N: Tensor) -> _Read:
         """Read a further table's rows; an unknown value reads the mean row, which does not learn."""
-        is_known_N = index_N >= 0
-        known = self._leaf(name, self._tables[name].index_select(0, index_N[is_known_N]))
+        # By places: a mask would be counted on the device at each use, while the processor waits.
+        places_K = (index_N >= 0).nonzero()[:, 0]
+        rows_K = index_N[places_K]
+        known = self._leaf(name, self._tables[name].index_select(0, rows_K))
         mean = self._network.get_buffer(f"mean_{name}")
-        whole = mean.expand(len(index_N), -1).index_put((is_known_N,), known)
-        return _Read(index_N[is_known_N], known, whole)
+        whole = mean.expand(len(index_N), -1).index_put((places_K,), known)
+        return _Read(rows_K, known, whole)
 
     def _penalty(self, further: dict[str, _Read], positions: int) -> Tensor | None:
         """Returns λ |u|², a mean over the positions, of the user vectors that the batch reads."""
         if not self._config.user_l2:
             return None
         users = [further[n].known for n, column in self._network.row_tables.items() if column == "user_id"]
-        return sum((u.square().sum() for u in users), torch.zeros(())) * (self._config.user_l2 / positions)
+        nothing = torch.zeros((), device=self._device)
+        return sum((u.square().sum() for u in users), nothing) * (self._config.user_l2 / positions)
 
     def _loss(self, scores: Tensor, target_N: Tensor, candidates_C: Tensor | None) -> Tensor:
         config = self._config
@@ -177,12 +183,12 @@ class GradientStep:
         repeats_NC = repeats_of_targets(candidates_C, len(target_N))
         return SAMPLED_LOSSES[config.loss](scores, repeats_NC, config.regularisation)
 
-    def stand_by(self) -> float:
+    def stand_by(self) -> None:
         """Take part in a batch of the other processes with empty gradients, after this one's last batch."""
         network, tables = self._network, self._tables
         for parameter in self._dense.values():
             parameter.grad = torch.zeros_like(parameter)
-        none = torch.zeros(0, dtype=torch.int64)
+        none = torch.zeros(0, dtype=torch.int64, device=self._device)
 
         def no_rows(name: str) -> Tensor:
             return tables[name].new_zeros((0, *tables[name].shape[1:]))
@@ -202,7 +208,6 @@ class GradientStep:
             torch.zeros_like(tables[bias]) if full else no_rows(bias),
         )
         self._apply(changes)
-        return 0.0
 
     def _dense_changes(self) -> list[_Change]:
         dense = {name: p.grad for name, p in self._dense.items() if p.grad is not None}
@@ -271,9 +276,15 @@ class GradientStep:
     def _apply(self, changes: list[_Change]) -> None:
         """Step every parameter and touched row once, by a gradient no longer than `clip_norm`."""
         if self._config.clip_norm is not None:
-            norm = sum(change.square() for change in changes) ** 0.5
-            if norm > self._config.clip_norm:
+            if self._device.type == "cpu":
+                norm = sum(float(change.square()) for change in changes) ** 0.5
+                scale: float | Tensor = self._config.clip_norm / max(norm, self._config.clip_norm)
+            else:
+                # On the device: the processor does not wait for the norm.
+                norms_C = torch.stack([change.square() for change in changes])
+                scale = (self._config.clip_norm / norms_C.sum().sqrt()).clamp(max=1.0)
+            if not isinstance(scale, float) or scale < 1:
                 for change in changes:
-                    change.gradient.mul_(self._config.clip_norm / norm)
+                    change.gradient.mul_(scale)
         for change in changes:
             self.optimizer.update(change.name, change.parameter, change.gradient, change.rows)

@@ -12,10 +12,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from model.config import ModelConfig
 from model.data.learned_events import LearnedEvents
 from model.data.sessions import Sessions
 from model.data.splits import LogSplit, hold_out, validation_of
+from model.device import CPU
 from model.errors import NextclickError
 from model.evaluation.rank_targets import Evaluation, rank_targets
 from model.evaluation.source_ranks import evaluate_sources
@@ -114,15 +117,19 @@ class TrainingJob:
         *,
         all_items: bool = False,
         leaky: bool = False,
+        device: torch.device = CPU,
         progress: Callable[[int, int], None] = lambda done, total: None,
     ) -> JobScores:
         """Rank the test sessions. `all_items` counts unknown items as misses; `leaky` boosts the test.
+
+        The network is on `device` meanwhile, and on the CPU afterwards.
 
         Raises NextclickError when the test has no next event to rank: nothing says how good the model is.
         """
         config, test = self.config, self.log.test
         masked = config.exclude_session_items
         popularity_V = self.log.vocabulary.counts if all_items else None
+        trained.network.to(device)
         model = rank_targets(
             trained.network, test, exclude_session_items=masked, popularity_V=popularity_V, progress=progress
         ).evaluation()
@@ -142,6 +149,7 @@ class TrainingJob:
         sources = {}
         if isinstance(trained.network, FusedList):
             sources = evaluate_sources(trained.network, test, exclude_session_items=masked)
+        trained.network.to(CPU)
         return JobScores(model, pop, leak, sources)
 
 

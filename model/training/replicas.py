@@ -31,11 +31,14 @@ class Replicas:
         self.count = count
 
     @classmethod
-    def join(cls) -> Replicas:
-        """Join the other processes of torchrun, if any: gloo on CPU."""
+    def join(cls, device: torch.device) -> Replicas:
+        """Join the other processes of torchrun, if any: by gloo, between GPUs by NCCL."""
         if int(os.environ.get("WORLD_SIZE", "1")) == 1:
             return cls()
-        dist.init_process_group("gloo")
+        if device.type == "cuda":
+            torch.cuda.set_device(device)
+        # Sizes and losses are on the CPU, whatever the device.
+        dist.init_process_group("gloo" if device.type == "cpu" else "cpu:gloo,cuda:nccl")
         return cls(dist.get_rank(), dist.get_world_size())
 
     def leave(self) -> None:

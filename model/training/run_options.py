@@ -8,6 +8,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+import torch
+
+from model.device import CPU
 from model.evaluation.rank_targets import Evaluation
 from model.training.checkpoint import CheckpointFile
 from model.training.replicas import Replicas
@@ -48,7 +51,8 @@ class RunOptions:
 
     The training resumes `checkpoint` when its file exists, and rewrites it regularly. `threads` share
     each product: several are faster on idle cores, but many times slower beside another busy process,
-    since all threads wait for the slowest. `after_epoch` gets (epoch, from 1; its validation).
+    since all threads wait for the slowest. Networks that learn by gradients do so on `device`, and lie on
+    the CPU afterwards; all else counts on the CPU. `after_epoch` gets (epoch, from 1; its validation).
 
     >>> RunOptions().replicas.count
     1
@@ -59,3 +63,4 @@ class RunOptions:
     threads: int = 1
     after_epoch: Callable[[int, Evaluation], None] = lambda epoch, scored: None
     progress: Callable[[Progress], None] = lambda _: None
+    device: torch.device = CPU

@@ -51,7 +51,7 @@ class WarmStart:
         `neighbours_in` are the sessions to learn from: their new items begin at the means of their
         neighbours. With None, or without known neighbours, a new item begins as in a new network.
         """
-        fresh = network.state_dict()
+        fresh = {name: tensor.cpu() for name, tensor in network.state_dict().items()}
         if fresh.keys() != self.weights.keys():
             differing = sorted(fresh.keys() ^ self.weights.keys())
             raise NextclickError(
@@ -75,7 +75,8 @@ class WarmStart:
         for name, tensor in self.optimizer_state.items():
             parameter, _, _ = name.rpartition(".")
             if tensor.ndim:
-                optimizer.state[name] = moved(parameter, tensor, torch.zeros_like(fresh[parameter]))
+                new = moved(parameter, tensor, torch.zeros_like(fresh[parameter]))
+                optimizer.state[name] = new.to(network.device)
             else:
                 optimizer.state[name] = tensor.clone()
 

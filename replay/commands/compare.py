@@ -21,6 +21,7 @@ from replay.commands.options import (
     Brokers,
     Category,
     Columns,
+    Device,
     Format,
     GapS,
     Items,
@@ -35,6 +36,7 @@ from replay.commands.options import (
     Where,
     check_items,
     event_filter,
+    learning_device,
 )
 from replay.commands.outputs import check_file
 from replay.commands.read_split import LogFiles, Split, SplitChoice, read_split
@@ -78,6 +80,7 @@ def compare(
     mapping: MappingFile = None,
     on_error: OnError = "stop",
     bootstrap_servers: Brokers = None,
+    device: Device = None,
     as_json: Json = False,
 ) -> None:
     """Train and evaluate several models on the same log: one table, with intervals and paired differences."""
@@ -87,6 +90,7 @@ def compare(
 
     choice = SplitChoice(split, test, test_fraction, test_from)
     choice.check(session_gap_s)
+    learning_on = learning_device(device)
     written = {ending: output.with_name(output.name + ending) for ending in ENDINGS} if output else {}
     for path in written.values():
         check_file("--output", path, makes_folder=True)
@@ -123,7 +127,7 @@ def compare(
 
         compared = compare_models(
             configs, log, all_items=all_items,
-            split="given" if test else split, progress=report,
+            split="given" if test else split, device=learning_on, progress=report,
         )  # fmt: skip
     text, data = markdown(compared), json.dumps(compared.as_dict())
     if output:

@@ -22,6 +22,7 @@ from replay.commands.options import (
     Brokers,
     Category,
     Columns,
+    Device,
     Format,
     Items,
     Json,
@@ -34,6 +35,7 @@ from replay.commands.options import (
     describe_filter,
     event_filter,
     inherited_mapping,
+    learning_device,
 )
 from replay.commands.read_split import LogFiles, Split, SplitChoice
 from replay.commands.training_output import show
@@ -56,6 +58,7 @@ def evaluate(
     mapping: MappingFile = None,
     on_error: OnError = "stop",
     bootstrap_servers: Brokers = None,
+    device: Device = None,
     as_json: Json = False,
 ) -> None:
     """Next-item Recall@20 and MRR@20 of a version over all steps of a log's sessions.
@@ -65,6 +68,7 @@ def evaluate(
     if split == "shuffled":
         raise typer.BadParameter("--split shuffled is for training: an evaluation takes all sessions")
     all_items, users = check_items(items), SplitChoice(split).by_user
+    learning_on = learning_device(device)
     loaded = Registry(registry or load_settings().registry_dir).load(model)
     trained_on = EventFilter.recorded(loaded.manifest["data"])
     wanted = event_filter(kind, category, trained_on, where=where)
@@ -101,7 +105,7 @@ def evaluate(
         )
     with progress_bar("evaluating") as bar:
         scored = rank_targets(
-            loaded.network,
+            loaded.network.to(learning_on),
             sessions,
             exclude_session_items=loaded.config.exclude_session_items,
             popularity_V=loaded.vocabulary.counts if all_items else None,

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -18,6 +18,10 @@ from replay.datasets.detection import NAMED, known_format
 from replay.datasets.event_files import EventFiles
 from replay.reading.account import skipped_share
 from stream.log_mapping import RECORDED_AS, LogMapping, mapping_of, parse_mapping, read_mapping
+from stream.settings import load_settings
+
+if TYPE_CHECKING:
+    import torch
 
 FILTERED_KINDS = ("view", "cart", "purchase")
 EVERYTHING = "all"
@@ -82,6 +86,10 @@ OnError = Annotated[
     typer.Option(help="at a line that cannot be read: stop or skip; skip=0.9: up to this share, not half"),
 ]
 Brokers = Annotated[str | None, typer.Option("--bootstrap-servers", help="Kafka, host:port")]
+Device = Annotated[
+    str | None,
+    typer.Option(help="where networks learn and are evaluated: auto, cpu, cuda or cuda:N; NEXTCLICK_DEVICE"),
+]
 RegistryDir = Annotated[Path | None, typer.Option("--registry", help="folder of the model versions")]
 Json = Annotated[bool, typer.Option("--json", help="print the result as JSON")]
 GapS = Annotated[
@@ -205,3 +213,11 @@ def is_on_error(on_error: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+def learning_device(device: str | None) -> torch.device:
+    """The device that --device or NEXTCLICK_DEVICE names. Raises NextclickError when it is not there."""
+    # Imported here: most commands need no torch.
+    from model.device import choose_device
+
+    return choose_device(load_settings(device=device).device)

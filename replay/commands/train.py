@@ -24,6 +24,7 @@ from replay.commands.options import (
     Brokers,
     Category,
     Columns,
+    Device,
     Format,
     GapS,
     Items,
@@ -42,6 +43,7 @@ from replay.commands.options import (
     describe_filter,
     event_filter,
     inherited_mapping,
+    learning_device,
 )
 from replay.commands.outputs import check_folder
 from replay.commands.read_split import LogFiles, Split, SplitChoice, read_split
@@ -123,6 +125,7 @@ def train(
     mapping: MappingFile = None,
     on_error: OnError = "stop",
     bootstrap_servers: Brokers = None,
+    device: Device = None,
     as_json: Json = False,
 ) -> None:
     """Train a network on a log, evaluate it on the newest part, save it as a version.
@@ -178,7 +181,8 @@ def train(
             f"it goes on with events {wanted or 'of all kinds'}",
             highlight=False,
         )
-    replicas = Replicas.join()
+    learning_on = learning_device(device)
+    replicas = Replicas.join(learning_on)
     with ExitStack() as stack:
         # After an error nobody waits for the others: torchrun ends them.
         stack.push(lambda kind, error, trace: None if kind else replicas.leave())
@@ -206,6 +210,7 @@ def train(
                     threads,
                     print_epoch if is_first else lambda epoch, scored: None,
                     report,
+                    learning_on,
                 )
             )
         if not is_first:
@@ -215,6 +220,7 @@ def train(
                 trained,
                 all_items=all_items,
                 leaky=leaky,
+                device=learning_on,
                 progress=lambda done, total: bar(done, total, "events"),
             )
         facts = data_facts(log_split.training, earlier_model.manifest["data"] if earlier_model else {})

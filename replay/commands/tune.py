@@ -23,6 +23,7 @@ from replay.commands.options import (
     Brokers,
     Category,
     Columns,
+    Device,
     Format,
     GapS,
     Json,
@@ -35,6 +36,7 @@ from replay.commands.options import (
     TestFrom,
     Where,
     event_filter,
+    learning_device,
 )
 from replay.commands.outputs import check_file
 from replay.commands.read_split import LogFiles, SplitChoice, read_split
@@ -65,6 +67,7 @@ def tune(
     mapping: MappingFile = None,
     on_error: OnError = "stop",
     bootstrap_servers: Brokers = None,
+    device: Device = None,
     as_json: Json = False,
 ) -> None:
     """Search a network's settings on the newest part of the training data; the test part only confirms."""
@@ -75,6 +78,7 @@ def tune(
     if measure not in ("recall", "mrr"):
         raise typer.BadParameter(f"--measure is recall or mrr, not {measure!r}")
     check_file("--output", output, makes_folder=True)
+    learning_on = learning_device(device)
     source = named_log(
         files, from_topic=from_topic, format=format, columns=columns, mapping=mapping,
         brokers=bootstrap_servers,
@@ -92,7 +96,7 @@ def tune(
             earlier,
             vocabulary,
             base,
-            SearchPlan(trials, measure, validation_fraction),  # type: ignore[arg-type]
+            SearchPlan(trials, measure, validation_fraction, learning_on),  # type: ignore[arg-type]
             progress=lambda done, total, best: bar(done, total, f"best {measure}@20 {best:.4f}"),
         )
     with training_bar("training") as report:
@@ -100,10 +104,10 @@ def tune(
         parts = job.log
         result = train(
             parts.training, parts.vocabulary, found.config,
-            validation=job.held_out, run=RunOptions(progress=report),
+            validation=job.held_out, run=RunOptions(progress=report, device=learning_on),
         )  # fmt: skip
     scored = rank_targets(
-        result.network, parts.test, exclude_session_items=found.config.exclude_session_items
+        result.network.to(learning_on), parts.test, exclude_session_items=found.config.exclude_session_items
     ).evaluation()
     write_params(
         output,

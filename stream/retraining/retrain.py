@@ -32,10 +32,12 @@ from model.comparison.gate import Decision, GateRule, decide, refused
 from model.config import DEFAULT_NETWORK, ModelConfig
 from model.config_files import build_config
 from model.data.event_filter import EventFilter
+from model.device import choose_device
 from model.errors import NextclickError
 from model.memory import peak_memory_bytes
 from model.networks.model_version import ModelVersion
 from model.registry.registry import Registry
+from model.training.run_options import RunOptions
 from model.training.trained_model import TrainedModel
 from stream.event_log.window import EventWindow, read_window
 from stream.failpoints import reach
@@ -44,12 +46,7 @@ from stream.retraining.learned_data import chosen_events, learned_data
 from stream.retraining.lock import RetrainLock
 from stream.retraining.options import RetrainOptions
 from stream.retraining.report import RunReport, write_report
-from stream.retraining.unfinished_run import (
-    AcceptedRun,
-    complete_unfinished_run,
-    remove_note,
-    write_note,
-)
+from stream.retraining.unfinished_run import AcceptedRun, complete_unfinished_run, remove_note, write_note
 from stream.settings import Settings
 
 # Called with what is done, what there is to do, and a text.
@@ -206,10 +203,17 @@ class _Run:
             inherited = {**champion.config.model_dump(), "epochs": self.settings.retrain_epochs}
         return build_config({**inherited, **self.options.changes})
 
+    def _run(self, notify: Progress) -> RunOptions:
+        return RunOptions(
+            threads=self.options.threads,
+            progress=lambda done: notify(done.done, done.whole, str(done)),
+            device=choose_device(self.settings.device),
+        )
+
     def _challenge(
         self, champion: ModelVersion | None, config: ModelConfig, split: Split
     ) -> tuple[TrainedModel, Decision]:
-        settings, options = self.settings, self.options
+        settings = self.settings
         start = None
         if champion is not None and champion.network.goes_on:
             start = self.registry.warm_start(champion)
@@ -219,8 +223,7 @@ class _Run:
                 config,
                 champion=champion.vocabulary if champion else None,
                 start=start,
-                threads=options.threads,
-                notify=progress,
+                run=self._run(progress),
             )
         self.report.add_training(challenger, len(champion.vocabulary) if champion else 0)
         reach("retrain-trained")
@@ -236,7 +239,7 @@ class _Run:
     ) -> tuple[TrainedModel, Decision]:
         """Train on the held-out events too; refuse if their Recall@20 falls by more than the margin."""
         with self._step("finish") as progress:
-            whole = finished(challenger, split, threads=self.options.threads, notify=progress)
+            whole = finished(challenger, split, run=self._run(progress))
             before, after = recalls_of([challenger, whole], split)
         self.report.add_held_out_training(whole, after)
         reach("retrain-finished")

@@ -213,7 +213,7 @@ class ModelSlot:
         settings = self._settings
         stepper = Stepper(
             model,
-            device=settings.device,
+            device=settings.serving_device,
             k=LIST_LENGTH,
             wave_size=settings.wave_size,
             deterministic=settings.deterministic,

@@ -165,7 +165,12 @@ def test_a_gpu_is_given_to_the_workers_in_an_image_of_its_own() -> None:
     other = load(path=CUDA)["services"]
     assert sorted(other) == OWN
     assert len({service["image"] for service in other.values()} - {SERVICES["worker-1"]["image"]}) == 1
-    assert [name for name in OWN if "deploy" in other[name]] == ["worker-1", "worker-2"]
+    assert [name for name in OWN if "deploy" in other[name]] == [
+        "first-model",
+        "retrain",
+        "worker-1",
+        "worker-2",
+    ]
     variant = other["first-model"]["build"]["args"]["VARIANT"]
     stages = [rest.split(" AS ")[1] for word, rest in instructions(DOCKERFILE) if word == "FROM"]
     assert {f"torch-{variant}", f"torch-{SERVICES['first-model']['build']['args']['VARIANT']}"} < set(stages)

@@ -5,6 +5,8 @@ import json
 import sys
 from pathlib import Path
 
+import torch
+
 from model.config import ModelConfig
 from model.data.session_rule import SessionRule
 from model.data.sessions import Sessions
@@ -13,7 +15,7 @@ from model.training.replicas import Replicas
 from model.training.train import RunOptions, train
 from tests.harness.markov_shoppers import markov_shoppers
 
-replicas = Replicas.join()
+replicas = Replicas.join(torch.device("cpu"))
 log = markov_shoppers(sessions=41, items=30, seed=10).frame
 log["user_id"] = "u" + (log["session_id"].str[1:].astype(int) % 7).astype(str)
 vocabulary = Vocabulary.from_frame(log, ("user_id",))

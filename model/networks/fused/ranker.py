@@ -9,6 +9,8 @@ Tested by tests/unit/model/networks/fused/test_ranker.py.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -61,6 +63,10 @@ class Ranker(nn.Module):
         # Before `fit`, an item's score is the sum of its values by the sources' own ranks.
         self.weight_FH[[feature for feature in SOURCES.values() if feature < features], 0] = 1
         self.output_H[0] = 1
+
+    def _apply(self, fn: Any, recurse: bool = True) -> Ranker:
+        """Stay on the CPU, whatever the device: the compiled pass reads the weights."""
+        return self
 
     def scores(self, features_BCF: Floats, count_B: Longs) -> Floats:
         """The score of each candidate, B×C; -inf beyond a session's candidates."""

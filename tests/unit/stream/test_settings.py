@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from model.errors import NextclickError
-from stream.settings import load_settings, setting_source
+from stream.settings import Settings, load_settings, setting_source
 
 
 def test_a_flag_beats_the_environment_beats_the_file_beats_the_default(
@@ -84,3 +84,9 @@ def test_the_password_of_a_registry_is_neither_shown_nor_sent_unencrypted(
     with pytest.raises(NextclickError, match="http sends the password unencrypted") as caught:
         load_settings(**user, schema_registry_url="http://registry.shop:8081")
     assert "hidden" not in str(caught.value)
+
+
+def test_with_follow_a_device_that_is_not_named_is_the_cpu() -> None:
+    assert Settings(follow="both").serving_device == "cpu"
+    assert Settings().serving_device == "auto"
+    assert Settings(follow="both", device="cuda").serving_device == "cuda"
