@@ -20,10 +20,12 @@ def regular_file(path: Path) -> Iterator[tuple[BinaryIO, int]]:
     """Open a regular file. Yields the file and its size. Raises OSError for anything else."""
     # Without O_NONBLOCK, opening a pipe would block.
     descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    found = os.fstat(descriptor)
+    if not stat.S_ISREG(found.st_mode):
+        # Python makes no file of a folder's descriptor, and would leave it open.
+        os.close(descriptor)
+        raise OSError("it is no regular file")
     with os.fdopen(descriptor, "rb") as file:
-        found = os.fstat(descriptor)
-        if not stat.S_ISREG(found.st_mode):
-            raise OSError("it is no regular file")
         yield file, found.st_size
 
 

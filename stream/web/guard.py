@@ -47,6 +47,7 @@ BODY_TIMEOUT_S = 10.0
 BURST_S = 2.0
 # What a request costs beside the others, which cost 1: by the work that answers it.
 COSTS: Mapping[str, float] = {"/metrics": 5, "/api/why": 20, "/api/models": 5, "/api/quality": 5}
+DEAR_AT_ONCE = 10
 FORWARDED_FOR = "X-Forwarded-For"
 LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -77,6 +78,8 @@ class WebGuard:
         if is_loopback(settings.web_host):
             self._names = LOOPBACK_NAMES | named | {settings.web_host.lower()}
         rate = settings.web_requests_per_s
+        # Whatever the rate is, a client can ask for something dear several times at once.
+        self._most_cost = max(1.0, BURST_S * rate / DEAR_AT_ONCE)
         self._limit = RateLimit(rate, max(1.0, BURST_S * rate)) if limit is None else limit
         self.connections_per_client = settings.web_connections_per_client
         self._proxies = networks_in(settings.web_trusted_proxies)
@@ -119,7 +122,9 @@ class WebGuard:
 
     def _refusal(self, request: web.Request) -> web.Response | None:
         """The refusal of this request by its head, None if it passes."""
-        cost = COSTS.get(request.path, 1)
+        # A method that is not answered makes no work.
+        is_read = request.method in READING
+        cost = min(COSTS.get(request.path, 1), self._most_cost) if is_read else 1
         wait_s = self._limit.wait_s(self.client_of_request(request), cost)
         if wait_s:
             after = str(math.ceil(wait_s))
