@@ -59,8 +59,9 @@ class Receiver(BaseHTTPRequestHandler):
         except (ValueError, KeyError, TypeError, AttributeError):
             self._answer(400)
             return
-        for line in lines:
-            print(line, flush=True)
+        # In one piece: notifications come side by side, and print would write each line's end apart.
+        sys.stdout.write("".join(f"{line}\n" for line in lines))
+        sys.stdout.flush()
         self._answer(200)
 
     def log_message(self, format: str, *args: object) -> None:
