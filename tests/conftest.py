@@ -12,6 +12,8 @@ from typing import Any
 
 import pytest
 from confluent_kafka.admin import AdminClient
+from hypothesis import HealthCheck
+from hypothesis import settings as hypothesis_settings
 
 from model.config import ModelConfig
 from model.data.session_rule import SessionRule
@@ -32,6 +34,8 @@ from tests.harness.needs import KAFKA_VARIABLE, CannotStart, start_what_is_neede
 ROOT = Path(__file__).parent.parent
 # A loaded machine makes a test late, not wrong.
 WorkerProcess.patience_s = 240.0
+hypothesis_settings.register_profile("late", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+hypothesis_settings.load_profile("late")
 if sys.platform == "linux":
     WorkerProcess.popen = staticmethod(fork_server.popen)
 

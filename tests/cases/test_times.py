@@ -76,7 +76,11 @@ ANCHORS = [datetime(2011, 5, day, 13, 7, 9, tzinfo=UTC) for day in (14, 25, 31)]
 
 
 @pytest.mark.parametrize("form", FORMS)
-@settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=6,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
 @given(moments=MOMENTS, delimiter=st.sampled_from([",", ";", "\t", "|"]), quoted=st.booleans())
 def test_every_unit_and_form_reads_as_the_same_events(
     tmp_path: Path, form: str, moments: list[datetime], delimiter: str, quoted: bool

@@ -47,7 +47,9 @@ def as_lists(sessions: Sessions, vocabulary: Vocabulary) -> list[list[tuple[str,
 
 @pytest.mark.parametrize("gap_s", [None, 900])
 @given(events=EVENTS, size=st.integers(1, 20))
-@hypothesis_settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@hypothesis_settings(
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], deadline=None
+)
 def test_sessions_by_way_of_the_disk_are_those_made_in_memory(
     gap_s: float | None, events: list[tuple[str, str, int, str]], size: int, tmp_path: Path
 ) -> None:

@@ -86,7 +86,7 @@ TIMES = st.one_of(
 
 
 @given(st.lists(TIMES, max_size=12), st.booleans())
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], deadline=None)
 def test_what_the_texts_tell_is_true_of_the_events(
     tmp_path: Path, times: list[object], in_order: bool
 ) -> None:
