@@ -53,7 +53,8 @@ def available_memory_bytes(root: Path = Path("/")) -> int:
         except (OSError, ValueError):
             # No such group, or one without a limit ("max").
             continue
-        cached = _numbers(root / folder / "memory.stat").get("inactive_file", 0)
+        statistics = _numbers(root / folder / "memory.stat")
+        cached = statistics.get("inactive_file", 0) + statistics.get("active_file", 0)
         free.append(limit - held + cached)
     return max(0, min(free))
 

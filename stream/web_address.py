@@ -14,6 +14,8 @@ from urllib.parse import urlsplit
 from pydantic import BaseModel, Field
 
 SEPARATOR = "@"
+# The header in which a proxy, or a worker that passes a request on, names the client.
+FORWARDED_FOR = "X-Forwarded-For"
 
 
 class WebAddress(BaseModel):

@@ -12,6 +12,7 @@ import aiohttp
 from yarl import URL
 
 from stream.asking.owners import PartitionOwners
+from stream.web_address import FORWARDED_FOR
 
 FORWARDED_BY, OWNER = "X-Nextclick-Forwarded-By", "X-Nextclick-Owner"
 TIMEOUT = aiohttp.ClientTimeout(total=2.0, sock_connect=0.5)
@@ -66,6 +67,9 @@ class Forwarder:
             connector = aiohttp.TCPConnector(limit=MOST_CONNECTIONS)
             self._session = aiohttp.ClientSession(connector=connector, timeout=TIMEOUT)
         headers = {FORWARDED_BY: self._worker_id}
+        # So that a worker that trusts this one charges the client, and not all who come this way.
+        passed = [*request.headers.getall(FORWARDED_FOR, []), request.remote or ""]
+        headers[FORWARDED_FOR] = ", ".join(one for one in passed if one)
         # Workers answer to the same names.
         headers |= {
             name: request.headers[name] for name in ("Host", "Content-Type") if name in request.headers

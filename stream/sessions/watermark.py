@@ -65,6 +65,16 @@ class Watermark(msgspec.Struct, array_like=True, frozen=True, gc=False):
                 ms = max(ms, agreed_ms)
         return Watermark(ms, 0, "", agreed_ms, voters, votes_ms)
 
+    def later(self, by_ms: int) -> Watermark:
+        """The watermark that much later by the wall; the votes go with it.
+
+        >>> Watermark(1_000).after("s", 2_000).later(500).votes_ms
+        (2500,)
+        """
+        agreed_ms = self.agreed_ms + by_ms if self.agreed_ms else 0
+        votes_ms = tuple(vote + by_ms for vote in self.votes_ms)
+        return Watermark(self.ms + by_ms, 0, "", agreed_ms, self.voters, votes_ms)
+
 
 def _passed(votes_ms: tuple[int, ...], ms: int) -> int:
     """The time that two thirds of the votes have passed.

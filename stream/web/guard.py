@@ -22,6 +22,7 @@ from aiohttp import web
 from stream.logs import happening
 from stream.settings import Settings
 from stream.web.rate_limit import RateLimit
+from stream.web_address import FORWARDED_FOR
 from stream.web_settings import networks_in
 
 # Scripts, styles and data only from this worker, none inline; no frame around its pages.
@@ -48,7 +49,6 @@ BURST_S = 2.0
 # What a request costs beside the others, which cost 1: by the work that answers it.
 COSTS: Mapping[str, float] = {"/metrics": 5, "/api/why": 20, "/api/models": 5, "/api/quality": 5}
 DEAR_AT_ONCE = 10
-FORWARDED_FOR = "X-Forwarded-For"
 LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 logger = logging.getLogger(__name__)
@@ -157,7 +157,7 @@ class WebGuard:
         remote = request.remote
         named = ",".join(request.headers.getall(FORWARDED_FOR, [])).split(",")
         while named and self.is_trusted(remote):
-            remote = named.pop().strip() or remote
+            remote = _without_port(named.pop().strip()) or remote
         return client_of(remote)
 
     def _write_refusal(self, request: web.Request) -> web.Response | None:
@@ -223,6 +223,17 @@ def _name_of(address: str) -> str | None:
         return urlsplit(address).hostname
     except ValueError:
         return None
+
+
+def _without_port(address: str) -> str:
+    """An address as some proxies write it, without the port.
+
+    >>> _without_port("192.0.2.7:51234"), _without_port("[2001:db8::1]:443"), _without_port("2001:db8::1")
+    ('192.0.2.7', '2001:db8::1', '2001:db8::1')
+    """
+    if address.startswith("["):
+        return address[1:].partition("]")[0]
+    return address.partition(":")[0] if address.count(":") == 1 else address
 
 
 def _place_of(origin: str) -> str | None:

@@ -132,6 +132,8 @@ class Assignment:
         if 0 < progress.position < low:
             self._lose(number, low)
         progress.position = max(low, progress.position)
+        # What was gone before this worker began waits for no list.
+        progress.durable = max(progress.durable, progress.position)
         return TopicPartition(self._topic, number, progress.position)
 
     def remove(self, number: int) -> None:
@@ -208,7 +210,7 @@ class Assignment:
         for number, partition in self.progress.items():
             silent_s = now_s - partition.last_read_s
             if silent_s >= idle_s and partition.watermark.ms and not partition.lag:
-                partition.watermark = Watermark(partition.watermark.ms + int(silent_s * 1000))
+                partition.watermark = partition.watermark.later(int(silent_s * 1000))
                 partition.last_read_s = now_s
                 partition.pending.advance(partition.position, partition.watermark)
                 moved.add(number)

@@ -126,7 +126,7 @@ class ModelSwitch:
         self._next_reading_s = now_s + READ_CHAMPION_S
         try:
             self._live.champion = self._registry.champion()
-        except OSError as error:
+        except (OSError, NextclickError) as error:
             if self._live.champion is not None:
                 logger.warning(
                     "the registry cannot be read: %s; the version in service goes on",

@@ -22,6 +22,7 @@ from model.errors import NextclickError
 from stream.events import encode_recommendation
 from stream.failpoints import reach
 from stream.kafka.connection import remedy_for
+from stream.kafka.topic_check import MIN_MESSAGE_BYTES
 from stream.sessions.offsets import AppliedOffsets
 from stream.settings import Settings
 from stream.wave.load_shedding import LEVELS
@@ -203,7 +204,8 @@ class Sink:
 
     def _refused(self, topic: str, value: str | bytes | None, error: KafkaError) -> NextclickError:
         """The error of a record that Kafka refuses for good; too large a list withdraws its version."""
-        too_large = error.code() == KafkaError.MSG_SIZE_TOO_LARGE
+        # The limit is of a batch: a list that every topic takes was only in too large a batch.
+        too_large = error.code() == KafkaError.MSG_SIZE_TOO_LARGE and len(value or b"") > MIN_MESSAGE_BYTES
         if not too_large or topic != self._settings.recommendations_topic or not value:
             return DeliveryError(topic, error)
         refused = UnpublishableList(

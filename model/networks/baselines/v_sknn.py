@@ -69,9 +69,6 @@ class VSkNN(CountingNetwork):
         if not any(len(buffer) for buffer in self.buffers()):
             # It has not learned yet.
             return ""
-        if not any(len(buffer) for buffer in self.buffers()):
-            # It has not learned yet.
-            return ""
         sessions = max(0, len(self.session_begins_S) - 1)
         if len(self.item_begins_V) != self.items + 1:
             return f"item_begins_V has {len(self.item_begins_V)} rows, not {self.items + 1}"

@@ -19,6 +19,7 @@ from model.networks.by_name import build
 from model.registry.registry import Registry
 from model.registry.version_files import RefusedVersion
 from model.training.trained_model import TrainedModel
+from stream.kafka.topic_check import MIN_MESSAGE_BYTES
 from stream.settings import Settings
 from stream.wave.first_version import prepare_first
 from stream.wave.serving_model import ModelSlot
@@ -82,10 +83,13 @@ def test_a_list_too_large_names_its_version_and_takes_it_out_of_service(settings
 
 def test_only_lists_withdraw_a_version(settings: Settings) -> None:
     publishing = sink(settings, [])
-    value = msgspec.json.encode({"model_version": "v1"})
+    small = msgspec.json.encode({"model_version": "v1"})
+    value = msgspec.json.encode({"model_version": "v1", "items": "i" * MIN_MESSAGE_BYTES})
     too_large, other = KafkaError(KafkaError.MSG_SIZE_TOO_LARGE), KafkaError(KafkaError.UNKNOWN_TOPIC_OR_PART)
     assert isinstance(publishing._refused(settings.dlq_topic, value, too_large), DeliveryError)
     assert isinstance(publishing._refused(settings.recommendations_topic, value, other), DeliveryError)
+    # Brokers limit batches: any topic takes this list, so it was in too large a batch.
+    assert isinstance(publishing._refused(settings.recommendations_topic, small, too_large), DeliveryError)
     assert WithdrawnVersions(settings.state_dir).reason("v1") is None
     refused = publishing._refused(settings.recommendations_topic, value, too_large)
     assert isinstance(refused, UnpublishableList)

@@ -88,6 +88,23 @@ def test_the_champion_is_what_the_registry_names_and_not_known_while_it_cannot_b
     assert caplog.text.count("the registry cannot be read: ") == 1
 
 
+def test_a_champion_file_that_cannot_be_read_leaves_the_version_in_service(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "CHAMPION").mkdir()
+    monkeypatch.setattr(model_switch, "READ_CHAMPION_S", 0.0)
+    live = SimpleNamespace(champion="a")
+    switch = ModelSwitch(
+        Settings(registry_dir=tmp_path),
+        cast(ModelSlot, live),
+        cast(Shadow, SimpleNamespace(trial=None, step_waiting=lambda: None)),
+        WorkerCounters(Prequential(1_000, 0.99)),
+    )
+    switch.review()
+    assert live.champion is None
+    assert "the version in service goes on" in caplog.text
+
+
 class Slot(ModelSlot):
     """Has versions "a" and "b", and "long", whose sessions end later."""
 
