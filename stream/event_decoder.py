@@ -143,7 +143,7 @@ class PatientDecoder:
         is_logged = False
         while True:
             try:
-                return self._decoder.decode(value, key, timestamp_ms, headers)
+                event = self._decoder.decode(value, key, timestamp_ms, headers)
             except SchemaAwayError as away:
                 self._spend(away)
                 if not is_logged:
@@ -155,6 +155,11 @@ class PatientDecoder:
                     )
                 is_logged = True
                 self._sleep(SCHEMA_WAIT_S)
+            else:
+                if is_logged:
+                    # It came: the next one may be waited for as long.
+                    self._left_s = self._most_s
+                return event
 
     def _spend(self, away: SchemaAwayError) -> None:
         """Take one wait from what is left. Raises RejectedEvent where nothing is."""

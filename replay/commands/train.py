@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import tempfile
 from contextlib import ExitStack
 from pathlib import Path
@@ -154,6 +155,11 @@ def train(
     earlier_filter = EventFilter.recorded(earlier_model.manifest["data"]) if earlier_model else None
     all_items, wanted = check_items(items), event_filter(kind, category, earlier_filter, where=where)
     check_folder("--registry", folder.root)
+    if from_topic and int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise typer.BadParameter(
+            "--from-topic is of one process: each of several would read the topic up to another end; "
+            "archive it first (nextclick archive --until-end), and name the folder"
+        )
     source = named_log(
         files, from_topic=from_topic, format=format, columns=columns, mapping=mapping,
         brokers=bootstrap_servers, newest=newest_events,

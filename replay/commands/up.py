@@ -27,6 +27,7 @@ from replay.commands.up_choices import (
     choose_for_file,
     choose_for_topic,
     mapping_file,
+    settings_so_far,
     write_choices,
 )
 from replay.console import log, out
@@ -77,7 +78,7 @@ def up(
         log.print(f"going on with what {path} says", highlight=False, markup=False)
     else:
         if topic is None and file is None:
-            topic = load_settings().events_topic
+            topic = settings_so_far().events_topic
         check_file("--config", path)
         choices = Choices()
         choose_common(choices, bootstrap_servers, web_port)

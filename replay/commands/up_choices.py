@@ -90,11 +90,20 @@ def mapping_file(config: Path, name: str) -> Path:
     return config.parent / f"{name}.toml"
 
 
+def settings_so_far() -> Settings:
+    """The settings while no mapping is chosen: with a registry they would ask for one."""
+    named = {f"{PREFIX}{name}" for name in ("EVENTS_MAPPING", "INGEST_FROM")}
+    has_registry = bool(os.environ.get(f"{PREFIX}{REGISTRY_URL.upper()}"))
+    return load_settings(
+        events_mapping=ANY_MAPPING if has_registry and not named & os.environ.keys() else None
+    )
+
+
 def choose_common(choices: Choices, brokers: str | None, web_port: int | None) -> None:
     """Choose the brokers, where they are said, and the port of the page."""
     if brokers is not None:
         choices.choose("bootstrap_servers", brokers, "said")
-    usual = load_settings().web_port
+    usual = settings_so_far().web_port
     if web_port is not None:
         choices.choose("web_port", web_port, "said")
     elif not _is_free(usual):
@@ -169,7 +178,8 @@ def choose_for_topic(
     if url:
         choices.choose(REGISTRY_URL, url, "of the environment")
     _choose_topics(choices, counts, settings, sample.partitions)
-    registry = SchemaRegistry(settings) if url else None
+    # Nobody else waits for its answers here.
+    registry = SchemaRegistry(settings, answer_s=10.0) if url else None
     try:
         _choose_mapping(choices, config, topic, sample.records, registry, said)
     except SchemaAwayError as away:
@@ -202,6 +212,12 @@ def _choose_mapping(
     written = mapping_file(config, topic)
     is_written = written.exists()
     shape = None if said is not None or is_written else known_shape(records, registry)
+    if shape == "" and registry is not None:
+        raise NextclickError(
+            f"the records of {topic} are nextclick's own events, and a schema registry is named",
+            "Own events have no schema, and the settings that would be written contradict each other.",
+            f"Unset {PREFIX}{REGISTRY_URL.upper()}.",
+        )
     if shape == "":
         choices.choose("web_events", True, f"the records of {topic} are nextclick's own events")
         _show(records, decoded(records, OWN_EVENTS))

@@ -12,7 +12,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
@@ -24,6 +23,7 @@ from replay.mappings.said_columns import said_mapping
 from stream.event_decoder import OWN_EVENTS, EventDecoder, SchemaAwayError
 from stream.event_log.columns import Record
 from stream.events import LEFT_OUT_REASONS, Event, RejectedEvent
+from stream.ingest.event_times import EPOCH, MILLISECOND
 from stream.ingest.mapped_decoder import KEY, TIMESTAMP, MappedDecoder
 from stream.ingest.named_mappings import NAMES, mapping_by
 from stream.ingest.registry_schemas import SchemaRegistry
@@ -81,14 +81,20 @@ def objects_of(records: Sequence[Record], read: Callable[[bytes], Any]) -> list[
     """The records as objects, with their key and their time. Raises NextclickError where few are objects."""
     objects: list[dict[str, Any]] = []
     for record in records:
+        if not record.value:
+            continue
         try:
-            value = read(record.value or b"")
+            value = read(record.value)
         except (msgspec.DecodeError, UnicodeError, RecursionError, RejectedEvent, SchemaAwayError):
             continue
         if isinstance(value, dict):
             key = (record.key or b"").decode("utf-8", "replace")
             time_ms = record.timestamp_ms
-            at = "" if time_ms is None else datetime.fromtimestamp(time_ms / 1000, UTC).isoformat()
+            try:
+                at = "" if time_ms is None else (EPOCH + time_ms * MILLISECOND).isoformat()
+            except OverflowError:
+                # Not milliseconds, and no time that can be written down.
+                at = ""
             objects.append({KEY: key, TIMESTAMP: at, **value})
     if 2 * len(objects) < len(records):
         raise _no_objects(records)

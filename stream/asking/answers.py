@@ -23,6 +23,7 @@ from stream.asking.session_output import AskedSession, output_of, session_of
 from stream.asking.titles import title_of, titled
 from stream.catalogue.rules import Placement
 from stream.sessions.session_state import SessionState
+from stream.wave.arrangement import by_rules
 from stream.wave.processor import EMPTY_SESSION
 from stream.wave.serving_model import ServingModel
 from stream.worker.pipeline import Pipeline
@@ -40,6 +41,8 @@ class Answers:
         self._pipeline = pipeline
         self._catalogue = pipeline.live.catalogue
         self._categories = Categories(self._catalogue)
+        # Compiled here: a request that another worker passes on would not wait so long.
+        by_rules(np.array([1]), None, np.zeros((1, 1, 1), np.int32), np.array([1], np.int64))
 
     def list_of(self, query: ListQuery) -> tuple[bytes, str]:
         """A session's list as JSON, and its fallback, "" where it is made from the session's state."""

@@ -98,7 +98,11 @@ def arranged(
             # Boosts have brought up what they should.
             listed = _ordered(scope, listed + more, boosts=False)
     else:
-        candidates, values = scope.popular.list_without(masked, scope.candidates)
+        left_out = masked
+        if not scope.without.is_empty:
+            # Before the best are cut, or those that are named would leave a short list.
+            left_out = masked.union(item for item in scope.popular.ids if not scope.may_list(item))
+        candidates, values = scope.popular.list_without(left_out, scope.candidates)
         kept = [place for place, item in enumerate(candidates) if scope.may_list(item)]
         candidates, values = [candidates[place] for place in kept], values[kept]
         if len(candidates) < scope.length:

@@ -49,23 +49,23 @@ class Categories:
     def __init__(self, catalogue: Catalogue, now_s: Callable[[], float] = time.monotonic) -> None:
         self._catalogue = catalogue
         self._now_s = now_s
-        self._kept: OrderedDict[str | None, tuple[float, str, int, Category]] = OrderedDict()
-        self._of_log: tuple[str, _LogCategories] | None = None
+        self._kept: OrderedDict[tuple[str, str | None], tuple[float, int, Category]] = OrderedDict()
+        self._of_log: dict[str, _LogCategories] = {}
 
     def __repr__(self) -> str:
         return f"Categories(kept={len(self._kept)})"
 
     def get(self, serving: ServingModel, category: str | None) -> Category | None:
         """A category, the whole catalogue for None; None where no item is known to be in it."""
-        version, size = serving.version, len(serving.vocabulary.index)
-        kept = self._kept.get(category)
-        if kept is None or kept[1:3] != (version, size) or self._now_s() - kept[0] > KEPT_S:
+        key, size = (serving.version, category), len(serving.vocabulary.index)
+        kept = self._kept.get(key)
+        if kept is None or kept[1] != size or self._now_s() - kept[0] > KEPT_S:
             found = self._find(serving, category)
-            kept = self._kept[category] = (self._now_s(), version, size, found)
+            kept = self._kept[key] = (self._now_s(), size, found)
             if len(self._kept) > MOST_KEPT:
                 self._kept.popitem(last=False)
-        self._kept.move_to_end(category)
-        return kept[3] if category is None or kept[3].ids else None
+        self._kept.move_to_end(key)
+        return kept[2] if category is None or kept[2].ids else None
 
     def _find(self, serving: ServingModel, category: str | None) -> Category:
         vocabulary = serving.vocabulary
@@ -102,9 +102,14 @@ class Categories:
         return ids
 
     def _log_categories(self, serving: ServingModel) -> _LogCategories:
-        if self._of_log is None or self._of_log[0] != serving.version:
-            self._of_log = serving.version, _LogCategories(serving.vocabulary.attributes.get("category", {}))
-        return self._of_log[1]
+        found = self._of_log.get(serving.version)
+        if found is None:
+            # Two versions serve during an experiment.
+            while len(self._of_log) > 1:
+                del self._of_log[next(iter(self._of_log))]
+            found = _LogCategories(serving.vocabulary.attributes.get("category", {}))
+            self._of_log[serving.version] = found
+        return found
 
 
 @dataclass(frozen=True)

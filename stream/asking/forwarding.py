@@ -48,6 +48,8 @@ class Forwarder:
         before = None
         for _ in range(2):
             owner = await self._owners.of(number)
+            if owner is None:
+                self._owners.doubt()
             if owner is None or owner.worker_id == self._worker_id or owner == before:
                 break
             answer = await self._ask(request, owner.address)

@@ -10,10 +10,11 @@ from typing import Any
 import orjson
 
 MOST_BYTES = 16 << 20
+OLDEST_S = 600.0
 
 
 class KnownLists:
-    """Bodies of answers by what was asked; beyond `most_bytes` the one used longest ago is dropped.
+    """Bodies of answers by what was asked, for OLDEST_S; beyond `most_bytes` the one used longest ago goes.
 
     >>> known = KnownLists(now_s=iter([5.0, 7.5]).__next__)
     >>> known.put("/api/recommendations/s", b'{"items":[{"item_id":"a"},{"item_id":"b"}]}')
@@ -34,7 +35,7 @@ class KnownLists:
         """Keep an answer."""
         self._drop(asked)
         self._kept[asked] = self._now_s(), body
-        self._bytes += len(body)
+        self._bytes += len(asked) + len(body)
         while self._bytes > self._most_bytes:
             self._drop(next(iter(self._kept)))
 
@@ -43,11 +44,15 @@ class KnownLists:
         kept = self._kept.get(asked)
         if kept is None:
             return None
+        age_s = self._now_s() - kept[0]
+        if age_s > OLDEST_S:
+            self._drop(asked)
+            return None
         self._kept.move_to_end(asked)
         body: dict[str, Any] = orjson.loads(kept[1])
         items = [row for row in body["items"] if not is_unlisted(row["item_id"])]
-        return orjson.dumps({**body, "items": items, "stale_s": round(self._now_s() - kept[0], 3)})
+        return orjson.dumps({**body, "items": items, "stale_s": round(age_s, 3)})
 
     def _drop(self, asked: str) -> None:
         kept = self._kept.pop(asked, None)
-        self._bytes -= 0 if kept is None else len(kept[1])
+        self._bytes -= 0 if kept is None else len(asked) + len(kept[1])

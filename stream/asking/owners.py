@@ -81,7 +81,8 @@ class PartitionOwners:
         self._asked_s = self._now_s()
         own = frozenset(self._own_partitions())
         try:
-            self._owners = self._described()
+            # While the group rebalances it names nobody; who has a partition no more says so.
+            self._owners = {**self._owners, **self._described()}
         except KafkaException as error:
             problem = error.args[0].str()
             if problem != self._problem:
@@ -91,6 +92,8 @@ class PartitionOwners:
                     extra=happening("owners_unknown", error=problem),
                 )
             self._problem = problem
+            # From the end of the attempt, or each who waited for it would make one more; then seldom.
+            self._asked_s = self._now_s() + KEPT_S - AGAIN_S
             return
         self._problem = ""
         self._known = self._asked_s, own

@@ -78,7 +78,8 @@ class AskingViews:
             passed = await self.forwarder.ask(request, elsewhere.partition)
             if passed is not None:
                 status, body, owner, outcome = passed.status, passed.body, passed.owner, "forwarded"
-                if kind == "recommendations" and status == 200:
+                # The answer to HEAD has no body.
+                if kind == "recommendations" and status == 200 and body:
                     self._known.put(_asked(request), body)
             else:
                 status, body, headers, outcome = self._of_no_owner(request, elsewhere.partition)

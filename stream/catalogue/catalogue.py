@@ -182,9 +182,12 @@ class Catalogue:
             self._tell({item for row in due if self._judge(row) and (item := self.table.id_of(row))})
 
     def _leaves_any(self, rules: Rules) -> bool:
-        """Whether an item with a word may be listed now by these rules."""
-        now_ms, rows = self.now_ms(), list(self.table.rows.values())
-        return any(not self._is_out(row, rules.never, now_ms) for row in rows)
+        """Whether these rules leave an item with a word, at whatever time it may be listed."""
+        never, table = rules.never, self.table
+        return any(
+            (table.available_R[row] or not never.unavailable) and not self._is_against(row, never)
+            for row in list(table.rows.values())
+        )
 
     def _judge_all(self) -> None:
         for item_id in self.table.ids():

@@ -37,6 +37,10 @@ BATCH_RECORDS = 2_000
 IDLE_POLL_S = 0.2
 # Of a letter: below the brokers' limit of 1 MiB, with its headers.
 MAX_LETTER_BYTES = 900_000
+# Of a record's own headers, which are left out where they are more.
+MAX_HEADER_BYTES = 64_000
+# A transaction ends at so many events, however long the records are.
+MOST_EVENTS = 20_000
 logger = logging.getLogger(__name__)
 Place = tuple[str, int]
 
@@ -100,9 +104,11 @@ class Ingester:
         return self.report
 
     def _take(self, messages: list[Message]) -> None:
-        """One transaction: what the records become, and the offsets after them."""
+        """A transaction, or several of long records: what they become, and the offsets after them."""
         outcomes: list[_Outcome] = []
         offsets: dict[Place, int] = {}
+        gone: list[Place] = []
+        events = 0
         for message in messages:
             error, place = message.error(), (message.topic() or "", message.partition() or 0)
             offset = message.offset() or 0
@@ -110,22 +116,35 @@ class Ingester:
                 # Given up in the very call that returned it, or behind a record that waits: read again.
                 continue
             if error is None:
+                if offset < offsets.get(place, self._positions[place]):
+                    # Fetched before the log was read from an earlier offset again.
+                    continue
                 outcome = self._outcome(message)
                 if outcome is not None:
                     outcomes.append(outcome)
                     offsets[place] = offset + 1
+                    events += len(outcome.events)
+                if events >= MOST_EVENTS:
+                    if not self._give_on(outcomes, offsets):
+                        return
+                    outcomes, offsets, events = [], {}, 0
             elif error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001
                 # The last offsets may hold no records.
                 if offset > offsets.get(place, self._positions[place]):
                     offsets[place] = offset
             elif error.code() == KafkaError._AUTO_OFFSET_RESET:  # noqa: SLF001
-                self._read_from([self._start(*place, self._positions[place])])
+                gone.append(place)
             else:
                 raise_unless_transient(error, self._settings)
-        if offsets:
-            self._give_on(outcomes, offsets)
+        if offsets and not self._give_on(outcomes, offsets):
+            return
+        # From the positions after what this batch had of them.
+        for place in gone:
+            if place in self._positions and place[1] not in self._held[place[0]]:
+                self._read_from([self._start(*place, self._positions[place])])
 
-    def _give_on(self, outcomes: list[_Outcome], offsets: dict[Place, int]) -> None:
+    def _give_on(self, outcomes: list[_Outcome], offsets: dict[Place, int]) -> bool:
+        """Whether the transaction counts; else everything is read again from what is committed."""
         count = IngestReport()
         self._transactions.begin()
         for outcome in outcomes:
@@ -135,10 +154,12 @@ class Ingester:
         try:
             self._transactions.commit(after, self._consumer.consumer_group_metadata())
         except RebalancedError:
-            self._read_from([TopicPartition(*place, self._positions[place]) for place in offsets])
-            return
+            # All partitions: what the batch still holds of the others is read again, too.
+            self._read_from([TopicPartition(*place, at) for place, at in self._positions.items()])
+            return False
         self._positions |= offsets
         self.report.add(count)
+        return True
 
     def _outcome(self, message: Message) -> _Outcome | None:
         """What a record becomes; None where its partition waits for the schema of the record."""
@@ -187,7 +208,9 @@ class Ingester:
             headers.append(("cut_from", b"%d,%d" % (len(key or b""), len(value or b""))))
             key, value = (key or b"")[: MAX_LETTER_BYTES // 2], (value or b"")[: MAX_LETTER_BYTES // 2]
         else:
-            headers += kept_of(message)
+            kept = kept_of(message)
+            if sum(len(name) + len(content or b"") for name, content in kept) <= MAX_HEADER_BYTES:
+                headers += kept
         self._transactions.produce(self._settings.dlq_topic, value, key, int(time.time() * 1000), headers)
 
     def _assigned(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
@@ -235,8 +258,9 @@ class Ingester:
         return TopicPartition(topic, number, start)
 
     def _read_from(self, starts: list[TopicPartition]) -> None:
-        """Read partitions of this ingester on from these offsets; what waits is read again by itself."""
-        starts = [at for at in starts if at.partition not in self._held[at.topic]]
+        """Read partitions of this ingester on from these offsets, also those that wait at a later one."""
+        for at in starts:
+            self._held[at.topic].release({at.partition})
         self._consumer.incremental_unassign([TopicPartition(at.topic, at.partition) for at in starts])
         self._consumer.incremental_assign(starts)
 

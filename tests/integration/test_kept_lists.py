@@ -186,7 +186,9 @@ def test_redis_has_the_newest_list_of_each_session_though_the_program_is_killed(
 ) -> None:
     url, client = store
     group = f"{settings.group_id}-shop"
-    arguments = (settings.bootstrap_servers, settings.recommendations_topic, group, url, 3_600)
+    arguments = (
+        settings.bootstrap_servers, settings.recommendations_topic, group, url, 3_600, settings.events_topic,
+    )  # fmt: skip
     first, second = lists_of(300), lists_of(300, first=300)
     publish(settings, first)
     with running("redis_lists", *arguments) as process:
@@ -238,6 +240,14 @@ class Handler(BaseHTTPRequestHandler):
             if status < 300:
                 self.server.received.append(shown)
         self.send_response(status)
+        if status == 302:
+            self.send_header("Location", self.server.url)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def do_GET(self) -> None:
+        """A page that answers everybody, as the one behind a login does."""
+        self.send_response(200)
         self.send_header("Content-Length", "0")
         self.end_headers()
 
@@ -261,7 +271,8 @@ def test_a_list_is_posted_again_until_it_is_received_and_what_is_refused_is_a_de
     tmp_path: Path,
 ) -> None:
     def answer(session: str, before: int) -> int:
-        return {"twice": 503 if before < 2 else 204, "refused": 422, "down": 500}.get(session, 200)
+        codes = {"twice": 503 if before < 2 else 204, "refused": 422, "down": 500, "moved": 302}
+        return codes.get(session, 200)
 
     module, letters = program("webhook_lists"), tmp_path / "dead.jsonl"
     with receiving(answer) as receiver:
@@ -269,7 +280,7 @@ def test_a_list_is_posted_again_until_it_is_received_and_what_is_refused_is_a_de
         records = [
             (a_list("twice", "0-1"), {}), (a_list("refused", "0-2"), {}), (b"no JSON", {}),
             (a_list("good", "0-4"), {"model": b"v1", "fallback": b"lag"}), (a_list("good", "0-3"), {}),
-            (a_list("down", "0-5"), {}),
+            (a_list("down", "0-5"), {}), (a_list("moved", "0-6"), {}),
         ]  # fmt: skip
         webhook.post_all(records)
         received = sorted(one["event_id"] for one in receiver.received)
@@ -277,9 +288,10 @@ def test_a_list_is_posted_again_until_it_is_received_and_what_is_refused_is_a_de
     assert received == ["0-1", "0-4"], "of what waits, the newest list of each session"
     assert (headers["Idempotency-Key"], headers["Nextclick-Model"]) == ("0-4", "v1")
     assert headers["Nextclick-Fallback"] == "lag"
-    assert webhook.counts() == {"delivered": 2, "tried_again": 2 + module.ATTEMPTS - 1, "dead": 3}
+    assert webhook.counts() == {"delivered": 2, "tried_again": 2 + module.ATTEMPTS - 1, "dead": 4}
     dead = [json.loads(line) for line in letters.read_text().splitlines()]
-    assert [one["reason"].split(":")[0].split(",")[0] for one in dead] == ["no list", "HTTP 422", "HTTP 500"]
+    reasons = [one["reason"].split(":")[0].split(",")[0] for one in dead]
+    assert reasons == ["no list", "HTTP 422", "HTTP 500", "HTTP 302"]
     assert json.loads(dead[1]["list"])["session_id"] == "refused"
     nobody = module.Webhook("http://127.0.0.1:1/", letters, first_wait_s=0.001)
     nobody.post_all([(a_list("s", "0-1"), {})])

@@ -19,6 +19,7 @@ from model.registry.registry import Registry as Models
 from replay.end_to_end.worker_process import free_port
 from stream.event_decoder import PatientDecoder, SchemaAwayError
 from stream.events import Event, RejectedEvent
+from stream.ingest import registry_schemas
 from stream.ingest.decoders import decoder_of
 from stream.ingest.mapped_decoder import MappedDecoder
 from stream.ingest.registry_schemas import UNKNOWN_AFTER_S, SchemaRegistry
@@ -84,8 +85,9 @@ MakeDecoder = Callable[..., MappedDecoder]
 
 
 @pytest.fixture
-def decoder_at() -> Iterator[MakeDecoder]:
+def decoder_at(monkeypatch: pytest.MonkeyPatch) -> Iterator[MakeDecoder]:
     """Makes decoders by the registry at a URL."""
+    monkeypatch.setattr(registry_schemas, "TIMEOUT_S", 120.0)
     made: list[SchemaRegistry] = []
 
     def make(url: str, **clock: Any) -> MappedDecoder:

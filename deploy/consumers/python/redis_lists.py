@@ -1,13 +1,14 @@
 """Keeps every session's newest list in Redis, where the pages of a shop read it.
 
-usage: python redis_lists.py BROKERS TOPIC GROUP REDIS_URL [TTL_SECONDS]
+usage: python redis_lists.py BROKERS TOPIC GROUP REDIS_URL [TTL_SECONDS [EVENTS]]
 needs: pip install confluent-kafka redis; Redis 4 or newer
 
 A session's list is the field `list` of the hash `nextclick:list:SESSION`: the JSON of its record. The hash
 goes TTL_SECONDS after the newest list (default: a day). Lists come at least once and are committed when
 Redis has them. The newest wins: its place in the topic is compared in Redis, in one step with the writing,
-so neither a repeat, nor a restart, nor several of these programs put an older list over a newer one. A topic
-that was made anew has another id, and begins anew. The list of a forgotten session is removed at once; its
+so neither a repeat, nor a restart, nor several of these programs put an older list over a newer one. Places
+are those of the topic EVENTS (default: events): made anew, it has another id, and begins anew; start this
+program again then. The list of a forgotten session is removed at once; its
 place stays until the hash goes, so that no older list comes back.
 
 Ends with an error when Redis is away for a minute: start it again, it goes on with what was not committed.
@@ -77,7 +78,9 @@ def topic_id_of(brokers: str, topic: str) -> str:
     return str(described[topic].result(timeout=30).topic_id)
 
 
-def main(brokers: str, topic: str, group: str, url: str, ttl_s: str = str(DAY_S)) -> None:
+def main(
+    brokers: str, topic: str, group: str, url: str, ttl_s: str = str(DAY_S), events: str = "events"
+) -> None:
     """Read until SIGTERM or Ctrl-C."""
     stopping = False
 
@@ -87,7 +90,7 @@ def main(brokers: str, topic: str, group: str, url: str, ttl_s: str = str(DAY_S)
 
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, stop)
-    newest = NewestLists(url, topic_id_of(brokers, topic), int(ttl_s))
+    newest = NewestLists(url, topic_id_of(brokers, events), int(ttl_s))
     consumer = Consumer(
         {
             "bootstrap.servers": brokers,

@@ -13,6 +13,7 @@ the reason. Offsets are committed when all are received or written there.
 A JSON line on standard output says how many were delivered, tried again, and dead, after each batch.
 """
 
+import http.client
 import json
 import random
 import signal
@@ -29,6 +30,16 @@ ATTEMPTS = 6
 TIMEOUT_S, LONGEST_WAIT_S = 10.0, 15.0  # a batch takes less than max.poll.interval.ms, five minutes
 BATCH = 32  # posted at once
 TRY_AGAIN = {408, 425, 429}
+
+
+class NoRedirect(urllib.request.HTTPRedirectHandler):
+    """Follows no redirect: a POST would go on as a GET without its body, and its answer be no receipt."""
+
+    def redirect_request(self, *_: object) -> None:
+        """Make no further request; the redirect is the answer."""
+
+
+OPENER = urllib.request.build_opener(NoRedirect)
 
 
 class Webhook:
@@ -79,7 +90,7 @@ class Webhook:
             asked_s = 0.0
             try:
                 request = urllib.request.Request(self._url, value, headers, method="POST")
-                with urllib.request.urlopen(request, timeout=TIMEOUT_S):
+                with OPENER.open(request, timeout=TIMEOUT_S):
                     return "", attempt
             except urllib.error.HTTPError as error:
                 with error:
@@ -88,8 +99,8 @@ class Webhook:
                         return failure, attempt
                     text = error.headers.get("Retry-After", "")
                     asked_s = float(text) if text.isdecimal() else 0.0
-            except OSError as error:
-                failure = str(error)
+            except (OSError, http.client.HTTPException) as error:
+                failure = str(error) or repr(error)
             if attempt < ATTEMPTS - 1:
                 # Not all at the same moment, when the other side is back.
                 time.sleep(min(LONGEST_WAIT_S, max(asked_s, wait_s * random.uniform(0.5, 1))))

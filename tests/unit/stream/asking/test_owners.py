@@ -123,6 +123,33 @@ def test_without_a_way_to_the_broker_the_address_is_the_machines_name(
     assert address_of(settings) == f"this-machine:{settings.web_port}"
 
 
+def test_those_who_waited_for_a_failed_question_do_not_ask_it_again_one_after_the_other() -> None:
+    group = Group()
+    group.admin.error = KafkaError(KafkaError._TIMED_OUT)
+    answer = group.admin.result
+
+    def slow(timeout: float) -> Any:
+        group.now_s += timeout
+        return answer(timeout)
+
+    group.admin.result = slow  # type: ignore[method-assign]
+    for _ in range(5):
+        group.owners.refresh()
+    assert group.admin.asked == 1
+    group.now_s += 11
+    group.owners.refresh()
+    assert group.admin.asked == 2
+
+
+def test_owners_stay_known_while_the_group_rebalances_and_names_nobody() -> None:
+    group = Group()
+    group.admin.members = {"a@h:1": [0, 1]}
+    assert group.of(1) == Owner("a", "h:1")
+    group.admin.members = {"a@h:1": []}
+    group.now_s += 11
+    assert group.of(1) == Owner("a", "h:1")
+
+
 def test_an_address_that_is_none_is_refused() -> None:
     for wrong in ("worker-0", "http://worker-0:6066", "a b:1", "worker-0:port"):
         with pytest.raises(Exception, match="web_address"):
@@ -133,7 +160,7 @@ def test_known_lists_are_bounded_and_the_one_used_longest_ago_goes_first() -> No
     def body(item: str) -> bytes:
         return b'{"items":[{"item_id":"%b"}]}' % item.encode()
 
-    known = KnownLists(most_bytes=3 * len(body("a")))
+    known = KnownLists(most_bytes=3 * (len(body("a")) + 1))
     for item in "abc":
         known.put(item, body(item))
     known.put("a", body("a"))
@@ -143,4 +170,15 @@ def test_known_lists_are_bounded_and_the_one_used_longest_ago_goes_first() -> No
     assert known.get("c", lambda item: False) is None
     assert len(known) == 3
     known.put("huge", body("x" * 200))
+    assert len(known) == 0
+
+
+def test_a_known_list_is_given_again_for_ten_minutes() -> None:
+    now_s = 0.0
+    known = KnownLists(now_s=lambda: now_s)
+    known.put("a", b'{"items":[]}')
+    now_s = 599.0
+    assert known.get("a", lambda item: False) is not None
+    now_s = 601.0
+    assert known.get("a", lambda item: False) is None
     assert len(known) == 0

@@ -53,6 +53,14 @@ def test_rules_that_leave_nothing_to_list_are_refused_and_those_before_go_on(tmp
         RulesFile(path, Catalogue()).load()
 
 
+def test_rules_are_followed_while_everything_is_only_not_yet_available(tmp_path: Path) -> None:
+    path, catalogue = tmp_path / "rules.toml", Catalogue()
+    catalogue.apply([("a", ItemWord(available_from_ms=4_000_000_000_000))], "0-1")
+    path.write_text("[never]\nwithout_word = true\nunavailable = true")
+    RulesFile(path, catalogue).load()
+    assert catalogue.is_unlisted("a")
+
+
 def test_a_worker_does_not_start_with_rules_that_cannot_be_followed(tmp_path: Path) -> None:
     path = tmp_path / "rules.toml"
     path.write_text("[[cap]]")
