@@ -7,6 +7,7 @@ read a row meanwhile.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator, Sequence
 
 import msgspec
@@ -34,6 +35,8 @@ class Names:
     def __init__(self) -> None:
         self.names: list[str] = []
         self._numbers: dict[str, int] = {}
+        # Several threads ask for groups; two must not give a new name a number each.
+        self._lock = threading.Lock()
 
     def number(self, name: str | None) -> int:
         """The number of a name, a new one for a new name; NONE for None."""
@@ -41,8 +44,11 @@ class Names:
             return NONE
         number = self._numbers.get(name)
         if number is None:
-            number = self._numbers[name] = len(self.names)
-            self.names.append(name)
+            with self._lock:
+                number = self._numbers.get(name)
+                if number is None:
+                    self.names.append(name)
+                    number = self._numbers[name] = len(self.names) - 1
         return number
 
     def name(self, number: int) -> str | None:

@@ -10,12 +10,15 @@ import pytest
 from model.networks.by_name import NETWORKS
 from tests.conftest import ROOT
 
+# Every network is trained twice.
+pytestmark = pytest.mark.timeout(3_000)
+
 
 @pytest.fixture(scope="module")
 def found() -> dict[str, Any]:
     """By network, what differed; the emulation changes torch, so it has a process of its own."""
     command = [sys.executable, "-W", "ignore", "-m", "tests.harness.trained_on_device"]
-    ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=500, check=False)
+    ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=2_800, check=False)
     assert ended.returncode == 0, ended.stderr
     answer: dict[str, Any] = json.loads(ended.stdout)
     return answer
