@@ -27,6 +27,7 @@ from stream.worker.producer_faults import FAULTS
 KEPT_REFUSALS = 10
 # Reasons for which an announced version is not served, beside the registry's own.
 ANNOUNCEMENT, UNSERVABLE = "announcement", "unservable"
+UNKNOWN = "unknown"
 SECONDS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 60)
 # From a click to its list by the wall: no finer than clocks of two machines, up to what a day's outage makes.
 AGE_SECONDS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 60, 300, 1_800, 3_600, 14_400, 86_400)
@@ -213,7 +214,12 @@ class WorkerCounters(Collector):
         self.prequential.add(stepped.observed)
 
     def add_refused_version(self, reason: str, what: str) -> None:
-        """Count a version that is not served, and keep what happened."""
+        """Count a version that is not served, and keep what happened.
+
+        A name that is no version's is anybody's text: the log alone has it.
+        """
+        if reason == UNKNOWN:
+            what = "the registry has no version of the announced name; the log has the name"
         self.refused_versions.append({"reason": reason, "error": what})
         self._refused.labels(reason).inc()
 

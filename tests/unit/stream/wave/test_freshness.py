@@ -149,7 +149,8 @@ def test_one_wrong_stamp_does_not_make_all_that_was_counted_old(settings: Settin
     refresher = live.current.refresher
     assert refresher is not None
     assert refresher.refreshed_ms is not None
-    assert last_ms - 60_000 < refresher.refreshed_ms <= last_ms
+    # Event time follows what two thirds of the newest sessions have passed.
+    assert last_ms - 600_000 < refresher.refreshed_ms <= last_ms
     gauges = {family.name: family.samples[0].value for family in FreshnessMetrics(live).collect()}
     assert gauges["nextclick_provisional_items"] == 1
     assert 0 <= gauges["nextclick_follow_age_seconds"] < 20

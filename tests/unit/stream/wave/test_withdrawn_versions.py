@@ -57,6 +57,7 @@ def test_a_list_too_large_names_its_version_and_takes_it_out_of_service(settings
         # More than librdkafka sends in one record.
         items=["x" * 60_000] * 20,
         scores=[0.5] * 20,
+        headers=[],
     )
     wave = SimpleNamespace(
         lists=[shown], dead=[], size=1, stepped_us=1, started_ns=1, item_words="", level=0, writes={}
