@@ -97,6 +97,8 @@ def settings_of_its_own(address: str, folder: Path, **changes: Any) -> Settings:
             "web_port": free_port(),
             "partitions": 2,
             "torch_threads": 1,
+            # A machine that stands still for a minute takes nothing from a worker.
+            "session_timeout_ms": 120_000,
             **changes,
         }
     )
