@@ -17,6 +17,7 @@ from stream.events import (
     ENDINGS,
     FORGET,
     MAX_EVENT_BYTES,
+    MAX_LETTER_BYTES,
     REASONS,
     Event,
     Recommendation,
@@ -29,7 +30,6 @@ from stream.kafka.topics import TopicPlan, optional_plans, plans
 from stream.settings import Settings
 from stream.wave.load_shedding import LEVELS
 from stream.wave.processor import FALLBACKS
-from stream.worker.dead_letters import MAX_LETTER_BYTES
 
 # The version of the contract; its first number grows when a reader or a writer has to change.
 VERSION = "1.0.0"

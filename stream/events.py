@@ -15,6 +15,11 @@ import orjson
 # Year 2100: a later time is a wrong unit (microseconds, nanoseconds).
 MAX_EVENT_TIME_MS = 4_102_444_800_000
 MAX_EVENT_BYTES = 64 * 1024
+# Of a dead letter: below the brokers' default limit of 1 MiB, headers included, since a refused letter would
+# end the process.
+MAX_LETTER_BYTES = 900_000
+# Of the headers of its record, which are left out where they are more.
+MAX_LETTER_HEADER_BYTES = 64_000
 # The timestamp of an event's message is its event time, except for 0, which means now to librdkafka.
 LEAST_MESSAGE_TIME_MS = 1
 

@@ -179,10 +179,7 @@ def rank_targets(
         progress(passed, known.pairs)
         started = time.perf_counter()
         output_BH, state = network.advance(inputs, state)
-        if known.is_target is not None:
-            is_wanted_B = known.is_target[rows_B + 1]
-            places_W = torch.from_numpy(np.flatnonzero(is_wanted_B)).to(network.device)
-            rows_B, output_BH = rows_B[is_wanted_B], output_BH[places_W]
+        rows_B, output_BH = before_targets(known, rows_B, output_BH)
         if not len(rows_B):
             continue
         target_B = columns.targets(rows_B)
@@ -216,6 +213,17 @@ def rank_targets(
         seconds,
         loss_N,
     )
+
+
+def before_targets(
+    sessions: Sessions, rows_B: npt.NDArray[np.int64], output_BH: torch.Tensor
+) -> tuple[npt.NDArray[np.int64], torch.Tensor]:
+    """The rows, and the outputs after them, whose next event is a target: all, unless some are marked."""
+    if sessions.is_target is None:
+        return rows_B, output_BH
+    is_wanted_B = sessions.is_target[rows_B + 1]
+    places_W = torch.from_numpy(np.flatnonzero(is_wanted_B)).to(output_BH.device)
+    return rows_B[is_wanted_B], output_BH[places_W]
 
 
 def ranks_without_step(

@@ -13,7 +13,14 @@ import torch
 from model.data.batches import session_parallel
 from model.data.sessions import Sessions
 from model.evaluation.metrics import K
-from model.evaluation.rank_targets import LANES, Evaluation, Ranks, newest_items, ranks_without_step
+from model.evaluation.rank_targets import (
+    LANES,
+    Evaluation,
+    Ranks,
+    before_targets,
+    newest_items,
+    ranks_without_step,
+)
 from model.networks.fused.fused_list import FusedList
 from model.networks.fused.source_arrays import SOURCES
 from model.networks.fused.source_lists import NO_DATA, ranks_in
@@ -56,11 +63,7 @@ def rank_by_source(
     for batch in session_parallel(known, LANES):
         state = fused.carry(state, batch)
         output_BH, state = fused.advance(columns.at(batch.rows), state)
-        rows_B = batch.rows
-        if known.is_target is not None:
-            is_wanted_B = known.is_target[rows_B + 1]
-            places_W = torch.from_numpy(np.flatnonzero(is_wanted_B)).to(fused.device)
-            rows_B, output_BH = rows_B[is_wanted_B], output_BH[places_W]
+        rows_B, output_BH = before_targets(known, batch.rows, output_BH)
         if not len(rows_B):
             continue
         proposals = fused.candidates(output_BH, *fused.propose(output_BH))

@@ -90,13 +90,13 @@ def mapping_file(config: Path, name: str) -> Path:
     return config.parent / f"{name}.toml"
 
 
-def settings_so_far() -> Settings:
+def settings_so_far(**flags: Any) -> Settings:
     """The settings while no mapping is chosen: with a registry they would ask for one."""
     named = {f"{PREFIX}{name}" for name in ("EVENTS_MAPPING", "INGEST_FROM")}
     has_registry = bool(os.environ.get(f"{PREFIX}{REGISTRY_URL.upper()}"))
-    return load_settings(
-        events_mapping=ANY_MAPPING if has_registry and not named & os.environ.keys() else None
-    )
+    if has_registry and not named & os.environ.keys():
+        flags["events_mapping"] = ANY_MAPPING
+    return load_settings(**flags)
 
 
 def choose_common(choices: Choices, brokers: str | None, web_port: int | None) -> None:
@@ -153,9 +153,7 @@ def choose_for_topic(
     Raises NextclickError for a topic that is not there, is empty, or cannot be read where it lies.
     """
     url = os.environ.get(f"{PREFIX}{REGISTRY_URL.upper()}")
-    settings = load_settings(
-        bootstrap_servers=brokers, events_topic=topic, events_mapping=ANY_MAPPING if url else None
-    )
+    settings = settings_so_far(bootstrap_servers=brokers, events_topic=topic)
     counts = partition_counts(AdminClient({**settings.kafka_config(), "log_level": 0}), settings)
     if topic not in counts:
         others = ", ".join(sorted(name for name in counts if not name.startswith("__"))[:12])

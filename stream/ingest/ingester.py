@@ -17,28 +17,30 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
 
 from stream.event_decoder import SchemaAwayError, kept_of
-from stream.events import Event, LeftOutRecord, RejectedEvent, encode_event, message_time_ms
+from stream.events import (
+    MAX_LETTER_BYTES,
+    MAX_LETTER_HEADER_BYTES,
+    Event,
+    LeftOutRecord,
+    RejectedEvent,
+    encode_event,
+    message_time_ms,
+)
 from stream.failpoints import reach
 from stream.ingest.group_progress import GroupProgress
 from stream.ingest.ingest_report import IngestReport
 from stream.ingest.listed_events import ListedEvents
 from stream.ingest.transactions import RebalancedError, Transactions
-from stream.kafka.connection import ANSWER_TIMEOUT_S
-from stream.kafka.consumers import log_assigned, offset_bounds, raise_unless_transient
+from stream.kafka.consumers import committed_offsets, log_assigned, offset_bounds, raise_unless_transient
 from stream.kafka.held_partitions import HeldPartitions
-from stream.kafka.retries import retry_while_away
 from stream.logs import happening
 from stream.settings import Settings
 
 BATCH_RECORDS = 2_000
 IDLE_POLL_S = 0.2
-# Of a letter: below the brokers' limit of 1 MiB, with its headers.
-MAX_LETTER_BYTES = 900_000
-# Of a record's own headers, which are left out where they are more.
-MAX_HEADER_BYTES = 64_000
 # A transaction ends at so many events, however long the records are.
 MOST_EVENTS = 20_000
 logger = logging.getLogger(__name__)
@@ -209,12 +211,13 @@ class Ingester:
             key, value = (key or b"")[: MAX_LETTER_BYTES // 2], (value or b"")[: MAX_LETTER_BYTES // 2]
         else:
             kept = kept_of(message)
-            if sum(len(name) + len(content or b"") for name, content in kept) <= MAX_HEADER_BYTES:
+            if sum(len(name) + len(content or b"") for name, content in kept) <= MAX_LETTER_HEADER_BYTES:
                 headers += kept
         self._transactions.produce(self._settings.dlq_topic, value, key, int(time.time() * 1000), headers)
 
     def _assigned(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
-        starts = [self._start(at.topic, at.partition, at.offset) for at in self._committed(partitions)]
+        committed = committed_offsets(consumer, partitions)
+        starts = [self._start(at.topic, at.partition, at.offset) for at in committed]
         consumer.incremental_assign(starts)
         log_assigned(starts)
 
@@ -227,18 +230,6 @@ class Ingester:
         for place in partitions:
             self._positions.pop((place.topic, place.partition), None)
         consumer.incremental_unassign(partitions)
-
-    def _committed(self, partitions: list[TopicPartition]) -> list[TopicPartition]:
-        """What the group has committed of these partitions; below 0 where it has nothing."""
-
-        def ask() -> list[TopicPartition]:
-            answers = self._consumer.committed(partitions, timeout=ANSWER_TIMEOUT_S)
-            for answer in answers:
-                if answer.error is not None:
-                    raise KafkaException(answer.error)
-            return answers
-
-        return retry_while_away(ask, "asking for the committed offsets")
 
     def _start(self, topic: str, number: int, offset: int) -> TopicPartition:
         """Where to read a partition from; counts what the log no longer has of it."""

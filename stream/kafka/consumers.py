@@ -6,7 +6,7 @@ import logging
 from collections.abc import Mapping
 from typing import Any
 
-from confluent_kafka import Consumer, KafkaError, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from model.errors import NextclickError
 from stream.kafka.connection import ANSWER_TIMEOUT_S, remedy_for
@@ -39,6 +39,19 @@ def offset_bounds(consumer: Consumer, place: TopicPartition) -> tuple[int, int]:
         lambda: consumer.get_watermark_offsets(place, timeout=ANSWER_TIMEOUT_S, cached=False),
         f"asking for the offsets of partition {place.partition} of {place.topic}",
     )
+
+
+def committed_offsets(consumer: Consumer, places: list[TopicPartition]) -> list[TopicPartition]:
+    """What the consumer's group has committed of these partitions; below 0 where it has nothing."""
+
+    def ask() -> list[TopicPartition]:
+        answers = consumer.committed(places, timeout=ANSWER_TIMEOUT_S)
+        for answer in answers:
+            if answer.error is not None:
+                raise KafkaException(answer.error)
+        return answers
+
+    return retry_while_away(ask, "asking for the committed offsets")
 
 
 def log_assigned(starts: list[TopicPartition]) -> None:

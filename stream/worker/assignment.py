@@ -11,12 +11,10 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
+from confluent_kafka import Consumer, KafkaError, TopicPartition
 
 from model.errors import NextclickError
-from stream.kafka.connection import ANSWER_TIMEOUT_S
-from stream.kafka.consumers import offset_bounds
-from stream.kafka.retries import retry_while_away
+from stream.kafka.consumers import committed_offsets, offset_bounds
 from stream.logs import happening
 from stream.sessions.offsets import AppliedOffsets, PendingOffsets
 from stream.sessions.partition import OpenPartition
@@ -107,15 +105,7 @@ class Assignment:
 
     def committed(self, partitions: list[TopicPartition]) -> dict[int, TopicPartition]:
         """The group's committed offsets with their metadata."""
-
-        def ask() -> list[TopicPartition]:
-            answers = self._consumer.committed(partitions, timeout=ANSWER_TIMEOUT_S)
-            for tp in answers:
-                if tp.error is not None:
-                    raise KafkaException(tp.error)
-            return answers
-
-        return {tp.partition: tp for tp in retry_while_away(ask, "asking for the committed offsets")}
+        return {tp.partition: tp for tp in committed_offsets(self._consumer, partitions)}
 
     def add(self, partition: OpenPartition) -> TopicPartition:
         """Add a recovered partition; returns where to read on. Raises NextclickError on a shorter log."""

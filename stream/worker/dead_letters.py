@@ -6,13 +6,10 @@ Tested by tests/integration/test_dead_letters.py and tests/faults/test_events.py
 
 from __future__ import annotations
 
+from stream.events import MAX_LETTER_BYTES, MAX_LETTER_HEADER_BYTES
 from stream.wave.waves import Arrival
 
 Headers = list[tuple[str, str | bytes | None]]
-# Below the brokers' default limit of 1 MiB, headers included: a refused letter would end the worker.
-MAX_LETTER_BYTES = 900_000
-# Of a record's own headers, which are left out where they are more.
-MAX_HEADER_BYTES = 64_000
 
 
 def dead_letter(arrival: Arrival, events_topic: str) -> tuple[bytes | None, bytes | None, Headers]:
@@ -32,7 +29,7 @@ def dead_letter(arrival: Arrival, events_topic: str) -> tuple[bytes | None, byte
         ("partition", b"%d" % arrival.partition),
         ("offset", b"%d" % arrival.offset),
     ]
-    if sum(len(name) + len(kept or b"") for name, kept in arrival.origin) <= MAX_HEADER_BYTES:
+    if sum(len(name) + len(kept or b"") for name, kept in arrival.origin) <= MAX_LETTER_HEADER_BYTES:
         headers += arrival.origin
     if len(key or b"") + len(value or b"") > MAX_LETTER_BYTES:
         headers.append(("cut_from", b"%d,%d" % (len(key or b""), len(value or b""))))

@@ -12,10 +12,17 @@ from hypothesis import strategies as st
 from model.registry.registry import Registry
 from replay.sending.encoding import events_of
 from replay.sending.replay import replay_frames
-from stream.events import REASONS, Event, RejectedEvent, decode_event, encode_event, encode_recommendation
+from stream.events import (
+    MAX_LETTER_BYTES,
+    REASONS,
+    Event,
+    RejectedEvent,
+    decode_event,
+    encode_event,
+    encode_recommendation,
+)
 from stream.sessions.session_state import new_state, pack_state, unpack_state
 from stream.settings import Settings
-from stream.worker.dead_letters import MAX_LETTER_BYTES
 from tests.conftest import train_small
 from tests.harness.markov_shoppers import SyntheticLog, markov_shoppers
 from tests.harness.serving import (

@@ -10,48 +10,7 @@ from collections.abc import Collection
 import numpy as np
 
 from model.errors import NextclickError
-from model.networks.fused.source_arrays import (
-    CURRENT,
-    NEAR_SHARE,
-    NEAR_SHARE_NOW,
-    NEIGHBOURS_ORDER,
-    NEIGHBOURS_RANK,
-    NEIGHBOURS_SHARE,
-    NEIGHBOURS_SIMILARITY,
-    NETWORK_GAP,
-    NETWORK_RANK,
-    NETWORK_SCORE,
-    NEXT_COUNT,
-    NEXT_COUNT_NOW,
-    NEXT_RANK,
-    NEXT_RANK_NOW,
-    NEXT_SHARE,
-    NEXT_SHARE_NOW,
-    NEXT_TOTAL,
-    NEXT_TOTAL_NOW,
-    OWN,
-    OWN_AGE,
-    OWN_COUNT,
-    OWN_REPEATS,
-    POPULAR_NOW,
-    POPULAR_RANK_NOW,
-    SOURCES,
-    Floats,
-    Ints,
-    Longs,
-)
-
-# The features that each source gives.
-COLUMNS = {
-    "network": (NETWORK_SCORE, NETWORK_RANK, NETWORK_GAP),
-    "next items": (NEXT_SHARE, NEXT_COUNT, NEXT_RANK, NEXT_TOTAL),
-    "near items": (NEAR_SHARE,),
-    "neighbours": (NEIGHBOURS_SHARE, NEIGHBOURS_RANK, NEIGHBOURS_ORDER, NEIGHBOURS_SIMILARITY),
-    "own items": (OWN, OWN_AGE, OWN_COUNT, CURRENT, OWN_REPEATS),
-    "next items now": (NEXT_SHARE_NOW, NEXT_COUNT_NOW, NEXT_RANK_NOW, NEXT_TOTAL_NOW),
-    "near items now": (NEAR_SHARE_NOW,),
-    "popular now": (POPULAR_NOW, POPULAR_RANK_NOW),
-}
+from model.networks.fused.source_arrays import SOURCES, SOURCES_FEATURES, Floats, Ints, Longs
 
 
 def check_sources(names: Collection[str]) -> None:
@@ -79,13 +38,13 @@ def without(
     Candidates keep their order; the items of `kept` stay, whoever proposed them.
 
     >>> features = np.zeros((1, 2, 20), np.float32)
-    >>> features[0, 0, NETWORK_RANK], features[0, 1, NEXT_RANK] = 1, 1
+    >>> features[0, 0, SOURCES["network"]], features[0, 1, SOURCES["next items"]] = 1, 1
     >>> found = without(np.array([[7, 9]]), features, np.array([2]), ["network"], np.array([], np.int32))
     >>> found[0].tolist(), found[2].tolist()
     ([[9, -1]], [1])
     """
     width = features_BCF.shape[2]
-    features_BCF[:, :, [column for name in names for column in COLUMNS[name] if column < width]] = 0
+    features_BCF[:, :, [column for name in names for column in SOURCES_FEATURES[name] if column < width]] = 0
     others = [feature for name, feature in SOURCES.items() if name not in names and feature < width]
     is_candidate_BC = np.arange(ids_BC.shape[1]) < count_B[:, None]
     stays_BC = is_candidate_BC & ((features_BCF[:, :, others] > 0).any(2) | np.isin(ids_BC, kept))

@@ -46,6 +46,17 @@ SOURCES = {
     "near items now": NEAR_SHARE_NOW,
     "popular now": POPULAR_RANK_NOW,
 }
+# All features that each source gives.
+SOURCES_FEATURES = {
+    "network": (NETWORK_SCORE, NETWORK_RANK, NETWORK_GAP),
+    "next items": (NEXT_SHARE, NEXT_COUNT, NEXT_RANK, NEXT_TOTAL),
+    "near items": (NEAR_SHARE,),
+    "neighbours": (NEIGHBOURS_SHARE, NEIGHBOURS_RANK, NEIGHBOURS_ORDER, NEIGHBOURS_SIMILARITY),
+    "own items": (OWN, OWN_AGE, OWN_COUNT, CURRENT, OWN_REPEATS),
+    "next items now": (NEXT_SHARE_NOW, NEXT_COUNT_NOW, NEXT_RANK_NOW, NEXT_TOTAL_NOW),
+    "near items now": (NEAR_SHARE_NOW,),
+    "popular now": (POPULAR_NOW, POPULAR_RANK_NOW),
+}
 
 
 class SourceArrays(NamedTuple):
