@@ -41,8 +41,10 @@ class Answers:
         self._pipeline = pipeline
         self._catalogue = pipeline.live.catalogue
         self._categories = Categories(self._catalogue)
-        # Compiled here: a request that another worker passes on would not wait so long.
-        by_rules(np.array([1]), None, np.zeros((1, 1, 1), np.int32), np.array([1], np.int64))
+        rules = self._catalogue.rules
+        if any(rules.of(placement).orders for placement in (None, *rules.placement.values())):
+            # Compiled here: a request that another worker passes on would not wait so long.
+            by_rules(np.array([1]), None, np.zeros((1, 1, 1), np.int32), np.array([1], np.int64))
 
     def list_of(self, query: ListQuery) -> tuple[bytes, str]:
         """A session's list as JSON, and its fallback, "" where it is made from the session's state."""
