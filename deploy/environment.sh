@@ -1,5 +1,6 @@
 # Sourced by deploy/demo and tests/run: makes the project's virtual environment, once, outside the
-# checkout, named after pyproject.toml and the Python version, so that clones share it. Sets PYTHON.
+# checkout, named after its lock and the Python version, so that clones share it. Sets PYTHON. Nothing is
+# installed whose hash is not in deploy/lock/dev.txt, which deploy/lock/renew.sh writes.
 # NEXTCLICK_VENV names another place. Needs Python 3.11 or later and nothing else.
 
 environment() {
@@ -12,19 +13,19 @@ environment() {
     echo "error: $base is $("$base" --version); nextclick runs on Python 3.11 or later. do: install it" >&2
     return 2
   }
-  digest=$("$base" - "$root/pyproject.toml" <<'EOF'
-import hashlib, sys, tomllib
+  digest=$("$base" - "$root/deploy/lock/dev.txt" <<'EOF'
+import hashlib, sys
 with open(sys.argv[1], "rb") as file:
-    project = tomllib.load(file)
-wanted = [*project["project"]["dependencies"], *project["dependency-groups"]["dev"], sys.version]
-print(hashlib.sha256("\n".join(wanted).encode()).hexdigest()[:12])
+    locked = file.read()
+print(hashlib.sha256(locked + sys.version.encode()).hexdigest()[:12])
 EOF
   )
   venv=${NEXTCLICK_VENV:-${XDG_CACHE_HOME:-$HOME/.cache}/nextclick/venv-$digest}
   if [ ! -f "$venv/.complete-$digest" ]; then
     mkdir -p "$(dirname "$venv")"
     exec 8>"$venv.lock"
-    flock 8
+    # Not everywhere, as on macOS: there let one start at a time set it up.
+    if command -v flock >/dev/null; then flock 8; fi
     if [ ! -f "$venv/.complete-$digest" ]; then
       if [ -e "$venv" ] && [ ! -f "$venv/pyvenv.cfg" ] && [ -n "$(ls -A "$venv")" ]; then
         echo "error: $venv is there and is no virtual environment. do: name another folder in NEXTCLICK_VENV" >&2
@@ -32,13 +33,8 @@ EOF
       fi
       echo "making the environment in $venv (once; torch is large, this takes some minutes)" >&2
       "$base" -m venv --clear "$venv"
-      "$base" - "$root/pyproject.toml" >"$venv/requirements.txt" <<'EOF'
-import sys, tomllib
-with open(sys.argv[1], "rb") as file:
-    project = tomllib.load(file)
-print("\n".join([*project["project"]["dependencies"], *project["dependency-groups"]["dev"]]))
-EOF
-      "$venv/bin/python" -m pip install --quiet --disable-pip-version-check -r "$venv/requirements.txt" >&2
+      "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --require-hashes \
+        -r "$root/deploy/lock/dev.txt" >&2
       touch "$venv/.complete-$digest"
     fi
     exec 8>&-

@@ -25,6 +25,7 @@ Scoring = Literal["auto", "exact", "bfloat16", "approximate"]
 NewItemVectors = Literal["random", "neighbours"]
 OptimizerName = Literal["adagrad", "adam", "momentum"]
 CellName = Literal["gru", "lstm", "rnn"]
+Targets = Literal["all", "last"]
 # After training with these losses, scores are logarithms of a softmax over all items.
 SOFTMAX_LOSSES: tuple[LossName, ...] = ("cross-entropy", "full-cross-entropy")
 
@@ -87,6 +88,9 @@ class ModelConfig(BaseModel):
     batch_size: int = Field(32, ge=1, le=65_536, description="lanes, each with a session of its own")
     unroll: int = Field(
         1, ge=1, le=1000, description="steps of each lane in a batch, through which gradients flow back"
+    )
+    targets: Targets = Field(
+        "all", description="steps of a sequence that gradients learn and figures count: all, or its last one"
     )
     shuffle: bool = Field(False, description="take the sessions in another order in every epoch")
     patience: int | None = Field(

@@ -19,7 +19,7 @@ def read_params(path: Path) -> dict[str, Any]:
     """Returns the settings in a TOML file. Raises NextclickError when the file cannot be read."""
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
         raise NextclickError(
             f"{path}: {error}",
             "It does not read as a file of model settings.",

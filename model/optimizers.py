@@ -30,18 +30,67 @@ class Rows:
 
     def __init__(self, rows_N: Tensor, scratch_V: Tensor) -> None:
         """Find the distinct rows without sorting. Overwrites `scratch_V`, int64, of the table's length."""
-        places_N = torch.arange(len(rows_N), device=rows_N.device)
-        scratch_V[rows_N] = places_N
-        # The place written last stands for all places of the same row.
-        chosen_N = scratch_V[rows_N]
-        is_chosen_N = chosen_N == places_N
+        self._group_N, is_chosen_N = _groups(rows_N, scratch_V)
         self.distinct_U = rows_N[is_chosen_N]
-        self._group_N = (is_chosen_N.cumsum(0) - 1)[chosen_N]
+        self._group_N = (is_chosen_N.cumsum(0) - 1)[self._group_N]
 
     def add_up(self, gradient: Tensor) -> Tensor:
         """Add up the gradients of the N rows. Returns the gradients of the U distinct rows."""
         total_U = gradient.new_zeros((len(self.distinct_U), *gradient.shape[1:]))
         return total_U.index_add_(0, self._group_N, gradient)
+
+    def square(self, gradient: Tensor) -> Tensor:
+        """The squared norm of the gradient, each distinct row counted once."""
+        return self.add_up(gradient).square().sum()
+
+    def add_to(self, parameter: Tensor, step_U: Tensor) -> None:
+        """Add a step of the distinct rows to the parameter."""
+        parameter.index_add_(0, self.distinct_U, step_U)
+
+
+class RepeatedRows(Rows):
+    """As `Rows`, of a device whose answers the processor would wait for: `distinct_U` keeps the repeats.
+
+    How many rows are distinct is such an answer. Here every repeat has the whole gradient of its row, so
+    all of them compute the same new row, and it does not matter which of them writes it.
+
+    >>> rows = RepeatedRows(torch.tensor([4, 2, 4]), torch.zeros(5, dtype=torch.int64))
+    >>> rows.add_up(torch.tensor([1.0, 2.0, 3.0])).tolist(), rows.square(torch.tensor([1.0, 2.0, 3.0])).item()
+    ([4.0, 2.0, 4.0], 20.0)
+    """
+
+    def __init__(self, rows_N: Tensor, scratch_V: Tensor) -> None:
+        """Find the repeats. Overwrites `scratch_V`, int64, of the table's length."""
+        self._group_N, self._is_chosen_N = _groups(rows_N, scratch_V)
+        self.distinct_U = rows_N
+
+    def add_up(self, gradient: Tensor) -> Tensor:
+        """Returns for each of the N rows the sum of the gradients of all its repeats."""
+        return torch.zeros_like(gradient).index_add_(0, self._group_N, gradient)[self._group_N]
+
+    def square(self, gradient: Tensor) -> Tensor:
+        """The squared norm of the gradient, each distinct row counted once."""
+        squares_N = self.add_up(gradient).square()
+        squares_N = squares_N.flatten(1).sum(1) if gradient.ndim > 1 else squares_N
+        return (squares_N * self._is_chosen_N).sum()
+
+    def add_to(self, parameter: Tensor, step_U: Tensor) -> None:
+        """Add a step of the rows to the parameter; equal ones of a row once."""
+        parameter.index_copy_(0, self.distinct_U, parameter.index_select(0, self.distinct_U) + step_U)
+
+
+def rows_of(rows_N: Tensor, scratch_V: Tensor) -> Rows:
+    """The rows that a batch touches, in the way that suits their device."""
+    return (Rows if rows_N.device.type == "cpu" else RepeatedRows)(rows_N, scratch_V)
+
+
+def _groups(rows_N: Tensor, scratch_V: Tensor) -> tuple[Tensor, Tensor]:
+    """For each place one place of the same row, the same one for all of them, and which places those are."""
+    places_N = torch.arange(len(rows_N), device=rows_N.device)
+    scratch_V[rows_N] = places_N
+    # The place written last stands for all places of the same row.
+    chosen_N = scratch_V[rows_N]
+    return chosen_N, chosen_N == places_N
 
 
 class Optimizer(ABC):
@@ -59,8 +108,7 @@ class Optimizer(ABC):
         if rows is None:
             parameter.add_(self._step(name, parameter, gradient, None))
         else:
-            step_U = self._step(name, parameter, rows.add_up(gradient), rows.distinct_U)
-            parameter.index_add_(0, rows.distinct_U, step_U)
+            rows.add_to(parameter, self._step(name, parameter, rows.add_up(gradient), rows.distinct_U))
 
     @abstractmethod
     def _step(self, name: str, parameter: Tensor, gradient: Tensor, rows_U: Tensor | None) -> Tensor:

@@ -36,6 +36,8 @@ OF_LIBRARIES = {
     "aiohttp.client_exceptions.ClientError": "HTTP",
     "http.client.HTTPException": "HTTP",
 }
+# Readers that go down into what they read, by package.
+DEEP_READERS = {"json": "JSON", "tomllib": "TOML", "msgspec": "msgspec", "yaml": "YAML"}
 REMEDIES = {
     errno.ENOSPC: "Make room on that disk, then run the command again.",
     errno.EDQUOT: "Make room on that disk, then run the command again.",
@@ -107,11 +109,24 @@ def _is_of_network(error: OSError) -> bool:
 
 
 def _library_of(error: BaseException) -> str | None:
+    if isinstance(error, RecursionError):
+        return _deep_reader_of(error)
     for kind in type(error).__mro__:
         found = OF_LIBRARIES.get(f"{kind.__module__}.{kind.__name__}")
         if found:
             return found
     return None
+
+
+def _deep_reader_of(error: RecursionError) -> str | None:
+    """The reader in which the recursion was too deep: content that is nested thousands of times."""
+    frame = error.__traceback__
+    found = None
+    while frame is not None:
+        package = str(frame.tb_frame.f_globals.get("__name__", "")).partition(".")[0]
+        found = DEEP_READERS.get(package, found)
+        frame = frame.tb_next
+    return found
 
 
 def _said(error: BaseException) -> str:

@@ -2,7 +2,8 @@
 
 librdkafka carries events and lists; Faust has a channel of waves, whose agent passes each wave to the
 step thread of its lane, so that heartbeats and web views never wait for the model. The `models` agent
-passes announcements to the model switch. A failure anywhere ends the process: the restart recovers.
+passes announcements to the model switch; of a topic made anew, models_topic_watch does. A failure anywhere
+ends the process: the restart recovers.
 """
 
 from __future__ import annotations
@@ -14,29 +15,31 @@ import os
 import sys
 import threading
 import time
-import uuid
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-import faust
 import torch
+from confluent_kafka import Message
 from faust.worker import Worker as FaustWorker
-from mode.utils.queues import FlowControlEvent, ThrowableQueue
 from prometheus_client import CollectorRegistry, ProcessCollector
 
 from model.errors import NextclickError
 from model.registry.registry import Registry
 from stream.asking.metrics import AskingMetrics
+from stream.asking.published import PublishedPlacements
 from stream.catalogue.catalogue import Catalogue
-from stream.catalogue.items_reader import ItemsReader
 from stream.catalogue.metrics import CatalogueMetrics
-from stream.catalogue.rules_file import RulesFile
+from stream.catalogue.sources import CatalogueSources
 from stream.event_decoder import EventDecoder
+from stream.faust_app import WaveChannel, make_faust_app
 from stream.ingest.decoders import decoder_of
-from stream.kafka.announcements import SHADOW_KEY, kept_values
+from stream.kafka.announcements import EXPERIMENT_KEY, SHADOW_KEY, kept_values
+from stream.kafka.topic_id import topic_id
 from stream.kafka.topics import ensure_topics
 from stream.logs import escaped, happening, log_failure, tells_json
+from stream.processes.metrics import ProcessMetrics
+from stream.processes.siblings import Siblings
 from stream.quality.metrics import QualityCollector
 from stream.quality.prequential import Prequential
 from stream.settings import Settings
@@ -47,9 +50,11 @@ from stream.web.guard import WebGuard
 from stream.web.recent_lists import RecentLists
 from stream.web.routes import add_routes
 from stream.web.server import GuardedWeb
+from stream.web.status import StatusViews
 from stream.worker.counters import WorkerCounters
 from stream.worker.gauges import WorkerGauges
 from stream.worker.model_switch import ModelSwitch
+from stream.worker.models_topic_watch import ModelsTopicWatch
 from stream.worker.pipeline import Pipeline
 from stream.worker.quick_crashes import forget_crashes, note_crash, stay_out_after_crashes
 
@@ -83,36 +88,13 @@ def or_crash(do: Callable[..., None], *arguments: Any) -> None:
         crash(error)
 
 
-def broker_credentials(settings: Settings) -> Any:
-    """The credentials of Faust's own clients; None without TLS and SASL."""
-    context = settings.ssl_context()
-    if settings.has_sasl:
-        return faust.SASLCredentials(
-            username=settings.sasl_username,
-            password=settings.password(),
-            mechanism=settings.sasl_mechanism,
-            ssl_context=context,
-        )
-    return None if context is None else faust.SSLCredentials(context)
+def _bytes(value: str | bytes | None) -> bytes | None:
+    return value.encode() if isinstance(value, str) else value
 
 
-class WaveChannel(faust.Channel):
-    """A channel that only its agent empties.
-
-    Faust clears its queues when its group is rebalanced, because it reads their records again; waves
-    would be lost.
-    """
-
-    @property
-    def queue(self) -> ThrowableQueue:
-        """The queue, with a flow control that Faust does not suspend."""
-        if self._queue is None:
-            flow = FlowControlEvent(initially_suspended=False)
-            self._queue = ThrowableQueue(self.maxsize or 0, flow_control=flow)
-        return self._queue
-
-
-def registry_of(pipeline: Pipeline, asking: AskingMetrics) -> CollectorRegistry:
+def registry_of(
+    pipeline: Pipeline, asking: AskingMetrics, siblings: Siblings | None = None
+) -> CollectorRegistry:
     """Every Prometheus series of a worker, one collector for each file that has some."""
     registry = CollectorRegistry()
     # RSS, file handles, CPU time and start of the process.
@@ -128,35 +110,27 @@ def registry_of(pipeline: Pipeline, asking: AskingMetrics) -> CollectorRegistry:
         asking,
     ):
         registry.register(collector)
+    if siblings is not None:
+        registry.register(ProcessMetrics(siblings))
     return registry
 
 
 class WorkerApp:
     """One worker: the Faust app and the pipeline behind it."""
 
-    def __init__(self, settings: Settings, live: ModelSlot, prepared_s: float, decoder: EventDecoder) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        live: ModelSlot,
+        prepared_s: float,
+        decoder: EventDecoder,
+        siblings: Siblings | None,
+    ) -> None:
         self.settings = settings
         self.live = live
         settings.state_dir.mkdir(parents=True, exist_ok=True)
-        self.faust = faust.App(
-            # Its consumer group: every worker hears every announcement, and a restart need not
-            # wait until the group has given up the process that was killed.
-            f"{settings.group_id}-models-{settings.worker_id}-{uuid.uuid4().hex[:8]}",
-            broker=[f"kafka://{address}" for address in settings.bootstrap_servers.split(",")],
-            broker_credentials=broker_credentials(settings),
-            store="memory://",
-            datadir=str(settings.state_dir / "faust"),
-            web_bind=settings.web_host,
-            web_port=settings.web_port,
-            web_host=settings.web_host,
-            topic_disable_leader=True,
-            topic_allow_declare=False,
-            consumer_auto_offset_reset="earliest",
-            # Faust's own timeouts, so that it leaves its group soon after a crash.
-            broker_session_timeout=10.0,
-            broker_heartbeat_interval=3.0,
-        )
-        self.faust.web = GuardedWeb(self.faust, WebGuard(settings))
+        self.faust = make_faust_app(settings)
+        self.faust.web = web = GuardedWeb(self.faust, WebGuard(settings))
         self._loop: asyncio.AbstractEventLoop | None = None
         self._is_up = threading.Event()
         self._prepared_s = prepared_s
@@ -174,12 +148,16 @@ class WorkerApp:
             on_durable=[counters.add, recent_lists.add],
             on_failure=crash,
             decoder=decoder,
+            placements=PublishedPlacements(live.catalogue, settings.recent_items),
         )
         self.model_switch = ModelSwitch(settings, live, self.pipeline.shadow, counters)
+        self.models_topic = ModelsTopicWatch(settings, self._follow_new_topic, crash)
         self._add_topology()
         asking = AskingMetrics()
-        registry = registry_of(self.pipeline, asking)
-        add_routes(self.faust, settings, self.pipeline, recent_lists, asking, registry)
+        registry = registry_of(self.pipeline, asking, siblings)
+        registry.register(web.metrics())
+        status = StatusViews(self.pipeline, registry, siblings)
+        add_routes(self.faust, settings, self.pipeline, recent_lists, asking, status)
 
     @property
     def can_finish(self) -> bool:
@@ -193,6 +171,16 @@ class WorkerApp:
         self.model_switch.begin_with(kept, known_until, refused)
         if SHADOW_KEY in kept:
             self._models.submit(or_crash, self.model_switch.on_announcement, SHADOW_KEY, kept[SHADOW_KEY])
+
+    def _is_recent(self, timestamp_ms: float) -> bool:
+        """Whether a record of `models` was made while the worker started, or later."""
+        return timestamp_ms / 1000 >= self._prepared_s - CLOCK_SLACK_S
+
+    def _follow_new_topic(self, record: Message) -> None:
+        """Follow a record of a topic made anew; copies of old records bring no old champion back."""
+        key, value = _bytes(record.key()), _bytes(record.value())
+        if key in (SHADOW_KEY, EXPERIMENT_KEY) or self._is_recent(record.timestamp()[1]):
+            self._models.submit(or_crash, self.model_switch.on_announcement, key, value)
 
     def _put_on_channel(self, waves: Any) -> None:
         """Called in the source's thread, which bounds what each lane is given."""
@@ -217,7 +205,9 @@ class WorkerApp:
             loop = asyncio.get_running_loop()
             async for event in stream.events():
                 message = event.message
-                is_recent = message.timestamp >= self._prepared_s - CLOCK_SLACK_S
+                if self.models_topic.reads:
+                    continue
+                is_recent = self._is_recent(1000 * message.timestamp)
                 if self.model_switch.is_news(event.key, message.partition, message.offset, is_recent):
                     await loop.run_in_executor(
                         self._models, or_crash, self.model_switch.on_announcement, event.key, event.value
@@ -251,6 +241,7 @@ class _Worker(FaustWorker):
                     extra=happening("ended_while_starting"),
                 )
                 os._exit(0)
+            self.worker_app.models_topic.stop()
             await asyncio.get_running_loop().run_in_executor(None, self.worker_app.pipeline.stop)
             forget_crashes()
         await super().stop()
@@ -259,10 +250,13 @@ class _Worker(FaustWorker):
         """Does nothing: the command line has set logging up, and Faust must not replace it."""
 
 
-def run_worker(settings: Settings) -> None:
-    """Check everything, then run until SIGTERM or SIGINT.
+def run_worker(
+    settings: Settings, siblings: Siblings | None = None, on_start: Callable[[], None] = lambda: None
+) -> None:
+    """Check everything, call `on_start`, then run until SIGTERM or SIGINT.
 
-    Raises NextclickError before anything is consumed.
+    `siblings` are the other processes of this worker, where this one speaks for them. Raises
+    NextclickError before anything is consumed.
     """
     torch.set_num_threads(settings.torch_threads)
     # RocksDB and librdkafka release the GIL at each call; at the default of 5 ms they would wait long.
@@ -271,16 +265,15 @@ def run_worker(settings: Settings) -> None:
     ensure_topics(settings)
     prepared_s = time.time()
     catalogue = Catalogue()
-    items = ItemsReader(settings, catalogue)
-    items.load()
-    rules = None if settings.rules is None else RulesFile(settings.rules, catalogue)
-    if rules is not None:
-        rules.load()
-    live = ModelSlot(settings, catalogue)
+    sources = CatalogueSources(settings, catalogue)
+    sources.load()
+    live = ModelSlot(settings, catalogue, decoder.session_gap_s)
     first, refused = prepare_first(live, Registry(settings.registry_dir))
     live.offer(first)
+    # Before its records: those of a topic made anew meanwhile are read again.
+    models_id = topic_id(settings, settings.models_topic)
     kept, known_until = kept_values(settings)
-    app = WorkerApp(settings, live, prepared_s, decoder)
+    app = WorkerApp(settings, live, prepared_s, decoder, siblings)
     app.begin_with(kept, known_until, refused)
     worker = _Worker(app.faust, loglevel=settings.log_level, quiet=True, redirect_stdouts=False)
     worker.worker_app = app
@@ -290,9 +283,9 @@ def run_worker(settings: Settings) -> None:
     gc.collect()
     gc.freeze()
     stay_out_after_crashes(settings)
-    items.start(crash)
-    if rules is not None:
-        rules.start(crash)
+    sources.start(crash)
+    app.models_topic.begin(models_id)
+    on_start()
     # Recovery goes on while Faust starts.
     app.pipeline.start()
     worker.execute_from_commandline()

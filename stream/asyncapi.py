@@ -10,9 +10,11 @@ from __future__ import annotations
 from typing import Any
 
 import msgspec
-import numpy as np
 
+from stream.asyncapi_lists import DIGITS, EVENT_TIME_MS, MODEL_VERSION, TEXT, list_messages
+from stream.asyncapi_parts import BINDING, Schema, example, message, operation, ref
 from stream.catalogue.item_word import MAX_ID_BYTES, MAX_WORD_BYTES, ItemWord, encode_word
+from stream.catalogue.purchases import Bought, encode_purchase
 from stream.events import (
     ENDINGS,
     FORGET,
@@ -20,32 +22,36 @@ from stream.events import (
     MAX_LETTER_BYTES,
     REASONS,
     Event,
+    PlacedRecommendation,
     Recommendation,
     encode_event,
-    encode_recommendation,
 )
-from stream.experiments.experiment import HEADERS, SPLIT, Experiment, encode_experiment
+from stream.experiments.experiment import SPLIT, Experiment, encode_experiment
 from stream.kafka.announcements import EXPERIMENT_KEY, KEY, SHADOW_KEY, Announcement, ShadowAnnouncement
-from stream.kafka.topics import TopicPlan, optional_plans, plans
+from stream.kafka.topics import TopicPlan, optional_plans, outcomes_plan, plans
+from stream.outcomes.outcome import Outcome
 from stream.settings import Settings
-from stream.wave.load_shedding import LEVELS
-from stream.wave.processor import FALLBACKS
 
 # The version of the contract; its first number grows when a reader or a writer has to change.
-VERSION = "1.0.0"
-BINDING = "0.5.0"
-Schema = dict[str, Any]
+VERSION = "1.1.0"
 
-TEXT: Schema = {"type": "string", "minLength": 1}
-DIGITS: Schema = {"type": "string", "pattern": "^[0-9]+$"}
-EVENT_TIME_MS, EVENT_ID = 1_506_826_800_000, "2-7"
-MODEL_VERSION, OTHER_VERSION = "20260101T120000000Z-1a2b3c4d", "20260102T120000000Z-5e6f7a8b"
+OTHER_VERSION = "20260102T120000000Z-5e6f7a8b"
 
 
 def schemas() -> dict[str, Schema]:
     """The JSON Schema (draft 7) of every payload by name, as its decoder accepts it."""
     _, found = msgspec.json.schema_components(
-        [Event, Recommendation, Announcement, ShadowAnnouncement, Experiment, ItemWord],
+        [
+            Event,
+            Recommendation,
+            PlacedRecommendation,
+            Outcome,
+            Announcement,
+            ShadowAnnouncement,
+            Experiment,
+            ItemWord,
+            Bought,
+        ],
         ref_template="#/components/schemas/{name}",
     )
     # Only what ends a session has no item.
@@ -54,31 +60,6 @@ def schemas() -> dict[str, Schema]:
         "else": {"properties": {"item_id": {"minLength": 1}}, "required": ["item_id"]},
     }
     return found
-
-
-def list_headers() -> Schema:
-    """JSON Schema of a list's headers, read as text."""
-    required = {
-        "model": {**TEXT, "description": "the version that computed the list"},
-        "position": {
-            **DIGITS,
-            "description": "of the event in its session, from 1; after a dismissal of the event before",
-        },
-        "wave": {**DIGITS, "description": "events that were stepped together"},
-        "queued_us": {**DIGITS, "description": "from the event's arrival to its wave's start, µs"},
-        "stepped_us": {**DIGITS, "description": "that its wave took, µs"},
-    }
-    optional = {
-        "level": {"enum": list(LEVELS[1:]), "description": "what the worker leaves out while it lags behind"},
-        "items": {
-            "type": "string",
-            "pattern": "^[0-9]+-[0-9-]+(,[0-9]+-[0-9-]+)*$",
-            "description": "partition-offset: the list obeys what is said of the items up to there",
-        },
-        "fallback": {"enum": list(FALLBACKS), "description": "why the list is not of the event's own step"},
-        **HEADERS,
-    }
-    return {"type": "object", "properties": {**required, **optional}, "required": list(required)}
 
 
 def letter_headers() -> Schema:
@@ -102,16 +83,11 @@ def messages() -> dict[str, Schema]:
     event = Event("8f2c", EVENT_TIME_MS, "sku-1042", "view", price=12.5, category="mugs", title="White mug")
     end = Event("8f2c", EVENT_TIME_MS + 60_000, "", "session_end")
     forget = Event("8f2c", EVENT_TIME_MS + 90_000, "", FORGET)
-    items, scores = ["sku-2001", "sku-17"], np.array([4.25, 3.5], np.float32)
-    shown = encode_recommendation("8f2c", EVENT_ID, EVENT_TIME_MS, MODEL_VERSION, items, scores)
-    shown_headers = {
-        "model": MODEL_VERSION, "position": "3", "wave": "17", "queued_us": "2100", "stepped_us": "5300",
-    }  # fmt: skip
     letter = {"reason": "schema", "topic": "events", "partition": "2", "offset": "8"}
     shadow = ShadowAnnouncement(MODEL_VERSION, 0.2)
     said = ItemWord("White mug", "Acme", ["kitchen", "mugs"], 12.5, url="https://shop.example/sku-1042")
     return {
-        "event": _message(
+        "event": message(
             "An event of a session.",
             "The key is the session id in UTF-8 (without a key, a session's events lose their order); the "
             f"record's timestamp is the event time. A value of over {MAX_EVENT_BYTES} bytes is rejected, and "
@@ -119,54 +95,44 @@ def messages() -> dict[str, Schema]:
             "`min_event_time_ms`. "
             "`event_time_ms` is written without fraction and exponent. Fields that are not named here are "
             "ignored.",
-            _ref("Event"),
+            ref("Event"),
             key={"type": "string", "minLength": 1, "maxLength": 256, "description": "the session id"},
             examples=[
-                _example("view", encode_event(event)),
-                _example("end", encode_event(end)),
-                _example("forget", encode_event(forget)),
+                example("view", encode_event(event)),
+                example("end", encode_event(end)),
+                example("forget", encode_event(forget)),
             ],
         ),
-        "recommendation": _message(
-            "The list that a session is shown after an event, best item first.",
-            "At least once: after a restart lists come again, with the same `event_id`. `event_id` is "
-            "partition and offset of the list's event, so of two lists of a session that with the larger "
-            "offset is the newer. `scores` belong to `items` one by one. Fields and headers that are not "
-            "named here may be added.",
-            _ref("Recommendation"),
-            key={"type": "string", "minLength": 1, "maxLength": 256, "description": "the session id"},
-            headers=list_headers(),
-            examples=[_example("list", shown, shown_headers)],
-        ),
-        "champion": _message(
+        **list_messages(),
+        "champion": message(
             "The model version that is to serve.",
             "A worker loads it from the registry, verifies it, and refuses what it cannot serve.",
-            _ref("Announcement"),
+            ref("Announcement"),
             key={"type": "string", "const": KEY.decode()},
-            examples=[_example("champion", msgspec.json.encode(Announcement(MODEL_VERSION)))],
+            examples=[example("champion", msgspec.json.encode(Announcement(MODEL_VERSION)))],
         ),
-        "shadow": _message(
+        "shadow": message(
             "The version that steps unseen beside it, and for which share of sessions.",
             "No value ends the shadow.",
-            {"oneOf": [_ref("ShadowAnnouncement"), {"type": "null"}]},
+            {"oneOf": [ref("ShadowAnnouncement"), {"type": "null"}]},
             key={"type": "string", "const": SHADOW_KEY.decode()},
-            examples=[_example("shadow", msgspec.json.encode(shadow))],
+            examples=[example("shadow", msgspec.json.encode(shadow))],
         ),
-        "experiment": _message(
+        "experiment": message(
             "The two versions that serve, for which share of sessions, and how.",
             "`split`: each session is served by one of them. `interleave`: the share's lists are drafted "
             "from both. No value ends the experiment; it waits while another champion serves.",
-            {"oneOf": [_ref("Experiment"), {"type": "null"}]},
+            {"oneOf": [ref("Experiment"), {"type": "null"}]},
             key={"type": "string", "const": EXPERIMENT_KEY.decode()},
             examples=[
-                _example(
+                example(
                     "split",
                     encode_experiment(Experiment("3f2a9c1e", MODEL_VERSION, OTHER_VERSION, 0.2, SPLIT)),
                 )
             ],
         ),
         "deadLetter": {
-            **_message(
+            **message(
                 "A record of `events` that is no event, as it came.",
                 "Key and value are the bytes of the record. Where they are more than "
                 f"{MAX_LETTER_BYTES} together, each keeps its first {MAX_LETTER_BYTES // 2}, and a header "
@@ -178,18 +144,27 @@ def messages() -> dict[str, Schema]:
             ),
             "contentType": "application/octet-stream",
         },
-        "item": _message(
+        "purchase": message(
+            "When a user has bought an item.",
+            "The newest record of a key counts; one without a value takes the purchase back. Workers send "
+            "one for each event of kind purchase with a user id, at least once, and all of them read it: "
+            "lists under the rule `bought_days` are without the item in whichever session of the user.",
+            {"oneOf": [ref("Bought"), {"type": "null"}]},
+            key={"type": "string", "description": "JSON: a list of the user's id and the item's id"},
+            examples=[example("purchase", encode_purchase("u-17", "sku-1042", EVENT_TIME_MS)[1] or b"")],
+        ),
+        "item": message(
             "What the shop says of an item.",
             "The newest record of a key counts; one without a value takes back what was said. An item "
             "that is not available is in no list of a worker that has read so. A record that is no word "
             f"about an item (a value of over {MAX_WORD_BYTES:,} bytes, a price below 0, a time that ends "
             "before it begins, a category that comes twice in its own path) is counted, and what was said "
             "before stays. Fields that are not named here are ignored.",
-            {"oneOf": [_ref("ItemWord"), {"type": "null"}]},
+            {"oneOf": [ref("ItemWord"), {"type": "null"}]},
             key={"type": "string", "minLength": 1, "maxLength": MAX_ID_BYTES, "description": "the item's id"},
             examples=[
-                _example("available", encode_word(said)),
-                _example("sold out", encode_word(ItemWord(available=False))),
+                example("available", encode_word(said)),
+                example("sold out", encode_word(ItemWord(available=False))),
             ],
         ),
     }
@@ -202,7 +177,8 @@ def document(settings: Settings) -> dict[str, Any]:
     'clicks'
     """
     events, recommendations, models, letters = plans(settings)
-    (items,) = optional_plans(settings)
+    items, purchases, placements = optional_plans(settings)
+    outcomes = outcomes_plan(settings)
     return {
         "asyncapi": "3.0.0",
         "info": {
@@ -227,46 +203,27 @@ def document(settings: Settings) -> dict[str, Any]:
             "models": _channel(models, settings, "Which versions step.", "champion", "shadow", "experiment"),
             "deadLetters": _channel(letters, settings, "What could not be read.", "deadLetter"),
             "items": _channel(items, settings, "What the shop says of its items.", "item"),
+            "purchases": _channel(purchases, settings, "What each user has bought, and when.", "purchase"),
+            "placements": _channel(
+                placements, settings, "What sessions are shown in published placements.", "placedList"
+            ),
+            "outcomes": _channel(outcomes, settings, "What came of each list.", "outcome"),
         },
         "operations": {
-            "readEvents": _operation("receive", "events", "A worker steps each event once."),
-            "publishLists": _operation(
-                "send", "recommendations", "A worker publishes a list for each event."
+            "readEvents": operation("receive", "events", "A worker steps each event once."),
+            "publishLists": operation("send", "recommendations", "A worker publishes a list for each event."),
+            "publishPlacements": operation(
+                "send", "placements", "A worker publishes a list for each event and published placement."
             ),
-            "publishDeadLetters": _operation("send", "deadLetters", "A worker keeps what is no event."),
-            "announceModels": _operation("send", "models", "A promotion or a retraining tells the workers."),
-            "followModels": _operation("receive", "models", "A worker changes over while it runs."),
-            "obeyItems": _operation("receive", "items", "A worker lists what may be listed."),
+            "recordOutcomes": operation("send", "outcomes", "`nextclick outcomes` says what came of lists."),
+            "publishDeadLetters": operation("send", "deadLetters", "A worker keeps what is no event."),
+            "announceModels": operation("send", "models", "A promotion or a retraining tells the workers."),
+            "followModels": operation("receive", "models", "A worker changes over while it runs."),
+            "keepPurchases": operation("send", "purchases", "A worker keeps what a user buys."),
+            "followPurchases": operation("receive", "purchases", "No worker lists what was just bought."),
+            "obeyItems": operation("receive", "items", "A worker lists what may be listed."),
         },
         "components": {"messages": messages(), "schemas": schemas()},
-    }
-
-
-def _ref(name: str) -> Schema:
-    return {"$ref": f"#/components/schemas/{name}"}
-
-
-def _example(name: str, value: bytes, headers: dict[str, str] | None = None) -> dict[str, Any]:
-    example: dict[str, Any] = {"name": name, "payload": msgspec.json.decode(value)}
-    return {**example, "headers": headers} if headers else example
-
-
-def _message(
-    summary: str,
-    description: str,
-    payload: Schema,
-    *,
-    key: Schema,
-    examples: list[dict[str, Any]],
-    headers: Schema | None = None,
-) -> Schema:
-    return {
-        "summary": summary,
-        "description": description,
-        **({"headers": headers} if headers else {}),
-        "payload": payload,
-        "bindings": {"kafka": {"key": key, "bindingVersion": BINDING}},
-        "examples": examples,
     }
 
 
@@ -289,7 +246,3 @@ def _channel(plan: TopicPlan, settings: Settings, summary: str, *names: str) -> 
             }
         },
     }
-
-
-def _operation(action: str, channel: str, summary: str) -> dict[str, Any]:
-    return {"action": action, "channel": {"$ref": f"#/channels/{channel}"}, "summary": summary}

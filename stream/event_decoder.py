@@ -36,10 +36,12 @@ class EventDecoder(Protocol):
     """Makes the event of a record.
 
     `reads_record` says whether it needs a record's time and headers; without them they need not be asked
-    for, which the worker would do for every record.
+    for, which the worker would do for every record. `session_gap_s` is the silence that ends a session of
+    these records, 0: none does; None where their sessions are their own.
     """
 
     reads_record: bool
+    session_gap_s: float | None
 
     def decode(
         self,
@@ -71,6 +73,10 @@ class OwnEvents:
     """
 
     reads_record = False
+
+    def __init__(self, session_gap_s: float | None = None) -> None:
+        """`session_gap_s` is of events that were mapped into this topic from logs of users."""
+        self.session_gap_s = session_gap_s
 
     def decode(
         self,
@@ -131,6 +137,7 @@ class PatientDecoder:
         self._now_s = now_s
         self._given_up_s = -math.inf
         self.reads_record = decoder.reads_record
+        self.session_gap_s = decoder.session_gap_s
 
     def decode(
         self,

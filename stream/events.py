@@ -53,6 +53,8 @@ Id = Annotated[str, msgspec.Meta(max_length=256)]
 Text = Annotated[str, msgspec.Meta(max_length=8192)]
 SessionId = Annotated[str, msgspec.Meta(min_length=1, max_length=256)]
 EventTime = Annotated[int, msgspec.Meta(ge=0, le=MAX_EVENT_TIME_MS)]
+# The name of a placement.
+PLACEMENT: Final = r"^[a-z0-9_-]{1,64}$"
 Finite = Annotated[float, msgspec.Meta(ge=-sys.float_info.max, le=sys.float_info.max)]
 
 REASONS = (
@@ -96,6 +98,12 @@ class Recommendation(msgspec.Struct, gc=False):
     model_version: Annotated[str, msgspec.Meta(min_length=1)]
     items: list[str]
     scores: list[Finite]
+
+
+class PlacedRecommendation(Recommendation):
+    """The list of a published placement after an event."""
+
+    placement: Annotated[str, msgspec.Meta(pattern=PLACEMENT)]
 
 
 class RejectedEvent(Exception):
@@ -174,19 +182,23 @@ def encode_recommendation(
     model_version: str,
     items: list[str],
     scores: object,
+    placement: str = "",
 ) -> bytes:
-    """Returns the recommendation as JSON; `scores` is a float32 array of the items' length."""
-    return orjson.dumps(
-        {
-            "session_id": session_id,
-            "event_id": event_id,
-            "event_time_ms": event_time_ms,
-            "model_version": model_version,
-            "items": items,
-            "scores": scores,
-        },
-        option=orjson.OPT_SERIALIZE_NUMPY,
-    )
+    """Returns the recommendation as JSON; `scores` is a float32 array of the items' length.
+
+    With a `placement` it is that of a PlacedRecommendation.
+    """
+    fields: dict[str, object] = {
+        "session_id": session_id,
+        "event_id": event_id,
+        "event_time_ms": event_time_ms,
+        "model_version": model_version,
+        "items": items,
+        "scores": scores,
+    }
+    if placement:
+        fields["placement"] = placement
+    return orjson.dumps(fields, option=orjson.OPT_SERIALIZE_NUMPY)
 
 
 def decode_recommendation(value: bytes) -> Recommendation:

@@ -4,7 +4,8 @@ NEXTCLICK_FAULT=POINT:N kills the process (SIGKILL) when it reaches POINT for th
 The number in a name is the order in a wave, or in a part of an archive; the points of a
 retraining are listed in order.
 
-Tested by tests/faults/test_kills.py, test_archive.py, test_ingest.py and test_retrain.py.
+Tested by tests/faults/test_kills.py, test_archive.py, test_ingest.py,
+test_outcomes.py and test_retrain.py.
 """
 
 from __future__ import annotations
@@ -49,6 +50,7 @@ ARCHIVE_POINTS = (
 )
 
 INGEST_POINTS = ("ingest-1-produced", "ingest-2-offsets-sent", "ingest-3-committed")
+OUTCOMES_POINTS = ("outcomes-1-produced", "outcomes-2-offsets-sent", "outcomes-3-committed")
 
 
 def armed(specification: str | None) -> Callable[[str], None]:
@@ -59,7 +61,7 @@ def armed(specification: str | None) -> Callable[[str], None]:
     if specification is None:
         return lambda point: None
     chosen, _, count = specification.partition(":")
-    points = (*POINTS, *ARCHIVE_POINTS, *INGEST_POINTS, *RETRAIN_POINTS)
+    points = (*POINTS, *ARCHIVE_POINTS, *INGEST_POINTS, *OUTCOMES_POINTS, *RETRAIN_POINTS)
     if chosen not in points:
         raise ValueError(f"{VARIABLE}={specification!r}: the points are {', '.join(points)}")
     remaining = int(count or 1)

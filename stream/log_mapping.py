@@ -7,17 +7,16 @@ are read by replay/datasets, records of a topic by stream/ingest.
 
 from __future__ import annotations
 
-import codecs
-import json
 import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from zoneinfo import ZoneInfo
 
 from model.errors import NextclickError
+from stream.file_shape import SHAPES, FileShape, check_zone, file_shape, no_mapping, shape_value, toml_of
+from stream.time_units import PATTERNS, PER_SECOND
 
 Column = str | int
 REQUIRED = ("session", "item", "time")
@@ -28,36 +27,10 @@ KINDS = ("view", "cart", "purchase", "session_end", "dismiss", "forget")
 RECORDED_AS = "mapping"
 # What a value of the log may be mapped to: a kind, or nothing.
 LEFT_OUT = "left out"
-UNITS = ("s", "ms", "us", "ns", "iso", "yyyymmdd", "yyyymmddhhmm", "yyyymmddhhmmss")
+UNITS = (*PER_SECOND, "iso", *PATTERNS)
 SESSION_RULES = ("column", "gap", "day", "user")
-CONTAINERS = ("csv", "json", "json-lines", "parquet", "arrow", "orc")
 # Of a topic: the record's key, its timestamp in milliseconds, a header.
 RECORD_COLUMNS = ("@key", "@timestamp", "@header.")
-# Parts of a FileShape that a command line may name, and words for characters that it cannot hold.
-SHAPES = ("delimiter", "header", "encoding", "decimal", "quotes", "container")
-CHARACTERS = {"tab": "\t", "comma": ",", "semicolon": ";", "pipe": "|", "blank": " ", "point": "."}
-# A name that TOML reads without quotes.
-BARE = r"[A-Za-z0-9_-]+"
-
-
-@dataclass(frozen=True)
-class FileShape:
-    """How files hold their columns; "" and None: seen in the file.
-
-    container   one of CONTAINERS
-    delimiter   between the fields of a CSV file
-    header      whether its first line names the columns
-    encoding    of its text, a name that Python knows
-    decimal     "." or ",", in prices
-    quotes      whether values may be quoted
-    """
-
-    container: str = ""
-    delimiter: str = ""
-    header: bool | None = None
-    encoding: str = ""
-    decimal: str = ""
-    quotes: bool | None = None
 
 
 @dataclass(frozen=True)
@@ -88,46 +61,40 @@ class LogMapping:
     time_zone: str = "UTC"
     sessions: str = "column"
     gap_minutes: float = 30.0
-    files: FileShape = FileShape()
+    files: FileShape = field(default_factory=FileShape)
 
     def __post_init__(self) -> None:
         """Raises NextclickError when the mapping does not say what is needed, or contradicts itself."""
         if wrong := [role for role in self.columns if role not in ROLES]:
-            raise _wrong(f"there is no role {', '.join(wrong)}", f"The roles are {', '.join(ROLES)}.")
+            raise no_mapping(f"there is no role {', '.join(wrong)}", f"The roles are {', '.join(ROLES)}.")
         needed = REQUIRED if self.sessions == "column" else ("user", "item", "time")
         if absent := [role for role in needed if role not in self.columns]:
-            raise _wrong(
+            raise no_mapping(
                 f"the mapping does not say which column is the {', '.join(absent)}",
                 f"{', '.join(needed)} are needed; {', '.join(OPTIONAL)} may be named.",
             )
         if wrong := [role for role, name in self.columns.items() if name in ("", 0)]:
-            raise _wrong(f"the column of {', '.join(wrong)} is empty", "A name or a number from 1 is needed.")
+            raise no_mapping(
+                f"the column of {', '.join(wrong)} is empty", "A name or a number from 1 is needed."
+            )
         if wrong := sorted({kind for kind in self.kinds.values() if kind not in (*KINDS, LEFT_OUT)}):
-            raise _wrong(f"there is no kind {', '.join(wrong)}", f"Kinds: {', '.join((*KINDS, LEFT_OUT))}.")
+            raise no_mapping(
+                f"there is no kind {', '.join(wrong)}", f"Kinds: {', '.join((*KINDS, LEFT_OUT))}."
+            )
         for name, value, known in (
             ("kind", self.default_kind, KINDS),
             ("session rule", self.sessions, SESSION_RULES),
-            ("container", self.files.container, ("", *CONTAINERS)),
         ):
             if value not in known:
-                raise _wrong(f"there is no {name} {value!r}", f"Known: {', '.join(filter(None, known))}.")
+                raise no_mapping(f"there is no {name} {value!r}", f"Known: {', '.join(filter(None, known))}.")
         if self.time_unit not in ("", *UNITS) and "%" not in self.time_unit:
-            raise _wrong(
+            raise no_mapping(
                 f"there is no unit of time {self.time_unit!r}",
                 f"Known: {', '.join(UNITS)}, or a pattern such as %d.%m.%Y %H:%M.",
             )
-        if self.files.decimal not in ("", ".", ","):
-            raise _wrong(f"a decimal is a point or a comma, not {self.files.decimal!r}", "It is of prices.")
         if not self.gap_minutes > 0:
-            raise _wrong("the gap between sessions is not above 0", "It is in minutes.")
-        for name, value, find, one in (
-            ("encoding", self.files.encoding or "utf-8", codecs.lookup, "latin-1"),
-            ("time zone", self.time_zone, ZoneInfo, "Europe/Berlin"),
-        ):
-            try:
-                find(value)
-            except (LookupError, ValueError, OSError):
-                raise _wrong(f"there is no {name} {value!r}", f"Name one as {one}.") from None
+            raise no_mapping("the gap between sessions is not above 0", "It is in minutes.")
+        check_zone(self.time_zone)
 
     @property
     def session_gap_s(self) -> float | None:
@@ -152,16 +119,13 @@ class LogMapping:
         ):
             if value != default:
                 found[name] = value
-        if files := {name: value for name, value in vars(self.files).items() if value not in ("", None)}:
+        if files := self.files.as_dict():
             found["files"] = files
         return found
 
     def as_toml(self) -> str:
         """The mapping as the text of a file that `read_mapping` reads."""
-        every = self.as_dict()
-        plain = {name: value for name, value in every.items() if not isinstance(value, dict)}
-        tables = [f"\n[{name}]\n{_lines(every[name])}" for name in every if name not in plain]
-        return (_lines(plain) + "".join(tables)).lstrip("\n")
+        return toml_of(self.as_dict())
 
 
 def mapping_of(table: Mapping[str, Any]) -> LogMapping:
@@ -174,28 +138,19 @@ def mapping_of(table: Mapping[str, Any]) -> LogMapping:
     known |= dict.fromkeys(("default_kind", "time_unit", "time_zone", "sessions"), str)
     known["gap_minutes"] = (int, float)
     if unknown := [name for name in table if name not in known]:
-        raise _wrong(f"a mapping has no {', '.join(unknown)}", f"It has {', '.join(known)}.")
+        raise no_mapping(f"a mapping has no {', '.join(unknown)}", f"It has {', '.join(known)}.")
     if wrong := [name for name, value in table.items() if not isinstance(value, known[name])]:
-        raise _wrong(f"{', '.join(wrong)} of the mapping is of another type", "See the example of the docs.")
+        raise no_mapping(
+            f"{', '.join(wrong)} of the mapping is of another type", "See the example of the docs."
+        )
     if "columns" not in table:
-        raise _wrong("the mapping has no [columns]", "They say which column has which role.")
+        raise no_mapping("the mapping has no [columns]", "They say which column has which role.")
     columns = table["columns"]
     if wrong := [role for role, value in columns.items() if type(value) not in (str, int)]:
-        raise _wrong(f"the column of {', '.join(wrong)} is neither a name nor a number", "Write it so.")
+        raise no_mapping(f"the column of {', '.join(wrong)} is neither a name nor a number", "Write it so.")
     kinds = {str(value): str(kind) for value, kind in table.get("kinds", {}).items()}
-    shape = table.get("files", {})
-    allowed = {
-        "container": str,
-        "delimiter": str,
-        "header": bool,
-        "encoding": str,
-        "decimal": str,
-        "quotes": bool,
-    }
-    if wrong := [name for name, value in shape.items() if not isinstance(value, allowed.get(name, ()))]:
-        raise _wrong(f"[files] has no {', '.join(wrong)} of this type", f"It has {', '.join(allowed)}.")
     plain = {name: table[name] for name in table if name not in ("columns", "kinds", "files")}
-    return LogMapping(columns, kinds, files=FileShape(**shape), **plain)
+    return LogMapping(columns, kinds, files=file_shape(table.get("files", {})), **plain)
 
 
 def read_mapping(path: Path) -> LogMapping:
@@ -239,11 +194,11 @@ def parse_mapping(text: str) -> LogMapping:
         if role == "sessions":
             said["sessions"], _, minutes = value.partition(":")
             if minutes and not re.fullmatch(r"[0-9]+(\.[0-9]+)?", minutes):
-                raise _wrong(f"{minutes!r} is no number of minutes", "The gap between sessions is one.")
+                raise no_mapping(f"{minutes!r} is no number of minutes", "The gap between sessions is one.")
             said["gap_minutes"] = float(minutes or 30)
             continue
         if role in SHAPES:
-            shape[role] = _shape(role, value)
+            shape[role] = shape_value(role, value)
             continue
         if in_kinds and role not in ROLES:
             kinds[role] = value
@@ -262,38 +217,9 @@ def parse_mapping(text: str) -> LogMapping:
     return LogMapping(columns, kinds, time_unit=unit, time_zone=zone, files=FileShape(**shape), **said)
 
 
-def _shape(name: str, text: str) -> str | bool:
-    """The value of a part of a FileShape: what a command line cannot hold is named by a word."""
-    if name not in ("header", "quotes"):
-        return CHARACTERS.get(text, text)
-    if text not in ("yes", "no"):
-        raise _wrong(f"{name} is yes or no, not {text!r}", "Either the file has it, or it does not.")
-    return text == "yes"
-
-
 def _is_unit(text: str) -> bool:
     return text in UNITS or "%" in text
 
 
-def _lines(table: Mapping[str, Any]) -> str:
-    # JSON writes names, texts, numbers and truth values as TOML reads them.
-    return "".join(
-        f"{name if re.fullmatch(BARE, name) else _toml(name)} = {_toml(value)}\n"
-        for name, value in table.items()
-    )
-
-
-def _toml(value: object) -> str:
-    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
-
-
-def _wrong(problem: str, hint: str) -> NextclickError:
-    return NextclickError(
-        f"the mapping is wrong: {problem}",
-        f"{hint} Without it the columns of the log are not known.",
-        "Write it as --columns session=visitor,item=sku,time=clicked_at, or in a file as the docs show.",
-    )
-
-
 def _unclear(text: str) -> NextclickError:
-    return _wrong(f"{text!r} does not say which column is what", f"{', '.join(REQUIRED)} are needed.")
+    return no_mapping(f"{text!r} does not say which column is what", f"{', '.join(REQUIRED)} are needed.")

@@ -26,8 +26,16 @@ from stream.settings import Settings
 CHATTY = ("faust", "mode", "aiokafka", "kafka", "asyncio", "matplotlib")
 REPEATED_AFTER_S = 30.0
 # C0, DEL, C1, line and paragraph separators, and what turns the direction of writing.
-CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u2028\u2029\u200e\u200f\u202a-\u202e\u2066-\u206f]")
+# Of a message, a traceback or a value: what others send must not fill the disk.
+MOST_CHARACTERS = 8_192
 logger = logging.getLogger(__name__)
+_process: list[int] = []
+
+
+def name_process(number: int) -> None:
+    """From now on each line says that it is of this one of several processes."""
+    _process[:] = [number]
 
 
 def happening(name: str, **fields: Any) -> dict[str, Any]:
@@ -59,16 +67,32 @@ def escaped(text: str, *, keep: str = "") -> str:
     )
 
 
+def shortened(text: str) -> str:
+    """The text, its middle left out where it is long; the ends of a traceback tell most.
+
+    >>> shortened("a" * 20_000).count("a"), shortened("b" * 100) == "b" * 100
+    (8192, True)
+    """
+    left_out = len(text) - MOST_CHARACTERS
+    if left_out <= 0:
+        return text
+    half = MOST_CHARACTERS // 2
+    return f"{text[:half]}… {left_out:,} characters left out …{text[-half:]}"
+
+
 class HumanFormatter(logging.Formatter):
     """`TIME LEVEL EVENT MESSAGE`; a traceback follows, indented."""
 
     def format(self, record: logging.LogRecord) -> str:
         """One line, and the lines of a traceback."""
         name = getattr(record, "event", record.name)
-        line = f"{_record_time(record)} {record.levelname} {name} {escaped(record.getMessage())}"
+        of = f"process {_process[0]}: " if _process else ""
+        line = (
+            f"{_record_time(record)} {record.levelname} {name} {of}{escaped(shortened(record.getMessage()))}"
+        )
         if not record.exc_info:
             return line
-        lines = self.formatException(record.exc_info).split("\n")
+        lines = shortened(self.formatException(record.exc_info)).split("\n")
         return "\n".join([line, *(f"  {escaped(part)}" for part in lines)])
 
 
@@ -83,13 +107,14 @@ class EventFormatter(JsonFormatter):
             time=_record_time(record),
             level=record.levelname,
             event=getattr(record, "event", "log"),
-            message=record.getMessage(),
+            message=shortened(record.getMessage()),
             logger=record.name,
+            **({"worker_process": _process[0]} if _process else {}),
         )
         for name, value in getattr(record, "fields", {}).items():
-            log_data.setdefault(name, value)
+            log_data.setdefault(name, shortened(value) if isinstance(value, str) else value)
         if record.exc_info:
-            log_data["traceback"] = self.formatException(record.exc_info)
+            log_data["traceback"] = shortened(str(self.formatException(record.exc_info)))
 
 
 class StderrHandler(logging.StreamHandler[TextIO]):

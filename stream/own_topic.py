@@ -17,6 +17,12 @@ from stream.kafka_security import file_problems, is_near, secret_in
 # What Kafka takes for the name of a topic.
 TOPIC = r"[A-Za-z0-9._-]{1,249}"
 
+# Settings of topics that hold no events of a shop.
+KEPT_TOPICS = (
+    "purchases_topic", "placements_topic", "items_topic", "outcomes_topic", "recommendations_topic",
+    "models_topic", "dlq_topic",
+)  # fmt: skip
+
 
 class OwnTopic(BaseModel):
     """The settings of an events topic that others write in their own way. Raises ValueError.
@@ -68,6 +74,12 @@ class OwnTopic(BaseModel):
             problems.append("ingest_from: not TOPIC=MAPPING, as in shop.views=views.toml,shop.orders=segment")
         elif len(set(topics)) < len(topics) or getattr(self, "events_topic", None) in topics:
             problems.append("ingest_from: each topic once, and not events_topic, which is written")
+        problems += [
+            f"ingest_from, {name}: {getattr(self, name)} is a topic of Nextclick's own, not of a shop's "
+            "events; name another one in either"
+            for name in KEPT_TOPICS
+            if getattr(self, name, None) in topics
+        ]
         return problems
 
     def ingested(self) -> dict[str, str]:

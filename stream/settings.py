@@ -26,7 +26,9 @@ from model.config import Scoring
 from model.errors import NextclickError
 from stream.failpoints import VARIABLE as FAULT_VARIABLE
 from stream.kafka_security import SECRETS, KafkaSecurity
+from stream.outcome_settings import OutcomeSettings
 from stream.own_topic import TOPIC, OwnTopic
+from stream.process_settings import ProcessSettings, cores
 from stream.web_address import WebAddress
 from stream.web_settings import WebSettings
 
@@ -34,20 +36,22 @@ PREFIX = "NEXTCLICK_"
 CONFIG_VARIABLE = "NEXTCLICK_CONFIG"
 # Not settings: read by the project's scripts, or before the settings.
 SCRIPT_VARIABLES = frozenset(
-    {CONFIG_VARIABLE, FAULT_VARIABLE, "NEXTCLICK_VENV", "NEXTCLICK_TEST_KAFKA", "NEXTCLICK_TEST_DIR"}
+    {
+        CONFIG_VARIABLE,
+        FAULT_VARIABLE,
+        "NEXTCLICK_VENV",
+        "NEXTCLICK_TEST_KAFKA",
+        "NEXTCLICK_TEST_DIR",
+        "NEXTCLICK_TEST_BENCHMARKS",
+    }
 )
 
 TopicName = Annotated[str, Field(pattern=rf"^{TOPIC}$")]
 
 
-def cores() -> int:
-    """The number of processors that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
-class Settings(WebSettings, WebAddress, OwnTopic, KafkaSecurity, BaseSettings):
+class Settings(
+    OutcomeSettings, ProcessSettings, WebSettings, WebAddress, OwnTopic, KafkaSecurity, BaseSettings
+):
     """The settings of a process; see the fields for defaults and ranges.
 
     >>> Settings(partitions=8).partitions
@@ -63,6 +67,7 @@ class Settings(WebSettings, WebAddress, OwnTopic, KafkaSecurity, BaseSettings):
     models_topic: TopicName = "models"
     dlq_topic: TopicName = "events-dlq"
     items_topic: TopicName = Field("items", description="what the shop says of its items; need not be there")
+    purchases_topic: TopicName = Field("nextclick-purchases", description="what users bought, if it is there")
     partitions: int = Field(4, ge=1, le=4096, description="of events and of recommendations")
     replication_factor: int = Field(1, ge=1, le=9)
     group_id: str = Field("nextclick", min_length=1, description="consumer group that shares `events`")
@@ -115,7 +120,7 @@ class Settings(WebSettings, WebAddress, OwnTopic, KafkaSecurity, BaseSettings):
         10_000, ge=1, le=1_000_000, description="most items born since a training, a row of the tables each"
     )
     follow_events: int = Field(
-        500_000, ge=1_000, description="newest events kept for the next version, 32 bytes each"
+        500_000, ge=1_000, description="newest events kept for the next version, 40 bytes each"
     )
     commit_interval_ms: float = Field(200, ge=0, le=60_000)
     newest_only_lag: int | None = Field(
@@ -123,7 +128,11 @@ class Settings(WebSettings, WebAddress, OwnTopic, KafkaSecurity, BaseSettings):
     )
     popular_lag: int | None = Field(None, ge=1, description="lag beyond which that list is POP's")
     session_timeout_ms: int = Field(
-        45_000, ge=6_000, le=1_800_000, description="a silent worker's partitions go to others after it"
+        # Above the 9 s after which KRaft takes a dead broker for dead, and an election of the coordinator.
+        15_000,
+        ge=6_000,
+        le=1_800_000,
+        description="a silent worker's partitions go to others after it",
     )
     quality_window: int = Field(
         10_000, ge=100, le=10_000_000, description="events in rolling Recall@20 and MRR@20"
@@ -161,7 +170,7 @@ class Settings(WebSettings, WebAddress, OwnTopic, KafkaSecurity, BaseSettings):
 
     log_format: Literal["human", "json"] = Field("human", description="of the log lines on stderr")
     metrics_port: int | None = Field(
-        None, ge=1, le=65_535, description="of retrain --every, archive, ingest: series at web_host"
+        None, ge=1, le=65_535, description="of retrain --every, archive, ingest, outcomes: series at web_host"
     )
     log_level: str = Field("INFO", pattern=r"^(DEBUG|INFO|WARNING|ERROR)$")
 
@@ -197,11 +206,6 @@ class Settings(WebSettings, WebAddress, OwnTopic, KafkaSecurity, BaseSettings):
             for name, value in values.items()
             if value is not None
         }
-
-    @property
-    def serving_device(self) -> str:
-        """The device that serves: with `follow`, auto is the CPU, since tables are moved there."""
-        return "cpu" if self.device == "auto" and self.follow != "none" else self.device
 
     def kafka_config(self) -> dict[str, Any]:
         """The librdkafka properties of all clients. They may hold a password: pass them to a client only."""

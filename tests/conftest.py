@@ -90,6 +90,8 @@ def settings_of_its_own(address: str, folder: Path, **changes: Any) -> Settings:
             "models_topic": f"models-{name}",
             "dlq_topic": f"events-dlq-{name}",
             "items_topic": f"items-{name}",
+            "purchases_topic": f"purchases-{name}",
+            "placements_topic": f"placements-{name}",
             "group_id": f"group-{name}",
             "worker_id": f"worker-{name}",
             "state_dir": folder / "state",

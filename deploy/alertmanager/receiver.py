@@ -30,7 +30,8 @@ def told(receiver: str, posted: dict[str, Any], runbooks: str = "") -> list[str]
     for alert in posted["alerts"]:
         labels, notes = alert["labels"], alert["annotations"]
         row = notes.get("runbook", "no runbook")
-        if runbooks and "runbook" in notes:
+        # Prometheus may have made it an address already (prometheus.yml, external_labels).
+        if runbooks and "runbook" in notes and "://" not in row:
             row = f"{runbooks.rstrip('/')}/{row}"
         lines.append(
             f"{receiver} {alert['status']} {labels.get('severity', 'none')} {labels['alertname']}: "

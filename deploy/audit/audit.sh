@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # What the environment consists of (a CycloneDX bill of materials) and what is known against it (pip-audit).
-# Fails on a known vulnerability that has a fix. Where no advisories can be had, it says so and fails nothing.
+# Fails on a known vulnerability that has a fix. Where no advisories can be had, it says so with a code of its own.
 set -euo pipefail
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 OUTPUT=$ROOT/build/audit
@@ -14,7 +14,7 @@ usage: deploy/audit/audit.sh [--output DIR]
 
   --output DIR   where sbom.json and vulnerabilities.json go (default: $OUTPUT)
 
-exit: 0 nothing known that has a fix, or nothing could be asked; 1 a vulnerability with a fix; 2 misuse
+exit: 0 nothing known that has a fix; 1 a vulnerability with a fix; 2 misuse; 3 NOT AUDITED: nothing was asked
 example: deploy/audit/audit.sh --output /tmp/audit
 EOT
 }
@@ -57,9 +57,9 @@ for source in pypi osv; do
     rm -f "$OUTPUT"/canary.*
     code=0
     "$PYTHON" "$ROOT/deploy/audit/report.py" "$OUTPUT/vulnerabilities.json" || code=$?
-    # Without a report (3) there is nothing to hold against anybody.
-    exit $((code == 1))
+    exit "$code"
   fi
 done
 rm -f "$OUTPUT"/canary.*
 echo "NOT AUDITED: neither PyPI's advisories nor OSV's can be had from here; see $OUTPUT/audit.log" >&2
+exit 3

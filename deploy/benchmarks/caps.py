@@ -28,7 +28,7 @@ from model.data.sessions import Sessions
 from model.networks.model_version import ModelVersion
 from model.registry.registry import Registry
 from model.stepping.stepper import Stepper
-from replay.commands.read_split import LogFiles
+from replay.commands.log_files import LogFiles
 from stream.wave.arrangement import by_rules
 from stream.wave.listable_items import CANDIDATES
 

@@ -39,7 +39,6 @@ from stream.kafka.announcements import announce
 from stream.kafka.topics import ensure_topics
 from stream.settings import Settings
 
-SAMPLE_EVERY_S = 10.0
 EXIT_REFUSED = 3
 ANSWER_S = 5.0
 
@@ -68,6 +67,11 @@ class Retraining:
         if self.ended_ns is None and (code := self._process.poll()) is not None:
             self.ended_ns, self.exit_code = time.monotonic_ns(), code
         return self.ended_ns is None
+
+    def end(self) -> None:
+        """End it, if it still runs."""
+        self._process.kill()
+        self._process.wait()
 
 
 def sample(worker: WorkerProcess, settings: Settings, broker_pid: int | None) -> dict[str, Any]:
@@ -136,7 +140,7 @@ def run(arguments: argparse.Namespace, folder: Path, address: str, broker_pid: i
         start_ns, start_s = time.monotonic_ns(), time.monotonic()
         load.start()
         while load.is_alive():
-            load.join(SAMPLE_EVERY_S)
+            load.join(arguments.sample_every_s)
             if load.failure:
                 raise NextclickError(
                     f"an event was refused: {load.failure}", "The load test ended.", "Look at the broker."
@@ -166,6 +170,8 @@ def run(arguments: argparse.Namespace, folder: Path, address: str, broker_pid: i
     finally:
         receiver.stopping.set()
         worker.kill()
+        if retraining is not None:
+            retraining.end()
     previous_s = 0.0
     for point in series:
         from_ns, until_ns = (start_ns + int(1e9 * s) for s in (previous_s, point["wall_s"]))
@@ -206,6 +212,7 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=3600)
     parser.add_argument("--retrain-at", type=float, default=0.35, help="share of the time")
     parser.add_argument("--swap-at", type=float, default=0.75, help="share of the time")
+    parser.add_argument("--sample-every-s", type=float, default=10)
     parser.add_argument("--hidden-size", type=int, default=100)
     parser.add_argument("--series", type=Path, help="JSON of every sample")
     parser.add_argument("--plot", type=Path, help="PNG")

@@ -35,18 +35,17 @@ import torch
 from confluent_kafka import Consumer, KafkaError, Message, Producer, TopicPartition
 
 from deploy.benchmarks.measure.process import ROOT, broker, machine, settings_of_run, show
+from deploy.benchmarks.measure.random_champion import promote_random
 from model.config import ModelConfig
 from model.data.vocabulary import Vocabulary
 from model.errors import NextclickError
-from model.networks.by_name import build
-from model.registry.registry import Registry
-from model.training.trained_model import TrainedModel
 from replay.datasets.event_files import EventFiles
 from replay.end_to_end.worker_process import WorkerProcess, free_port
 from replay.sending.encoding import events_of
 from stream.events import Event, encode_event, encode_recommendation
 from stream.kafka.topics import ensure_topics
 from stream.settings import Settings
+from stream.worker.sink import lists_config
 
 QUANTILES = {"p50": 50.0, "p90": 90.0, "p99": 99.0, "p99.9": 99.9, "max": 100.0}
 LAST_LIST_S = 30.0
@@ -111,7 +110,8 @@ class Sender:
     def __init__(self, settings: Settings, rate: float) -> None:
         self._topic = settings.events_topic
         self._period_ns = 1e9 / rate
-        self._producer = Producer({**settings.producer_config(), "linger.ms": 0})
+        # As the lists go out: with several requests under way librdkafka polls without pause.
+        self._producer = Producer(lists_config(settings))
         self.due_ns: dict[str, int] = {}
         self.latest_ns = 0
 
@@ -190,7 +190,7 @@ def quantiles(took_ms: npt.NDArray[np.float64]) -> dict[str, float | None]:
 def echo(settings: Settings, list_bytes: int) -> Iterator[None]:
     """The minimal process, while it answers."""
     command = [
-        *(sys.executable, str(ROOT / "deploy" / "benchmarks" / "kafka_echo.py")),
+        *(sys.executable, str(ROOT / "deploy" / "benchmarks" / "measure" / "kafka_echo.py")),
         *("--bootstrap-servers", settings.bootstrap_servers, "--events-topic", settings.events_topic),
         *("--recommendations-topic", settings.recommendations_topic),
         *("--partitions", str(settings.partitions), "--list-bytes", str(list_bytes)),
@@ -198,19 +198,24 @@ def echo(settings: Settings, list_bytes: int) -> Iterator[None]:
     with subprocess.Popen(command, stdout=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True) as process:
         try:
             assert process.stdout is not None
-            process.stdout.readline()
+            if not process.stdout.readline():
+                raise NextclickError(
+                    f"the echo ended with code {process.wait()}",
+                    "There is nothing to hold the worker against.",
+                    "Look at its words above.",
+                )
             yield
         finally:
             process.terminate()
 
 
 @contextmanager
-def worker(settings: Settings, folder: Path) -> Iterator[None]:
-    """A worker, while it serves."""
+def worker(settings: Settings, folder: Path) -> Iterator[WorkerProcess]:
+    """A worker, while it serves; its log is in the folder."""
     process = WorkerProcess(settings, folder / "worker.log")
     try:
         process.wait_ready()
-        yield
+        yield process
         process.check()
     finally:
         process.stop()
@@ -239,7 +244,6 @@ def main() -> int:
     events = first_events(parser, frame, warm_up + int(arguments.rate * arguments.seconds))
     config = ModelConfig(hidden_size=arguments.hidden_size)
     vocabulary = Vocabulary.from_frame(frame)
-    torch.manual_seed(0)
     with tempfile.TemporaryDirectory(prefix="nextclick-latency-") as temporary:
         folder = Path(temporary)
         with broker(arguments.bootstrap_servers, folder) as (address, _):
@@ -250,19 +254,13 @@ def main() -> int:
             }
             settings = settings_of_run("latency", address, folder, **changes)
             bare = settings_of_run("echo", address, folder)
-            registry = Registry(settings.registry_dir)
-            model = registry.save(
-                TrainedModel(build(config, vocabulary), config, vocabulary), scores={}, data={}
-            )
-            registry.promote(model.version)
+            version = promote_random(settings, config, vocabulary)
             ensure_topics(settings)
             ensure_topics(bare)
             first = events[0]
             items = vocabulary.decode(np.arange(20))
             scores = torch.rand(20).numpy()
-            like = encode_recommendation(
-                first.session_id, "0-0", first.event_time_ms, model.version, items, scores
-            )
+            like = encode_recommendation(first.session_id, "0-0", first.event_time_ms, version, items, scores)
             with echo(bare, len(like)):
                 before_ms = offer(bare, events, arguments.rate, warm_up)
             with worker(settings, folder):

@@ -37,7 +37,6 @@ from model.networks.model_version import ModelVersion
 from model.stepping.stepper import Stepper
 from model.training.train import RunOptions, train
 
-STEP_SECONDS = 2.0
 WAVES = (1, 64)
 WORDS = 2_000
 
@@ -65,7 +64,9 @@ def random_log(events: int, items: int, rng: np.random.Generator) -> pd.DataFram
     )
 
 
-def measure(config: ModelConfig, events: int, items: int, threads: int) -> dict[str, Any]:
+def measure(
+    config: ModelConfig, events: int, items: int, threads: int, step_seconds: float
+) -> dict[str, Any]:
     """One epoch of training, then steps of waves."""
     torch.set_num_threads(threads)
     frame = random_log(events, items, np.random.default_rng(0))
@@ -94,7 +95,7 @@ def measure(config: ModelConfig, events: int, items: int, threads: int) -> dict[
         columns = {name: chosen[name].to_numpy(object) for name in columns_of(config)}
         columns["item"] = vocabulary.encode(chosen["item_id"])
         count, started = -3, clock()
-        while count < 1 or clock() - started < STEP_SECONDS:
+        while count < 1 or clock() - started < step_seconds:
             if not count:
                 started = clock()
             stepper.step(columns, rows)
@@ -117,6 +118,7 @@ def main() -> int:
     parser.add_argument("--items", type=int, default=37_483)
     parser.add_argument("--events", type=int, default=20_000)
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--seconds", type=float, default=2, help="of steps, for each size of wave")
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
     always = {**parse_settings(arguments.settings), "epochs": 1, "session_gap_s": 0}
@@ -140,7 +142,7 @@ def main() -> int:
         print("\n".join(f"{name}: {value}" for name, value in figures.items()))
     for name, config in configs.items():
         with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-            size = arguments.events, arguments.items, arguments.threads
+            size = arguments.events, arguments.items, arguments.threads, arguments.seconds
             figures[name] = pool.submit(measure, config, *size).result()
         if not arguments.json:
             print(f"{name}: {', '.join(f'{key} {value:,}' for key, value in figures[name].items())}")

@@ -36,6 +36,7 @@ from deploy.benchmarks.measure.process import (
     settings_of_run,
     show,
 )
+from deploy.benchmarks.measure.run_program import run_program
 from deploy.benchmarks.stream import trained
 from model.config import ModelConfig
 from model.data.vocabulary import Vocabulary
@@ -240,8 +241,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except NextclickError as error:
-        print(f"error: {error.what}\n{error.meaning}\ndo: {error.remedy}", file=sys.stderr)
-        sys.exit(2)
+    run_program(main)

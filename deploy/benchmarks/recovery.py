@@ -12,12 +12,12 @@ from __future__ import annotations
 
 import argparse
 import json
-import re
 import sys
 import tempfile
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Set
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,6 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
 import numpy as np
-import torch
 from confluent_kafka import Consumer, TopicPartition
 
 from deploy.benchmarks.measure.process import (
@@ -37,12 +36,11 @@ from deploy.benchmarks.measure.process import (
     settings_of_run,
     show,
 )
+from deploy.benchmarks.measure.random_champion import promote_random
 from model.config import ModelConfig
 from model.data.vocabulary import Vocabulary
 from model.errors import NextclickError
-from model.networks.by_name import NETWORKS, build
-from model.registry.registry import Registry
-from model.training.trained_model import TrainedModel
+from model.networks.by_name import NETWORKS
 from replay.end_to_end.worker_process import WorkerProcess, free_port
 from replay.sending.producer import EventProducer
 from stream.events import Event
@@ -56,8 +54,8 @@ SPAN_MS = 900_000
 READY_EVERY_S = 0.02
 TIMEOUT_S = 3_600.0
 READ_RECORDS = 10_000
-# The first line after each part of a start, as the worker's log has them.
-MODEL, STORE, ASSIGNED = "serves now", r"local store at|re-reading histories", r"assigned: \S"
+# The names of the first log line after each part of a start.
+MODEL, STORE, ASSIGNED = {"model_serves"}, {"store_opened", "recovering"}, {"assigned"}
 
 
 def fill(settings: Settings, sessions: int, events: int, items: int) -> float:
@@ -113,11 +111,19 @@ def ready(worker: WorkerProcess) -> bool:
         return False
 
 
-def moment_s(log: str, what: str) -> float:
-    """When the log's first line with `what` was written, epoch seconds."""
-    found = re.search(rf"(\d{{4}}-\d\d-\d\d [\d:,]+) INFO .*(?:{what})", log)
-    assert found, f"no line with {what!r} in\n{log}"
-    return datetime.strptime(found[1], "%Y-%m-%d %H:%M:%S,%f").astimezone().timestamp()
+def moment_s(log: str, names: Set[str]) -> float:
+    """When the first line with one of the names was written to a log in JSON, epoch seconds."""
+    for line in log.splitlines():
+        # Whatever else writes to stderr writes no JSON.
+        if line.startswith("{"):
+            record = json.loads(line)
+            if record["event"] in names and record.get("offsets") != {}:
+                return datetime.fromisoformat(record["time"]).timestamp()
+    raise NextclickError(
+        f"the worker's log has no line named {' or '.join(sorted(names))}",
+        "How long the part of the start before it took is not known; the benchmark has no result.",
+        f"Look at its last lines:\n{log[-2000:]}",
+    )
 
 
 def plain_reading(settings: Settings, total: int) -> float:
@@ -182,18 +188,18 @@ def main() -> int:
     vocabulary = Vocabulary(
         [f"item-{i}" for i in range(arguments.items)], np.arange(arguments.items, 0, -1, dtype=np.int64)
     )
-    torch.manual_seed(0)
     with tempfile.TemporaryDirectory(prefix="nextclick-recovery-") as temporary:
         folder = Path(temporary)
         with broker(arguments.bootstrap_servers, folder) as (address, _):
             settings = settings_of_run(
-                "recovery", address, folder, web_port=free_port(), torch_threads=arguments.torch_threads
+                "recovery",
+                address,
+                folder,
+                web_port=free_port(),
+                torch_threads=arguments.torch_threads,
+                log_format="json",
             )
-            registry = Registry(settings.registry_dir)
-            model = registry.save(
-                TrainedModel(build(config, vocabulary), config, vocabulary), scores={}, data={}
-            )
-            registry.promote(model.version)
+            promote_random(settings, config, vocabulary)
             ensure_topics(settings)
             sent = fill(settings, arguments.sessions, arguments.events, arguments.items)
             print(f"{total:,} events in Kafka at {sent:,.0f} events/s", file=sys.stderr)

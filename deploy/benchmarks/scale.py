@@ -35,10 +35,10 @@ from deploy.benchmarks.capacity.session_laws import (
 )
 from deploy.benchmarks.capacity.session_simulation import SKEW_WINDOW_S, Plan, simulate
 from deploy.benchmarks.capacity.sheet import Line, Target, read_figures
+from deploy.benchmarks.measure.run_program import run_program
 from model.data.session_rule import SessionRule
 from model.data.sessions import Sessions
 from model.data.vocabulary import Vocabulary
-from model.errors import NextclickError
 from replay.datasets.event_files import EventFiles
 from stream.sessions.partition import EXPIRIES_PER_PASS, WAVES_BETWEEN_EXPIRIES
 
@@ -217,7 +217,7 @@ def parse() -> argparse.Namespace:
     add("--mean-gap-s", type=float, help="between the events of a session; default: of the figures")
     add("--session-gap-s", type=float, help="silence that ends a session; default: of the figures")
     add("--clicks", type=Path, nargs="+", help="take the sessions of these event files, not geometric ones")
-    add("--catch-up-s", type=float, default=60, help="until an outage's backlog is gone: sets the head room")
+    add("--catch-up-s", type=float, default=20, help="until an outage's backlog is gone: sets the head room")
     add("--spread", type=int, default=8, help="partitions of a worker, at least")
     add("--racks", type=int, default=3)
     add("--replication", type=int, default=3)
@@ -286,8 +286,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except NextclickError as error:
-        print(f"error: {error.what}\n{error.meaning}\ndo: {error.remedy}", file=sys.stderr)
-        sys.exit(2)
+    run_program(main)

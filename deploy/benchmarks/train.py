@@ -22,20 +22,31 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 from model.config import ModelConfig
 from model.data.sessions import Sessions
 from model.data.vocabulary import Vocabulary
+from model.device import CPU
 from model.training.train import RunOptions, train
 
 PEAK_SECONDS = 1.5
 
 
-def matmul_peak(shapes: list[tuple[int, int, int]]) -> float:
-    """The best FLOP/s of products of (n×k)·(k×m) in float32."""
+def wait_for(device: torch.device) -> None:
+    """Return when the device has done what it was given."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def matmul_peak(
+    shapes: list[tuple[int, int, int]], device: torch.device = CPU, dtype: torch.dtype = torch.float32
+) -> float:
+    """The best FLOP/s of products of (n×k)·(k×m)."""
     best = 0.0
     for n, k, m in shapes:
-        left, right, out = torch.randn(n, k), torch.randn(k, m), torch.empty(n, m)
-        torch.mm(left, right, out=out)
+        left, right = (torch.randn(*shape, device=device).to(dtype) for shape in ((n, k), (k, m)))
+        out = torch.mm(left, right)
+        wait_for(device)
         count, started = 0, time.perf_counter()
         while time.perf_counter() - started < PEAK_SECONDS:
             torch.mm(left, right, out=out)
+            wait_for(device)
             count += 1
         best = max(best, 2 * n * k * m * count / (time.perf_counter() - started))
     return best

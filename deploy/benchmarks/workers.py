@@ -25,6 +25,7 @@ from deploy.benchmarks.measure.process import TopicEnd, broker, machine, setting
 from deploy.benchmarks.stream import trained
 from model.config import ModelConfig
 from model.data.vocabulary import Vocabulary
+from model.errors import NextclickError
 from model.registry.registry import Registry
 from model.training.trained_model import TrainedModel
 from replay.datasets.event_files import EventFiles
@@ -68,6 +69,12 @@ def _rate(workers: list[WorkerProcess], end: TopicEnd) -> float:
             if any(state and not state["lag"] and not state["accounting"]["in_flight"] for state in states):
                 break
         time.sleep(LOOK_EVERY_S)
+    if len(points) < 3:
+        raise NextclickError(
+            f"the lists were looked at {len(points)} times while all workers served",
+            "A rate needs three such moments; the backlog was served too fast.",
+            "Take a larger backlog: --events.",
+        )
     # The last point may be later than the end of the first worker's share.
     (first_s, first), (last_s, last) = points[0], points[-2]
     return (last - first) / (last_s - first_s)

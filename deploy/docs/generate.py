@@ -20,11 +20,19 @@ ROOT = FOLDER.parents[1]
 MADE = "<!-- Made by deploy/docs/generate.py: change the command's help, groups.toml or the code instead. -->"
 # Metrics by the program that has them, and the rooms of the code that make them.
 PROGRAMS = {
-    "Worker": ["stream/worker", "stream/wave", "stream/catalogue", "stream/asking"],
+    "Worker": [
+        "stream/worker",
+        "stream/wave",
+        "stream/catalogue",
+        "stream/asking",
+        "stream/processes",
+        "stream/access",
+    ],
     "Worker: quality of the lists": ["stream/quality"],
     "Retraining": ["stream/retraining"],
     "Archive": ["stream/event_log"],
     "Ingest": ["stream/ingest"],
+    "Outcomes": ["stream/outcomes"],
 }
 
 

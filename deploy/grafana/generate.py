@@ -9,13 +9,14 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from grafana_foundation_sdk.cog.encoder import JSONEncoder
 
+from deploy.grafana.ingest import ingest
 from deploy.grafana.overview import overview
 from deploy.grafana.quality import quality
 from deploy.grafana.retraining import retraining
 from deploy.grafana.store import store
 
 FOLDER = Path(__file__).parent / "dashboards"
-BOARDS = (overview, quality, store, retraining)
+BOARDS = (overview, quality, store, retraining, ingest)
 
 
 def files() -> dict[str, str]:

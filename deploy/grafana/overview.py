@@ -5,9 +5,10 @@ from __future__ import annotations
 from grafana_foundation_sdk.builders.dashboard import Dashboard
 
 from deploy.grafana.panels import (
-    BLUE,
     CHOSEN,
     GREEN,
+    NO_LIST,
+    ORANGE,
     RED,
     YELLOW,
     board,
@@ -15,6 +16,7 @@ from deploy.grafana.panels import (
     number,
     quantiles,
     rate,
+    rows,
     total,
 )
 
@@ -30,13 +32,15 @@ def overview() -> Dashboard:
         {
             "Now": [
                 number(
-                    "Workers that answer",
-                    "Of those in targets/worker.yml. Red: none; compare with how many there should be.",
-                    'sum(up{job="nextclick-worker"})',
+                    "Workers away",
+                    "Of those in targets/worker.yml, that do not answer now. Above 0 for a minute "
+                    "NextclickWorkerDown fires.",
+                    'sum(up{job="nextclick-worker"} == bool 0)',
                     "short",
-                    steps=((None, RED), (1, GREEN)),
-                    decimals=0,
+                    steps=((None, GREEN), (1, RED)),
+                    now=True,
                     width=3,
+                    empty="Prometheus has no worker in targets/worker.yml",
                 ),
                 number(
                     "Partitions not served",
@@ -44,9 +48,21 @@ def overview() -> Dashboard:
                     "nextclick:unserved_partitions",
                     "short",
                     steps=((None, GREEN), (1, RED)),
-                    decimals=0,
                     now=True,
                     width=3,
+                    empty="No worker says how many there are",
+                ),
+                number(
+                    "Versions, should be 1",
+                    "Served by any worker now, or champion of any worker's registry. Two while a swap is "
+                    "under way; for five minutes: NextclickVersionsDiffer. Dashboard Retraining says who "
+                    "serves which.",
+                    "count(count by (version) (nextclick_model_info or nextclick_registry_champion_info))",
+                    "short",
+                    steps=((None, RED), (1, GREEN), (2, RED)),
+                    now=True,
+                    width=3,
+                    empty="No worker serves a version",
                 ),
                 number(
                     "Longest wait for a list",
@@ -57,6 +73,7 @@ def overview() -> Dashboard:
                     steps=((None, GREEN), (5, YELLOW), (30, RED)),
                     now=True,
                     width=3,
+                    empty="No worker answers",
                 ),
                 number(
                     "Alerts that fire",
@@ -64,7 +81,7 @@ def overview() -> Dashboard:
                     'count(ALERTS{alertname=~"Nextclick.+",alertstate="firing"}) or vector(0)',
                     "short",
                     steps=((None, GREEN), (1, RED)),
-                    decimals=0,
+                    now=True,
                     width=3,
                 ),
                 number(
@@ -72,10 +89,12 @@ def overview() -> Dashboard:
                     "Event read to durable list, of the oldest event in each wave. Milliseconds are "
                     "normal; above "
                     "1 s NextclickListDelay fires.",
-                    quantiles("nextclick_list_delay_seconds")["p99"],
+                    quantiles("nextclick_list_delay_seconds")["p99"] + " >= 0",
                     "s",
                     steps=((None, GREEN), (0.2, YELLOW), (1, RED)),
+                    now=True,
                     width=3,
+                    empty="No list in the last minute",
                 ),
                 number(
                     "Lag",
@@ -84,9 +103,9 @@ def overview() -> Dashboard:
                     total("nextclick_lag_records"),
                     "short",
                     steps=((None, GREEN), (1_000, YELLOW), (100_000, RED)),
-                    decimals=0,
                     now=True,
                     width=3,
+                    empty="No worker, or no broker, says how many",
                 ),
                 number(
                     "Age of the model",
@@ -96,7 +115,16 @@ def overview() -> Dashboard:
                     f"max(nextclick:model_age_seconds{{{CHOSEN}}})",
                     "s",
                     steps=((None, GREEN), (43_200, YELLOW), (86_400, RED)),
+                    now=True,
                     width=3,
+                    empty="No event read, or no model",
+                ),
+                rows(
+                    "Alerts that fire, by name",
+                    "Each has its row in deploy/docs/runbook.md.",
+                    'ALERTS{alertname=~"Nextclick.+",alertstate="firing"}',
+                    ["alertname", "severity", "instance", "partition", "reason"],
+                    empty="No alert fires",
                 ),
             ],
             "Events and lists": [
@@ -117,6 +145,7 @@ def overview() -> Dashboard:
                     {"{{outcome}}": rate("nextclick_events_total", "outcome")},
                     "cps",
                     stacked=True,
+                    colours={"stepped": GREEN, "unknown": ORANGE, "dead_lettered": RED},
                 ),
                 lines(
                     "Events by worker",
@@ -132,6 +161,7 @@ def overview() -> Dashboard:
                     quantiles("nextclick_list_delay_seconds"),
                     "s",
                     limits=((None, "transparent"), (1, RED)),
+                    empty=NO_LIST,
                 ),
                 lines(
                     "Event time to list",
@@ -140,6 +170,7 @@ def overview() -> Dashboard:
                     "Of a replay it is the age of its log, capped at a day.",
                     quantiles("nextclick_event_to_list_seconds"),
                     "s",
+                    empty=NO_LIST,
                 ),
                 lines(
                     "Queue and step (p99)",
@@ -151,6 +182,7 @@ def overview() -> Dashboard:
                         "step": quantiles("nextclick_step_duration_seconds")["p99"],
                     },
                     "s",
+                    empty=NO_LIST,
                 ),
                 lines(
                     "Lag by partition",
@@ -173,6 +205,7 @@ def overview() -> Dashboard:
                         f"(sum(rate(nextclick_wave_events_count{{{CHOSEN}}}[$__rate_interval])) > 0)",
                     },
                     "short",
+                    empty=NO_LIST,
                 ),
             ],
             "What is not as it should be": [
@@ -245,8 +278,7 @@ def overview() -> Dashboard:
                     "Open sessions",
                     "In the stores of the chosen workers.",
                     total("nextclick_open_sessions"),
-                    "short",
-                    steps=((None, BLUE),),
+                    "locale",
                     width=6,
                     decimals=0,
                 ),
@@ -254,7 +286,7 @@ def overview() -> Dashboard:
                     "Lists in the last hour",
                     "Published and acknowledged.",
                     f"sum(increase(nextclick_lists_total{{{CHOSEN}}}[1h]))",
-                    "short",
+                    "locale",
                     width=6,
                     decimals=0,
                 ),
@@ -264,6 +296,7 @@ def overview() -> Dashboard:
                     total("nextclick_partitions"),
                     "short",
                     width=6,
+                    now=True,
                     decimals=0,
                 ),
             ],

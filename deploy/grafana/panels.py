@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from string import ascii_uppercase
 
-from grafana_foundation_sdk.builders import common, prometheus, stat, timeseries
+from grafana_foundation_sdk.builders import common, prometheus, stat, table, timeseries
 from grafana_foundation_sdk.builders.dashboard import (
     AnnotationQuery,
     Dashboard,
@@ -34,6 +34,7 @@ from grafana_foundation_sdk.models.dashboard import (
     DashboardCursorSync,
     DashboardLinkType,
     DataSourceRef,
+    DataTransformerConfig,
     Threshold,
     ThresholdsMode,
     VariableOption,
@@ -45,7 +46,14 @@ from grafana_foundation_sdk.models.prometheus import PromQueryFormat
 SOURCE = DataSourceRef(type_val="prometheus", uid="nextclick-prometheus")
 # What a panel of the workers chosen above is restricted to.
 CHOSEN = 'instance=~"$instance"'
-GREEN, YELLOW, RED, BLUE = "green", "yellow", "red", "blue"
+GREEN, YELLOW, RED, BLUE, ORANGE = "green", "yellow", "red", "blue", "orange"
+# What a panel says where its queries return nothing; each says why, so that no empty panel is a riddle.
+NO_WORKER = "No worker was scraped in this time"
+NO_LIST = "No list has become durable in this time"
+NONE_SCORED = "No list has been scored in this time: it takes an event after a list"
+NO_RUN = "No retraining is scraped, or none has ended yet"
+NO_ARCHIVE = "No archiver is scraped"
+NO_INGESTER = "No ingester is scraped: the worker reads its topic itself"
 
 Queries = Mapping[str, str]
 Steps = Iterable[tuple[float | None, str]]
@@ -142,14 +150,21 @@ def lines(
     stacked: bool = False,
     limits: Steps = (),
     top: float | None = None,
+    empty: str = NO_WORKER,
+    colours: Mapping[str, str] | None = None,
 ) -> timeseries.Panel:
-    """Lines over time: legend → query. `limits` are drawn as dashed lines, `top` is the end of the axis."""
+    """Lines over time: legend → query. `limits` are dashed lines, `top` is the end of the axis.
+
+    `empty` is what the panel says where there is nothing. `colours` are of lines that are good or bad by
+    their name; the others have those of their place.
+    """
     panel = (
         timeseries.Panel()
         .title(title)
         .description(description)
         .datasource(SOURCE)
         .unit(unit)
+        .no_value(empty)
         .min(0)
         .span(width)
         .height(8)
@@ -161,6 +176,9 @@ def lines(
             .display_mode(LegendDisplayMode.TABLE)
             .placement(LegendPlacement.BOTTOM)
             .calcs(["lastNotNull", "max"])
+            # A legend has room for three or four: those that are largest, not those of an early name.
+            .sort_by("Max")
+            .sort_desc(True)
         )
         .tooltip(common.VizTooltipOptions().mode(TooltipDisplayMode.MULTI))
     )
@@ -171,6 +189,9 @@ def lines(
     if limits:
         panel.thresholds(_thresholds(limits))
         panel.thresholds_style(common.GraphThresholdsStyleConfig().mode(GraphTresholdsStyleMode.DASHED))
+    for name, colour in (colours or {}).items():
+        fixed = {"mode": "fixed", "fixedColor": colour}
+        panel.override_by_name(name, [models.DynamicConfigValue(id_val="color", value=fixed)])
     for letter, (legend, expression) in zip(ascii_uppercase, queries.items(), strict=False):
         panel.with_target(_query(expression).legend_format(legend).ref_id(letter))
     return panel
@@ -186,8 +207,12 @@ def number(
     width: int = 4,
     decimals: int | None = None,
     now: bool = False,
+    empty: str = NO_WORKER,
 ) -> stat.Panel:
-    """The newest value, large, in the colour of its step; with `now` no value where there is none now."""
+    """The newest value, large, in the colour of its step; with `now` no value where there is none now.
+
+    `empty` is what the panel says where there is nothing.
+    """
     asked = _query(query).legend_format(title).ref_id("A")
     panel = (
         stat.Panel()
@@ -195,6 +220,7 @@ def number(
         .description(description)
         .datasource(SOURCE)
         .unit(unit)
+        .no_value(empty)
         .span(width)
         .height(4)
         .color_mode(BigValueColorMode.VALUE)
@@ -215,6 +241,7 @@ def names(title: str, description: str, query: str, legend: str, *, width: int =
         .title(title)
         .description(description)
         .datasource(SOURCE)
+        .no_value(NO_WORKER)
         .span(width)
         .height(4)
         .text_mode(BigValueTextMode.NAME)
@@ -222,6 +249,29 @@ def names(title: str, description: str, query: str, legend: str, *, width: int =
         .color_mode(BigValueColorMode.NONE)
         .reduce_options(common.ReduceDataOptions().calcs(["lastNotNull"]))
         .with_target(_query(query).legend_format(legend).instant().ref_id("A"))
+    )
+
+
+def rows(title: str, description: str, query: str, columns: list[str], *, empty: str) -> table.Panel:
+    """A row for each series that is there now, a column for each of its labels that is named.
+
+    In the order of the second column.
+    """
+    return (
+        table.Panel()
+        .title(title)
+        .description(description)
+        .datasource(SOURCE)
+        .no_value(empty)
+        .span(24)
+        .height(6)
+        # The longest name of an alert, on a phone too.
+        .override_by_name(columns[0], [models.DynamicConfigValue(id_val="custom.width", value=230)])
+        .sort_by([common.TableSortByFieldState().display_name(columns[1])])
+        .with_target(_query(query).legend_format(title).instant().format(PromQueryFormat.TABLE).ref_id("A"))
+        .with_transformation(
+            DataTransformerConfig(id_val="filterFieldsByName", options={"include": {"names": columns}})
+        )
     )
 
 

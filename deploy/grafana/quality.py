@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from grafana_foundation_sdk.builders.dashboard import Dashboard
 
-from deploy.grafana.panels import CHOSEN, GREEN, RED, YELLOW, board, lines, number, rate
+from deploy.grafana.panels import CHOSEN, GREEN, NONE_SCORED, RED, YELLOW, board, lines, number, rate
+
+scored_lines, scored_number = partial(lines, empty=NONE_SCORED), partial(number, empty=NONE_SCORED)
 
 NEWEST = 'slice="all",window="newest",system="champion"'
 SYSTEMS = {"champion": "champion", "pop": "POP", "window_pop": "POP of the last hour"}
@@ -58,7 +62,7 @@ def quality() -> Dashboard:
         "serve.",
         {
             "Now": [
-                number(
+                scored_number(
                     "Recall@20, last hour",
                     "All workers, by the wall. How high it can be depends on the shop: compare it with "
                     "POP's.",
@@ -66,14 +70,14 @@ def quality() -> Dashboard:
                     "percentunit",
                     decimals=1,
                 ),
-                number(
+                scored_number(
                     "Recall@20 of POP",
                     "What the most popular items of the training would have had on the same events.",
                     'nextclick:recall_at_20:1h{system="pop"}',
                     "percentunit",
                     decimals=1,
                 ),
-                number(
+                scored_number(
                     "Times POP",
                     "Below 1 NextclickRecallBelowPop fires: the model is worse than no model.",
                     'nextclick:recall_at_20:1h{system="champion"} '
@@ -82,18 +86,18 @@ def quality() -> Dashboard:
                     steps=((None, RED), (1, YELLOW), (1.5, GREEN)),
                     decimals=2,
                 ),
-                number(
+                scored_number(
                     "MRR@20, last hour",
                     "Mean of 1/rank of the next item, 0 where it is not listed.",
                     'nextclick:mrr_at_20:1h{system="champion"}',
                     "percentunit",
                     decimals=1,
                 ),
-                number(
+                scored_number(
                     "Events scored, last hour",
                     "Events whose session had been shown a list. Below 1,000 no alert of quality fires.",
                     'nextclick:prequential_events:increase1h{system="champion"}',
-                    "short",
+                    "locale",
                     steps=((None, YELLOW), (1_000, GREEN)),
                     decimals=0,
                 ),
@@ -106,8 +110,8 @@ def quality() -> Dashboard:
                     decimals=0,
                 ),
             ],
-            "By version, over the last hour of event time": [
-                lines(
+            "By version, last hour of event time": [
+                scored_lines(
                     "Recall@20 by version",
                     "Share of events whose item was in the list before them. Each version with POP on its "
                     "own "
@@ -116,7 +120,7 @@ def quality() -> Dashboard:
                     "percentunit",
                     width=12,
                 ),
-                lines(
+                scored_lines(
                     "MRR@20 by version",
                     "As beside, but by rank: falls before Recall@20 where lists are right and badly ordered.",
                     _by_version("reciprocal_ranks"),
@@ -124,22 +128,22 @@ def quality() -> Dashboard:
                     width=12,
                 ),
             ],
-            "Champion, POP and POP of the last hour, over the newest events (quality_window)": [
-                lines(
+            "Over the newest events (quality_window)": [
+                scored_lines(
                     "Recall@20",
                     "Last-hour POP far above the champion: items age faster than the model is trained.",
                     _newest("hits"),
                     "percentunit",
                     width=12,
                 ),
-                lines(
+                scored_lines(
                     "MRR@20",
                     "Of the same events.",
                     _newest("reciprocal_ranks"),
                     "percentunit",
                     width=12,
                 ),
-                lines(
+                scored_lines(
                     "Recall@20 and its 95 % interval, by worker",
                     "Over the newest events of each. What moves within the interval is chance.",
                     {
@@ -150,24 +154,25 @@ def quality() -> Dashboard:
                     "percentunit",
                     width=12,
                 ),
-                lines(
-                    "In-sample: events that the version has learned from",
+                scored_lines(
+                    "In-sample: events it was trained on",
                     "Recall@20 while a log is replayed that the version was trained on. It flatters, is in "
                     "no other panel, and decides no alert and no rollback.",
                     _in_sample("hits"),
                     "percentunit",
                     width=12,
+                    empty="No version has been shown what it was trained on",
                 ),
-                lines(
+                scored_lines(
                     "Recall@20 over a day of the wall's time",
                     "All workers, hourly means. A fifth below the mean of the day: NextclickRecallFalling.",
                     {"{{system}}": "nextclick:recall_at_20:1h"},
                     "percentunit",
-                    width=12,
+                    width=24,
                 ),
             ],
-            "By source of a fused list, over the last hour of the wall's time": [
-                lines(
+            "By source of a fused list, last hour by the wall": [
+                scored_lines(
                     "Recall@20 by source",
                     "What each source's own best 20 would have found, and the list on the same events. "
                     "A source that falls alone has lost what it counts on; the next retraining believes it "
@@ -175,30 +180,32 @@ def quality() -> Dashboard:
                     _by_source("hits"),
                     "percentunit",
                     width=12,
+                    empty="No fused version serves, or none of its lists has been scored",
                 ),
-                lines(
+                scored_lines(
                     "MRR@20 by source",
                     "As beside, but by rank. The list should lie above every source.",
                     _by_source("reciprocal_ranks"),
                     "percentunit",
                     width=12,
+                    empty="No fused version serves, or none of its lists has been scored",
                 ),
             ],
-            "By slice, over the last hour of event time": [
-                lines(
+            "By slice, last hour of event time": [
+                scored_lines(
                     "Recall@20 by position in the session",
                     "How many events stood behind the list. Position 1 is hard for everybody.",
                     {"{{value}}": _mean("position", "hits", system="champion")},
                     "percentunit",
                 ),
-                lines(
+                scored_lines(
                     "Recall@20 by age of the item",
                     "trained: the model knows it. Others were born since; only `follow` or a retraining "
                     "lists them.",
                     {"{{value}}": _mean("item_age", "hits", system="champion")},
                     "percentunit",
                 ),
-                lines(
+                scored_lines(
                     "Events by version",
                     "Scored in the last hour of event time. After a swap the old one's fade out with its "
                     "lists.",

@@ -2,9 +2,24 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from grafana_foundation_sdk.builders.dashboard import Dashboard
 
-from deploy.grafana.panels import CHOSEN, GREEN, RED, YELLOW, board, lines, names, number
+from deploy.grafana.panels import (
+    CHOSEN,
+    GREEN,
+    NO_ARCHIVE,
+    NO_RUN,
+    RED,
+    YELLOW,
+    board,
+    lines,
+    names,
+    number,
+)
+
+of_runs, archived = partial(lines, empty=NO_RUN), partial(lines, empty=NO_ARCHIVE)
 
 
 def retraining() -> Dashboard:
@@ -23,6 +38,7 @@ def retraining() -> Dashboard:
                     "min(time() - (nextclick_retrain_last_success_timestamp_seconds > 0))",
                     "s",
                     steps=((None, GREEN), (43_200, YELLOW), (86_400, RED)),
+                    empty="No retraining has come to a decision yet",
                 ),
                 number(
                     "Since the last new version",
@@ -30,6 +46,7 @@ def retraining() -> Dashboard:
                     "the reports.",
                     "min(time() - (nextclick_retrain_last_accepted_timestamp_seconds > 0))",
                     "s",
+                    empty="No retraining has made a new version yet",
                 ),
                 number(
                     "Newest run failed",
@@ -38,14 +55,18 @@ def retraining() -> Dashboard:
                     "> bool nextclick_retrain_last_success_timestamp_seconds)",
                     "short",
                     steps=((None, GREEN), (1, RED)),
+                    now=True,
                     decimals=0,
+                    empty=NO_RUN,
                 ),
                 number(
                     "Under way",
                     "1 while a run is. It takes a core from whoever shares the machine.",
                     "max(nextclick_retrain_running)",
                     "short",
+                    now=True,
                     decimals=0,
+                    empty="No retraining service is scraped",
                 ),
                 number(
                     "Age of the model",
@@ -53,6 +74,7 @@ def retraining() -> Dashboard:
                     f"max(nextclick:model_age_seconds{{{CHOSEN}}})",
                     "s",
                     steps=((None, GREEN), (43_200, YELLOW), (86_400, RED)),
+                    empty="No event read, or no model",
                 ),
                 number(
                     "Versions in service",
@@ -60,7 +82,9 @@ def retraining() -> Dashboard:
                     "count(count by (version) (nextclick_model_info))",
                     "short",
                     steps=((None, GREEN), (2, YELLOW)),
+                    now=True,
                     decimals=0,
+                    empty="No worker serves a version",
                 ),
             ],
             "Versions": [
@@ -81,7 +105,7 @@ def retraining() -> Dashboard:
                     "Items",
                     "That the version in service can list.",
                     f"max(nextclick_model_items{{{CHOSEN}}})",
-                    "short",
+                    "locale",
                     width=8,
                     decimals=0,
                 ),
@@ -101,58 +125,60 @@ def retraining() -> Dashboard:
                 ),
             ],
             "Runs": [
-                lines(
+                of_runs(
                     "Runs by outcome",
                     "All runs whose report lies in the registry. Only refused ones for days: the gate sees "
                     "no progress.",
                     {"{{outcome}}": "max by (outcome) (nextclick_retrain_runs_total)"},
                     "short",
+                    colours={"accepted": GREEN, "refused": YELLOW, "failed": RED},
                 ),
-                lines(
+                of_runs(
                     "Failures in a day",
                     "Runs that came to no decision: the log, the champion, the training or the brokers.",
                     {"failed": "sum(increase(nextclick_retrain_failures_total[1d]))"},
                     "short",
                 ),
-                lines(
+                of_runs(
                     "Time by step",
                     "Of the newest run.",
                     {"{{step}}": "max by (step) (nextclick_retrain_duration_seconds)"},
                     "s",
                     stacked=True,
                 ),
-                lines(
+                of_runs(
                     "Recall@20 at the gate",
                     "Of the newest run, on events held out: the challenger, and what it had to be held to.",
                     {"{{system}}": "max by (system) (nextclick_retrain_recall_at_20)"},
                     "percentunit",
                 ),
-                lines(
+                of_runs(
                     "MRR@20 at the gate",
                     "Of the same events.",
                     {"{{system}}": "max by (system) (nextclick_retrain_mrr_at_20)"},
                     "percentunit",
                 ),
-                lines(
+                of_runs(
                     "Events and items",
                     "What the newest run read and learned. No events: the log does not grow, or retention "
                     "took them.",
                     {
                         "events read": "max(nextclick_retrain_events)",
                         "could not be read": "max(nextclick_retrain_rejected_events)",
+                        "left out by the mapping": "max(nextclick_retrain_left_out_events)",
                         "items": "max(nextclick_retrain_items)",
                         "of these new": "max(nextclick_retrain_new_items)",
                     },
                     "short",
                 ),
-                lines(
+                of_runs(
                     "Memory of a run",
                     "Most that the newest had; set the limit of its container above it.",
                     {"peak": "max(nextclick_retrain_peak_memory_bytes)"},
                     "bytes",
                     width=12,
                 ),
-                lines(
+                of_runs(
                     "Training speed",
                     "Next events a second. Halved: another process has its core.",
                     {"events": "max(nextclick_retrain_training_events_per_second)"},
@@ -161,20 +187,20 @@ def retraining() -> Dashboard:
                 ),
             ],
             "Archive": [
-                lines(
+                archived(
                     "Missing from the archive",
                     "Records in no finished file. A saw's teeth, as files are finished; without teeth "
                     "NextclickArchiveBehind fires.",
                     {"{{instance}}": "nextclick_archive_lag_records"},
                     "short",
                 ),
-                lines(
+                archived(
                     "Archived",
                     "Records in finished files.",
                     {"{{instance}}": "rate(nextclick_archive_events_total[5m])"},
                     "cps",
                 ),
-                lines(
+                archived(
                     "Files in an hour",
                     "Many small ones: raise --rotate-s.",
                     {"{{instance}}": "increase(nextclick_archive_files_total[1h])"},

@@ -30,7 +30,7 @@ def store() -> Dashboard:
                     "Open sessions",
                     "Comes to rest where as many expire as begin.",
                     total("nextclick:open_sessions"),
-                    "short",
+                    "locale",
                     decimals=0,
                 ),
                 number(
@@ -47,6 +47,7 @@ def store() -> Dashboard:
                     total("nextclick_recovering_partitions"),
                     "short",
                     steps=((None, GREEN), (1, YELLOW)),
+                    now=True,
                     decimals=0,
                 ),
                 number(
@@ -65,6 +66,7 @@ def store() -> Dashboard:
                     total("nextclick_store_writes_stopped"),
                     "short",
                     steps=((None, GREEN), (1, RED)),
+                    now=True,
                     decimals=0,
                 ),
             ],

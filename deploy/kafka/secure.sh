@@ -2,7 +2,7 @@
 # a password for each user, and the broker's properties. All of it lies in DIR/secrets, for its owner alone.
 
 # admin may do everything; the others have what stream/kafka/acls.toml grants the role of their name.
-SECURE_USERS=(admin replay worker ingest retrain archive promote subscriber shop forget exporter operator)
+SECURE_USERS=(admin replay worker ingest outcomes retrain archive promote subscriber shop forget exporter operator)
 CERTIFICATE_DAYS=825
 
 no_certificate() { # folder

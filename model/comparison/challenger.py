@@ -148,7 +148,8 @@ def contenders(
 ) -> tuple[Contender, Contender | None, list[Contender]]:
     """Rank the evaluated sessions with all models. Returns challenger, champion, [POP, transitions].
 
-    POP and transitions learn the challenger's events. An item that a model does not know is a missed
+    POP and transitions learn the challenger's events. All are held to the challenger's sessions, also a
+    champion that was trained with another session gap. An item that a model does not know is a missed
     target. After them come the sources of a fused challenger, each alone.
     """
     config, vocabulary = challenger.config, challenger.vocabulary

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
+from model.comparison.counts import Counts
 from model.config import ModelConfig
 from model.data.splits import LogSplit, hold_out
 from model.data.vocabulary import Vocabulary
@@ -23,17 +24,21 @@ from model.device import CPU
 from model.errors import NextclickError
 from model.evaluation.intervals import Interval, resampled_means
 from model.evaluation.metrics import K, is_hit, reciprocal_ranks
-from model.evaluation.rank_targets import Measures, Ranks, rank_targets
+from model.evaluation.rank_targets import Evaluation, Measures, Ranks, rank_targets
 from model.networks.by_name import constructor
 from model.training.train import Progress, RunOptions, train
 from model.training.trained_model import TrainedModel
 
+# Fewer sequences than this have no interval to speak of: the same few are drawn again and again.
+FEWEST_SESSIONS = 30
 RECALL_AT = (1, 5, 10, 20)
 SPLITS = {
     "temporal": "Split by time: every test session begins after the training ones.",
     "shuffled": "Split by chance: test sessions are of the same days as the training ones, which is easier "
     "than what serving meets.",
     "given": "Test sessions from files of their own.",
+    "shuffled-users": "Split by chance among users: whole sequences of users are evaluated, of the same days "
+    "as the training ones.",
     "user": "Split by user: of each user the newest twentieth is evaluated; training may hold later "
     "events of others.",
 }
@@ -44,10 +49,12 @@ class Row:
     """The figures of one model.
 
     `recall` is Recall@k by k, `mrr` MRR@20, `loss` the mean cross-entropy over all items (None for a
-    network without a softmax), all with intervals. The differences are to the first model (None for the
+    network without a softmax), all with intervals. A network that predicts vectors has its own loss, and
+    `mse` and `mae` over the columns of the vectors. The differences are to the first model (None for the
     first model). `coverage` is the share of items that were in any list; `popularity` is the mean of the
     listed items' training counts, as a share of the largest count. `ms_per_step` is the time of step and
-    list per event, in batches of 128 sessions. `parameters` counts the numbers that gradients learn;
+    list per event, in batches of 128 sessions. `losses` and `validation` have one
+    entry per epoch. `parameters` counts the numbers that gradients learn;
     `events_per_s` is the training speed (None without parameters).
     """
 
@@ -64,21 +71,28 @@ class Row:
     events_per_s: float | None
     parameters: int
     ms_per_step: float
+    mse: Interval | None = None
+    mae: Interval | None = None
+    losses: list[float] = field(default_factory=list)
+    validation: list[Evaluation] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
 class Cost:
-    """Time, events and parameters of a training, without its network."""
+    """Time, events and parameters of a training, and its course by epoch, without its network."""
 
     seconds: float
     events: int
     parameters: int
+    losses: list[float]
+    validation: list[Evaluation]
 
     @classmethod
     def of(cls, result: TrainedModel) -> Cost:
         """Returns the cost of a finished training."""
         learned = [p for p in result.network.parameters() if p.requires_grad]
-        return cls(result.seconds, result.events, sum(p.numel() for p in learned))
+        parameters = sum(p.numel() for p in learned)
+        return cls(result.seconds, result.events, parameters, result.losses, result.validation)
 
 
 @dataclass(frozen=True)
@@ -94,10 +108,21 @@ class Comparison:
     unknown: int
     all_items: bool
     split: str
+    counts: Counts | None = None
+
+    @property
+    def saying_little(self) -> dict[str, list[str]]:
+        """By measure the models whose figure is of too few targets: an interval wider than half of it."""
+        found: dict[str, list[str]] = {}
+        for row in self.rows:
+            for measure, interval in ((f"Recall@{K}", row.recall[K]), (f"MRR@{K}", row.mrr)):
+                if interval.says_little or self.sessions < FEWEST_SESSIONS:
+                    found.setdefault(measure, []).append(row.name)
+        return found
 
     def as_dict(self) -> dict[str, Any]:
         """Returns plain values, for JSON."""
-        return asdict(self)
+        return {**asdict(self), "saying_little": self.saying_little}
 
 
 def compare(
@@ -126,8 +151,19 @@ def compare(
     """
     for config in configs.values():
         constructor(config.network)
+    if len({config.targets for config in configs.values()}) > 1:
+        raise NextclickError(
+            "the models have different targets: some count all steps of a sequence, some its last one",
+            "Their figures would be of different next events.",
+            "Set targets to all or to last for all of them: --set targets=last.",
+        )
     held = hold_out(log) if any(config.patience is not None for config in configs.values()) else None
     training, test, vocabulary = held.log if held else log
+    held_out = 0 if held is None or log.test.is_target is not None else training.pairs - held.earlier.pairs
+    if any(config.targets == "last" for config in configs.values()):
+        test = test.only_last()
+    if not all_items and not test.ranked:
+        raise _without_targets(int(((test.items < 0) & test.counted).sum()))
     ranks: dict[str, Ranks] = {}
     costs: dict[str, Cost] = {}
     for name, config in configs.items():
@@ -150,13 +186,18 @@ def compare(
         )
     first = next(iter(ranks.values()))
     if not len(first.ranks):
-        raise NextclickError(
-            f"the test sessions have no next event of a known item ({first.unknown:,} unknown events)",
-            "There is nothing to compare the models by.",
-            "Test on a later part of the same log, or with --items all.",
-        )
+        raise _without_targets(first.unknown)
     rows = _rows(configs, ranks, costs, vocabulary)
-    return Comparison(rows, len(first.ranks), first.scored_sessions, first.unknown, all_items, split)
+    counts = Counts.of(LogSplit(training, test, vocabulary), first, held_out=held_out, all_items=all_items)
+    return Comparison(rows, len(first.ranks), first.scored_sessions, first.unknown, all_items, split, counts)
+
+
+def _without_targets(unknown: int) -> NextclickError:
+    return NextclickError(
+        f"the test sessions have no next event of a known item ({unknown:,} unknown events)",
+        "There is nothing to compare the models by.",
+        "Test on a later part of the same log, or with --items all.",
+    )
 
 
 def _rows(
@@ -189,14 +230,14 @@ def _rows(
 
     rows = []
     for m, (name, ranked) in enumerate(ranks.items()):
-        listed_V = ranked.listed_V
+        listed_V, errors = ranked.listed_V, ranked.errors
         rows.append(
             Row(
                 name=name,
                 config=configs[name].model_dump(exclude_defaults=True),
                 recall={k: interval(f"recall@{k}", m) for k in RECALL_AT},
                 mrr=interval("mrr", m),
-                loss=_loss(ranked),
+                loss=_mean_of(ranked, ranked.losses if errors is None else errors.loss_N),
                 recall_difference=difference(f"recall@{K}", m),
                 mrr_difference=difference("mrr", m),
                 coverage=float((listed_V > 0).mean()),
@@ -207,17 +248,23 @@ def _rows(
                 events_per_s=costs[name].events / costs[name].seconds if costs[name].parameters else None,
                 parameters=costs[name].parameters,
                 ms_per_step=1000 * ranked.seconds / max(1, len(ranked.ranks)),
+                mse=None if errors is None else _mean_of(ranked, errors.square_N),
+                losses=costs[name].losses,
+                validation=costs[name].validation,
+                mae=None if errors is None else _mean_of(ranked, errors.absolute_N),
             )
         )
     return rows
 
 
-def _loss(ranked: Ranks) -> Interval | None:
-    if ranked.losses is None or not len(ranked.losses):
+def _mean_of(ranked: Ranks, values_N: npt.NDArray[np.float32] | None) -> Interval | None:
+    """The mean of what the scored targets have; they come first. A value that is not a number counts not."""
+    if values_N is None or np.isnan(values_N).all():
         return None
     # Only scored targets have a loss: an unknown item has no probability.
-    sessions = ranked.sessions[: len(ranked.losses)]
-    sums_S = np.bincount(sessions, ranked.losses, ranked.session_count).astype(np.float64)
+    is_known = ~np.isnan(values_N)
+    sessions = ranked.sessions[: len(values_N)][is_known]
+    sums_S = np.bincount(sessions, values_N[is_known], ranked.session_count).astype(np.float64)
     counts_S = np.bincount(sessions, minlength=ranked.session_count).astype(np.float64)
     return Interval.of(float(sums_S.sum() / counts_S.sum()), resampled_means(sums_S[None], counts_S)[0])
 
@@ -228,49 +275,3 @@ def per_session(
     """Returns a measure of the ranks, added up by session, S."""
     sums = np.bincount(ranked.sessions, measure(ranked.ranks), ranked.session_count)
     return sums.astype(np.float64)
-
-
-def markdown(comparison: Comparison) -> str:
-    """Returns the table as Markdown: intervals in brackets, differences to the first model in hundredths.
-
-    >>> print(markdown(Comparison([], 4, 2, 1, all_items=False, split="shuffled")).splitlines()[1][:12])
-    |---|---|---
-    """
-    head = [
-        "model", "accuracy", "loss", "R@5", "R@10", "Recall@20", "MRR@20", "Δ Recall@20", "Δ MRR@20",
-        "coverage", "popularity", "training s", "events/s", "parameters", "ms/step",
-    ]  # fmt: skip
-    lines = [f"| {' | '.join(head)} |", f"|{'---|' * len(head)}"]
-    for row in comparison.rows:
-        cells = [
-            row.name,
-            f"{row.recall[1]:.4f}",
-            "–" if row.loss is None else f"{row.loss:.3f}",
-            *(f"{row.recall[k].mean:.4f}" for k in (5, 10)),
-            f"{row.recall[K]:.4f}",
-            f"{row.mrr:.4f}",
-            _as_points(row.recall_difference),
-            _as_points(row.mrr_difference),
-            f"{row.coverage:.3f}",
-            f"{row.popularity:.3f}",
-            f"{row.training_seconds:.1f}",
-            f"{row.events_per_s:,.0f}" if row.events_per_s else "–",
-            f"{row.parameters:,}" if row.parameters else "–",
-            f"{row.ms_per_step:.3f}",
-        ]
-        lines.append(f"| {' | '.join(cells)} |")
-    unknown = "counted as missed" if comparison.all_items else "left out"
-    lines += [
-        "",
-        SPLITS[comparison.split],
-        f"{comparison.targets:,} next events of {comparison.sessions:,} sessions; "
-        f"{comparison.unknown:,} events of items unknown to the training data {unknown}. "
-        "In brackets: 95 % intervals, whole sessions resampled; Δ: difference to the first model, paired, "
-        "in hundredths; accuracy: Recall@1; loss: cross-entropy over all items; "
-        "events/s: of training.",
-    ]
-    return "\n".join(lines) + "\n"
-
-
-def _as_points(interval: Interval | None) -> str:
-    return "–" if interval is None else f"{interval.hundredths():+.2f}"

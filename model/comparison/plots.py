@@ -39,19 +39,22 @@ def training_curves(
 ) -> bytes:
     """Plot each epoch's mean loss, and Recall and MRR of the validation sessions. Returns a PNG.
 
-    With the accuracies of the training it plots accuracy and the validation's loss too.
+    With the accuracies of the training it plots accuracy and the validation's loss too; of a network that
+    predicts vectors the validation's loss.
     """
+    has_same_loss = bool(accuracies) or any(scored.mse is not None for scored in validation)
     figure = Figure(figsize=(13.5 if accuracies else 9, 3.4), layout="constrained")
     axes = figure.subplots(1, 3 if accuracies else 2)
     epochs = range(1, len(losses) + 1)
     validated = range(1, len(validation) + 1)
     axes[0].plot(epochs, losses, marker="o", color=BLUE, label="training")
-    axes[0].set(title="loss" if accuracies else "training loss", xlabel="epoch", ylabel="mean loss")
-    if accuracies:
+    axes[0].set(title="loss" if has_same_loss else "training loss", xlabel="epoch", ylabel="mean loss")
+    if has_same_loss:
         with_loss = [(e, v.loss) for e, v in zip(validated, validation, strict=True) if v.loss is not None]
         if with_loss:
             axes[0].plot(*zip(*with_loss, strict=True), marker="s", color=ORANGE, label="validation")
             axes[0].legend(frameon=False)
+    if accuracies:
         axes[1].plot(epochs, accuracies, marker="o", color=BLUE, label="training")
         axes[1].plot(
             validated, [v.accuracy for v in validation], marker="s", color=ORANGE, label="validation"

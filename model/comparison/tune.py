@@ -69,7 +69,7 @@ def suggest(trial: optuna.Trial, network: str) -> dict[str, Any]:
             }
         case "window-pop":
             return {"window_s": trial.suggest_float("window_s", 600, 30 * 86_400, log=True)}
-        case "bpr-mf" | "sequential-mf":
+        case "bpr-mf" | "sequential-mf" | "user-mf" | "user-sequential-mf":
             return {
                 "learning_rate": trial.suggest_float("learning_rate", 0.01, 0.5, log=True),
                 "regularisation": trial.suggest_float("regularisation", 1e-5, 0.1, log=True),

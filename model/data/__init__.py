@@ -2,6 +2,7 @@
 
 session_rule      the session gap: when a session ends
 sessions          events grouped by session
+session_parts     the same of parts that hold whole sessions, such as partitions, joined
 sessions_on_disk  the same arrays, mapped from disk, for logs larger than memory
 vocabulary        item id to index, with training counts and titles
 features          the other event columns as codes and numbers

@@ -65,6 +65,25 @@ class Sessions:
         """Number of (event, next event) pairs."""
         return int(np.maximum(self.lengths - 1, 0).sum())
 
+    @property
+    def ranked(self) -> int:
+        """Number of next events that an evaluation ranks: targets of known items after a known item."""
+        known = self.known_of()[0]
+        follows = np.ones(len(known.items), bool)
+        follows[known.offsets[:-1]] = False
+        return int((known.counted & follows).sum())
+
+    def only_last(self) -> Sessions:
+        """Mark each session's last event as its one target, of the targets that it has.
+
+        >>> pair = Sessions(np.array([0, 3]), np.array([0, 1, 2]), np.arange(3), np.array(["s"]))
+        >>> pair.only_last().counted.tolist()
+        [False, False, True]
+        """
+        is_last = np.zeros(len(self.items), bool)
+        is_last[self.offsets[1:][self.lengths > 0] - 1] = True
+        return replace(self, is_target=is_last & self.counted)
+
     @classmethod
     def from_frame(cls, frame: pd.DataFrame, vocabulary: Vocabulary, rule: SessionRule) -> Sessions:
         """Cut a log in event-time order into sessions. Raises NextclickError when the log has no events."""

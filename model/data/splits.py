@@ -167,6 +167,14 @@ def _too_few(sessions: int) -> NextclickError:
     )
 
 
+def _no_validation() -> NextclickError:
+    return NextclickError(
+        "no user has a validation event of a known item",
+        "With patience, training stops by the older half of each user's newest tenth: twenty events a user.",
+        "Use a longer log, or leave patience away.",
+    )
+
+
 def hold_out(log: LogSplit, *, keep_titled: bool = False) -> HeldOut:
     """Hold out of the training part what decides when a training stops; the test part never decides.
 
@@ -183,7 +191,10 @@ def hold_out(log: LogSplit, *, keep_titled: bool = False) -> HeldOut:
     """
     training, test, before = log
     if test.is_target is not None:
-        return HeldOut(log, training, validation_of(test))
+        validation = validation_of(test)
+        if not validation.ranked:
+            raise _no_validation()
+        return HeldOut(log, training, validation)
     training = training.known()
     if not training.pairs:
         raise _too_few(len(log.training))
@@ -233,7 +244,7 @@ def split_users(users: Sessions, vocabulary: Vocabulary, *, keep_titled: bool = 
         raise NextclickError(
             f"none of the {len(users):,} users has {HELD_OUT} events",
             "A tenth of each one's events is kept for the evaluation, and that is none.",
-            "Use a longer log, or leave out --split user.",
+            "Use a longer log, or --split shuffled-users, which evaluates whole users drawn by chance.",
         )
     training = users.heads(users.lengths - held_out)
     counts = np.bincount(training.items[training.items >= 0], minlength=len(vocabulary))

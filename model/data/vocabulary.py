@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
@@ -70,7 +71,8 @@ class Vocabulary:
         features: Features | None = None,
         attributes: Mapping[str, Mapping[str, Any]] | None = None,
     ) -> None:
-        self.item_ids = np.array([*item_ids, None], dtype=object)[:-1]
+        self.item_ids = np.empty(len(item_ids), object)
+        self.item_ids[:] = item_ids
         self.counts = np.asarray(counts, np.int64)
         self.titles = dict(titles or {})
         self.features = features or Features()
@@ -182,18 +184,38 @@ class Vocabulary:
         return json.dumps(data, ensure_ascii=False)
 
     @classmethod
-    def from_json(cls, text: str) -> Vocabulary:
-        """Read the text of `to_json`. Raises ValueError, KeyError or TypeError on anything else."""
-        data = json.loads(text)
-        ids, titles = data["item_ids"], data["titles"]
-        if not isinstance(ids, list) or not isinstance(titles, dict):
-            raise TypeError("item_ids is no list, or titles no object")
-        if not all(isinstance(name, str) for name in (*ids, *titles.values())):
-            raise TypeError("an item id or a title is no text")
-        # Encoding raises for a lone surrogate, which could not be sent.
-        "".join((*ids, *titles.values())).encode()
-        features = Features.from_dict(data["features"]) if "features" in data else None
-        counts = np.array(data["counts"], np.int64)
-        if counts.ndim != 1 or (counts < 0).any():
+    def from_json(cls, text: str | bytes) -> Vocabulary:
+        """Read the text of `to_json`. Raises ValueError, KeyError or TypeError on anything else.
+
+        One part is read after the other, so that the numbers of one are gone before the next is made.
+        """
+        try:
+            parts = _parts(text)
+            counts = np.array(_read(parts["counts"], list[int]), np.int64)
+            titles = _read(parts["titles"], dict[str, str])
+            ids = _read(parts["item_ids"], list[str])
+            features = Features.from_dict(_read(parts["features"], dict)) if "features" in parts else None
+            attributes = _read(parts.get("attributes", {}), dict)
+        except msgspec.MsgspecError as error:
+            raise ValueError(f"no vocabulary: {error}") from None
+        if (counts < 0).any():
             raise ValueError("counts are one number, from 0 on, for each item")
-        return cls(ids, counts, titles, features, data.get("attributes"))
+        return cls(ids, counts, titles, features, attributes)
+
+
+def _parts(text: str | bytes) -> dict[str, Any]:
+    """The parts of a vocabulary's text, unread where that can be."""
+    try:
+        # Refuses lone surrogates, which could not be sent.
+        return msgspec.json.decode(text, type=dict[str, msgspec.Raw])
+    except msgspec.MsgspecError:
+        # Prices may be infinite, for which JSON has no word.
+        parts: dict[str, Any] = json.loads(text)
+        json.dumps(parts, ensure_ascii=False).encode()
+        return parts
+
+
+def _read(part: Any, kind: Any) -> Any:
+    return (
+        msgspec.json.decode(part, type=kind) if isinstance(part, msgspec.Raw) else msgspec.convert(part, kind)
+    )

@@ -80,8 +80,13 @@ class PairedDifference:
         mean = second - first
         residuals = self._squares - 2 * mean * self._products + mean * mean * self._events_squared
         deviation = math.sqrt(max(0.0, residuals) / t) / (self.events / t)
-        log_alpha = -2 * math.log(alpha)
-        rho_squared = (log_alpha + math.log(log_alpha + 1)) / SESSIONS_AT_NARROWEST
-        grown = t * rho_squared + 1
-        width = deviation * math.sqrt(2 * grown / (t * t * rho_squared) * math.log(math.sqrt(grown) / alpha))
+        width = half_width(deviation, t, alpha)
         return Interval(mean, mean - width, mean + width)
+
+
+def half_width(deviation: float, t: int, alpha: float = ALPHA) -> float:
+    """σ̂ √(2(tρ²+1)/(t²ρ²) · log(√(tρ²+1)/α)): how far the mean of t observations may lie from the truth."""
+    log_alpha = -2 * math.log(alpha)
+    rho_squared = (log_alpha + math.log(log_alpha + 1)) / SESSIONS_AT_NARROWEST
+    grown = t * rho_squared + 1
+    return deviation * math.sqrt(2 * grown / (t * t * rho_squared) * math.log(math.sqrt(grown) / alpha))

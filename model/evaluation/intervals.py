@@ -44,6 +44,29 @@ class Interval:
         """Returns the same interval in hundredths."""
         return Interval(100 * self.mean, 100 * self.low, 100 * self.high)
 
+    @property
+    def says_little(self) -> bool:
+        """Whether it is of too few targets to mean anything: wider than half of the mean, or of a mean of 0.
+
+        >>> Interval(0.4, 0.35, 0.45).says_little, Interval(0.4, 0.2, 0.6).says_little
+        (False, True)
+        """
+        return not (self.mean > 0 and self.high - self.low <= self.mean / 2)
+
+    @classmethod
+    def of_share(cls, share: float, targets: int) -> Interval:
+        """Returns the 95 % interval of a share of independent targets (Wilson, JASA 1927).
+
+        Targets of one session are alike, so the true interval is wider.
+
+        >>> f"{Interval.of_share(0.5, 100):.2f}"
+        '0.50 [0.40, 0.60]'
+        """
+        z = 1.959964
+        centre = (share + z**2 / (2 * targets)) / (1 + z**2 / targets)
+        reach = z / (1 + z**2 / targets) * (share * (1 - share) / targets + z**2 / (4 * targets**2)) ** 0.5
+        return cls(share, centre - reach, centre + reach)
+
     @classmethod
     def of(cls, mean: float, resampled_R: Floats) -> Interval:
         """Returns the percentile interval of the resampled means."""

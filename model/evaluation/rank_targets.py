@@ -20,6 +20,7 @@ from model.evaluation.metrics import K, RankingMetrics
 from model.losses import cross_entropies
 from model.networks.input_columns import InputColumns
 from model.networks.network import GradientNetwork, Network
+from model.networks.vector_errors import PredictsVectors, VectorErrors, mean_known
 from model.stepping.top_k import rank_of, top_of
 
 LANES = 128
@@ -29,7 +30,8 @@ LANES = 128
 class Evaluation:
     """Recall@k and MRR@k over `targets` next events of `sessions`; `unknown` counts unknown items' events.
 
-    `accuracy` is Recall@1; `loss` is the mean cross-entropy of a network with a softmax.
+    `accuracy` is Recall@1; `loss` is the mean cross-entropy of a network with a softmax, or the mean own
+    loss of a network that predicts vectors, whose squared and absolute errors are `mse` and `mae`.
     """
 
     k: int
@@ -40,6 +42,8 @@ class Evaluation:
     unknown: int
     accuracy: float = 0.0
     loss: float | None = None
+    mse: float | None = None
+    mae: float | None = None
 
     @property
     def badness(self) -> float:
@@ -71,7 +75,8 @@ class Ranks:
     `sessions` numbers the evaluated sessions from 0 to `session_count` - 1. `unknown` counts the
     events of unknown items. `listed_V` says how often each item was in a list of k. `seconds` is the
     time spent in steps and lists. `losses` are the cross-entropies of the scored targets, which come
-    first; None for a network without a softmax.
+    first; None for a network without a softmax. A network that predicts vectors has the `errors` of the
+    scored targets instead.
     """
 
     ranks: npt.NDArray[np.int64]
@@ -82,11 +87,18 @@ class Ranks:
     listed_V: npt.NDArray[np.int64]
     seconds: float
     losses: npt.NDArray[np.float32] | None = None
+    errors: VectorErrors | None = None
 
     @property
     def scored_sessions(self) -> int:
         """Number of sessions that have a ranked target."""
         return len(np.unique(self.sessions))
+
+    def mean_loss(self) -> float | None:
+        """The mean loss of the targets; of a network of vectors without those that have no title."""
+        if self.errors is not None:
+            return mean_known(self.errors.loss_N)
+        return None if self.losses is None or not len(self.losses) else float(self.losses.mean(dtype=float))
 
     def evaluation(self) -> Evaluation:
         """Returns Recall@k and MRR@k of these ranks."""
@@ -100,7 +112,9 @@ class Ranks:
             self.scored_sessions,
             self.unknown,
             float((self.ranks == 1).mean()) if metrics.count else 0.0,
-            None if self.losses is None or not len(self.losses) else float(self.losses.mean(dtype=float)),
+            self.mean_loss(),
+            None if self.errors is None else mean_known(self.errors.square_N),
+            None if self.errors is None else mean_known(self.errors.absolute_N),
         )
 
 
@@ -171,6 +185,8 @@ def rank_targets(
     is_softmax = measures.losses and isinstance(network, GradientNetwork) and network.is_softmax
     state = network.initial_state(0, network.device)
     loss_N = np.zeros(known.pairs, np.float32) if is_softmax else None
+    predicts = network if measures.losses and isinstance(network, PredictsVectors) else None
+    errors = None if predicts is None else VectorErrors.none_yet(known.pairs)
     done, passed, seconds = 0, 0, 0.0
     for batch in session_parallel(known, LANES):
         state = network.carry(state, batch)
@@ -178,11 +194,17 @@ def rank_targets(
         passed += len(rows_B)
         progress(passed, known.pairs)
         started = time.perf_counter()
-        output_BH, state = network.advance(inputs, state)
+        if predicts is None:
+            output_BH, state = network.advance(inputs, state)
+        else:
+            output_BH, state = predicts.predict(inputs, state)
         rows_B, output_BH = before_targets(known, rows_B, output_BH)
         if not len(rows_B):
             continue
         target_B = columns.targets(rows_B)
+        if predicts is not None and errors is not None:
+            errors.put(done, predicts.errors(output_BH, target_B))
+            output_BH = predicts.listed_by(output_BH)
         scores = network.score(output_BH)
         now = slice(done, done + len(target_B))
         if loss_N is not None:
@@ -200,6 +222,7 @@ def rank_targets(
         done += len(target_B)
     ranks, of_sessions = ranks[:done], of_sessions[:done]
     loss_N = None if loss_N is None else loss_N[:done]
+    errors = None if errors is None else errors.first(done)
     if popularity_V is not None:
         for more_ranks, more_sessions in ranks_without_step(sessions, popularity_V):
             ranks, of_sessions = np.r_[ranks, more_ranks], np.r_[of_sessions, more_sessions]
@@ -212,6 +235,7 @@ def rank_targets(
         listed_V,
         seconds,
         loss_N,
+        errors,
     )
 
 

@@ -27,13 +27,15 @@ from model.networks.network import GradientNetwork
 class LoggedEvents:
     """A log in event-time order. Items are numbered so that the known come first.
 
-    `near_NC` are the items of each event's session before it, newest first, padded with -1.
+    `near_NC` are the items of each event's session before it, newest first, padded with -1;
+    `sessions` the numbers of the events' sessions.
     """
 
     items: npt.NDArray[np.int64]
     times_ms: npt.NDArray[np.int64]
     co_clicks: CoClicks
     near_NC: npt.NDArray[np.int32]
+    sessions: npt.NDArray[np.int64]
 
     @classmethod
     def of(cls, sessions: Sessions) -> Self:
@@ -50,7 +52,8 @@ class LoggedEvents:
             inside = order - distance >= begins
             near_NC[inside, distance - 1] = sessions.items[order[inside] - distance]
         items = sessions.items[order].astype(np.int64)
-        return cls(items, sessions.times_ms[order], CoClicks.of(sessions), near_NC)
+        session = np.repeat(np.arange(len(sessions)), sessions.lengths)[order]
+        return cls(items, sessions.times_ms[order], CoClicks.of(sessions), near_NC, session)
 
     def slices_between(self, begin_ms: int, end_ms: int) -> tuple[slice, slice]:
         """The slices of events and of co-clicks from `begin_ms` on and before `end_ms`."""
@@ -109,6 +112,8 @@ class LogRefresher(MovingTables):
             np.where(items_N < size, items_N, -1),
             np.where(near_NC < size, near_NC, -1),
             self._log.times_ms[events],
+            self._log.sessions[events],
+            near_NC[:, 0] < 0,
         )
 
     def _events(self, events: slice) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:

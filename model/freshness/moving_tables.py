@@ -96,13 +96,14 @@ class MovingTables:
     ) -> None:
         self._freshness, self._known = freshness, known
         size = items if freshness.new_items else known
-        self.input_VE = _with_room(network.get_parameter(network.input_table).data, size)
+        self.input_VE = _with_room(network.get_parameter(network.input_table).data.cpu(), size)
         self.output_VH = self.input_VE
         if network.input_table != network.output_table:
-            self.output_VH = _with_room(network.get_parameter(network.output_table).data, size)
+            self.output_VH = _with_room(network.get_parameter(network.output_table).data.cpu(), size)
         bias_V = network.get_parameter(network.bias_table).data
         if network.prior is not None:
             bias_V = bias_V + network.prior.bias().detach()
+        bias_V = bias_V.cpu()
         self._is_new_V = np.arange(size) >= known
         if new_V is not None:
             self._is_new_V[: len(new_V)] |= new_V

@@ -7,7 +7,8 @@ Once per `every_ms` of event time a refresh applies the events that arrived sinc
 3. assign    rows after the trained ones to unknown items
 4. place     new items at the mean of their neighbours; list those with enough events
 5. install   tables and bias in the stepper, between two steps and never within one
-6. learn     of a fused list, what follows, is near and is popular now; not within a step either
+6. learn     of a fused list, what follows, is near and is popular now, and the sessions since the
+             training; not within a step either
 
 A row belongs to one item from its listing on, until another version is served. Before an item is
 listed, its row may go to a later item, so that junk ids take no room.
@@ -51,7 +52,7 @@ class TableRefresher:
     ended. If these do not reach back far enough, they are the counts of the network's prior, scaled to
     the half-life of `freshness` and by `share`, the part of all events that is seen here.
     `refreshes` and `refresh_cpu_s` add up the refreshes and their processor time. Raises
-    NextclickError when the network has no item tables on the CPU, has a loss of its own, or steps
+    NextclickError when the network has no item tables, has a loss of its own, or steps
     deterministically.
 
     >>> from model.config import ModelConfig
@@ -63,7 +64,7 @@ class TableRefresher:
     >>> recent = RecentEvents(capacity=100)
     >>> stepper = Stepper(model, device="cpu")
     >>> refresher = TableRefresher(model, stepper, FreshnessConfig.of("new-items"), recent)
-    >>> recent.add([(1_000, "new", ["a"]), (2_000, "new", ["b"])])
+    >>> recent.add([(1_000, "new", ["a"], "s"), (2_000, "new", ["b"], "t")])
     >>> refresher.refresh(now_ms=3_000), refresher.vocabulary.encode(["new"]).tolist()
     (True, [2])
     """
@@ -175,7 +176,11 @@ class TableRefresher:
             self._install_tables(moved_R)
             if self._sources is not None:
                 self._sources.learn(
-                    self._row_of[new.rows.items_N], self._near_rows(new.rows), new.rows.times_ms_N
+                    self._row_of[new.rows.items_N],
+                    self._near_rows(new.rows),
+                    new.rows.times_ms_N,
+                    new.rows.sessions_N,
+                    new.rows.begins_N,
                 )
         self.refreshed_ms = tables.now_ms
         self.refresh_cpu_s += time.thread_time() - started_s
@@ -275,10 +280,10 @@ def _refreshable(model: ModelVersion, stepper: Stepper) -> GradientNetwork:
             "What is followed moves the lists while events come; they cannot be equal byte for byte.",
             "Set one of them only.",
         )
-    if isinstance(network, GradientNetwork) and stepper.device.type == "cpu":
+    if isinstance(network, GradientNetwork):
         return network
     raise NextclickError(
         f"`follow` is set, and version {model.version} is a {type(network).__name__} on {stepper.device}",
-        "Only the item tables of a network that learns by gradients are moved, and on a CPU.",
-        "Set `follow` to none, or device to cpu, or serve another version.",
+        "Only the item tables of a network that learns by gradients are moved.",
+        "Set `follow` to none, or serve another version.",
     )

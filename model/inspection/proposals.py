@@ -39,7 +39,7 @@ def proposals(stepper: Stepper, columns: NumpyColumns) -> dict[int, list[Proposa
     if not isinstance(fused, FusedList):
         return {}
     rows = stepper.rebuild([{name: values[:-1] for name, values in columns.items()}])
-    state = {name: tensor.to(stepper.device) for name, tensor in stepper.layout.unpack(rows).items()}
+    state = stepper.copies.send_state(rows)
     with stepper.lock.reading():
         output_BH, _ = fused.advance(
             stepper.inputs({name: values[-1:] for name, values in columns.items()}), state

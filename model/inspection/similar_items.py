@@ -29,10 +29,7 @@ def similar_items(
     network = stepper.scoring_network
     if not isinstance(network, GradientNetwork):
         return None
-    state = {
-        name: tensor.to(stepper.device) for name, tensor in stepper.layout.unpack(row_R[None, :]).items()
-    }
-    output_1H = network.output_of(state)
+    output_1H = network.output_of(stepper.copies.send_state(row_R[None, :]))
     if output_1H is None:
         return None
     return _nearest(stepper, network, output_1H[0], k, None)

@@ -22,6 +22,7 @@ from model.networks.baselines.matrix_factorisation import BPRMF, SequentialMF
 from model.networks.baselines.pop import Pop, WindowPop
 from model.networks.baselines.s_pop import SessionPop
 from model.networks.baselines.transitions import Transitions
+from model.networks.baselines.user_factorisation import UserMF, UserSequentialMF
 from model.networks.baselines.v_sknn import VSkNN
 from model.networks.feature_lstm import FeatureLSTM
 from model.networks.fused.fused_list import FusedList
@@ -62,6 +63,8 @@ NETWORKS: dict[str, Callable[[ModelConfig, Vocabulary], Network]] = {
     "v-sknn": VSkNN,
     "bpr-mf": BPRMF,
     "sequential-mf": SequentialMF,
+    "user-mf": UserMF,
+    "user-sequential-mf": UserSequentialMF,
 }
 
 

@@ -198,7 +198,7 @@ class GradientNetwork(Network):
         """Look up the rows of the items and of further tables, and run."""
         if self.row_tables:
             inputs = self.complete_inputs(inputs, torch.tensor([len(inputs["item"])]), state)
-            inputs = {**inputs, **self._rows_of(inputs)}
+            inputs = {**inputs, **self.rows_of(inputs)}
         return self.run(self.get_parameter(self.input_table)[inputs["item"]], state, inputs)
 
     def score(self, output_BH: Tensor, bias_V: Tensor | None = None) -> Tensor:
@@ -233,7 +233,8 @@ class GradientNetwork(Network):
         for name in self.row_tables:
             self.get_buffer(f"mean_{name}").copy_(self.get_parameter(name).mean(0))
 
-    def _rows_of(self, inputs: Columns) -> dict[str, Tensor]:
+    def rows_of(self, inputs: Columns) -> dict[str, Tensor]:
+        """The rows of each of `row_tables` that the inputs name."""
         rows = {}
         for name, column in self.row_tables.items():
             known = self.get_parameter(name)[inputs[column].clamp(min=0)]

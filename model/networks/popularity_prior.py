@@ -105,6 +105,11 @@ class CurrentBias:
             self._moves = self._prior.moves
         return self._listed_V
 
+    def of_all(self) -> Tensor:
+        """The bias of all items, as if every one might be listed."""
+        self.now()
+        return self._sum_V
+
     def set_bias(self, bias_V: Tensor) -> None:
         """Use this bias from now on, which may have more items."""
         self._prior, self._sum_V = None, bias_V

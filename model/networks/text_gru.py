@@ -19,11 +19,12 @@ from model.data.vocabulary import Vocabulary
 from model.networks.network import NO_COLUMNS, Columns, GradientNetwork, State, StateField
 from model.networks.recurrent_stack import LayerName, RecurrentStack, named_layers
 from model.networks.title_vectors import title_space
+from model.networks.vector_errors import PredictsVectors, VectorErrors
 
 WITHOUT_TITLE = -2.0  # below every cosine: items without a title rank last
 
 
-class TextGRU(GradientNetwork):
+class TextGRU(GradientNetwork, PredictsVectors):
     """r_v = cos(y, e_v), y the linear layer's output, e_v item v's title vector.
 
     The e_v have length one, so the nearest by cosine are also the nearest by distance, whichever
@@ -81,13 +82,30 @@ class TextGRU(GradientNetwork):
         """(y - e)² by its mean over D, or 1 - cos(y, e), by the mean over the targets with a title."""
         target_ND = self.title_VD[target_N]
         titled_N = target_ND.any(1)
+        return (self._loss_of(output_NH, target_ND) * titled_N).sum() / titled_N.sum().clamp(min=1)
+
+    def _loss_of(self, output_ND: Tensor, target_ND: Tensor) -> Tensor:
         if self._loss == "mse":
-            loss_N = (output_NH - target_ND).square().mean(1)
-        else:
-            loss_N = 1 - (normalize(output_NH) * target_ND).sum(1)
-        return (loss_N * titled_N).sum() / titled_N.sum().clamp(min=1)
+            return (output_ND - target_ND).square().mean(1)
+        return 1 - (normalize(output_ND) * target_ND).sum(1)
+
+    def errors(self, output_ND: Tensor, target_N: Tensor) -> VectorErrors:
+        """The errors of each target; NaN for a target without a title."""
+        target_ND = self.title_VD[target_N]
+        untitled_N = ~target_ND.any(1)
+        apart_ND = output_ND - target_ND
+        found = self._loss_of(output_ND, target_ND), apart_ND.square().mean(1), apart_ND.abs().mean(1)
+        return VectorErrors(*(part.masked_fill(untitled_N, torch.nan).cpu().numpy() for part in found))
+
+    def predict(self, inputs: Columns, state: State) -> tuple[Tensor, State]:
+        """One step. Returns y, B×D, at the length that the linear layer gives it."""
+        return super().advance(inputs, state)
+
+    def listed_by(self, output_BD: Tensor) -> Tensor:
+        """y at length one, whose products with the e_v are cosines."""
+        return normalize(output_BD)
 
     def advance(self, inputs: Columns, state: State) -> tuple[Tensor, State]:
-        """One step without scoring. Returns y at length one, whose products with the e_v are cosines."""
-        output_BD, state = super().advance(inputs, state)
-        return normalize(output_BD), state
+        """One step without scoring. Returns y at length one."""
+        output_BD, state = self.predict(inputs, state)
+        return self.listed_by(output_BD), state

@@ -14,14 +14,17 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from model.config import ModelConfig
 from model.data.learned_events import LearnedEvents
 from model.durable import sync_folder, write_durably
 from model.errors import NextclickError
 from model.networks.model_version import ModelVersion
 from model.registry.champions import Champions
 from model.registry.version_files import (
+    CONFIG,
     OPTIMIZER,
     UNKNOWN,
+    UNREADABLE,
     VERSION_NAME,
     RefusedVersion,
     VersionFiles,
@@ -99,6 +102,14 @@ class Registry:
                     "Train one with `nextclick train`, or promote one.",
                 )
         return VersionFiles(self._folder(version)).load()
+
+    def config(self, version: str) -> ModelConfig:
+        """The configuration of a version, without its weights. Raises RefusedVersion as `load` does."""
+        files = VersionFiles(self._folder(version))
+        try:
+            return ModelConfig.model_validate_json(files.verified(CONFIG))
+        except ValueError as error:
+            raise files.corrupt(f"{CONFIG} cannot be read: {error}", UNREADABLE) from error
 
     def warm_start(self, model: ModelVersion) -> WarmStart:
         """Returns the start of a training that goes on from this version.

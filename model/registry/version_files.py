@@ -59,9 +59,9 @@ MOST_BYTES = {
     WEIGHTS: 64 << 30,
     OPTIMIZER: 128 << 30,
 }
-# Memory that loading takes at its peak: the file, its tensors and the network of weights; measured with
-# many short ids, an item of a vocabulary beside the bytes of its file.
-WEIGHTS_COPIES, TEXT_COPIES, ITEM_BYTES = 3, 3, 700
+# Memory that loading takes at its peak: the file, its tensors and the network of weights; of a vocabulary
+# its text, and each of its items and values (tests/unit/model/registry/test_memory_of_loading.py measures).
+WEIGHTS_COPIES, TEXT_COPIES, ITEM_BYTES, VALUE_BYTES = 3, 3, 250, 140
 
 
 class RefusedVersion(NextclickError):
@@ -131,10 +131,9 @@ class VersionFiles:
         try:
             config = ModelConfig.model_validate_json(contents[CONFIG])
             # A text of JSON has fewer values than commas, whatever the manifest says.
-            self._check_memory(
-                f"the values of {VOCABULARY}", ITEM_BYTES // 4 * contents[VOCABULARY].count(b",")
-            )
-            vocabulary = Vocabulary.from_json(contents[VOCABULARY].decode())
+            values = contents[VOCABULARY].count(b",")
+            self._check_memory(f"the {values:,} values of {VOCABULARY}", VALUE_BYTES * values)
+            vocabulary = Vocabulary.from_json(contents.pop(VOCABULARY))
             head = read_head(contents[WEIGHTS], len(contents[WEIGHTS]))
             # Device "meta" allocates no memory, whatever sizes the config declares.
             with torch.device("meta"):

@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from model.compiled import compiled
+from model.networks.best_items import LEAST, MINUS_INFINITY, kth_largest
 from model.stepping.top_k import BLOCK
 
 Floats = npt.NDArray[np.float32]
@@ -27,9 +28,6 @@ Ints = npt.NDArray[np.int64]
 ROUNDING = 2**-8  # relative error of a rounding to bfloat16
 SIGN_BITS = 15
 MAGNITUDE = np.int16(0x7FFF)
-# As ordered bits: the least value, and minus infinity.
-LEAST = np.int16(-0x8000)
-MINUS_INFINITY = np.int16(-0x7F81)
 CHUNK = 8192  # ordered bits that stay in the fastest cache while all rows pass
 
 
@@ -59,7 +57,7 @@ def compiled_top_k(
             if exclude_BM[session, place] >= 0:
                 bits_RB[exclude_BM[session, place], session] = ordered(MINUS_INFINITY)
     maxima_GB = block_maxima(bits_RB)
-    floor_B = floors(kth_largest(maxima_GB, k), error_B)
+    floor_B = floors(kth_of_columns(maxima_GB, k), error_B)
     blocks = len(maxima_GB)
     for block in range(blocks):
         maxima_B = maxima_GB[block]
@@ -107,20 +105,12 @@ def block_maxima(bits_RB: Bits) -> Bits:
 
 
 @compiled
-def kth_largest(maxima_GB: Bits, k: int) -> Bits:
+def kth_of_columns(maxima_GB: Bits, k: int) -> Bits:
     """The k-th largest of each column; LEAST where there are fewer."""
-    blocks, sessions = maxima_GB.shape
-    largest_Bk = np.full((sessions, k), LEAST, np.int16)
-    for block in range(blocks):
-        for session in range(sessions):
-            value = maxima_GB[block, session]
-            if value > largest_Bk[session, 0]:
-                place = 0
-                while place + 1 < k and largest_Bk[session, place + 1] < value:
-                    largest_Bk[session, place] = largest_Bk[session, place + 1]
-                    place += 1
-                largest_Bk[session, place] = value
-    return largest_Bk[:, 0].copy()
+    kth_B = np.empty(maxima_GB.shape[1], np.int16)
+    for session in range(len(kth_B)):
+        kth_B[session] = kth_largest(maxima_GB[:, session].copy(), k)
+    return kth_B
 
 
 @compiled

@@ -1,6 +1,6 @@
 """Whether a version's scores are numbers, which finite weights alone do not ensure.
 
-Tested by tests/faults/test_swap.py.
+Tested by tests/unit/model/stepping/test_finite_scores.py and tests/faults/test_swap.py.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
+from model.networks.fused.fused_list import FusedList
 from model.networks.network import GradientNetwork, Network
 from model.stepping.stepper import Stepper
 
@@ -19,6 +20,13 @@ def gives_numbers(network: Network, stepper: Stepper) -> bool:
     inputs = stepper.inputs({**columns, "item": np.zeros(1, np.int64)})
     output_1H, _ = network.advance(inputs, network.initial_state(1, stepper.device))
     scores = network.score(output_1H)
+    if isinstance(network, FusedList):
+        # It does not propose what is no number, so the list alone would not show it.
+        if bool(scores[1].isnan().any()):
+            return False
+        output_1H = network.network_output(output_1H)
+        network = network.network
+        scores = network.score(output_1H)
     scores_1N = scores[1] if isinstance(scores, tuple) else scores
     # Neighbour models leave most items at -inf, so only NaN is an error there; a network must score
     # every item with a finite number.

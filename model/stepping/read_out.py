@@ -21,6 +21,7 @@ from model.networks.item_scores import item_scores
 from model.networks.network import GradientNetwork
 from model.stepping.state_layout import Rows
 from model.stepping.stepper import NumpyColumns, Stepper
+from model.stepping.unlisted_items import AsIf
 
 Ids = npt.NDArray[np.int64]
 Scores = npt.NDArray[np.float32]
@@ -40,7 +41,7 @@ class CandidateScores(NamedTuple):
 def output_of_state(stepper: Stepper, row_1R: Rows) -> Tensor | None:
     """What the items were scored by when the session got this state, B×H; None where it is not in it."""
     rows = np.repeat(row_1R, stepper.wave_size, 0) if stepper.deterministic else row_1R
-    state = {name: tensor.to(stepper.device) for name, tensor in stepper.layout.unpack(rows).items()}
+    state = stepper.copies.send_state(rows)
     return stepper.network.scored_output_of(state)
 
 
@@ -50,7 +51,7 @@ def output_of_event(stepper: Stepper, columns: NumpyColumns, row_1R: Rows) -> Te
     sessions = stepper.wave_size if stepper.deterministic else 1
     columns = {name: np.repeat(values, sessions) for name, values in columns.items()}
     rows = np.repeat(row_1R, sessions, 0)
-    state = {name: tensor.to(stepper.device) for name, tensor in stepper.layout.unpack(rows).items()}
+    state = stepper.copies.send_state(rows)
     with stepper.lock.reading():
         return stepper.network.advance(stepper.inputs(columns), state)[0]
 
@@ -68,16 +69,22 @@ def best_items(stepper: Stepper, output_BH: Tensor, k: int, masked_M: Ids) -> tu
 
 
 @torch.inference_mode()
-def candidate_scores(stepper: Stepper, output_BH: Tensor, items_C: Ids) -> CandidateScores:
+def candidate_scores(
+    stepper: Stepper, output_BH: Tensor, items_C: Ids, unlisted_M: Ids | None = None
+) -> CandidateScores:
     """The scores of these items, whatever may be listed; an unlisted one may have none.
 
-    A fused list's ranker knows the items that its sources propose; the others have the network's score.
+    A fused list's ranker knows the items that its sources propose; the others have the network's score. With
+    `unlisted_M` items are proposed and scored as if only these items were unlisted.
     """
     scores_C, by_ranker_C = np.full(len(items_C), np.nan, np.float32), np.zeros(len(items_C), np.bool_)
     with stepper.lock.reading():
         network, output_1H = stepper.network, output_BH[:1]
+        as_if = None
+        if unlisted_M is not None and stepper.bias is not None:
+            as_if = AsIf.unlisted(stepper.bias.of_all(), unlisted_M)
         if isinstance(network, FusedList):
-            ids_1N, ranks_1N = network.rank(stepper.proposals(output_BH), output_BH.device)
+            ids_1N, ranks_1N = network.rank(stepper.proposals(output_BH, as_if), output_BH.device)
             _look_up(scores_C, items_C, ids_1N[:1], ranks_1N[:1])
             by_ranker_C = ~np.isnan(scores_C)
             output_1H = network.network_output(output_1H)
@@ -86,7 +93,8 @@ def candidate_scores(stepper: Stepper, output_BH: Tensor, items_C: Ids) -> Candi
         if isinstance(scored_by, GradientNetwork) and stepper.bias is not None:
             places = torch.from_numpy(items_C[rest]).to(stepper.device)
             table_CH = scored_by.get_parameter(scored_by.output_table)[places]
-            found_1C = item_scores(output_1H, table_CH, stepper.bias.now()[places])
+            bias_V = stepper.bias.now() if as_if is None else as_if.bias_V
+            found_1C = item_scores(output_1H, table_CH, bias_V[places])
             scores_C[rest] = found_1C[0].float().cpu().numpy()
         else:
             found = scored_by.score(output_1H)

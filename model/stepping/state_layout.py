@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 import torch
+from torch import Tensor
 
 from model.networks.network import Network, State
 
@@ -35,6 +36,11 @@ class StateLayout:
         ]
         self.row_bytes = sum(self._sizes)
 
+    def pack_on_device(self, state: State, sessions: int, device: torch.device) -> Tensor:
+        """As `pack`, uint8, B×R, where the state's tensors lie."""
+        parts = [state[field.name].contiguous().flatten(1).view(torch.uint8) for field in self._fields]
+        return torch.cat(parts, 1) if parts else torch.zeros((sessions, 0), dtype=torch.uint8, device=device)
+
     def pack(self, state: State, sessions: int) -> Rows:
         """The state of `sessions` sessions as uint8, B×R."""
         if not self._fields:
@@ -44,10 +50,7 @@ class StateLayout:
 
     def unpack(self, rows: Rows) -> State:
         """The state of B sessions, on the CPU, from uint8, B×R. Raises ValueError for other rows."""
-        if rows.shape[1] != self.row_bytes:
-            raise ValueError(
-                f"a packed state has {rows.shape[1]} bytes, this network's have {self.row_bytes}"
-            )
+        self._check(rows.shape[1])
         state: State = {}
         at = 0
         for f, size in zip(self._fields, self._sizes, strict=True):
@@ -55,3 +58,19 @@ class StateLayout:
             state[f.name] = torch.from_numpy(part).view(f.dtype).reshape(-1, *f.shape)
             at += size
         return state
+
+    def unpack_on_device(self, rows_BR: Tensor) -> State:
+        """As `unpack`, where the rows lie."""
+        self._check(rows_BR.shape[1])
+        parts = torch.split(rows_BR, self._sizes, 1)
+        return {
+            # A copy, since a part of a single row would begin where its type may not.
+            field.name: part.clone(memory_format=torch.contiguous_format)
+            .view(field.dtype)
+            .reshape(-1, *field.shape)
+            for field, part in zip(self._fields, parts, strict=True)
+        }
+
+    def _check(self, row_bytes: int) -> None:
+        if row_bytes != self.row_bytes:
+            raise ValueError(f"a packed state has {row_bytes} bytes, this network's have {self.row_bytes}")

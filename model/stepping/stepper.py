@@ -17,16 +17,21 @@ from torch import Tensor
 
 from model.config import LIST_LENGTH, Scoring
 from model.device import choose_device
+from model.networks.best_items import best_items
 from model.networks.fused.fused_list import FusedList, Proposals
 from model.networks.model_version import ModelVersion
-from model.networks.network import GradientNetwork, State
+from model.networks.network import GradientNetwork
 from model.networks.popularity_prior import CurrentBias
 from model.stepping.choose_shortlist import choose_shortlist
+from model.stepping.rank_on_host import rank_on_host
 from model.stepping.read_write_lock import ReadWriteLock
+from model.stepping.score_parts import by_parts
 from model.stepping.shortlist import Shortlist
 from model.stepping.state_layout import Rows, StateLayout
+from model.stepping.table_copies import TableCopies
 from model.stepping.top_k import top_of
-from model.stepping.unlisted_items import UnlistedItems
+from model.stepping.unlisted_items import AsIf, UnlistedItems, cleared
+from model.stepping.wave_copies import WaveCopies
 
 NumpyColumns = Mapping[str, npt.NDArray[Any]]
 
@@ -71,13 +76,11 @@ class Stepper:
         deterministic: bool = False,
         scoring: Scoring | Shortlist = "auto",
     ) -> None:
-        self.k = k
-        self.wave_size = wave_size
-        self.deterministic = deterministic
-        self.device = choose_device(device)
-        self.lock = ReadWriteLock()
+        self.k, self.wave_size, self.deterministic = k, wave_size, deterministic
+        self.device, self.lock = choose_device(device), ReadWriteLock()
         self.network = model.network.to(self.device).eval()
         self.layout = StateLayout(self.network)
+        self.copies, self._tables = WaveCopies(self.device, self.layout), TableCopies(self.device)
         self._features = model.vocabulary.features
         self._raw_columns = [name for name in self.network.columns if name != "item"]
         # The network that scores all items.
@@ -114,8 +117,7 @@ class Stepper:
         `exclude` holds item indices to leave out of the lists, B×M, padded with -1. Rows with fewer
         than k listable items end in -1 / -inf. `k` replaces the stepper's own list length.
         """
-        ids_Bk, scores_Bk, rows, _ = self._step(columns, rows, exclude, k or self.k, by_source=False)
-        return ids_Bk, scores_Bk, rows
+        return self._step(columns, rows, exclude, k or self.k, by_source=False)[:3]
 
     @torch.inference_mode()
     def step_by_source(
@@ -136,20 +138,23 @@ class Stepper:
         sessions = len(rows)
         if self.deterministic and sessions != self.wave_size:
             return self._step_padded(columns, rows, exclude, k, by_source)
-        state = self._to_device(self.layout.unpack(rows))
-        masked = None if exclude is None else torch.from_numpy(exclude).to(self.device)
+        sent = self.copies.send(self._encoded(columns), rows, exclude)
         lists_BSk = None
+        found: Proposals | None
         with self.lock.reading():
-            output_BH, state = self.network.advance(self.inputs(columns), state)
-            ids_Bk, scores_Bk, proposals = self.best(output_BH, k, masked)
-            if by_source and proposals is not None and isinstance(self.network, FusedList):
-                lists_BSk = self.network.lists_by_source(proposals, exclude, self.k)
-        return SteppedBySource(
-            ids_Bk.cpu().numpy(),
-            scores_Bk.float().cpu().numpy(),
-            self.layout.pack(state, sessions),
-            lists_BSk,
-        )
+            output_BH, state = self.network.advance(sent.inputs, sent.state)
+            fused, receive = self.network, self.copies.receive
+            if isinstance(fused, FusedList) and self.device.type != "cpu":
+                ids, scores = self._of_network(fused.network_output(output_BH), fused.proposed, None)
+                (ids_BN, scores_BN), after = receive([ids, scores.float()], state, sessions)
+                kept, best = self.layout.unpack(after), (ids_BN, scores_BN)
+                ids_Bk, scores_Bk, found = rank_on_host(fused, self.unlisted, kept, best, exclude, k)
+            else:
+                ids, scores, found = self.best(output_BH, k, sent.masked_BM)
+                (ids_Bk, scores_Bk), after = receive([ids, scores.float()], state, sessions)
+            if by_source and found is not None and isinstance(fused, FusedList):
+                lists_BSk = fused.lists_by_source(found, exclude, self.k)
+        return SteppedBySource(ids_Bk, scores_Bk, after, lists_BSk)
 
     @torch.inference_mode()
     def advance(self, columns: NumpyColumns, rows: Rows) -> Rows:
@@ -157,10 +162,10 @@ class Stepper:
         if self.deterministic and len(rows) != self.wave_size:
             padded = self._padded_parts(columns, len(rows))
             return np.concatenate([self.advance(part, rows[chosen])[:real] for chosen, part, real in padded])
-        state = self._to_device(self.layout.unpack(rows))
+        sent = self.copies.send(self._encoded(columns), rows, None)
         with self.lock.reading():
-            _, state = self.network.advance(self.inputs(columns), state)
-        return self.layout.pack(state, len(rows))
+            _, state = self.network.advance(sent.inputs, sent.state)
+        return self.copies.receive([], state, len(rows))[1]
 
     def _padded_parts(
         self, columns: NumpyColumns, sessions: int
@@ -171,12 +176,15 @@ class Stepper:
             part = {name: column[chosen] for name, column in columns.items()}
             yield chosen, part, min(self.wave_size, sessions - start)
 
-    def proposals(self, output_BH: Tensor) -> Proposals:
+    def proposals(self, output_BH: Tensor, as_if: AsIf | None = None) -> Proposals:
         """What all sources of a fused list propose, a session's own items too. The caller holds `lock`."""
-        fused = self.network
+        fused, network = self.network, self.scoring_network
         assert isinstance(fused, FusedList)
-        ids_BN, scores_BN = self._of_network(fused.network_output(output_BH), fused.proposed, None)
-        return self.unlisted.cleared(fused.candidates(output_BH, ids_BN, scores_BN))
+        n, net_BH = fused.proposed, fused.network_output(output_BH)
+        if as_if is not None and isinstance(network, GradientNetwork):
+            best = best_items(network.score(net_BH, as_if.bias_V), n)
+            return cleared(fused.candidates(output_BH, *best), as_if.marks_V)
+        return self.unlisted.cleared(fused.candidates(output_BH, *self._of_network(net_BH, n, None)))
 
     def best(
         self, output_BH: Tensor, k: int, exclude_BM: Tensor | None
@@ -189,12 +197,16 @@ class Stepper:
         return *top_of(ranked, k, exclude_BM, self.unlisted.marks_V), proposals
 
     def _of_network(self, output_BH: Tensor, k: int, exclude_BM: Tensor | None) -> tuple[Tensor, Tensor]:
+        return by_parts(self._of_part, output_BH, k, exclude_BM, self.scoring_network.items)
+
+    def _of_part(self, output_BH: Tensor, k: int, exclude_BM: Tensor | None) -> tuple[Tensor, Tensor]:
         """The k best listable items of the network that scores all items, and their scores."""
         network = self.scoring_network
         if self.shortlist is not None:
             return self.shortlist.best(output_BH, k, exclude_BM)
         if isinstance(network, GradientNetwork) and self.bias is not None:
-            return top_of(network.score(output_BH, self.bias.now()), k, exclude_BM)
+            r_BV = network.score(output_BH, self.bias.now())
+            return best_items(r_BV, k) if isinstance(self.network, FusedList) else top_of(r_BV, k, exclude_BM)
         return top_of(network.score(output_BH), k, exclude_BM, self.unlisted.marks_V)
 
     def _step_padded(
@@ -227,8 +239,7 @@ class Stepper:
         """
         after = self.initial_rows(len(histories))
         lengths = np.array([len(history["item"]) for history in histories])
-        order = np.argsort(-lengths, kind="stable")
-        order = order[lengths[order] > 0]
+        order = np.argsort(-lengths, kind="stable")[: np.count_nonzero(lengths)]
         for start in range(0, len(order), self.wave_size):
             with self.lock.reading():
                 self._rebuild_part(histories, lengths, order[start : start + self.wave_size], after)
@@ -245,7 +256,6 @@ class Stepper:
         if self.deterministic:
             padded = part[np.minimum(np.arange(self.wave_size), len(part) - 1)]
         state = self.network.initial_state(len(padded), self.device)
-        packed = self.layout.pack(state, len(padded))
         for step in range(int(lengths[part[0]])):
             # Finished histories repeat their last event; their rows are not read any more.
             columns = {
@@ -255,8 +265,7 @@ class Stepper:
             _, state = self.network.advance(self.inputs(columns), state)
             ending = np.flatnonzero(lengths[part] == step + 1)
             if len(ending):
-                packed = self.layout.pack(state, len(padded))
-                after[part[ending]] = packed[ending]
+                after[part[ending]] = self.copies.receive([], state, len(padded))[1][ending]
 
     def set_tables(self, input_VE: Tensor, output_VH: Tensor, bias_V: Tensor, moved_R: Tensor) -> None:
         """Use these item tables from the next step on; the rows `moved_R` are new or changed.
@@ -267,28 +276,25 @@ class Stepper:
         network = self.scoring_network
         if not isinstance(network, GradientNetwork) or self.bias is None:
             raise TypeError(f"a {type(network).__name__} has no item tables")
-        network.get_parameter(network.input_table).data = input_VE
-        network.get_parameter(network.output_table).data = output_VH
+        for name, table in {network.input_table: input_VE, network.output_table: output_VH}.items():
+            network.get_parameter(name).data = self._tables.update(name, table, moved_R)
         self.unlisted.have_room(len(bias_V))
-        self.bias.set_bias(bias_V)
+        self.bias.set_bias(bias_V.to(self.device))
         if self.shortlist is not None:
             self.shortlist.set_table(output_VH, bias_V, moved_R)
 
     def warm_up(self) -> None:
         """Step a few empty waves of usual sizes, so that the first real wave does not pay for set-up."""
         for sessions in {1, self.wave_size // 2 or 1, self.wave_size}:
-            columns: dict[str, npt.NDArray[Any]] = {"item": np.zeros(sessions, np.int64)}
-            for name in self.network.columns:
-                columns.setdefault(name, np.full(sessions, None, dtype=object))
+            columns = {name: np.full(sessions, None, dtype=object) for name in self.network.columns}
+            columns["item"] = np.zeros(sessions, np.int64)
             for _ in range(3):
                 self.step(columns, self.initial_rows(sessions))
 
     def inputs(self, columns: NumpyColumns) -> dict[str, Tensor]:
         """The network's inputs from item indices and from the other columns as the events have them."""
-        inputs = {"item": torch.from_numpy(columns["item"]).to(self.device)}
-        for name in self._raw_columns:
-            inputs[name] = torch.from_numpy(self._features.encode(name, columns[name])).to(self.device)
-        return inputs
+        return self.copies.send_columns(self._encoded(columns))
 
-    def _to_device(self, state: State) -> State:
-        return {name: tensor.to(self.device) for name, tensor in state.items()}
+    def _encoded(self, columns: NumpyColumns) -> dict[str, npt.NDArray[Any]]:
+        encode = self._features.encode
+        return {"item": columns["item"], **{name: encode(name, columns[name]) for name in self._raw_columns}}

@@ -8,7 +8,7 @@ Shapes: V items, C items that change, B sessions, N neighbours, F features.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +16,27 @@ import torch
 from torch import Tensor
 
 from model.networks.fused.fused_list import Proposals
+
+
+class AsIf(NamedTuple):
+    """A bias and marks of all items as if others were unlisted."""
+
+    bias_V: Tensor
+    marks_V: Tensor
+
+    @classmethod
+    def unlisted(cls, bias_V: Tensor, unlisted_M: npt.NDArray[np.int64]) -> AsIf:
+        """As if only these items were unlisted, of a bias that leaves none out."""
+        marks_V = torch.zeros(len(bias_V), dtype=torch.bool, device=bias_V.device)
+        marks_V[torch.from_numpy(unlisted_M).to(bias_V.device)] = True
+        return cls(bias_V.masked_fill(marks_V, -torch.inf), marks_V)
+
+
+def cleared(proposals: Proposals, marks_V: Tensor) -> Proposals:
+    """The proposals; the features of marked candidates are set to 0, so no source proposes them."""
+    ids_BC = proposals.ids_BC
+    proposals.features_BCF[marks_V.cpu().numpy()[ids_BC] & (ids_BC >= 0)] = 0
+    return proposals
 
 
 class BiasOfAll(Protocol):
@@ -40,6 +61,8 @@ class UnlistedItems:
 
     def __init__(self, device: torch.device, items: int, biases: Sequence[BiasOfAll | None] = ()) -> None:
         self.marks_V: Tensor | None = None
+        # The same on the CPU, where the candidates of a fused list are.
+        self.host_marks_V: Tensor | None = None
         self._device, self._items = device, items
         self._biases = [bias for bias in biases if bias is not None]
 
@@ -52,6 +75,7 @@ class UnlistedItems:
         marks_V = self._marks()
         changed_C = torch.from_numpy(items_C).to(self._device)
         marks_V[changed_C] = torch.from_numpy(unlisted_C).to(self._device)
+        self.host_marks_V = marks_V.cpu()
         for bias in self._biases:
             bias.set_unlisted(marks_V, changed_C)
 
@@ -63,6 +87,7 @@ class UnlistedItems:
             return
         marks_V, self.marks_V = self.marks_V, None
         self._marks()[: len(marks_V)] = marks_V
+        self.host_marks_V = self._marks().cpu()
         for bias in self._biases:
             bias.set_unlisted(self._marks(), torch.zeros(0, dtype=torch.int64, device=self._device))
 
@@ -72,8 +97,5 @@ class UnlistedItems:
         return self.marks_V
 
     def cleared(self, proposals: Proposals) -> Proposals:
-        """The proposals; the features of unlisted candidates are set to 0, so no source proposes them."""
-        if self.marks_V is not None:
-            ids_BC = proposals.ids_BC
-            proposals.features_BCF[self.marks_V.cpu().numpy()[ids_BC] & (ids_BC >= 0)] = 0
-        return proposals
+        """The proposals without those of unlisted items."""
+        return proposals if self.host_marks_V is None else cleared(proposals, self.host_marks_V)

@@ -5,6 +5,7 @@ train              one training: a network that learns by gradients, or one that
 training_data      sessions to learn from, with their vocabulary
 run_options        checkpoint, processes, threads, and callbacks for the progress
 epochs             the epochs of a network that learns by gradients, resumable
+learned_targets    which next events are learned: all, or the last of each session
 gradient_step      one batch: loss, gradients, updates of the rows touched
 fused_training     a fused list: its sources, and its ranker on sessions that no source has seen
 following_lists    lists for its second ranker, while the sources follow the events

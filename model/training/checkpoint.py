@@ -97,7 +97,7 @@ class CheckpointFile:
                 values = json.loads(metadata["values"])
                 names = file.keys()
                 tensors = {name: file.get_tensor(name) for name in names}
-        except (OSError, SafetensorError, KeyError, ValueError) as error:
+        except (OSError, SafetensorError, KeyError, ValueError, RecursionError) as error:
             raise NextclickError(
                 f"the checkpoint {self.path} cannot be read: {error}",
                 "The training cannot go on from it.",

@@ -28,6 +28,7 @@ from model.networks.network import GradientNetwork
 from model.networks.popularity_prior import EventClock
 from model.training.checkpoint import Checkpoint
 from model.training.gradient_step import GradientStep
+from model.training.learned_targets import LearnedTargets, Targets, pass_over
 from model.training.negative_sampling import NegativeSampler
 from model.training.run_options import Progress, RunOptions
 from model.training.trained_model import TrainedModel
@@ -50,10 +51,13 @@ class Epochs:
         run: RunOptions,
     ) -> None:
         sessions, vocabulary, self._validation = data
+        if config.targets == "last" and self._validation is not None:
+            self._validation = self._validation.only_last()
         self._network, self._config, self._run = network, config, run
         self._file, self._replicas = run.checkpoint, run.replicas
-        self._total = sessions.pairs
+        self._total = LearnedTargets(sessions, config).total
         self._sessions = self._replicas.share(sessions)
+        self._learned = LearnedTargets(self._sessions, config)
         network.to(run.device)
         self._sampler = NegativeSampler(
             vocabulary.counts, config.alpha, config.negatives, np.random.default_rng(config.seed)
@@ -153,9 +157,8 @@ class Epochs:
                 self._clock.advance_if_due(int(self._sessions.times_ms[batch.rows].min()))
             if batch:
                 self._learn_batch(batch, positions)
-            else:
-                self._step.stand_by()
-                self._unread.append((self._nothing, None, positions))
+            elif positions:
+                self._stand_by(positions)
             is_saved = self._file and replicas.count == 1 and number % self._file.every_batches == 0
             if is_saved or number % BATCHES_BETWEEN_REPORTS == 0:
                 self._read_losses(epoch, number)
@@ -180,10 +183,13 @@ class Epochs:
         """
         while True:
             batch = next(batches, None)
-            positions = int(self._replicas.total(len(batch.rows) if batch else 0))
-            if not positions:
+            if not self._replicas.total(batch is not None):
                 return
-            yield batch, positions
+            yield batch, int(self._replicas.total(self._learned.count(batch) if batch else 0))
+
+    def _stand_by(self, positions: int) -> None:
+        self._step.stand_by()
+        self._unread.append((self._nothing, None, positions))
 
     def _read_losses(self, epoch: int, number: int) -> None:
         """Add up the losses of the batches up to `number` since the last reading: one wait for the device."""
@@ -203,18 +209,24 @@ class Epochs:
 
     def _learn_batch(self, batch: Batch, positions: int) -> None:
         state = self._network.carry(self._state, batch)
-        learned = self._step.learn(
-            self._columns.at(batch.rows),
-            self._columns.targets(batch.rows),
-            torch.from_numpy(batch.sizes),
-            state,
-            positions,
-        )
+        inputs, sizes_T = self._columns.at(batch.rows), torch.from_numpy(batch.sizes)
+        places_K = self._learned.places(batch)
+        if places_K is not None and not len(places_K):
+            self._state = pass_over(self._network, inputs, sizes_T, state)
+            if positions:
+                self._stand_by(positions)
+            return
+        target_N = self._columns.targets(batch.rows)
+        if places_K is not None:
+            places_K = places_K.to(self._network.device)
+            target_N = target_N[places_K]
+        learned = self._step.learn(inputs, Targets(target_N, places_K), sizes_T, state, positions)
         self._state = learned.state
         self._unread.append((learned.loss, learned.hits, positions))
 
     def _progress(self, epoch: int) -> Progress:
-        return Progress(epoch, self._config.epochs, self._done, self._total, self._loss_sum / self._done)
+        mean_loss = self._loss_sum / max(1, self._done)
+        return Progress(epoch, self._config.epochs, self._done, self._total, mean_loss)
 
     def _save_checkpoint(self, epoch: int, batch: int) -> None:
         """Save the training after `batch` batches of `epoch`."""

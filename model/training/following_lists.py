@@ -21,10 +21,10 @@ from model.freshness.live_sources import LiveSources
 from model.freshness.log_refresher import LoggedEvents, LogRefresher
 from model.freshness.log_walk import LogWalk, RefreshTimes, Rows
 from model.freshness.moving_tables import FreshnessConfig
+from model.networks.best_items import best_items
 from model.networks.fused.fused_list import FusedList, Proposals
 from model.networks.fused.live_tables import STANDING
 from model.networks.item_scores import item_scores
-from model.stepping.top_k import top_of
 
 EVERY_MS = 60_000  # as `follow_every_s` in a worker
 MOST_REFRESHES = 2_000  # over longer times they are further apart: each reads all items
@@ -70,7 +70,7 @@ def following_lists(
     try:
         for made in walk.lists(RefreshTimes(begin_ms, every_ms)):
             scores_BV = item_scores(made.output_BH, tables.output_VH, tables.bias_V)
-            proposals = fused.candidates_after(made.recent_BR, *top_of(scores_BV, fused.proposed))
+            proposals = fused.candidates_after(made.recent_BR, *best_items(scores_BV, fused.proposed))
             yield proposals, torch.from_numpy(sessions.items[made.rows + 1].astype(np.int64))
     finally:
         fused.live = STANDING

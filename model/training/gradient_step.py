@@ -20,7 +20,8 @@ from model.data.vocabulary import Vocabulary
 from model.errors import NextclickError
 from model.losses import SAMPLED_LOSSES, full_cross_entropy, repeats_of_targets, without_logq
 from model.networks.network import Columns, GradientNetwork, State
-from model.optimizers import Rows, build_optimizer
+from model.optimizers import Rows, build_optimizer, rows_of
+from model.training.learned_targets import Targets
 from model.training.negative_sampling import NegativeSampler
 from model.training.replicas import Replicas
 
@@ -41,12 +42,19 @@ class _Read(NamedTuple):
     """The reads of a further table.
 
     `rows` are the row numbers of the known values, `known` their rows. `whole` has a row for every
-    position: the mean row where the value is unknown.
+    position: the mean row where the value is unknown. Where `rows` stand for unknown values too, `is_known_N`
+    marks the others.
     """
 
     rows: Tensor
     known: Tensor
     whole: Tensor
+    is_known_N: Tensor | None = None
+
+    def square(self) -> Tensor:
+        """Returns the squared norm of the known rows."""
+        squares_K = self.known.square()
+        return squares_K.sum() if self.is_known_N is None else (squares_K * self.is_known_N[:, None]).sum()
 
 
 @dataclass
@@ -60,8 +68,7 @@ class _Change:
 
     def square(self) -> Tensor:
         """Returns the squared norm, after repeated rows are added up."""
-        whole = self.gradient if self.rows is None else self.rows.add_up(self.gradient)
-        return whole.square().sum()
+        return self.gradient.square().sum() if self.rows is None else self.rows.square(self.gradient)
 
 
 class GradientStep:
@@ -101,10 +108,10 @@ class GradientStep:
         }
 
     def learn(
-        self, inputs: Columns, target_N: Tensor, sizes_T: Tensor, state: State, positions: int
+        self, inputs: Columns, targets: Targets, sizes_T: Tensor, state: State, positions: int
     ) -> Learned:
         """Learn from one batch. `sizes_T` are the lanes of each step; `positions` counts all processes."""
-        network, tables, config = self._network, self._tables, self._config
+        network, tables, config, target_N = self._network, self._tables, self._config, targets.items
         inputs = network.complete_inputs(inputs, sizes_T, state)
         input_N = inputs["item"]
         rows_NE = self._leaf(network.input_table, tables[network.input_table].index_select(0, input_N))
@@ -117,11 +124,10 @@ class GradientStep:
             if config.loss != "full-cross-entropy":
                 candidates_C = torch.cat([target_N, torch.from_numpy(self._sampler.draw()).to(self._device)])
                 vectors, bias = vectors.index_select(0, candidates_C), bias.index_select(0, candidates_C)
-            vectors, bias = (
-                self._leaf(network.output_table, vectors),
-                self._leaf(network.bias_table, bias),
-            )
+            vectors = self._leaf(network.output_table, vectors)
+            bias = self._leaf(network.bias_table, bias)
         output_NH, state = network.run_block(inputs, rows_NE, sizes_T, state)
+        output_NH = targets.after(output_NH)
         if vectors is None or bias is None:
             loss = network.own_loss(output_NH, target_N)
         else:
@@ -155,21 +161,25 @@ class GradientStep:
 
     def _read(self, name: str, index_N: Tensor) -> _Read:
         """Read a further table's rows; an unknown value reads the mean row, which does not learn."""
-        # By places: a mask would be counted on the device at each use, while the processor waits.
-        places_K = (index_N >= 0).nonzero()[:, 0]
-        rows_K = index_N[places_K]
-        known = self._leaf(name, self._tables[name].index_select(0, rows_K))
         mean = self._network.get_buffer(f"mean_{name}")
-        whole = mean.expand(len(index_N), -1).index_put((places_K,), known)
-        return _Read(rows_K, known, whole)
+        if index_N.device.type == "cpu":
+            places_K = (index_N >= 0).nonzero()[:, 0]
+            rows_K = index_N[places_K]
+            known = self._leaf(name, self._tables[name].index_select(0, rows_K))
+            return _Read(rows_K, known, mean.expand(len(index_N), -1).index_put((places_K,), known))
+        # Their number is an answer to wait for. An unknown one reads another's row, and teaches it nothing.
+        is_known_N = index_N >= 0
+        rows_N = torch.where(is_known_N, index_N, index_N.amax().clamp(min=0))
+        known = self._leaf(name, self._tables[name].index_select(0, rows_N))
+        return _Read(rows_N, known, torch.where(is_known_N[:, None], known, mean), is_known_N)
 
     def _penalty(self, further: dict[str, _Read], positions: int) -> Tensor | None:
         """Returns λ |u|², a mean over the positions, of the user vectors that the batch reads."""
         if not self._config.user_l2:
             return None
-        users = [further[n].known for n, column in self._network.row_tables.items() if column == "user_id"]
+        users = [further[n] for n, column in self._network.row_tables.items() if column == "user_id"]
         nothing = torch.zeros((), device=self._device)
-        return sum((u.square().sum() for u in users), nothing) * (self._config.user_l2 / positions)
+        return sum((user.square() for user in users), nothing) * (self._config.user_l2 / positions)
 
     def _loss(self, scores: Tensor, target_N: Tensor, candidates_C: Tensor | None) -> Tensor:
         config = self._config
@@ -264,14 +274,14 @@ class GradientStep:
         if candidates_C is None:
             return changes + [_Change(name, self._tables[name], gradient) for name, gradient in of_outputs]
         rows_N, *gradients = replicas.collect(candidates_C, *(gradient for _, gradient in of_outputs))
-        rows = Rows(rows_N, self._scratch[names[1]])
+        rows = rows_of(rows_N, self._scratch[names[1]])
         return changes + [
             _Change(name, self._tables[name], gradient, rows)
             for (name, _), gradient in zip(of_outputs, gradients, strict=True)
         ]
 
     def _change(self, name: str, rows_N: Tensor, gradient: Tensor) -> _Change:
-        return _Change(name, self._tables[name], gradient, Rows(rows_N, self._scratch[name]))
+        return _Change(name, self._tables[name], gradient, rows_of(rows_N, self._scratch[name]))
 
     def _apply(self, changes: list[_Change]) -> None:
         """Step every parameter and touched row once, by a gradient no longer than `clip_norm`."""

@@ -74,10 +74,13 @@ class TrainingJob:
     @classmethod
     def of(cls, config: ModelConfig, log: LogSplit) -> TrainingJob:
         """Returns the job of a log; with `config.patience` it holds a part of the training out."""
-        if config.patience is None or log.test.is_target is not None:
+        if config.patience is None:
             return cls(config, log)
         held = hold_out(log, keep_titled=places_by_title(config))
-        return cls(config, held.log._replace(training=held.earlier), held_out=held.validation)
+        # To reach the last events of users means to step through all of theirs, after each epoch.
+        by_user = log.test.is_target is not None
+        held_out = held.validation.sample(VALIDATION_TARGETS) if by_user else held.validation
+        return cls(config, held.log._replace(training=held.earlier), held_out=held_out)
 
     def going_on_from(self, earlier: ModelVersion, start: WarmStart) -> TrainingJob:
         """Returns the same job, started from a version's weights; its items come first in the vocabulary."""
@@ -87,6 +90,17 @@ class TrainingJob:
         log = LogSplit(training.renamed(renamed, codes), test.renamed(renamed, codes), vocabulary)
         held_out = self.held_out and self.held_out.renamed(renamed, codes)
         return TrainingJob(self.config, log, start, earlier.version, held_out)
+
+    @property
+    def tested(self) -> Sessions:
+        """The test sessions, with the targets that the configuration names."""
+        return self.log.test.only_last() if self.config.targets == "last" else self.log.test
+
+    def check_targets(self) -> None:
+        """Raises NextclickError when the test part has no next event to rank, before anything is trained."""
+        # Where nothing can be learned either, the training says so.
+        if self.log.training.pairs and not self.tested.ranked:
+            raise _without_targets()
 
     def checkpoint(self, folder: Path, every_batches: int, processes: int) -> CheckpointFile:
         """Returns this job's checkpoint file; another configuration or log has another name."""
@@ -126,7 +140,7 @@ class TrainingJob:
 
         Raises NextclickError when the test has no next event to rank: nothing says how good the model is.
         """
-        config, test = self.config, self.log.test
+        config, test = self.config, self.tested
         masked = config.exclude_session_items
         popularity_V = self.log.vocabulary.counts if all_items else None
         trained.network.to(device)
@@ -134,11 +148,7 @@ class TrainingJob:
             trained.network, test, exclude_session_items=masked, popularity_V=popularity_V, progress=progress
         ).evaluation()
         if not model.targets:
-            raise NextclickError(
-                "the trained model cannot be evaluated: the evaluated part has no next event of a known item",
-                "A version of unknown quality would become the champion; nothing was saved.",
-                "Train on a longer log, or choose another --test-fraction, --test-from or --session-gap-s.",
-            )
+            raise _without_targets()
         leak = None
         if leaky:
             assert config.dwell_threshold_s is not None
@@ -151,6 +161,14 @@ class TrainingJob:
             sources = evaluate_sources(trained.network, test, exclude_session_items=masked)
         trained.network.to(CPU)
         return JobScores(model, pop, leak, sources)
+
+
+def _without_targets() -> NextclickError:
+    return NextclickError(
+        "no model can be evaluated: the evaluated part has no next event of a known item",
+        "A version of unknown quality would become the champion; nothing was saved.",
+        "Train on a longer log, or choose another --split, --test-fraction, --test-from or --session-gap-s.",
+    )
 
 
 def data_facts(training: Sessions, earlier: Mapping[str, Any] | None = None) -> dict[str, int]:

@@ -11,12 +11,16 @@ Shapes: N rows of this process, H columns.
 from __future__ import annotations
 
 import os
+from typing import TypeVar, cast
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
 
 from model.data.sessions import Sessions
+from model.device import CPU
+
+T = TypeVar("T")
 
 
 class Replicas:
@@ -52,6 +56,14 @@ class Replicas:
         if self.count == 1:
             return sessions
         return sessions.select((sessions.lengths >= 2).nonzero()[0][self.rank :: self.count])
+
+    def told_by(self, rank: int, value: T) -> T:
+        """Returns what the process of this rank passes; what the others pass is not looked at."""
+        if self.count == 1:
+            return value
+        told = [value if rank == self.rank else None]
+        dist.broadcast_object_list(told, src=rank, device=CPU)
+        return cast(T, told[0])
 
     def total(self, number: float) -> float:
         """Returns the sum over all processes."""

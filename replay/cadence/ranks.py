@@ -16,9 +16,10 @@ from model.data.sessions import Sessions
 from model.evaluation.rank_targets import newest_items
 from model.freshness.log_refresher import LogRefresher
 from model.freshness.log_walk import ListsToMake, LogWalk, RefreshTimes, Rows
+from model.networks.best_items import best_items
 from model.networks.item_scores import item_scores
 from model.networks.network import Scores
-from model.stepping.top_k import rank_of, top_of
+from model.stepping.top_k import rank_of
 from replay.cadence.trainer import Version
 
 
@@ -61,7 +62,7 @@ def _scores(version: Version, tables: LogRefresher, made: ListsToMake, chosen: R
     fused = version.fused
     if fused is None:
         return scores_BV
-    ids_BN, scores_BN = top_of(scores_BV, fused.proposed)
+    ids_BN, scores_BN = best_items(scores_BV, fused.proposed)
     return fused.rank(fused.candidates_after(made.recent_BR[chosen], ids_BN, scores_BN), torch.device("cpu"))
 
 

@@ -85,7 +85,7 @@ def read_certificate(path: Path, kind: str, topic: str | None = None) -> Certifi
     """
     try:
         certificate = msgspec.json.decode(path.read_bytes(), type=Certificate)
-    except (OSError, msgspec.DecodeError) as error:
+    except (OSError, msgspec.DecodeError, UnicodeError, RecursionError) as error:
         why = getattr(error, "strerror", None) or error
         raise NextclickError(
             f"the certificate {path} cannot be read: {why}",

@@ -1,8 +1,8 @@
 """The command line: `nextclick X` is the function X, or the group X, of commands/X.py.
 
 A command parses its options, shows progress and prints; the work is done by the room it calls.
-Shared modules: options, named_log, lazy_commands, read_split, outputs, titles_file, catalogue_file,
-training_output, guess_output, up_choices.
+Shared modules: options, named_log, log_files, lazy_commands, read_split, outputs, titles_file,
+catalogue_file, training_output, guess_output, up_choices, ruled_list, stopping.
 
 To add a command X:
 1. Write commands/X.py with `def X(...) -> None:`, its options as `Annotated[..., typer.Option(help=...)]`.

@@ -6,8 +6,6 @@ Tested by tests/faults/test_archive.py.
 from __future__ import annotations
 
 import json
-import signal
-import threading
 from pathlib import Path
 from typing import Annotated
 
@@ -15,6 +13,7 @@ import typer
 
 from replay.commands.options import Json
 from replay.commands.outputs import check_folder
+from replay.commands.stopping import stopping_by_signal
 from replay.console import out, progress_bar, start_logs
 from stream.event_log.archive_folder import ArchiveFolder
 from stream.event_log.archive_metrics import ArchiveMetrics
@@ -52,9 +51,7 @@ def archive(
     )
     start_logs(settings)
     check_folder("--folder", folder)
-    stopping = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stopping.set())
+    stopping = stopping_by_signal()
     with progress_bar("archiving") as bar:
 
         def report(r: ArchiveReport) -> None:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import runpy
 import sys
-from pathlib import Path
 from typing import NamedTuple
 
 import typer
 
-FOLDER = Path(__file__).parents[2] / "deploy" / "benchmarks"
+from replay.deploy_files import deploy_folder
+
 bench = typer.Typer(help="Measure speed beside a limit or a peer of the same run.", no_args_is_help=True)
 
 
@@ -33,6 +34,14 @@ BENCHMARKS = {
         "Event to list at a fixed rate, Kafka both ways, beside a bare echo of the same run.",
         "clicks.csv.xz --rate 500 --seconds 60",
     ),
+    "abuse": Benchmark(
+        "Event to list, probes, memory and log while two clients attack, beside the same run without.",
+        "clicks.csv.xz --rate 200 --seconds 600",
+    ),
+    "ask": Benchmark(
+        "Lists and rankings asked for by HTTP at a fixed rate, beside events, while items are sold out.",
+        "clicks.csv.xz --requests 500 --rate 500 --changes 100 --seconds 60",
+    ),
     "swap": Benchmark(
         "Event to list while the worker changes from version to version, beside the normal of the same run.",
         "clicks.csv.xz --rate 500 --swaps 5",
@@ -40,6 +49,10 @@ BENCHMARKS = {
     "recovery": Benchmark(
         "Restart with many open sessions, and after a lost disk, beside plain reading of the same run.",
         "--sessions 1000000",
+    ),
+    "gap": Benchmark(
+        "For how long partitions have no lists after a kill, a restart and a pause of one of two workers.",
+        "--faults kill restart pause",
     ),
     "endurance": Benchmark(
         "An hour at a steady rate with a retraining and two swaps: delay, memory, store, files, accounting.",
@@ -65,6 +78,10 @@ BENCHMARKS = {
         "Training events/s, time of a step and memory of networks at a size, beside the machine's peak.",
         "--models 'gru4rec feature-lstm' --items 37483",
     ),
+    "gpu": Benchmark(
+        "Training and steps on a GPU beside its matrix products, once its results are those of the CPU.",
+        "--log clicks.csv.xz --output gpu",
+    ),
     "page": Benchmark(
         "The live page's first paint, bytes and click to list, and what open pages cost the worker's rate.",
         "clicks.csv.xz --pages 50",
@@ -87,7 +104,13 @@ def add_benchmark(name: str, benchmark: Benchmark) -> None:
     )
     def run_benchmark(context: typer.Context) -> None:
         sys.argv = [f"nextclick bench {name}", *context.args]
-        runpy.run_path(str(FOLDER / f"{name}.py"), run_name="__main__")
+        deploy = deploy_folder()
+        # Benchmarks import one another as deploy.benchmarks, and so do the processes that they start.
+        sys.path.insert(0, str(deploy.parent))
+        os.environ["PYTHONPATH"] = os.pathsep.join(
+            filter(None, [str(deploy.parent), os.environ.get("PYTHONPATH")])
+        )
+        runpy.run_path(str(deploy / "benchmarks" / f"{name}.py"), run_name="__main__")
 
 
 for name, benchmark in BENCHMARKS.items():

@@ -21,6 +21,7 @@ from replay.cadence.report import markdown, study_report
 from replay.cadence.run_cadence import Cadence, rank_baselines, run_cadence
 from replay.cadence.study_log import StudyLog
 from replay.cadence.trainer import Trainer
+from replay.commands.log_files import LogFiles
 from replay.commands.options import (
     Category,
     Columns,
@@ -41,7 +42,6 @@ from replay.commands.options import (
     log_mapping,
 )
 from replay.commands.outputs import check_file
-from replay.commands.read_split import LogFiles
 from replay.console import log, moment, parse_moment, progress_bar
 from stream.settings import load_settings
 

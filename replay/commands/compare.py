@@ -16,6 +16,7 @@ from model.config_files import (
 )
 from model.networks.by_name import columns_of
 from model.training import train as training
+from replay.commands.log_files import LogFiles
 from replay.commands.named_log import FromTopic, LogPaths, named_log
 from replay.commands.options import (
     Brokers,
@@ -39,7 +40,7 @@ from replay.commands.options import (
     learning_device,
 )
 from replay.commands.outputs import check_file
-from replay.commands.read_split import LogFiles, Split, SplitChoice, read_split
+from replay.commands.read_split import Split, SplitChoice, read_split
 from replay.console import progress_bar
 
 EVERY_KIND = "gru4rec pop s-pop window-pop transitions item-knn decayed-item-knn v-sknn bpr-mf sequential-mf"
@@ -85,8 +86,8 @@ def compare(
 ) -> None:
     """Train and evaluate several models on the same log: one table, with intervals and paired differences."""
     from model.comparison.compare import compare as compare_models
-    from model.comparison.compare import markdown
     from model.comparison.plots import comparison_plot
+    from model.comparison.table import markdown
 
     choice = SplitChoice(split, test, test_fraction, test_from)
     choice.check(session_gap_s)

@@ -15,7 +15,7 @@ import typer
 from rich.table import Table
 
 from model.errors import NextclickError
-from replay.commands.guess_output import ask, first_events, show_events, show_evidence
+from replay.commands.guess_output import FirstEvents, ask, first_events, show_events, show_evidence
 from replay.commands.named_log import FromTopic, LogPaths, named_log
 from replay.commands.options import (
     Brokers,
@@ -28,11 +28,13 @@ from replay.commands.options import (
 )
 from replay.commands.outputs import check_file
 from replay.console import moment, out, progress_bar
-from replay.datasets.detection import known_format, known_members
+from replay.datasets.detection import BY_USUAL_NAMES, known_format, known_members
+from replay.datasets.readable_events import NoEvents
 from replay.log_report.report import LogReport, report_on
 from replay.log_report.session_figures import Distribution
 from replay.log_report.warnings import warnings_of
 from replay.mappings.guess import guess_mapping
+from replay.mappings.kind_guess import has_unread_kinds
 from replay.mappings.log_sample import sample_of
 from replay.mappings.said_columns import said_mapping
 from replay.reading.spool import spooled
@@ -105,7 +107,7 @@ def report(
 @data.command(epilog="Example: nextclick data guess clicks.csv --output mylog.toml")
 def guess(
     file: Annotated[
-        Path, typer.Argument(help="a log of any layout: CSV, JSON, JSON lines or Parquet, packed or not")
+        Path, typer.Argument(help="a log of any layout: CSV, JSON, Parquet, Arrow or ORC, packed or not")
     ],
     columns: Annotated[
         str | None, typer.Option(help="what is known of it, as of train: item=sku; the rest is guessed")
@@ -120,8 +122,10 @@ def guess(
     """
     path = _one_file(file)
     known = known_format(path) if columns is None else None
-    if known is not None:
-        found = first_events(path, None)
+    if known is not None and known.name in BY_USUAL_NAMES and has_unread_kinds(sample_of(path)):
+        known = None
+    found = None if known is None else _events_of_known(path)
+    if known is not None and found is not None:
         if as_json:
             print(json.dumps({"known": known.name, "events": found.as_dicts(), "left_out": found.left_out}))
             return
@@ -161,11 +165,38 @@ def guess(
     out.print(f"written: {output}\nnext: {following}", markup=False, highlight=False)
 
 
+def _events_of_known(path: Path) -> FirstEvents | None:
+    """The first events of a known layout; None where no row is one: it has its names with another meaning."""
+    try:
+        return first_events(path, None)
+    except NoEvents:
+        return None
+
+
+# Members of an archive that are looked at: each may unpack a large part of itself.
+MOST_SAMPLED = 8
+
+
 def _one_file(file: Path) -> Path:
-    """The file to look at: of a zip of several that of a known layout, of a folder the first part."""
+    """The file to look at: of a zip of several that of a known layout, or the first of tables that are alike.
+
+    Of a folder the first part.
+    """
     path = spooled(file)
     known, _ = known_members(path, None)
-    if len(known) > 1 and not path.is_dir() and known_format(known[0]) is None:
+    if path.is_dir():
+        return known[0]
+    if len(known) > 1 and known_format(known[0]) is None:
+        tables = {}
+        for one in known[:MOST_SAMPLED]:
+            try:
+                tables[one] = sample_of(one)
+            except NextclickError:
+                # A text beside the tables, such as a README.
+                continue
+        if len({sample.columns for sample in tables.values()}) == 1:
+            return next(iter(tables))
+    if len(known) > 1 and known_format(known[0]) is None:
         raise NextclickError(
             f"{file} holds {len(known)} files: {', '.join(one.name for one in known[:8])}",
             "Which of them has the events is not known.",

@@ -14,6 +14,7 @@ from rich.markup import escape
 
 from replay.commands.options import Brokers, Json, RegistryDir
 from replay.console import out
+from stream.access.own_requests import own_address
 from stream.doctor.check_result import CheckResult
 from stream.doctor.checks import all_checks
 from stream.logs import escaped
@@ -36,7 +37,7 @@ def doctor(
     May run beside a worker. Exit: 1 when a check FAILs, else 0.
     """
     settings = load_settings(bootstrap_servers=bootstrap_servers, registry_dir=registry)
-    workers = worker or [f"http://{settings.web_host}:{settings.web_port}"]
+    workers = worker or [own_address(settings)]
     results = []
     for result in all_checks(settings, workers):
         results.append(result)

@@ -15,8 +15,10 @@ from model.data.learned_events import LearnedEvents
 from model.data.session_rule import SessionRule
 from model.data.sessions import Sessions
 from model.data.splits import by_user, newest_of
+from model.errors import NextclickError
 from model.evaluation.rank_targets import rank_targets
 from model.registry.registry import Registry
+from replay.commands.log_files import LogFiles
 from replay.commands.named_log import FromTopic, LogPaths, named_log
 from replay.commands.options import (
     Brokers,
@@ -37,7 +39,7 @@ from replay.commands.options import (
     inherited_mapping,
     learning_device,
 )
-from replay.commands.read_split import LogFiles, Split, SplitChoice
+from replay.commands.read_split import Split, SplitChoice
 from replay.commands.training_output import show
 from replay.console import log, moment, out, progress_bar
 from stream.settings import load_settings
@@ -65,8 +67,8 @@ def evaluate(
 
     --split user evaluates the newest twentieth of each user's steps.
     """
-    if split == "shuffled":
-        raise typer.BadParameter("--split shuffled is for training: an evaluation takes all sessions")
+    if split.startswith("shuffled"):
+        raise typer.BadParameter(f"--split {split} is for training: an evaluation takes all sessions")
     all_items, users = check_items(items), SplitChoice(split).by_user
     learning_on = learning_device(device)
     loaded = Registry(registry or load_settings().registry_dir).load(model)
@@ -91,6 +93,11 @@ def evaluate(
     rule = SessionRule(None if users else loaded.config.session_gap_s)
     sessions = Sessions.from_frame(by_user(frame) if users else frame, loaded.vocabulary, rule)
     sessions = newest_of(sessions) if users else sessions
+    if loaded.config.targets == "last":
+        log.print(
+            "of each sequence the last event is the target, as the version was trained", highlight=False
+        )
+        sessions = sessions.only_last()
     learned = LearnedEvents.of(loaded.manifest["data"])
     evaluated, in_sample = int(sessions.counted.sum()), 0
     # A version of a split by user has learned each user's events up to those that are evaluated.
@@ -111,6 +118,12 @@ def evaluate(
             popularity_V=loaded.vocabulary.counts if all_items else None,
             progress=lambda done, total: bar(done, total, "events"),
         ).evaluation()
+    if not scored.targets:
+        raise NextclickError(
+            "the log has no next event of an item that the version knows",
+            "A figure of zero next events says nothing of the version; none is given.",
+            "Evaluate a later part of the log that it learned from, another --split, or --items all.",
+        )
     if as_json:
         print(json.dumps({"version": loaded.version, **scored.as_dict(), "in_sample_events": in_sample}))
         return

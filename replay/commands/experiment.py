@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import secrets
+from pathlib import Path
 from typing import Annotated
 
 import msgspec
@@ -15,15 +16,19 @@ import typer
 from model.errors import NextclickError
 from model.registry.registry import Registry
 from replay.commands.options import Brokers, Json, RegistryDir
-from replay.console import out
-from stream.experiments.experiment import INTERLEAVE, SPLIT, Experiment, decode_experiment, encode_experiment
+from replay.console import out, progress_bar
+from stream.experiments.experiment import CHALLENGER, INTERLEAVE, SPLIT, Experiment, encode_experiment
 from stream.kafka.announcements import (
     EXPERIMENT_KEY,
     announce_experiment,
     check_models_topic,
     kept_values,
 )
-from stream.settings import Settings, load_settings
+from stream.outcomes.comparison_text import as_lines, as_values
+from stream.outcomes.lead import announced_experiment, lead_by
+from stream.outcomes.outcome_files import OutcomeFiles
+from stream.outcomes.outcomes_reader import compared
+from stream.settings import load_settings
 
 experiment = typer.Typer(
     help="Let a challenger serve a share of sessions beside the champion, and see which version sells.",
@@ -73,7 +78,7 @@ def start(
             "Train the challenger with the champion's session gap.",
         )
     check_models_topic(settings)
-    running = _announced(settings)
+    running = announced_experiment(settings)
     if running is not None:
         raise NextclickError(
             f"experiment {running.experiment} of {running.challenger} runs already",
@@ -99,23 +104,59 @@ def stop(bootstrap_servers: Brokers = None) -> None:
 
 
 @experiment.command(epilog="Example: nextclick experiment show")
-def show(bootstrap_servers: Brokers = None, as_json: Json = False) -> None:
-    """Show the experiment that is announced; `experiment` of /api/status says whether a worker serves it."""
+def show(
+    ended: Annotated[str | None, typer.Argument(help="id of an experiment that has ended")] = None,
+    bootstrap_servers: Brokers = None,
+    as_json: Json = False,
+) -> None:
+    """Show the experiment and who leads by clicks, baskets, purchases and revenue, as `outcomes` has them.
+
+    `experiment` of /api/status says whether a worker serves it.
+    """
     settings = load_settings(bootstrap_servers=bootstrap_servers)
     check_models_topic(settings)
-    _show(_announced(settings), as_json)
+    one = None if ended else announced_experiment(settings)
+    named = one.experiment if one else ended
+    comparison = compared(settings, named) if named else None
+    if as_json:
+        known = msgspec.to_builtins(one) if one else {"experiment": named}
+        values = as_values(comparison) if comparison else None
+        known["gate_experiment"] = settings.gate_experiment
+        print(json.dumps({**known, "comparison": values} if named else None))
+        return
+    if one or not named:
+        _show(one, as_json)
+    if comparison is not None:
+        for line in as_lines(comparison):
+            out.print(line, highlight=False, soft_wrap=True)
+        if settings.gate_experiment != "none" and one:
+            lead = lead_by(settings.gate_experiment, comparison)
+            may = "may be promoted now" if lead.leader == CHALLENGER else "is not promoted before it leads"
+            text = f"{one.challenger} {may} in {settings.gate_experiment} (gate_experiment): {lead.text}"
+            out.print(text, highlight=False, soft_wrap=True)
+    elif named:
+        topic = settings.outcomes_topic
+        out.print(f"nothing is recorded on {topic}: `nextclick outcomes` does it", highlight=False)
 
 
-def _announced(settings: Settings) -> Experiment | None:
-    value = kept_values(settings)[0].get(EXPERIMENT_KEY)
-    try:
-        return decode_experiment(value)
-    except msgspec.DecodeError as error:
-        raise NextclickError(
-            f"the announced experiment on {settings.models_topic} cannot be read: {error}",
-            "Workers refuse it, and the champion serves every session.",
-            "`nextclick experiment stop` takes it back.",
-        ) from None
+@experiment.command(epilog="Example: nextclick experiment export outcomes")
+def export(
+    folder: Annotated[Path, typer.Argument(help="of the Parquet files; what it has already stays")],
+    bootstrap_servers: Brokers = None,
+    as_json: Json = False,
+) -> None:
+    """Add what the topic `outcomes` has more to a folder of Parquet, a row for each list.
+
+    Goes on where the folder's newest files end, also after a kill; run it as often as the data are wanted.
+    """
+    settings = load_settings(bootstrap_servers=bootstrap_servers)
+    with progress_bar("exporting") as bar:
+        done = OutcomeFiles(folder).export(settings, lambda done, total: bar(done, total, "records"))
+    if as_json:
+        print(json.dumps(done._asdict()))
+        return
+    more = f", {done.lost:,} were gone before" if done.lost else ""
+    out.print(f"{done.lists:,} lists written to {folder}{more}", highlight=False, markup=False)
 
 
 def _show(one: Experiment | None, as_json: bool) -> None:

@@ -6,14 +6,14 @@ Tested by tests/faults/test_ingest.py.
 from __future__ import annotations
 
 import json
-import signal
-import threading
 from typing import Annotated
 
 import typer
 
 from replay.commands.options import Json
+from replay.commands.stopping import stopping_by_signal
 from replay.console import out, progress_bar, start_logs
+from stream.ingest.decoders import ingested_gap_s
 from stream.ingest.ingest_metrics import IngestMetrics
 from stream.ingest.ingest_report import IngestReport
 from stream.ingest.ingester import Ingester
@@ -22,6 +22,7 @@ from stream.ingest.named_mappings import mapping_by
 from stream.ingest.registry_schemas import SchemaRegistry
 from stream.kafka.topics import ensure_topics
 from stream.metrics_server import serve_metrics
+from stream.session_gaps import check_champion
 from stream.settings import load_settings
 
 
@@ -56,17 +57,19 @@ def ingest(
     if not pairs:
         raise typer.BadParameter("no topic to ingest: name one as TOPIC=MAPPING in --from")
     start_logs(settings)
+    mappings = {name: mapping_by(mapping) for name, mapping in pairs.items()}
+    gap_s = ingested_gap_s(mappings)
+    if gap_s is not None:
+        check_champion(gap_s, settings.registry_dir)
     mapped = {
         name: ListedEvents(
-            mapping_by(mapping),
+            mapping,
             SchemaRegistry(settings, f"{name}-value") if settings.schema_registry_url else None,
         )
-        for name, mapping in pairs.items()
+        for name, mapping in mappings.items()
     }
     ensure_topics(settings)
-    stopping = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stopping.set())
+    stopping = stopping_by_signal()
     with progress_bar("ingesting") as bar:
 
         def report(r: IngestReport) -> None:

@@ -6,7 +6,9 @@ Tested by tests/integration/test_items.py and tests/unit/replay/commands/test_ca
 from __future__ import annotations
 
 import json
+import shlex
 import time
+from itertools import islice
 from pathlib import Path
 from typing import Annotated
 
@@ -14,9 +16,12 @@ import msgspec
 import typer
 
 from model.errors import NextclickError
-from replay.commands.catalogue_file import RowsRead, moment_of, parse_columns, read_catalogue
+from replay.commands.catalogue_file import CatalogueFile, ItemColumns, ItemMappingFile, catalogue_file
 from replay.commands.options import Brokers, Json
+from replay.commands.outputs import check_file
 from replay.console import log, out
+from replay.item_files.item_rows import RowsRead
+from replay.item_files.item_values import moment_of
 from stream.catalogue.item_word import ItemWord, RejectedWord, decode_word, encode_word
 from stream.catalogue.items_topic import check_items_topic, send_words, word_about
 from stream.catalogue.rules import read_rules
@@ -27,19 +32,19 @@ items = typer.Typer(
     epilog="Example: nextclick items set sku-1042 --unavailable",
     no_args_is_help=True,
 )
+ItemFile = Annotated[
+    Path,
+    typer.Argument(help="a table of items: CSV of any delimiter, JSON, Parquet, Arrow or ORC, packed or not"),
+]
+WORDS_SHOWN = 5
 ItemId = Annotated[str, typer.Argument(metavar="ID", help="the item's id, as events have it")]
 
 
 @items.command(epilog="Example: nextclick items load catalogue.csv --columns item=sku,title=name")
 def load(
-    file: Annotated[Path, typer.Argument(help="a table of items, CSV or with ; | or tabs, also packed")],
-    columns: Annotated[
-        str | None,
-        typer.Option(
-            help="what is what: item=sku,title=name,brand=…,category,price,available,available_from,"
-            "available_until,image,url,attributes.colour=…; default: columns of these names"
-        ),
-    ] = None,
+    file: ItemFile,
+    columns: ItemColumns = None,
+    mapping: ItemMappingFile = None,
     on_error: Annotated[
         str, typer.Option(help="at rows that are no word about an item: stop before any is sent, or skip")
     ] = "stop",
@@ -49,13 +54,14 @@ def load(
     """Send what a table says of its items; returns when the brokers have acknowledged all of it."""
     if on_error not in ("stop", "skip"):
         raise typer.BadParameter(f"--on-error is stop or skip, not {on_error!r}")
-    named = parse_columns(columns)
+    catalogue = catalogue_file(file, columns, mapping)
+    catalogue.show()
     settings = load_settings(bootstrap_servers=bootstrap_servers)
     check_items_topic(settings)
     if on_error == "stop":
-        _check_rows(file, named)
+        _check_rows(file, catalogue)
     rows = RowsRead()
-    sent = send_words(settings, read_catalogue(file, named, rows))
+    sent = send_words(settings, catalogue.words(rows))
     if as_json:
         print(json.dumps({"sent": sent, "left_out": rows.left_out}))
         return
@@ -64,10 +70,10 @@ def load(
         log.print(f"left out: {count:,} by {reason}, {rows.first[reason]}", highlight=False, markup=False)
 
 
-def _check_rows(file: Path, columns: dict[str, str]) -> None:
+def _check_rows(file: Path, catalogue: CatalogueFile) -> None:
     """Read the whole file before anything is sent. Raises NextclickError when a row is no word."""
     rows = RowsRead()
-    for _ in read_catalogue(file, columns, rows):
+    for _ in catalogue.words(rows):
         pass
     if rows.left_out:
         total = sum(rows.left_out.values())
@@ -76,6 +82,57 @@ def _check_rows(file: Path, columns: dict[str, str]) -> None:
             f"The other {rows.words:,} rows are good. Nothing was sent.",
             "Correct them, name the columns by --columns, or leave them out with --on-error skip.",
         )
+
+
+@items.command(epilog="Example: nextclick items guess catalogue.csv --output items.toml")
+def guess(
+    file: ItemFile,
+    columns: ItemColumns = None,
+    output: Annotated[Path, typer.Option(help="TOML file to write the mapping to")] = Path("items.toml"),
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="also where that file is there")] = False,
+    as_json: Json = False,
+) -> None:
+    """Guess what is what in a file of items, show why, and the first words; write it to a file for --log.
+
+    Looks at rows spread over the file, and sends nothing. What is not sure is refused with the candidates.
+    """
+    if output.exists() and not overwrite:
+        raise NextclickError(
+            f"{output} is there already",
+            "It may say more than a guess: nothing was read, and it is as it was.",
+            "Name another --output, or have it written anew with --overwrite.",
+        )
+    check_file("--output", output)
+    catalogue = catalogue_file(file, columns)
+    rows = RowsRead()
+    first = list(islice(catalogue.words(rows), WORDS_SHOWN))
+    if not first:
+        raise NextclickError(
+            f"{file}: no row says anything of an item",
+            f"Left out: {'; '.join(rows.first.values()) or 'nothing, it has no rows'}.",
+            "Correct the rows, or name its own columns with --columns.",
+        )
+    about = "".join(f"# {name}: {why}\n" for name, why in catalogue.evidence.items())
+    begin = f"# What is what in {file.name}, as guessed; change what is wrong.\n{about}"
+    output.write_text(begin + catalogue.mapping.as_toml(), encoding="utf-8")
+    following = f"nextclick items load {shlex.quote(str(file))} --log {shlex.quote(str(output))}"
+    if as_json:
+        told = {
+            "evidence": catalogue.evidence,
+            "notes": catalogue.notes,
+            "mapping": catalogue.mapping.as_dict(),
+        }
+        words = [{"item": item_id, "word": msgspec.to_builtins(word)} for item_id, word in first]
+        print(json.dumps({**told, "words": words, "left_out": rows.left_out, "next": following}))
+        return
+    catalogue.show()
+    for item_id, word in first:
+        _print(item_id, word)
+    left = "; ".join(
+        f"{count:,} by {reason}, {rows.first[reason]}" for reason, count in rows.left_out.items()
+    )
+    out.print(f"left out before these: {left or 'nothing'}", markup=False, highlight=False)
+    out.print(f"written: {output}\nnext: {following}", markup=False, highlight=False)
 
 
 @items.command(epilog="Example: nextclick items show sku-1042 --json")

@@ -14,6 +14,7 @@ from model.evaluation.intervals import Interval
 from replay.commands.options import Json
 from replay.commands.outputs import check_file
 from replay.console import moment, out
+from stream.access.own_requests import own_address
 from stream.quality.cells import KINDS, LEARNED
 from stream.quality.collect import collect
 from stream.quality.report import as_dict, recall_over_time
@@ -56,12 +57,11 @@ def quality(
     """
     if window not in WINDOWS:
         raise typer.BadParameter(f"--window is one of {', '.join(WINDOWS)}, not {window!r}")
-    if not worker:
-        settings = load_settings()
-        worker = [f"http://{settings.web_host}:{settings.web_port}"]
+    settings = load_settings()
+    worker = worker or [own_address(settings)]
     workers = list(dict.fromkeys(address.rstrip("/") for address in worker))
     check_file("--plot", plot, makes_folder=True)
-    sums = collect(workers)
+    sums = collect(workers, settings)
     if plot:
         from model.comparison.plots import rolling_recall
 

@@ -6,107 +6,47 @@ Tested by tests/unit/replay/commands/test_filtered_commands.py and tests/learnin
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import numpy as np
 import pandas as pd
 import typer
 
-from model.data.event_filter import ALL_EVENTS, EventFilter
+from model.data.session_parts import join
 from model.data.session_rule import SessionRule
 from model.data.sessions import Sessions
 from model.data.sessions_on_disk import SessionFile
 from model.data.splits import LogSplit, by_user, shuffled_split, split_sessions, split_users
 from model.data.vocabulary import Vocabulary, titles_of
 from model.errors import NextclickError
-from replay.commands.options import check_on_error
+from replay.commands.log_files import LogFiles
 from replay.console import log, moment, parse_moment
-from replay.datasets.event_files import EventFiles, EventReader
+from replay.datasets.event_files import EventFiles
 from replay.sending.event_time_order import in_event_time_order
-from stream.event_log.logged_events import LoggedEvents
-from stream.log_mapping import LogMapping
 
 # Events sorted in memory at a time when sessions are written to disk.
 MAPPED_MEMORY_BYTES = 128 << 20
 SEED = 0
-SPLITS = ("temporal", "shuffled", "user")
+DAY_MS = 86_400_000
+SPLITS = ("temporal", "shuffled", "shuffled-users", "user")
 Split = Annotated[
     str,
     typer.Option(
         help="temporal: evaluate on the newest sessions; shuffled: on random sessions, which is easier; "
-        "user: one sequence per user, evaluate on the newest tenth of each"
+        "user: one sequence per user, evaluate on the newest tenth of each; shuffled-users: one sequence per "
+        "user, evaluate on random users"
     ),
 ]
 
 
 @dataclass(frozen=True)
-class LogFiles:
-    """Event files, or the events topic, how to read them, and which of their events to keep.
-
-    >>> LogFiles([Path("clicks.csv")], on_error="skip").on_error
-    'skip'
-    """
-
-    files: Sequence[Path]
-    format: str | None = None
-    on_error: str = "stop"
-    wanted: EventFilter = ALL_EVENTS
-    columns: LogMapping | None = None
-    topic: LoggedEvents | None = None
-
-    def __post_init__(self) -> None:
-        """Raises typer.BadParameter unless `on_error` is stop or skip."""
-        check_on_error(self.on_error)
-
-    @cached_property
-    def _reader(self) -> EventReader:
-        # Opened once: to know a format it looks into each file.
-        return EventFiles(
-            self.files, self.format, self.columns, self.on_error, self.wanted, self.topic
-        ).open()
-
-    @property
-    def session_settings(self) -> dict[str, float]:
-        """The setting of the session gap that the log's mapping says, where it says one."""
-        gap_s = self._reader.session_gap_s
-        return {} if gap_s is None else {"session_gap_s": gap_s}
-
-    def event_files(self) -> EventReader:
-        """The files as a source of event frames."""
-        return self._reader
-
-    def load(self) -> pd.DataFrame:
-        """All wanted events in event-time order; their number and what was left out go to stderr."""
-        rejects: Counter[str] = Counter()
-        frame = self._reader.load(rejects)
-        times = frame["event_time_ms"]
-        log.print(
-            f"{len(frame):,} events, {moment(times.iloc[0])} to {moment(times.iloc[-1])}"
-            + "".join(f"; left out {count:,}: {reason}" for reason, count in rejects.items()),
-            highlight=False,
-        )
-        self.print_notes()
-        return frame
-
-    def print_notes(self) -> None:
-        """Say what a topic or an archive that was read lacks."""
-        for note in (note for logged in self._reader.logged for note in logged.notes()):
-            log.print(f"note: {note}", highlight=False, markup=False)
-
-    def learned_facts(self, newest_ms: int) -> dict[str, Any]:
-        """What a manifest records of a log that is one topic or archive; nothing for files."""
-        logged = self._reader.logged
-        return logged[0].facts(newest_ms) if len(logged) == 1 and len(self._reader.formats) == 1 else {}
-
-
-@dataclass(frozen=True)
 class SplitChoice:
     """Which part of a log is evaluated: --split, --test, --test-fraction and --test-from.
+
+    A study also evaluates the `last_days` of a log, or reads a `user_share` of the users, chosen by their id.
 
     >>> SplitChoice("user").by_user
     True
@@ -116,6 +56,8 @@ class SplitChoice:
     test_files: Sequence[Path] | None = None
     test_fraction: float = 0.1
     test_from: str | None = None
+    last_days: float | None = None
+    user_share: float = 1.0
 
     def __post_init__(self) -> None:
         """Raises typer.BadParameter when the options contradict each other."""
@@ -128,12 +70,12 @@ class SplitChoice:
     @property
     def by_user(self) -> bool:
         """Whether a sequence is all events of a user."""
-        return self.split == "user"
+        return self.split in ("user", "shuffled-users")
 
     def check(self, gap_s: float | None, *, memory_map: bool = False) -> None:
         """Raises typer.BadParameter when --session-gap-s or --memory-map does not go with the split."""
         if self.by_user and gap_s:
-            raise typer.BadParameter("with --split user no --session-gap-s ends a sequence")
+            raise typer.BadParameter(f"with --split {self.split} no --session-gap-s ends a sequence")
         self._only_temporal_with(memory_map)
 
     def _only_temporal_with(self, given: bool) -> None:
@@ -225,9 +167,16 @@ def _read_sessions(
     folder: Path | None,
 ) -> tuple[Sessions, Vocabulary]:
     rule = SessionRule(None if choice.by_user else gap_s)
+    log_files.agree()
     if folder is None:
+        parts = None if columns or choice.by_user else log_files.load_partitions(rule)
+        if parts is not None:
+            return join(parts)
         frame = log_files.load()
         frame = by_user(frame) if choice.by_user else frame
+        if choice.user_share < 1:
+            hashes = pd.util.hash_array(frame["session_id"].to_numpy(object))
+            frame = frame[hashes < choice.user_share * 2.0**64]
         vocabulary = Vocabulary.from_frame(frame, columns)
         return Sessions.from_frame(frame, vocabulary, rule), vocabulary
     if columns:
@@ -246,17 +195,20 @@ def _read_sessions(
 
 
 def _split(sessions: Sessions, vocabulary: Vocabulary, choice: SplitChoice, *, keep_titled: bool) -> LogSplit:
-    if choice.by_user:
+    if choice.split == "user":
         return split_users(sessions, vocabulary, keep_titled=keep_titled)
-    if choice.split == "shuffled":
+    if choice.split in ("shuffled", "shuffled-users"):
         return shuffled_split(
             sessions, vocabulary, test_fraction=choice.test_fraction, seed=SEED, keep_titled=keep_titled
         )
+    test_from_ms = parse_moment(choice.test_from)
+    if choice.last_days is not None:
+        test_from_ms = int(sessions.times_ms.max() - choice.last_days * DAY_MS)
     return split_sessions(
         sessions,
         vocabulary,
         test_fraction=choice.test_fraction,
-        test_from_ms=parse_moment(choice.test_from),
+        test_from_ms=test_from_ms,
         keep_titled=keep_titled,
     )
 
@@ -270,7 +222,7 @@ def _print_parts(split: str, parts: LogSplit) -> None:
             highlight=False,
         )
         return
-    by = "chance" if split == "shuffled" else f"time at {moment(int(later.times_ms[later.offsets[0]]))}"
+    by = "chance" if split != "temporal" else f"time at {moment(int(later.times_ms[later.offsets[0]]))}"
     log.print(
         f"split by {by}: {len(earlier.items):,} events to train, {len(later.items):,} to evaluate, of them "
         f"{int((later.items < 0).sum()):,} of unknown items",

@@ -12,7 +12,7 @@ import typer
 from model.errors import NextclickError
 from model.registry.registry import Registry
 from replay.commands.options import Brokers, Json, RegistryDir
-from replay.commands.promote import show_champion
+from replay.commands.promote import Timeout, Wait, show_champion
 from stream.kafka.announcements import announce_champion, check_models_topic
 from stream.settings import load_settings
 
@@ -21,9 +21,15 @@ def rollback(
     to: Annotated[str | None, typer.Option("--to", help="a former champion; default: the last one")] = None,
     registry: RegistryDir = None,
     bootstrap_servers: Brokers = None,
+    wait: Wait = True,
+    timeout: Timeout = 60.0,
     as_json: Json = False,
 ) -> None:
-    """Make the champion before this one the champion again; running workers switch to it."""
+    """Make the champion before this one the champion again; running workers switch to it.
+
+    Waits for the workers, as `nextclick promote` does, with the same exit codes; without --to it ends
+    with 0 once the champion has changed, since a repeat would go back one more.
+    """
     settings = load_settings(bootstrap_servers=bootstrap_servers, registry_dir=registry)
     versions = Registry(settings.registry_dir)
     current, former = versions.champion(), versions.champions.before()
@@ -49,4 +55,7 @@ def rollback(
             "Look at `nextclick models`, then try again.",
         )
     announce_champion(settings, version, current)
-    show_champion(version, current, as_json)
+    # Without a name, the same command again would go back to the champion before that one.
+    may_be_repeated = to is not None
+    waited_s = timeout if wait else None
+    show_champion(settings, version, current, waited_s, as_json, may_be_repeated=may_be_repeated)

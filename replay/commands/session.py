@@ -13,6 +13,7 @@ import typer
 from model.errors import NextclickError
 from replay.commands.options import Brokers, Json, RegistryDir
 from replay.console import log, moment, out
+from stream.access.own_requests import own_address
 from stream.ingest.decoders import decoder_of
 from stream.kafka.partitioner import partition_of
 from stream.logs import escaped
@@ -49,8 +50,8 @@ def show(
     session's events. Exit: 1 when the session is not open.
     """
     settings = load_settings(bootstrap_servers=bootstrap_servers, registry_dir=registry)
-    addresses = worker or [f"http://{settings.web_host}:{settings.web_port}"]
-    view = view_from_workers(addresses, session_id, on_refusal=_print_refusal)
+    addresses = worker or [own_address(settings)]
+    view = view_from_workers(addresses, session_id, settings, on_refusal=_print_refusal)
     view = view or _from_here(settings, session_id)
     if view is None:
         if as_json:

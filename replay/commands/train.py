@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import tempfile
 from contextlib import ExitStack
 from pathlib import Path
@@ -20,6 +19,7 @@ from model.training.checkpoint import EVERY_BATCHES
 from model.training.job import TrainingJob, data_facts
 from model.training.replicas import Replicas
 from model.training.run_options import RunOptions
+from replay.commands.log_files import LogFiles
 from replay.commands.named_log import FromTopic, LogPaths, NewestEvents, named_log
 from replay.commands.options import (
     Brokers,
@@ -47,8 +47,8 @@ from replay.commands.options import (
     learning_device,
 )
 from replay.commands.outputs import check_folder
-from replay.commands.read_split import LogFiles, Split, SplitChoice, read_split
-from replay.commands.titles_file import TitlesFile, titles_for
+from replay.commands.read_split import Split, SplitChoice, read_split
+from replay.commands.titles_file import TitlesColumns, TitlesFile, titles_for
 from replay.commands.training_output import curves_of, print_epoch, show_scores, training_bar
 from replay.console import log, out, progress_bar
 from stream.log_mapping import RECORDED_AS as MAPPING_RECORDED_AS
@@ -114,6 +114,7 @@ def train(
         bool, typer.Option(help="by way of arrays on disk, for logs larger than memory")
     ] = False,
     catalogue: TitlesFile = None,
+    catalogue_columns: TitlesColumns = None,
     promote: Annotated[bool, typer.Option(help="make the version the champion")] = True,
     unless_champion: Annotated[
         bool, typer.Option("--unless-champion", help="do nothing when the registry has one")
@@ -131,8 +132,8 @@ def train(
 ) -> None:
     """Train a network on a log, evaluate it on the newest part, save it as a version.
 
-    Under torchrun the processes share the sessions. An interrupted training goes on from its
-    last checkpoint when the same command is given again.
+    Under torchrun the processes share the sessions, and the partitions of a topic or an archive.
+    An interrupted training goes on from its last checkpoint when the same command is given again.
     """
     flags = {
         "network": network, "loss": loss, "epochs": epochs, "hidden_size": hidden_size, "layers": layers,
@@ -146,7 +147,8 @@ def train(
     choice = SplitChoice(split, test, test_fraction, test_from)
     choice.check(session_gap_s, memory_map=memory_map)
     users = choice.by_user
-    folder = Registry(registry or load_settings().registry_dir)
+    settings = load_settings()
+    folder = Registry(registry or settings.registry_dir)
     if unless_champion and (champion := folder.champion()):
         log.print(f"{folder.root} has a champion, {champion}: nothing is trained", highlight=False)
         return
@@ -155,11 +157,6 @@ def train(
     earlier_filter = EventFilter.recorded(earlier_model.manifest["data"]) if earlier_model else None
     all_items, wanted = check_items(items), event_filter(kind, category, earlier_filter, where=where)
     check_folder("--registry", folder.root)
-    if from_topic and int(os.environ.get("WORLD_SIZE", "1")) > 1:
-        raise typer.BadParameter(
-            "--from-topic is of one process: each of several would read the topic up to another end; "
-            "archive it first (nextclick archive --until-end), and name the folder"
-        )
     source = named_log(
         files, from_topic=from_topic, format=format, columns=columns, mapping=mapping,
         brokers=bootstrap_servers, newest=newest_events,
@@ -167,7 +164,9 @@ def train(
     named = source.mapping
     if named is None and earlier_model:
         named = inherited_mapping(earlier_model.manifest["data"], earlier_model.version, source.files, format)
-    log_files = LogFiles(source.files, format, on_error, wanted, named, source.topic)
+    learning_on = learning_device(device)
+    replicas = Replicas.join(learning_on)
+    log_files = LogFiles(source.files, format, on_error, wanted, named, source.topic, replicas)
     config = build_config(
         {
             "network": DEFAULT_NETWORK,
@@ -187,8 +186,6 @@ def train(
             f"it goes on with events {wanted or 'of all kinds'}",
             highlight=False,
         )
-    learning_on = learning_device(device)
-    replicas = Replicas.join(learning_on)
     with ExitStack() as stack:
         # After an error nobody waits for the others: torchrun ends them.
         stack.push(lambda kind, error, trace: None if kind else replicas.leave())
@@ -199,11 +196,13 @@ def train(
         )
         log_split = read_split(
             log_files, choice, config.session_gap_s,
-            columns=columns_of(config), titles=titles_for(config, catalogue), folder=mapped,
+            columns=columns_of(config), folder=mapped,
+            titles=titles_for(config, catalogue, catalogue_columns),
         )  # fmt: skip
         job = TrainingJob.of(config, log_split)
         if earlier_model:
             job = job.going_on_from(earlier_model, folder.warm_start(earlier_model))
+        job.check_targets()
         checkpoint = job.checkpoint(folder.root, checkpoint_every, replicas.count)
         is_first = replicas.rank == 0
         if is_first and checkpoint.path.exists():
@@ -241,6 +240,14 @@ def train(
         reports = curves_of(trained)
         scores = scored.as_dict(trained)
         version = folder.save(trained, scores=scores, data=data, reports=reports).version
+        if promote and settings.gate_over(folder.champion()) != "none":
+            promote = False
+            log.print(
+                f"{version} is saved and not champion: a promotion waits for an experiment.\n"
+                f"do: `nextclick experiment start {version}`; `nextclick promote` says what it waits for",
+                highlight=False,
+                markup=False,
+            )
         if promote:
             folder.promote(version)
         checkpoint.remove()

@@ -8,6 +8,7 @@ from typing import Any
 
 from rich.table import Column, Table
 
+from model.evaluation.intervals import Interval
 from model.evaluation.rank_targets import Evaluation
 from model.training.job import JobScores
 from model.training.run_options import Progress
@@ -27,7 +28,10 @@ def training_bar(title: str, quiet: bool = False) -> Iterator[Any]:
 
 
 def show(rows: dict[str, Evaluation]) -> None:
-    """A table of evaluations; accuracy is Recall@1, loss the cross-entropy over all items."""
+    """A table of evaluations; accuracy is Recall@1, loss the cross-entropy over all items.
+
+    Of a network that predicts vectors the loss is its own.
+    """
     table = Table(
         Column("", no_wrap=True), "Recall@20", "MRR@20", "accuracy", "loss", "next events", "sessions"
     )
@@ -37,16 +41,30 @@ def show(rows: dict[str, Evaluation]) -> None:
             f"{scored.recall:.4f}",
             f"{scored.mrr:.4f}",
             f"{scored.accuracy:.4f}",
-            "–" if scored.loss is None else f"{scored.loss:.3f}",
+            "–" if scored.loss is None else _loss_text(scored.loss),
             f"{scored.targets:,}",
             f"{scored.sessions:,}",
         )
     out.print(table)
 
 
+def _loss_text(loss: float) -> str:
+    """A loss with four digits that say something: those of vectors are small.
+
+    >>> _loss_text(5.71291), _loss_text(0.0201351)
+    ('5.713', '0.02014')
+    """
+    return f"{loss:.3f}" if loss >= 1 else f"{loss:.4g}"
+
+
 def print_epoch(epoch: int, scored: Evaluation) -> None:
     """One line on stderr for the validation after an epoch."""
-    loss = "" if scored.loss is None else f" loss {scored.loss:.3f}"
+    if not scored.targets:
+        log.print(f"epoch {epoch}: there is no next event to validate by", highlight=False)
+        return
+    loss = "" if scored.loss is None else f" loss {_loss_text(scored.loss)}"
+    if scored.mse is not None and scored.mae is not None:
+        loss += f" MSE {scored.mse:.5f} MAE {scored.mae:.5f}"
     measures = f"Recall@20 {scored.recall:.4f} MRR@20 {scored.mrr:.4f} accuracy {scored.accuracy:.4f}{loss}"
     log.print(f"epoch {epoch}: {measures} of {scored.targets:,} next events", highlight=False)
 
@@ -58,6 +76,13 @@ def show_scores(name: str, scored: JobScores) -> None:
         rows[f"{name}, LEAKY"] = scored.leaky
     rows |= {f"  {source} alone": found for source, found in scored.sources.items()}
     show({**rows, "POP": scored.pop})
+    model = scored.model
+    if model.targets and (found := Interval.of_share(model.recall, model.targets)).says_little:
+        out.print(
+            f"{model.targets:,} next events are too few: Recall@20 is {found:.4f}, an interval wider than "
+            "half the value; evaluate more of the log before the version is relied on",
+            highlight=False, markup=False,
+        )  # fmt: skip
     if scored.leaky is not None:
         out.print(
             "LEAKY: the test targets are repeated by their own dwell too, so that an item often predicts "

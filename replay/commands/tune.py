@@ -18,6 +18,7 @@ from model.evaluation.rank_targets import rank_targets
 from model.networks.by_name import columns_of
 from model.training.job import TrainingJob
 from model.training.train import RunOptions, train
+from replay.commands.log_files import LogFiles
 from replay.commands.named_log import FromTopic, LogPaths, named_log
 from replay.commands.options import (
     Brokers,
@@ -39,7 +40,7 @@ from replay.commands.options import (
     learning_device,
 )
 from replay.commands.outputs import check_file
-from replay.commands.read_split import LogFiles, SplitChoice, read_split
+from replay.commands.read_split import SplitChoice, read_split
 from replay.commands.training_output import training_bar
 from replay.console import out, progress_bar
 
@@ -91,6 +92,8 @@ def tune(
     base = build_config(given)
     choice = SplitChoice("temporal", test, test_fraction, test_from)
     earlier, later, vocabulary = read_split(log_files, choice, base.session_gap_s, columns=columns_of(base))
+    # Before the search, which would be lost.
+    TrainingJob(base, LogSplit(earlier, later, vocabulary)).check_targets()
     with progress_bar("searching") as bar:
         found = search(
             earlier,
@@ -107,7 +110,7 @@ def tune(
             validation=job.held_out, run=RunOptions(progress=report, device=learning_on),
         )  # fmt: skip
     scored = rank_targets(
-        result.network.to(learning_on), parts.test, exclude_session_items=found.config.exclude_session_items
+        result.network.to(learning_on), job.tested, exclude_session_items=found.config.exclude_session_items
     ).evaluation()
     write_params(
         output,

@@ -32,6 +32,7 @@ from replay.commands.up_choices import (
 )
 from replay.console import log, out
 from replay.datasets.event_files import EventFiles
+from stream.access.own_requests import own_address
 from stream.kafka.topic_reader import TopicReader
 from stream.kafka.topics import ensure_topics
 from stream.log_mapping import read_mapping
@@ -114,7 +115,7 @@ def up(
         mapping_or_none = mapping if mapping.exists() else None
         train([file], mapping=mapping_or_none, on_error="skip", epochs=epochs, unless_champion=True)
         _replay_newest(settings, file, mapping_or_none)
-    address = f"http://{settings.web_host}:{settings.web_port}"
+    address = own_address(settings)
     if not worker:
         out.print(f"next: NEXTCLICK_CONFIG={path} nextclick worker, and the page is {address}", markup=False)
         return

@@ -15,7 +15,6 @@ import pandas as pd
 from replay.datasets.amazon_metadata import METADATA, METADATA_CSV, read_object
 from replay.reading.delimited import header_of
 from replay.reading.format import (
-    LEAST_MS,
     Convert,
     Converted,
     Format,
@@ -25,6 +24,7 @@ from replay.reading.format import (
     whole_ms,
 )
 from replay.reading.repeats import Repeats
+from stream.time_units import LEAST_MS
 
 __all__ = ["METADATA", "METADATA_CSV", "RATINGS", "RATINGS_2018", "REVIEWS", "REVIEWS_CSV"]
 

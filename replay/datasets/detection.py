@@ -30,46 +30,31 @@ from replay.datasets import (
     trivago,
 )
 from replay.mappings.known_mappings import KNOWN_MAPPINGS, known_by_mapping
-from replay.mappings.mapped_files import DELIMITERS, fields_of, format_of
+from replay.mappings.mapped_files import format_of
+from replay.mappings.named_columns import DELIMITERS, fields_of
 from replay.mappings.nearest_layout import Layout, description, nearest_by_names
 from replay.mappings.usual_names import JSON_LINES, KNOWN, PARQUET, aliased, usual_mapping
+from replay.reading.containers.columnar import column_types, is_columnar
 from replay.reading.delimited import header_of
 from replay.reading.format import Format
 from replay.reading.packed_files import first_line, first_lines, members
-from replay.reading.parquet import is_parquet, parquet_names
 from replay.reading.time_evidence import UnclearTimes, resolve
-from stream.log_mapping import FileShape
+from stream.file_shape import FileShape
+from stream.log_mapping import LogMapping
 
 LINES = 20  # of JSON, by which a format is known
 FORMATS = {
     f.name: f
     for f in (
-        globo.FORMAT,
-        rsc15.PREPROCESSED,
-        rsc15.RAW,
-        rsc15.BUYS,
-        mkechinov.FORMAT,
-        online_retail.FORMAT,
-        online_retail.SECOND,
-        retailrocket.FORMAT,
-        diginetica.VIEWS,
-        diginetica.PURCHASES,
-        trivago.FORMAT,
-        movielens.RATINGS,
-        movielens.RATINGS_CSV,
-        lastfm.FORMAT,
-        mind.FORMAT,
-        thirty_music.FORMAT,
-        amazon.REVIEWS,
-        amazon.REVIEWS_CSV,
-        amazon.RATINGS,
-        amazon.RATINGS_2018,
-        JSON_LINES,
-        PARQUET,
+        globo.FORMAT, rsc15.PREPROCESSED, rsc15.RAW, rsc15.BUYS, mkechinov.FORMAT, online_retail.FORMAT,
+        online_retail.SECOND, retailrocket.FORMAT, diginetica.VIEWS, diginetica.PURCHASES, trivago.FORMAT,
+        movielens.RATINGS, movielens.RATINGS_CSV, lastfm.FORMAT, mind.FORMAT, thirty_music.FORMAT,
+        amazon.REVIEWS, amazon.REVIEWS_CSV, amazon.RATINGS, amazon.RATINGS_2018, JSON_LINES, PARQUET,
     )
-}
+}  # fmt: skip
 # A CSV file whose columns have usual names.
 USUAL_CSV = "csv"
+BY_USUAL_NAMES = (USUAL_CSV, JSON_LINES.name, PARQUET.name)
 # A file in every workbook of Excel.
 WORKBOOK = "[Content_Types].xml"
 # What --format may name.
@@ -98,8 +83,8 @@ def detected_format(path: Path) -> Format:
         return found
     guess = f"Have it guessed: nextclick data guess {shlex.quote(str(path))}"
     say = "or say which of its --columns is what, or name its --format."
-    if is_parquet(path):
-        names = parquet_names(path)
+    if is_columnar(path):
+        names = list(column_types(path))
         raise NextclickError(
             f"{path}: which of its columns is what is not known: {', '.join(names)}",
             f"A session, an item and a time are needed. {nearest_by_names(names, _layouts())}",
@@ -110,8 +95,8 @@ def detected_format(path: Path) -> Format:
         raise NextclickError(f"{path} is empty", "It has no events.", "Check the file.")
     if "\0" in lines[0]:
         raise NextclickError(
-            f"{path} is no text: its first line has zero bytes, as UTF-16, tar archives and programs have",
-            "CSV, JSON and Parquet are read, packed or not.",
+            f"{path} is no text: its first line has zero bytes, as in programs and UTF-16 without its mark",
+            "CSV and JSON are read, packed or not, and Parquet, Arrow and ORC.",
             "Unpack it, or write it as UTF-8: iconv -f utf-16 -t utf-8 FILE > NEW",
         )
     raise NextclickError(
@@ -131,8 +116,8 @@ def _layouts() -> list[Layout]:
 
 def known_format(path: Path) -> Format | None:
     """A file's format, of events or of metadata; None when it is unknown."""
-    if is_parquet(path):
-        names = parquet_names(path)
+    if is_columnar(path):
+        names = list(column_types(path))
         if aliased(names):
             return PARQUET
         return _of_a_mapping(path) or _published_as_parquet(names)
@@ -217,9 +202,15 @@ def check_families(events: list[tuple[Path, Format]], metadata: list[tuple[Path,
             )
 
 
-def session_gap_of(forms: list[Format]) -> float | None:
-    """The session gap that the layouts of files say; None where they say none, or not the same."""
-    gaps = {KNOWN_MAPPINGS[form.name].mapping.session_gap_s for form in forms if form.name in KNOWN_MAPPINGS}
+def session_gap_of(forms: list[Format], named: LogMapping | None, logged: list[float | None]) -> float | None:
+    """The session gap that a mapping says, or the layouts of files, or the topics and archives in `logged`.
+
+    None where they say none, or not the same.
+    """
+    if named is not None:
+        return named.session_gap_s
+    known = [KNOWN_MAPPINGS[form.name].mapping for form in forms if form.name in KNOWN_MAPPINGS]
+    gaps = {mapping.session_gap_s for mapping in known} | {gap_s for gap_s in logged if gap_s is not None}
     return gaps.pop() if len(gaps) == 1 else None
 
 
@@ -262,7 +253,7 @@ def known_members(path: Path, format: str | None) -> tuple[list[Path], list[Path
 
 def _is_of(path: Path, name: str) -> bool:
     """Whether a file is of the format, or of the metadata of its family."""
-    if is_parquet(path):
+    if is_columnar(path):
         return name in FORMATS and FORMATS[name].parquet
     if name in KNOWN_MAPPINGS:
         known = known_by_mapping(path)
@@ -277,7 +268,7 @@ def _is_of(path: Path, name: str) -> bool:
 
 def metadata_format(path: Path) -> Format | None:
     """The format of a metadata file; None for a file of events or of an unknown format."""
-    if is_parquet(path):
+    if is_columnar(path):
         return None
     line = first_line(path)
     if any(_matches(candidate, line) for candidate in FORMATS.values()):

@@ -31,14 +31,13 @@ from replay.datasets.detection import (
     session_gap_of,
 )
 from replay.datasets.item_metadata import ItemMetadata
-from replay.datasets.readable_events import count_reasons, nothing_wanted, readable_events
-from replay.mappings.mapped_files import format_of
+from replay.datasets.readable_events import NoEvents, count_reasons, nothing_wanted, readable_events
+from replay.mappings.mapped_files import formats_of
 from replay.reading.account import FileAccount, skipped_share
-from replay.reading.delimited import BrokenRows, RejectLine, delimited_chunks
-from replay.reading.format import Chunk, Format
-from replay.reading.lines import line_chunks
-from replay.reading.packed_files import WholeLines, cut_off, members, open_file, size_of
-from replay.reading.parquet import parquet_chunks
+from replay.reading.containers.file_chunks import file_chunks
+from replay.reading.delimited import BrokenRows, RejectLine
+from replay.reading.format import Format
+from replay.reading.packed_files import members
 from replay.reading.spool import spooled
 from replay.reading.time_order import ascending_span
 from replay.reading.time_sample import converter_of
@@ -124,14 +123,18 @@ class EventReader:
                 check_naming(format, has_mapping=named is not None, logged=str(whole))
                 self._add_logged(LoggedEvents(load_settings(), archive=whole))
             elif named is not None:
-                self._events.extend((path, format_of(path, named)) for path in members(whole))
+                # A text beside the tables of an archive is no part of a log; a part in a folder is.
+                may_lack = bool(self._skip) or whole.is_file()
+                found, lacking = formats_of(list(members(whole)), named, may_lack=may_lack)
+                self._events.extend(found)
+                self._unknown.update(f"file without the columns of the mapping: {path}" for path in lacking)
             else:
                 known, unknown = known_members(whole, format)
                 self._unknown.update(f"file of no known format: {path}" for path in unknown)
                 for path in known:
                     self._add(path, format)
-        of_layouts = session_gap_of([form for _, form in self._events])
-        self.session_gap_s = of_layouts if named is None else named.session_gap_s
+        forms = [form for _, form in self._events]
+        self.session_gap_s = session_gap_of(forms, named, [logged.session_gap_s for logged in self.logged])
         check_families(self._events, self._metadata)
 
     @property
@@ -208,7 +211,7 @@ class EventReader:
                 kept += len(events)
                 yield events
             pa.default_memory_pool().release_unused()
-        if filtered and not kept:
+        if filtered and not kept and not any(logged.is_part for logged in self.logged):
             raise nothing_wanted([path for path, _ in self._events], self._wanted, filtered, categories)
 
     def load(self, rejects: Counter[str] | None = None) -> pd.DataFrame:
@@ -227,11 +230,7 @@ class EventReader:
 
     def no_events(self, rejects: Counter[str]) -> NextclickError:
         """The error of a log of which nothing is left."""
-        return NextclickError(
-            f"{', '.join(str(path) for path, _ in self._events) or 'no file'}: no events",
-            f"Left out: {dict(rejects) or 'nothing'}.",
-            "Name a file that has events.",
-        )
+        return NoEvents([path for path, _ in self._events], rejects)
 
     def _add(self, path: Path, format: str | None) -> None:
         if format is not None:
@@ -269,30 +268,9 @@ class EventReader:
             return
         convert, account = converter_of(path, form, self.times), FileAccount()
         on_broken = BrokenRows(self._skip, rejects, self.reject_line, account)
-        if form.parquet:
-            for chunk in parquet_chunks(path, form, account):
+        with closing(file_chunks(path, form, on_broken, block_bytes=BLOCK_BYTES)) as chunks:
+            for chunk in chunks:
                 yield readable_events(path, form, convert, chunk, on_broken)
-            self._close_account(path, account, rejects)
-            return
-        with open_file(path) as file:
-            lines, size = WholeLines(file), size_of(file)
-            chunks: Iterator[Chunk]
-            if form.chunks:
-                chunks = form.chunks(lines, account, BLOCK_BYTES)
-            elif form.parse:
-                chunks = line_chunks(form, form.parse, lines, account, block_bytes=BLOCK_BYTES)
-            else:
-                chunks = delimited_chunks(path, form, lines, block_bytes=BLOCK_BYTES, on_broken=on_broken)
-            with closing(chunks):  # type: ignore[type-var]
-                for chunk in chunks:
-                    yield readable_events(path, form, convert, chunk, on_broken)
-        if lines.cut_off is not None:
-            if not self._skip:
-                raise cut_off(path, lines.lines + 1, lines.cut_off)
-            rejects["file is cut off"] += 1
-        else:
-            account.size = size
-        account.bytes = lines.bytes
         self._close_account(path, account, rejects)
 
     def _close_account(self, path: Path, account: FileAccount, rejects: Counter[str]) -> None:

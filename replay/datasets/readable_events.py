@@ -6,7 +6,7 @@ Tested by tests/unit/replay/datasets/test_event_files.py.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -16,6 +16,17 @@ from model.errors import NextclickError
 from replay.reading.delimited import BrokenRows, broken_line
 from replay.reading.format import Chunk, Convert, Format, beyond_the_schema, no_reason, reasons
 from replay.reading.values import no_ids, shortened_ids
+
+
+class NoEvents(NextclickError):
+    """Nothing is left of a log."""
+
+    def __init__(self, paths: Sequence[Path], rejects: Mapping[str, int]) -> None:
+        super().__init__(
+            f"{', '.join(map(str, paths)) or 'no file'}: no events",
+            f"Left out: {dict(rejects) or 'nothing'}.",
+            "Name a file that has events, or have this one looked at: nextclick data guess FILE",
+        )
 
 
 def readable_events(

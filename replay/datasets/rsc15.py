@@ -29,8 +29,9 @@ from replay.reading.format import (
     times_of,
     whole_ms,
 )
-from replay.reading.times import MS_OF, TimeUnit
+from replay.reading.times import TimeUnit
 from replay.reading.values import float_ids, ids_of
+from stream.time_units import MS_OF
 
 PREPROCESSED_COLUMNS = ("SessionId", "ItemId", "Time")
 RAW_COLUMNS = ("session", "timestamp", "item", "category")

@@ -8,14 +8,11 @@ the replay waits for the worker.
 
 from __future__ import annotations
 
-import argparse
 import json
 import socket
-import sys
 import tempfile
 import threading
 import time
-import urllib.request
 from collections import Counter, deque
 from pathlib import Path
 from typing import Any
@@ -32,15 +29,16 @@ from model.training.job import data_facts
 from model.training.train import Progress, RunOptions, train
 from model.training.training_data import TrainingData
 from replay.datasets.event_files import EventFiles
+from replay.deploy_files import deploy_folder
 from replay.end_to_end.demo_screen import console, say, summary, view
 from replay.end_to_end.worker_process import START_TIMEOUT_S, WorkerProcess, free_port
 from replay.sending.replay import SendOptions, replay_frames
 from replay.sending.replay_report import ReplayReport
+from stream.access.grants import VIEW
 from stream.kafka.lists_reader import Received, recommendations
 from stream.kafka.topics import plans
 from stream.settings import Settings, load_settings
 
-BUNDLED = Path(__file__).parents[2] / "deploy" / "data" / "online_retail.csv.xz"
 BROKER_PARTITIONS = 4
 USUAL_PORT = 6066
 LAG_LIMIT = 3_000
@@ -68,9 +66,18 @@ class EmbeddedBroker:
                     )
 
 
-def train_first_model(earlier: pd.DataFrame, registry: Registry, epochs: int) -> None:
-    """Train on the earlier part and make it the champion."""
+def bundled_log() -> Path:
+    """The log that comes with nextclick: a slice of Online Retail."""
+    return deploy_folder() / "data" / "online_retail.csv.xz"
+
+
+def train_first_model(
+    earlier: pd.DataFrame, registry: Registry, epochs: int, gap_s: float | None = None
+) -> None:
+    """Train on the earlier part and make it the champion; `gap_s` ends sessions, 0 none, None by default."""
     config = ModelConfig(network=DEFAULT_NETWORK, epochs=epochs, exclude_session_items=True)
+    if gap_s is not None:
+        config = config.model_copy(update={"session_gap_s": gap_s or None})
     sessions, vocabulary, _ = TrainingData.from_frame(earlier, config)
     last = 0
 
@@ -155,7 +162,7 @@ def at_rest(worker: WorkerProcess, acknowledged: int) -> tuple[dict[str, Any], i
 
     def served(status: dict[str, Any]) -> bool:
         nonlocal posted
-        with urllib.request.urlopen(f"{worker.address}/api/live", timeout=5) as answer:
+        with worker.open("/api/live", VIEW) as answer:
             posted = json.load(answer)["posted"]
         accounting = status["accounting"]
         return not accounting["in_flight"] and accounting["read"] == acknowledged + posted
@@ -185,11 +192,12 @@ def web_port() -> int:
     return USUAL_PORT
 
 
-def run(files: list[Path], *, epochs: int, seconds: float) -> int:
+def run(files: EventFiles, *, epochs: int, seconds: float) -> int:
     """Run the whole demo. Returns the exit code."""
     rejects: Counter[str] = Counter()
-    console.print(f"reading {', '.join(path.name for path in files)}", highlight=False)
-    frame = EventFiles(files, on_error="skip").load(rejects)
+    console.print(f"reading {', '.join(path.name for path in files.paths)}", highlight=False)
+    reader = files.open()
+    frame = reader.load(rejects)
     earlier, later = temporal_split(frame, test_fraction=0.1)
     earlier, later = earlier.tail(TRAINING_EVENTS), later.head(TRAINING_EVENTS // 5)
     left_out = "".join(f"; left out {count:,}: {reason}" for reason, count in rejects.items())
@@ -209,7 +217,7 @@ def run(files: list[Path], *, epochs: int, seconds: float) -> int:
         broker.make_topics(settings)
         registry = Registry(settings.registry_dir)
         console.print(f"training on the earlier {len(earlier):,} events", highlight=False)
-        train_first_model(earlier, registry, epochs)
+        train_first_model(earlier, registry, epochs, reader.session_gap_s)
         worker = WorkerProcess(settings, folder / "worker.log")
         try:
             worker.wait_ready()
@@ -229,23 +237,3 @@ def run(files: list[Path], *, epochs: int, seconds: float) -> int:
     if not (good := good and exit_code == 0):
         console.print("[bold red]something does not add up; see above[/]")
     return 0 if good else 1
-
-
-def main() -> int:
-    """Parse the arguments and run."""
-    parser = argparse.ArgumentParser(prog="./deploy/demo", description=__doc__.split("\n\n")[0])
-    parser.add_argument("--file", type=Path, action="append", help="an event file of any supported format")
-    parser.add_argument("--epochs", type=int, default=2)
-    parser.add_argument(
-        "--seconds", type=float, default=40, help="how long the replay takes; 0: as fast as it goes"
-    )
-    arguments = parser.parse_args()
-    try:
-        return run(arguments.file or [BUNDLED], epochs=arguments.epochs, seconds=arguments.seconds)
-    except NextclickError as error:
-        print(f"error: {error.what}\n{error.meaning}\ndo: {error.remedy}", file=sys.stderr)
-        return 2
-
-
-if __name__ == "__main__":
-    sys.exit(main())

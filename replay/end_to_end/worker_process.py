@@ -13,32 +13,43 @@ import subprocess
 import sys
 import time
 import urllib.error
-import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
 from model.errors import NextclickError
+from stream.access.grants import OPERATE
+from stream.access.own_requests import open_worker, own_address
 from stream.settings import Settings
 
-START_TIMEOUT_S = 60.0
+START_TIMEOUT_S = 300.0
 
 
 class WorkerProcess:
-    """Starts `nextclick worker` with `settings`; the log is appended to `log_path`."""
+    """Starts `nextclick worker` with `settings`; the log is appended to `log_path`.
+
+    Another command that runs a worker, such as `up`, is given as `arguments` with its `environment`.
+    """
 
     # The tests start it from a process that has imported the libraries already.
     popen: ClassVar[Callable[..., Any]] = subprocess.Popen
     # How long `wait_until` waits unless told otherwise, in seconds.
     patience_s: ClassVar[float] = START_TIMEOUT_S
 
-    def __init__(self, settings: Settings, log_path: Path) -> None:
-        self.address = f"http://{settings.web_host}:{settings.web_port}"
+    def __init__(
+        self,
+        settings: Settings,
+        log_path: Path,
+        arguments: Sequence[str] = ("worker",),
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
+        self.address = own_address(settings)
+        self._settings = settings
         self._log_path = log_path
         with log_path.open("ab") as log:
             self.process: subprocess.Popen[bytes] = self.popen(
-                [sys.executable, "-m", "nextclick", "worker"],
-                env={**os.environ, **settings.environment()},
+                [sys.executable, "-m", "nextclick", *arguments],
+                env={**os.environ, **settings.environment()} if environment is None else environment,
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 stdin=subprocess.DEVNULL,
@@ -47,11 +58,15 @@ class WorkerProcess:
     def status(self) -> dict[str, Any] | None:
         """The answer of /api/status, or None while the worker does not answer."""
         try:
-            with urllib.request.urlopen(f"{self.address}/api/status", timeout=5) as answer:
+            with self.open("/api/status", OPERATE) as answer:
                 status: dict[str, Any] = json.load(answer)
                 return status
         except (urllib.error.URLError, ConnectionError, TimeoutError):
             return None
+
+    def open(self, path: str, role: str) -> Any:
+        """The answer to a request for a path, asked in a role. Raises OSError when there is none."""
+        return open_worker(self._settings, f"{self.address}{path}", role, 5)
 
     def wait_until(
         self, condition: Callable[[dict[str, Any]], bool], what: str, timeout_s: float | None = None

@@ -14,8 +14,8 @@ import pandas as pd
 from model.errors import NextclickError
 from replay.reading.format import epoch_ms, number
 from replay.reading.time_evidence import resolve
-from replay.reading.times import ISO, MS_OF, iso_ms, localised_ms, pattern_ms
-from stream.ingest.event_times import PATTERNS
+from replay.reading.times import ISO, iso_ms, localised_ms, pattern_ms
+from stream.time_units import MS_OF, PATTERNS
 
 # A pattern that names its year beside it.
 WITH_YEAR = re.compile(r"(.*%.*) in ([0-9]{4})")

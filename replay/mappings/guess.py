@@ -8,22 +8,23 @@ Tested by tests/unit/replay/mappings/test_guess.py.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
 from replay.mappings.kind_guess import ANY_KIND, kind_guess
 from replay.mappings.log_sample import LogSample, is_number
-from replay.mappings.role_names import EXACT, name_score
+from replay.mappings.role_names import EXACT, LEAST_NAMES, name_score, names_in
 from replay.mappings.said_columns import NONE, UNSAID, column_of, said_mapping
 from replay.mappings.time_guess import TimeGuess, time_guess
+from replay.reading.time_evidence import CLOCK
 from replay.reading.values import MISSING
-from stream.log_mapping import ROLES, Column, FileShape, LogMapping
+from stream.file_shape import FileShape
+from stream.log_mapping import Column, LogMapping
 
 LEAST_NUMBERS = 0.9
 # A user's rows stand together where at least this share of rows has the user of the row before.
 LEAST_TOGETHER = 0.3
-# So many names that logs give to their columns make a header.
-LEAST_NAMES = 2
 
 
 @dataclass(frozen=True)
@@ -136,6 +137,14 @@ class _Guesser:
             self._found["time"] = best
             why = f"the times of {best} can be read in {len(found.units)} ways, such as {found.first}"
             self._doubt("time", why, [f"time={best}:{unit}" for unit in found.units[:4]])
+            return
+        clocks = [c for c in self._free() if c != best and _is_clock(self._sample.values(c))]
+        if found.days and clocks and said is None:
+            self._found["time"] = best
+            why = (
+                f"{best} has days and {clocks[0]} times of day: a time is read from one column, so join them"
+            )
+            self._doubt("time", f"{why}, or take the days alone", [f"time={best}:{found.units[0]}"])
             return
         self._found["time"], self._unit, self._times = best, found.units[0], found
         self._tell("time", f"{self._by_name(best, 'time')}, {self._unit}: {found.first} is {found.made}, UTC")
@@ -271,6 +280,13 @@ class _Guesser:
         self._result.doubts.append(Doubt(role, why, tuple(answers)))
 
 
+def _is_clock(values: list[str]) -> bool:
+    """Whether nearly all values are times of day."""
+    given = [value.strip() for value in values if value.strip()]
+    found = sum(re.fullmatch(CLOCK, value) is not None for value in given)
+    return bool(given) and found >= LEAST_NUMBERS * len(given)
+
+
 def _is_named(sample: LogSample) -> bool:
     """Whether the first line of a file has names that logs give to their columns."""
-    return sum(any(name_score(role, name) for role in ROLES) for name in sample.first) >= LEAST_NAMES
+    return names_in(sample.first) >= LEAST_NAMES

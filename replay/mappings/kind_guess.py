@@ -9,8 +9,9 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from replay.mappings.log_sample import is_number
-from replay.mappings.role_names import EXACT, KIND_WORDS
+from replay.mappings.log_sample import LogSample, is_number
+from replay.mappings.role_names import EXACT, KIND_WORDS, name_score
+from replay.mappings.usual_names import KNOWN
 from replay.reading.values import MISSING
 from stream.events import COMMON_KINDS
 from stream.log_mapping import LEFT_OUT
@@ -59,6 +60,17 @@ def kind_guess(values: Sequence[str], score: int, said: Mapping[str, str] | None
     told = ", ".join(f"{value} is {kind}" for value, kind in kinds.items())
     # Words that every log is read by need no entry.
     return KindGuess({v: k for v, k in kinds.items() if COMMON_KINDS.get(v.casefold()) != k}, told)
+
+
+def has_unread_kinds(sample: LogSample) -> bool:
+    """Whether a log that is known by usual names has its kinds under another one, which is not read so.
+
+    Without them all of its events would be views.
+    """
+    if any(name in sample.columns for name in KNOWN["kind"]):
+        return False
+    columns = [column for column in sample.columns if name_score("kind", str(column)) == EXACT]
+    return any(kind_guess(sample.values(column), EXACT) is not None for column in columns)
 
 
 def _kind_of(value: str, said: Mapping[str, str]) -> str | None:

@@ -17,10 +17,11 @@ from pathlib import Path
 from typing import Any
 
 from replay.mappings.json_records import RecordRows, decoded
-from replay.mappings.mapped_files import DELIMITERS, fields_of, format_of
+from replay.mappings.mapped_files import format_of
+from replay.mappings.named_columns import DELIMITERS, fields_of
+from replay.reading.containers.columnar import column_types, is_columnar
 from replay.reading.format import Format, UnreadableLine
 from replay.reading.packed_files import first_lines
-from replay.reading.parquet import is_parquet, parquet_names
 from stream.log_mapping import LogMapping, mapping_of
 
 # Lines by which a log without a header is known, how many of them there must be, and how many may be broken.
@@ -100,8 +101,8 @@ def mapping_by_names(names: Iterable[str]) -> KnownMapping | None:
 
 def known_by_mapping(path: Path) -> KnownMapping | None:
     """The known layout of a file; None where it is of none. Raises NextclickError when it is damaged."""
-    if is_parquet(path):
-        return mapping_by_names(parquet_names(path))
+    if is_columnar(path):
+        return mapping_by_names(list(column_types(path)))
     lines = [line for line in first_lines(path, LINES) if line.strip()]
     if not lines:
         return None

@@ -8,8 +8,10 @@ Tested by tests/unit/replay/mappings/test_guess.py.
 
 from __future__ import annotations
 
+import shlex
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -17,20 +19,24 @@ from typing import IO
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from model.errors import NextclickError
+from replay.mappings.header_encoding import encoding_by_names
 from replay.mappings.json_records import LIST, RecordRows, array_records, decoded
-from replay.mappings.mapped_files import DELIMITERS, fields_of
+from replay.mappings.named_columns import DELIMITERS, fields_of
+from replay.mappings.role_names import LEAST_NAMES, names_in
+from replay.reading.containers.column_batches import container_of
+from replay.reading.containers.columnar import is_columnar, opened, place_of, types_in, values_of
 from replay.reading.format import UnreadableLine
-from replay.reading.packed_files import CUT_OFF, LONGEST_LINE_BYTES, WholeLines, open_file, size_of
-from replay.reading.parquet import is_parquet
+from replay.reading.packed_files import CUT_OFF, LONGEST_LINE_BYTES, WholeLines, cut_off, open_file, size_of
 from stream.log_mapping import Column
 
 FIRST_LINES, PLACES, LINES_A_PLACE = 2_000, 30, 100
-# Of a packed file, which cannot be read from its middle.
+# Of a packed file, which cannot be read from its middle, and of one object over several lines.
 MOST_PACKED_BYTES = 64 << 20
 BLOCK_BYTES = 1 << 20
+# Fields of a table of events.
+LEAST_FIELDS = 3
 # The share of lines that must have as many fields as the others.
 LEAST_ALIKE = 0.9
 
@@ -79,27 +85,38 @@ class LogSample:
         return [row[place] for row in self.rows]
 
 
-def sample_of(path: Path) -> LogSample:
-    """A sample of a file. Raises NextclickError when it is damaged, or is no table."""
-    if is_parquet(path):
-        return _of_parquet(path)
+def sample_of(path: Path, *, delimiter: str = "", least_fields: int = LEAST_FIELDS) -> LogSample:
+    """A sample of a file. Raises NextclickError when it is damaged, or is no table.
+
+    `delimiter` is of a delimited file, where it is known.
+    """
+    if is_columnar(path):
+        return _of_columns(path)
     lines = _sampled_lines(path)
     texts = [line.decode("utf-8", "replace") for line in lines]
     if not texts:
-        raise NextclickError(f"{path} is empty", "It has no events.", "Check the file.")
-    if lines[0].startswith((b"\xff\xfe", b"\xfe\xff")) or any("\0" in text for text in texts[:20]):
+        raise NextclickError(f"{path} is empty", "It has no rows.", "Check the file.")
+    if any("\0" in text for text in texts[:20]):
         raise NextclickError(
-            f"{path} is no text that can be read here: it has zero bytes, as UTF-16 and binary files do",
-            "CSV, JSON and Parquet are read, packed or not.",
+            f"{path} is no text that can be read here: it has zero bytes, as in binary files and UTF-16 "
+            "without its mark",
+            "CSV and JSON are read, packed or not, and Parquet, Arrow and ORC.",
             "Write it as UTF-8: iconv -f utf-16 -t utf-8 FILE > NEW",
         )
     utf8 = not any("\ufffd" in text for text in texts)
+    if not utf8 and (found := encoding_by_names(lines[0])):
+        encoding, header = found
+        raise NextclickError(
+            f"{path} is not UTF-8: in {encoding} its first line is {header[:120]}",
+            "Names of columns are read as UTF-8 alone, so none of them would be found.",
+            f"Write it as UTF-8: iconv -f {encoding} -t utf-8 {shlex.quote(str(path))} > NEW",
+        )
     start = texts[0].lstrip("\ufeff \t")[:1]
     if start == "[" or start == "{":
         records, broken = _records(path, texts)
         if records:
             return records_sample("json" if start == "[" else "json-lines", records, broken, utf8)
-    return _of_lines(path, texts, utf8)
+    return _of_lines(path, texts, utf8, delimiter, least_fields)
 
 
 def _sampled_lines(path: Path) -> list[bytes]:
@@ -111,9 +128,10 @@ def _sampled_lines(path: Path) -> list[bytes]:
             if len(found) == FIRST_LINES:
                 size = size_of(file)
                 found.extend(_packed_places(file) if size is None else _places(file, size))
-    except CUT_OFF:
+    except CUT_OFF as error:
+        if not found:
+            raise cut_off(path, 1, error) from None
         # What stands before a cut says enough.
-        pass
     return [line.rstrip(b"\r\n") for line in found if line.strip()]
 
 
@@ -138,10 +156,10 @@ def _packed_places(file: IO[bytes]) -> Iterator[bytes]:
         yield from islice(_lines_of(file), LINES_A_PLACE)
 
 
-def _of_lines(path: Path, texts: list[str], utf8: bool) -> LogSample:
+def _of_lines(path: Path, texts: list[str], utf8: bool, said: str, least_fields: int) -> LogSample:
     texts[0] = texts[0].removeprefix("\ufeff")
-    delimiter, width = _delimiter(texts)
-    if width < 3:
+    delimiter, width = (said, len(fields_of(texts[0], said))) if said else _delimiter(texts)
+    if width < least_fields:
         raise NextclickError(
             f"{path} is no table: {texts[0][:120]!r}",
             "Its lines do not have three fields between commas, tabs, semicolons, bars or double colons.",
@@ -150,6 +168,14 @@ def _of_lines(path: Path, texts: list[str], utf8: bool) -> LogSample:
     split = [tuple(fields_of(text, delimiter)) for text in texts]
     rows = [row for row in split if len(row) == width]
     first, body = rows[0], rows[1:]
+    before = split.index(first)
+    if before and _is_header(first, body) is not False and names_in(first) >= LEAST_NAMES:
+        raise NextclickError(
+            f"{path}: line {before + 1} is the header, {delimiter.join(first)[:120]}, and not the first: "
+            f"before it stands {texts[0][:60]!r}",
+            "A table begins with the names of its columns; what stands before them is no row.",
+            f"Leave it out: tail -n +{before + 1} {shlex.quote(str(path))} > NEW",
+        )
     found = LogSample("csv", (), body, delimiter, None, len(split) - len(rows), utf8, first)
     return found.with_header(_is_header(first, body) if len(split[0]) == width else False)
 
@@ -206,7 +232,21 @@ def _records(path: Path, texts: list[str]) -> tuple[list[object], int]:
             records.append(decoded(text.removeprefix("\ufeff").encode()))
         except UnreadableLine:
             broken += 1
-    return [record for record in records if isinstance(record, dict)], broken
+    found: list[object] = [record for record in records if isinstance(record, dict)]
+    if not found and texts[0].lstrip("\ufeff ").startswith("{"):
+        return _document(path), 0
+    return found, broken
+
+
+def _document(path: Path) -> list[object]:
+    """The object that a file is, over several lines; nothing where it is none, or a very large one."""
+    with open_file(path) as file:
+        text = file.read(MOST_PACKED_BYTES + 1)
+    try:
+        value = decoded(text.removeprefix(b"\xef\xbb\xbf").strip())
+    except UnreadableLine:
+        return []
+    return [value] if isinstance(value, dict) and len(text) <= MOST_PACKED_BYTES else []
 
 
 def records_sample(
@@ -242,14 +282,19 @@ def _paths(value: object, before: str = "") -> Iterator[str]:
         yield before
 
 
-def _of_parquet(path: Path) -> LogSample:
-    with pq.ParquetFile(path) as file:
-        names = [field.name for field in file.schema_arrow if not pa.types.is_nested(field.type)]
-        groups = range(file.metadata.num_row_groups)
+def _of_columns(path: Path) -> LogSample:
+    with closing(opened(path)) as file:
+        # A path into a list stands for several rows: it is of a mapping, not of a table.
+        names = [
+            name
+            for name, kind in types_in(file.schema).items()
+            if LIST not in name and not pa.types.is_nested(kind)
+        ]
+        places = {name: place_of(name, file.schema.names) for name in names}
         rows: list[tuple[str, ...]] = []
-        for group in list(groups)[:: max(1, len(groups) // 10)] or []:
-            batches = file.iter_batches(FIRST_LINES, row_groups=[group], columns=names)
-            for batch in islice(batches, 1):
-                texts = [pc.fill_null(column.cast(pa.string()), "").to_pylist() for column in batch.columns]
+        for part in range(0, file.parts, max(1, file.parts // 10)):
+            for batch in islice(file.part(part, sorted({root for root, _ in places.values()})), 1):
+                values, _ = values_of(batch.slice(0, FIRST_LINES), places)
+                texts = [pc.fill_null(values[name].cast(pa.string()), "").to_pylist() for name in names]
                 rows.extend(zip(*texts, strict=True))
-    return LogSample("parquet", tuple(names), rows)
+    return LogSample(container_of(path).split()[0], tuple(names), rows)

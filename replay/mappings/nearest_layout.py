@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from replay.mappings.json_records import decoded
 from replay.mappings.known_mappings import KNOWN_MAPPINGS
-from replay.mappings.mapped_files import DELIMITERS, fields_of
+from replay.mappings.named_columns import DELIMITERS, fields_of
 from replay.reading.format import UnreadableLine
 
 # The share of names, or of fields, that a layout must have in common with a log to be worth a word.

@@ -49,7 +49,10 @@ def convert(
     if "price" in chunk:
         events["price"], no_price, unclear = price_of(chunk["price"], mapping.files.decimal)
         broken += [(no_price, "the price is no number"), (unclear, UNCLEAR_PRICE)]
-    events |= {name: given_text(chunk[name]) for name in ("brand", "category", "title") if name in chunk}
+    # Brands and categories are ids as often as names.
+    events |= {name: given_text(ids_of(chunk[name])) for name in ("brand", "category") if name in chunk}
+    if "title" in chunk:
+        events["title"] = given_text(chunk["title"])
     frame = pd.DataFrame(events)
     left_out = reasons(
         chunk.index,

@@ -11,13 +11,13 @@ import pandas as pd
 
 from replay.mappings.event_times import said_times
 from replay.reading.format import number
-from replay.reading.times import MS_OF
+from stream.time_units import MS_OF
+from stream.time_units import PATTERNS as DIGIT_PATTERNS
 
 # Times of logs lie between 1995 and 2100.
 FIRST_MS, LAST_MS = 788_918_400_000, 4_102_444_800_000
 LEAST_TIMES = 0.98
-UNITS_OF_NUMBERS = ("s", "ms", "us", "ns")
-UNITS_OF_DIGITS = (("yyyymmdd", 8), ("yyyymmddhhmm", 12), ("yyyymmddhhmmss", 14))
+UNITS_OF_DIGITS = tuple((unit, len(unit)) for unit in DIGIT_PATTERNS)
 CLOCKS = (" %H:%M:%S", " %H:%M", " %I:%M:%S %p", " %I:%M %p", ", %H:%M:%S", ", %H:%M", "T%H:%M:%S", "")
 # Where dates are written with dots, days come first.
 DAYS_FIRST = ("%d.%m.%Y", "%d/%m/%Y", "%d-%m-%Y")
@@ -79,8 +79,6 @@ def _candidates(texts: pd.Series[str]) -> tuple[str, ...]:
         lengths = texts.str.replace(r"\.0+$", "", regex=True).str.len()
         digits = [unit for unit, length in UNITS_OF_DIGITS if (lengths == length).all()]
         known = numbers.dropna()
-        fitting = [
-            unit for unit in UNITS_OF_NUMBERS if (known * MS_OF[unit]).between(FIRST_MS, LAST_MS).all()
-        ]
+        fitting = [unit for unit in MS_OF if (known * MS_OF[unit]).between(FIRST_MS, LAST_MS).all()]
         return (*digits, *fitting)
     return ("iso", *PATTERNS)

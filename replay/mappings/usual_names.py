@@ -17,6 +17,7 @@ from replay.mappings.role_columns import USUAL, convert
 from replay.reading.format import MILLISECONDS, Convert, Format, UnreadableLine
 from replay.reading.times import TimeUnit
 from stream.log_mapping import OPTIONAL, REQUIRED, LogMapping
+from stream.time_units import LEAST_MS
 
 KNOWN = {
     "session": ("session_id", "SessionId", "sessionId", "user_session", "session", "visitorid"),
@@ -29,7 +30,7 @@ KNOWN = {
     "category": ("category", "category_code"),
     "title": ("title", "item_title", "product_title"),
 }
-LEAST_MS_DIGITS = 12
+LEAST_MS_DIGITS = len(f"{LEAST_MS:.0f}")
 MOST_LAYOUTS = 1000
 
 

@@ -15,7 +15,7 @@ quotes         the same of files with quotes; a quote that is not closed costs o
 records        the line number and the text of a record
 delimited      CSV and other delimited files
 lines          one record per line (JSON), parsed by the format
-parquet        Parquet files by row groups
+containers     what files and columns lie in: archives, encodings, Parquet, Arrow, ORC
 time_order     whether a file's times ascend, judged by their texts alone
 
 May import: no room of replay.

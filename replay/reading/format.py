@@ -30,8 +30,7 @@ LONGEST = {
     "title": 8192,
 }
 NO_TIME = -1
-# Without a named unit, smaller numbers are seconds. The suffix names a column of milliseconds.
-LEAST_MS = 1e11
+# The suffix that names a column of milliseconds.
 MILLISECONDS = "_ms"
 
 

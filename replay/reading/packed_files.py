@@ -1,7 +1,7 @@
 """Event files as bytes: decompressed, in whole lines, and whether a file is cut off.
 
 Knows compression and lines, not formats. The first bytes of a file say how it is compressed, not its
-name; those of the text, whether its lines end in carriage returns alone.
+name; `containers` knows archives and encodings.
 
 Tested by tests/unit/replay/reading/test_broken_files.py.
 """
@@ -15,43 +15,73 @@ import lzma
 import os
 import zipfile
 import zlib
+from errno import ENOTDIR
 from pathlib import Path
 from typing import IO, cast
 
 import pyarrow as pa
 
 from model.errors import NextclickError
+from replay.reading.containers.archives import (
+    DAMAGED,
+    ZIP,
+    begins_as_tar,
+    tar_member,
+    tar_members,
+    zip_member,
+    zip_members,
+)
+from replay.reading.containers.text_encodings import as_utf8_lines
 
 # Exceptions when reading a damaged file; bz2, gzip and a failing disk raise OSError.
-CUT_OFF = (EOFError, lzma.LZMAError, zlib.error, zipfile.BadZipFile, OSError)
+CUT_OFF = (EOFError, lzma.LZMAError, zlib.error, *DAMAGED, OSError)
 # A line of JSON may hold a whole review, or a product with its description.
 LONGEST_LINE_BYTES = 8 << 20
 CODEC_BYTES = 1 << 14
 
 
 def open_file(path: Path) -> IO[bytes]:
-    """Open a file for reading; xz, gzip, bzip2, zstd, lz4 and a zip of one file are decompressed.
+    """Open a file for reading; xz, gzip, bzip2, zstd, lz4, a zip and a tar of one file are unpacked.
 
-    A file in a zip of several is named as if the zip were a folder. Lines that end in carriage returns
-    alone end in line feeds here. Raises NextclickError when the file cannot be opened.
+    A file in an archive of several is named as if the archive were a folder. Text is UTF-8 here, with line
+    feeds. Raises NextclickError when the file cannot be opened.
     """
     try:
-        if path.parent.is_file() and zipfile.is_zipfile(path.parent):
-            file = _unpacked(cast("io.BufferedReader", _open_member(path.parent, path.name)))
-        else:
-            plain = path.open("rb")
-            if plain.peek(4).startswith(b"PK\x03\x04"):
-                plain.close()
-                file = _unpacked(cast("io.BufferedReader", _open_member(path)))
-            else:
-                file = _unpacked(plain, path)
-        return _with_line_feeds(file)
+        inside = path.parent.is_file()
+        file = _member(path.parent, path.name) if inside else _member(path)
+        try:
+            return as_utf8_lines(file)
+        except CUT_OFF:
+            # Reading the file says where.
+            return file
     except OSError as error:
         raise NextclickError(
             f"{path} cannot be opened: {error.strerror or error}", "Nothing was read.", "Check the path."
         ) from None
-    except zipfile.BadZipFile as error:
+    except CUT_OFF as error:
         raise cut_off(path, 1, error) from None
+
+
+def _member(path: Path, name: str | None = None) -> io.BufferedReader:
+    """A file, or the one of this name in an archive, without a name its only one, decompressed."""
+    plain = path.open("rb")
+    if plain.peek(4).startswith(ZIP):
+        plain.close()
+        return _unpacked(cast("io.BufferedReader", zip_member(path, name)))
+    file = _unpacked(plain, path)
+    if not _is_tar(file):
+        if name is not None:
+            file.close()
+            raise NotADirectoryError(ENOTDIR, os.strerror(ENOTDIR))
+        return file
+    return _unpacked(tar_member(path, file, name))
+
+
+def _is_tar(file: io.BufferedReader) -> bool:
+    try:
+        return begins_as_tar(file.peek(512))
+    except CUT_OFF:
+        return False
 
 
 def _unpacked(file: io.BufferedReader, path: Path | None = None) -> io.BufferedReader:
@@ -95,34 +125,6 @@ class _ArrowCodec(io.RawIOBase):
         super().close()
 
 
-class _LineFeeds(io.RawIOBase):
-    """A file whose lines end in carriage returns, with line feeds instead."""
-
-    def __init__(self, file: io.BufferedReader) -> None:
-        self._file = file
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
-        part = self._file.read1(len(buffer)).replace(b"\r", b"\n")
-        buffer[: len(part)] = part
-        return len(part)
-
-    def close(self) -> None:
-        self._file.close()
-        super().close()
-
-
-def _with_line_feeds(file: io.BufferedReader) -> IO[bytes]:
-    try:
-        start = file.peek(1)
-    except CUT_OFF:
-        # Reading the file says where.
-        return file
-    return io.BufferedReader(_LineFeeds(file)) if b"\r" in start[:-1] and b"\n" not in start else file
-
-
 def size_of(file: IO[bytes]) -> int | None:
     """The bytes of an open file that is not compressed, as the file system says; None for others."""
     raw = getattr(file, "raw", None)
@@ -130,7 +132,7 @@ def size_of(file: IO[bytes]) -> int | None:
 
 
 def members(path: Path) -> list[Path]:
-    """The paths of the files in a zip of several, or in a folder; for any other file its own path.
+    """The paths of the files in a zip of several, in a tar or in a folder; for any other file its own path.
 
     Of a folder, files that begin with a point or an underscore are none of the log: Spark and Hadoop
     write them beside the parts. Raises NextclickError when the file cannot be opened.
@@ -140,18 +142,21 @@ def members(path: Path) -> list[Path]:
     """
     if path.is_dir():
         return [member for part in parts_of(path) for member in members(part)]
+    if path.parent.is_file():
+        # One of the files in an archive of several, as `open_file` takes it.
+        return [path]
     try:
-        if not zipfile.is_zipfile(path):
-            return [path]
-        with zipfile.ZipFile(path) as archive:
-            names = [one.filename for one in _files_in(archive)]
+        if zipfile.is_zipfile(path):
+            names = zip_members(path)
+            return [path] if len(names) < 2 else [path / Path(name).name for name in names]
+        with _unpacked(path.open("rb"), path) as file:
+            return [path / Path(name).name for name in tar_members(path, file)] if _is_tar(file) else [path]
     except OSError as error:
         raise NextclickError(
             f"{path} cannot be opened: {error.strerror or error}", "Nothing was read.", "Check the path."
         ) from None
-    except zipfile.BadZipFile as error:
+    except CUT_OFF as error:
         raise cut_off(path, 1, error) from None
-    return [path] if len(names) < 2 else [path / Path(name).name for name in names]
 
 
 def parts_of(path: Path) -> list[Path]:
@@ -167,35 +172,6 @@ def parts_of(path: Path) -> list[Path]:
             f"{path} is a folder without a file", "It has no events.", "Name a file, or a folder of parts."
         )
     return found
-
-
-def _files_in(archive: zipfile.ZipFile) -> list[zipfile.ZipInfo]:
-    # macOS adds a shadow of every file.
-    found = (one for one in archive.infolist() if not one.is_dir())
-    return [one for one in found if not one.filename.startswith("__MACOSX/")]
-
-
-def _open_member(path: Path, name: str | None = None) -> IO[bytes]:
-    archive = zipfile.ZipFile(path)
-    found = [one for one in _files_in(archive) if name is None or Path(one.filename).name == name]
-    if len(found) != 1 or found[0].flag_bits & 1:
-        archive.close()
-        raise NextclickError(
-            f"{path} holds {len(found)} files{f' named {name}' if name else ''}"
-            if len(found) != 1
-            else f"{path} is encrypted",
-            "Readable event files, each of a name of its own, are expected in an archive.",
-            "Unpack it and name the files.",
-        )
-    try:
-        return archive.open(found[0])
-    except NotImplementedError as error:
-        archive.close()
-        raise NextclickError(
-            f"{path} is packed in a way that is not known here: {error}",
-            "Nothing was read.",
-            "Unpack it and name the files.",
-        ) from None
 
 
 def first_line(path: Path) -> str:

@@ -17,9 +17,10 @@ import numpy.typing as npt
 import pandas as pd
 
 from model.errors import NextclickError
-from replay.reading.format import LEAST_MS, number
-from replay.reading.times import ISO, MS_OF, POINT_ZERO, TimeUnit, iso_ms, pattern_ms
+from replay.reading.format import number
+from replay.reading.times import ISO, POINT_ZERO, TimeUnit, iso_ms, pattern_ms
 from replay.reading.values import MISSING
+from stream.time_units import MS_OF, PATTERNS, SIZES
 
 Numbers = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
@@ -32,23 +33,18 @@ NEARLY_ALL = 0.95
 SECOND = 0.1
 # One order of day and month is the log's when it reads so many times more texts than the other.
 DECISIVE = 20
-# Numbers of this size and more have a finer unit than milliseconds.
-LEAST_US, LEAST_NS = 1e14, 1e17
 # Earlier times do not fit a sample of which most are later.
 YEAR_1990_MS = 631_152_000_000
 NAMES = {"s": "seconds", "ms": "milliseconds", "us": "microseconds", "ns": "nanoseconds", ISO: "ISO"}
-BOUNDS = {
-    "s": (0, LEAST_MS),
-    "ms": (LEAST_MS, LEAST_US),
-    "us": (LEAST_US, LEAST_NS),
-    "ns": (LEAST_NS, math.inf),
-}
 # Times as digits alone, by their number.
-DIGITS = {8: "%Y%m%d", 10: "%Y%m%d%H", 12: "%Y%m%d%H%M", 14: "%Y%m%d%H%M%S", 17: "%Y%m%d%H%M%S%f"}
+DIGITS = {len(unit): pattern for unit, pattern in PATTERNS.items()}
+DIGITS = dict(sorted({**DIGITS, 10: "%Y%m%d%H", 17: "%Y%m%d%H%M%S%f"}.items()))
 # Days as spreadsheets count them, from 1990 to 2100.
 FIRST_SHEET_DAY, LAST_SHEET_DAY = 32_874, 73_051
 SHORTENED = r"[+-]?\d(?:\.\d{1,8})?[eE]\+?\d+"
 ORDER = re.compile("%[dmyY]")
+# A time of day alone.
+CLOCK = r"\s*\d{1,2}:\d{2}(?::\d{2}(?:\.\d+)?)?(?: ?[AaPp][Mm])?\s*"
 # Texts by which patterns are found.
 SHAPES = 50
 DATE = re.compile(
@@ -105,7 +101,7 @@ def _of_numbers(texts: pd.Series[str], numbers: pd.Series[float], name: str) -> 
             return _found(pattern, texts, name)
     _refuse_parts(texts, numbers.to_numpy(), lengths, name)
     known = numbers[numbers > 0]
-    counts = {unit: int(known.between(*bounds, inclusive="left").sum()) for unit, bounds in BOUNDS.items()}
+    counts = {unit: int(known.between(*bounds, inclusive="left").sum()) for unit, bounds in SIZES.items()}
     first, second = sorted(counts, key=lambda unit: -counts[unit])[:2]
     if counts[second] > SECOND * max(1, len(known)):
         raise UnclearTimes(
@@ -114,7 +110,7 @@ def _of_numbers(texts: pd.Series[str], numbers: pd.Series[float], name: str) -> 
             "A column has one unit: by one of the two the others are wrong.",
             f"Repair the file, or name the unit: {_option(name, first)}",
         )
-    least, most = BOUNDS[first]
+    least, most = SIZES[first]
     if len(known) and known.median() >= YEAR_1990_MS / MS_OF[first]:
         least = YEAR_1990_MS / MS_OF[first]
     elif first == "s":
@@ -164,6 +160,12 @@ def _of_words(texts: pd.Series[str], name: str) -> TimeUnit:
         return _found(ISO, texts, name)
     reads = {pattern: pattern_ms(distinct, pattern).notna().to_numpy() for pattern in patterns_of(distinct)}
     ranked = sorted(reads, key=lambda pattern: -int(rows[reads[pattern]].sum()))
+    if not ranked and rows[distinct.str.fullmatch(CLOCK).to_numpy(bool)].sum() >= MOST * len(texts):
+        raise UnclearTimes(
+            f"{name}: {distinct.iloc[0]!r} is a time of day, and no day is with it",
+            "A time is read from one column.",
+            "Name a column that has days too, or join the two: 2023-11-14 22:13:20",
+        )
     if not ranked or rows[reads[ranked[0]]].sum() < MOST * len(texts):
         raise UnclearTimes(
             f"{name}: {distinct.iloc[0]!r} is no time of a form that is known",

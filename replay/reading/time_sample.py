@@ -14,11 +14,11 @@ import pandas as pd
 import pyarrow as pa
 
 from replay.reading.account import FileAccount
+from replay.reading.containers.columnar import column_types, columnar_chunks
 from replay.reading.delimited import open_columns
 from replay.reading.format import MILLISECONDS, Chunk, Convert, Format
 from replay.reading.lines import line_chunks
 from replay.reading.packed_files import CUT_OFF, WholeLines, open_file
-from replay.reading.parquet import parquet_chunks, parquet_schema
 from replay.reading.time_evidence import UnclearTimes, resolve
 from replay.reading.times import TimeUnit
 
@@ -69,11 +69,11 @@ def seen_unit(path: Path, form: Format) -> TimeUnit:
 
 
 def _unit_of_type(path: Path, form: Format) -> TimeUnit | None:
-    """The unit that a Parquet file's own types, or the name of its column, say."""
-    schema = parquet_schema(path)
+    """The unit that the types of a file of columns, or the name of its column, say."""
+    types = column_types(path)
     known = form.aliases.get(str(form.time_column), (str(form.time_column),))
-    name = next(name for name in known if name in schema.names)
-    kind = schema.field(name).type
+    name = next(name for name in known if name in types)
+    kind = types[name]
     if pa.types.is_timestamp(kind):
         return TimeUnit("ms", evidence=f"{name}: {kind} of the file")
     if name.endswith(MILLISECONDS) and pa.types.is_integer(kind):
@@ -85,7 +85,7 @@ def _samples(path: Path, form: Format) -> Iterator[pd.Series[str]]:
     """The texts of the time column, a part of the file after another, empty ones left out."""
     column = str(form.time_column)
     if form.parquet:
-        yield from (_given(chunk.rows[column]) for chunk in parquet_chunks(path, form, FileAccount()))
+        yield from (_given(chunk.rows[column]) for chunk in columnar_chunks(path, form, FileAccount()))
         return
     with open_file(path) as file:
         lines = WholeLines(file)

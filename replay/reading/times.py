@@ -17,8 +17,8 @@ import pandas as pd
 
 from replay.reading.fixed_times import UNREAD, fixed_ms
 from replay.reading.format import epoch_ms, number, texts_of, times_of
+from stream.time_units import MS_OF
 
-MS_OF = {"s": 1e3, "ms": 1.0, "us": 1e-3, "ns": 1e-6}
 ISO = "iso"
 # What most logs write; other ISO texts take longer.
 ISO_SHAPES = (

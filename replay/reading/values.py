@@ -5,6 +5,7 @@ Tested by tests/cases/test_values.py.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from itertools import product
 
@@ -38,6 +39,9 @@ THOUSANDS = r"-?\d{1,3}(?:,\d{3})+(?:\.\d+)?"
 UNCLEAR_PRICE = "the comma of the price is for decimals or for thousands"
 # A number that went through a float, and has lost digits; hashes have no sign in them.
 SHORTENED = r"^\s*-?\d(\.\d+)?[eE]\+\d{2,3}\s*$"
+# A whole number as C and pandas write it, 1.234500e+04, and the exponent up to which a float has all digits.
+WITH_EXPONENT = r"\s*(-?)(\d)(?:\.(\d+))?[eE]\+(\d{2,3})\s*"
+MOST_EXPONENT = 14
 FLOAT = r"^\s*-?\d+\.0+\s*$"
 # What a regular expression takes for blanks, and Python's str.strip among ASCII.
 BLANKS = (b" ", b"\t", b"\n", b"\f", b"\r", b"\v")
@@ -113,13 +117,31 @@ def ids_of(column: pd.Series[str]) -> pd.Series[str]:
 
     >>> ids_of(pd.Series(["4", "4.0", " 4", "v4.0"])).tolist()
     ['4', '4', '4', 'v4.0']
+    >>> ids_of(pd.Series(["1.234500e+04", "1.2e+04"])).tolist()
+    ['12345', '1.2e+04']
     """
     texts = texts_of(column)
     content = content_of(texts)
-    if _least(content) > ord(".") or not (b".0" in content or any(blank in content for blank in BLANKS)):
+    if _least(content) > ord("."):
         return column if column.dtype == "str" else pd.Series(texts, column.index, "str", column.name)
+    if b"e+" in content or b"E+" in content:
+        texts = pa.array([_whole(text) for text in texts.to_pylist()], pa.large_string())
+        content = content_of(texts)
+    if not (b".0" in content or any(blank in content for blank in BLANKS)):
+        return pd.Series(texts, column.index, "str", column.name)
     texts = pc.replace_substring_regex(texts, r"^[\s\v]*(-?\d+)(\.0+)?[\s\v]*$", r"\1")
     return pd.Series(texts, column.index, "str", column.name)
+
+
+def _whole(text: str | None) -> str | None:
+    """A number with an exponent as digits, if it is whole, has all of them, and fits into a float."""
+    found = None if text is None else re.fullmatch(WITH_EXPONENT, text)
+    if not found:
+        return text
+    sign, first, fraction, exponent = found[1], found[2], found[3] or "", int(found[4])
+    if exponent > MOST_EXPONENT or len(fraction) < exponent or fraction[exponent:].strip("0"):
+        return text
+    return f"{sign}{int(first + fraction[:exponent])}"
 
 
 def no_ids(column: pd.Series[str]) -> pd.Series[bool]:

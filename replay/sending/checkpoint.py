@@ -96,7 +96,7 @@ class CheckpointFile:
             position = Position(**kept)
         except FileNotFoundError:
             return None
-        except (ValueError, KeyError, TypeError, AttributeError):
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
             whole, content = False, {}
         if not whole or content.get("version") != VERSION:
             raise NextclickError(

@@ -11,22 +11,19 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import orjson
-from torch import Tensor
 
-from model.config import LIST_LENGTH
 from model.inspection.similar_items import similar_to_item
 from model.stepping.read_out import best_items, candidate_scores, output_of_event
-from stream.asking.arranged import ListScope, Scores, arranged
-from stream.asking.categories import Categories, Category
-from stream.asking.query import NOTHING_MADE, ListQuery, RankQuery, Refusal, SimilarQuery
-from stream.asking.session_output import AskedSession, output_of, session_of
+from stream.asking.categories import Categories
+from stream.asking.list_maker import ListMaker
+from stream.asking.query import NOTHING_MADE, ListQuery, RankQuery, Refusal, SimilarQuery, TryQuery
+from stream.asking.session_output import AskedSession, AskedSessions, output_of, session_of
 from stream.asking.titles import title_of, titled
+from stream.asking.tried import TriedLists
 from stream.catalogue.rules import Placement
-from stream.sessions.session_state import SessionState
 from stream.wave.arrangement import by_rules
 from stream.wave.processor import EMPTY_SESSION
 from stream.wave.serving_model import ServingModel
-from stream.worker.pipeline import Pipeline
 
 # Why a candidate has no score, in the order in which such candidates end the list.
 UNSCORED, UNLISTED, UNKNOWN = "unscored", "unlisted", "unknown"
@@ -37,10 +34,12 @@ Body = dict[str, Any]
 class Answers:
     """Makes answers from the partitions of this worker. Raises NotHere for the sessions of others."""
 
-    def __init__(self, pipeline: Pipeline) -> None:
+    def __init__(self, pipeline: AskedSessions) -> None:
         self._pipeline = pipeline
         self._catalogue = pipeline.live.catalogue
-        self._categories = Categories(self._catalogue)
+        self._lists = ListMaker(self._catalogue)
+        # In a thread of its own, and categories are for one.
+        self._tried = TriedLists(pipeline, Categories(self._catalogue))
         rules = self._catalogue.rules
         if any(rules.of(placement).orders for placement in (None, *rules.placement.values())):
             # Compiled here: a request that another worker passes on would not wait so long.
@@ -50,32 +49,24 @@ class Answers:
         """A session's list as JSON, and its fallback, "" where it is made from the session's state."""
         # Before anything is read: the list obeys these words, or more.
         words, serving = self._catalogue.position, self._serving(query.session_id)
+        rules = self._catalogue.held_rules
         session = session_of(self._pipeline, query.session_id, serving)
-        placement = self._placement(query)
-        scope, category = self._scope(query, placement, serving)
-        k = query.k or (LIST_LENGTH if placement is None else placement.length)
-        state = session.state
-        output_BH = None if state is None else output_of(state, serving)
-        fallback = session.missing or ("" if output_BH is not None else EMPTY_SESSION)
-        masked = set(query.exclude)
-        if state is not None:
-            masked.update(serving.hidden_from(state))
-            masked.update(state.recent_items if serving.excludes_session_items else [])
-        source = "session" if placement is None else placement.source
-        if state is not None and source == "similar":
-            candidates, scores = _similar_candidates(serving, state, scope, masked)
-        else:
-            wanted = output_BH if source == "session" else None
-            candidates, scores = _candidates(serving, wanted, scope, category, masked)
-        items, scores = arranged(scope, candidates, scores, masked)
-        items, scores = items[:k], scores[:k]
+        made = self._lists.make(query, rules, self._placement(query.placement), session.state, serving)
+        if made is None:
+            raise Refusal(
+                404,
+                "no item is known to be in this category",
+                NOTHING_MADE,
+                "Name a category of the items topic or of the training log, with all names of its path.",
+            )
+        fallback = session.missing or ("" if made.is_of_session else EMPTY_SESSION)
         body = {
             **_named(session, serving),
             "fallback": fallback or None,
             "placement": query.placement,
-            "rules": self._catalogue.rules.version or None,
+            "rules": rules.version or None,
             "item_words": words or None,
-            "items": titled(serving.vocabulary.titles, items, scores.tolist()),
+            "items": titled(serving.vocabulary.titles, made.items, made.scores.tolist()),
         }
         return orjson.dumps(body), fallback
 
@@ -149,6 +140,11 @@ class Answers:
         }
         return orjson.dumps(body), ""
 
+    def tried(self, query: TryQuery) -> tuple[bytes, str]:
+        """What the rules do to a list as JSON, see `TriedLists`; for another thread than the rest."""
+        placement = self._placement(query.placement)
+        return self._tried.answer(query, self._serving(query.session_id), placement), ""
+
     def _serving(self, session_id: str | None = None) -> ServingModel:
         """The version of a session's side in an experiment; without a session the champion."""
         if not self._pipeline.live.ready:
@@ -163,11 +159,12 @@ class Answers:
         now = self._pipeline.live.in_service
         return now.champion if session_id is None else now.of(now.side_of(session_id))
 
-    def _placement(self, query: ListQuery) -> Placement | None:
-        if query.placement is None:
+    def _placement(self, name: str | None) -> Placement | None:
+        if name is None:
             return None
-        placements = self._catalogue.rules.placement
-        if query.placement not in placements:
+        # Those of the rules that the list names.
+        placements = self._catalogue.held_rules.placement
+        if name not in placements:
             known = ", ".join(sorted(placements)) or "none"
             raise Refusal(
                 404,
@@ -175,75 +172,7 @@ class Answers:
                 NOTHING_MADE,
                 f"Name one that they have ({known}), or add it to the file of rules.",
             )
-        return placements[query.placement]
-
-    def _scope(
-        self, query: ListQuery, placement: Placement | None, serving: ServingModel
-    ) -> tuple[ListScope, Category | None]:
-        catalogue = self._catalogue
-        own = Placement() if placement is None else placement
-        # A shorter list is the beginning of a whole one, with its caps and pins.
-        length = max(query.k or 0, own.length)
-        if query.is_plain:
-            # Without a word and a rule a wave publishes what the model gives, be it short.
-            popular, fills = serving.listable.popular, not catalogue.is_empty
-            return ListScope(catalogue, catalogue.rules, length, popular, fills=fills), None
-        name = query.category or own.category
-        category = self._categories.get(serving, name)
-        if category is None:
-            raise Refusal(
-                404,
-                "no item is known to be in this category",
-                NOTHING_MADE,
-                "Name a category of the items topic or of the training log, with all names of its path.",
-            )
-        only = None if name is None else category.ids
-        rules = catalogue.rules.of(placement)
-        scope = ListScope(catalogue, rules, length, category.popular, only, without=own.never)
-        return scope, None if name is None else category
-
-
-def _candidates(
-    serving: ServingModel,
-    output_BH: Tensor | None,
-    scope: ListScope,
-    category: Category | None,
-    masked: set[str],
-) -> tuple[list[str], Scores]:
-    """The best candidates that are not masked, and their scores; none without an output."""
-    if output_BH is None:
-        return [], np.zeros(0, np.float32)
-    masked_M = serving.vocabulary.encode(list(masked))
-    masked_M = masked_M[masked_M >= 0]
-    if category is None:
-        ids, scores = best_items(serving.stepper, output_BH, scope.candidates, masked_M)
-    else:
-        places_C = category.places_C[~np.isin(category.places_C, masked_M)]
-        found = candidate_scores(serving.stepper, output_BH, places_C)
-        scored = np.flatnonzero(~np.isnan(found.scores_C))
-        best = np.lexsort((-found.scores_C[scored], ~found.by_ranker_C[scored]))
-        best = scored[best[: scope.candidates]]
-        ids, scores = places_C[best], found.scores_C[best]
-        by_ranker = int(found.by_ranker_C[best].sum())
-        if by_ranker:
-            # The network's scores, of another kind, come after the ranker's.
-            scores[by_ranker:] = scores[by_ranker - 1]
-    return serving.vocabulary.item_ids[ids].tolist(), scores
-
-
-def _similar_candidates(
-    serving: ServingModel, state: SessionState, scope: ListScope, masked: set[str]
-) -> tuple[list[str], Scores]:
-    """The items nearest to the newest one of the session that the version knows; none without vectors."""
-    known = serving.vocabulary.encode(state.recent_items)
-    known = known[known >= 0]
-    wanted = scope.candidates + len(masked)
-    found = similar_to_item(serving.stepper, int(known[-1]), wanted) if len(known) else None
-    if found is None:
-        return [], np.zeros(0, np.float32)
-    names = serving.vocabulary.item_ids[found[0]].tolist()
-    kept = [n for n, item in enumerate(names) if item is not None and item not in masked]
-    return [names[n] for n in kept], found[1][kept]
+        return placements[name]
 
 
 def _counts(serving: ServingModel, places_C: Ids) -> npt.NDArray[np.float64]:

@@ -1,8 +1,9 @@
 """The items of a category, or of the whole catalogue, of the version in service: the popular ones first.
 
 An item lies where the shop's word says, or where the training log did as long as there is no such word.
-What is found is kept for KEPT_S: an item that moves to another category is seen there that much later.
-Whether an item may be listed is asked later, for each list.
+What is found is kept until something is said of an item, and then for KEPT_S at most: an item that moves to
+another category is seen there that much later. The order of the whole catalogue is made once for a version,
+and again when it learns new items. Whether an item may be listed is asked later, for each list.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -49,7 +51,8 @@ class Categories:
     def __init__(self, catalogue: Catalogue, now_s: Callable[[], float] = time.monotonic) -> None:
         self._catalogue = catalogue
         self._now_s = now_s
-        self._kept: OrderedDict[tuple[str, str | None], tuple[float, int, Category]] = OrderedDict()
+        self._kept: OrderedDict[tuple[str, str | None], _Kept] = OrderedDict()
+        self._orders: dict[str, Ids] = {}
         self._of_log: dict[str, _LogCategories] = {}
 
     def __repr__(self) -> str:
@@ -59,37 +62,55 @@ class Categories:
         """A category, the whole catalogue for None; None where no item is known to be in it."""
         key, size = (serving.version, category), len(serving.vocabulary.index)
         kept = self._kept.get(key)
-        if kept is None or kept[1] != size or self._now_s() - kept[0] > KEPT_S:
-            found = self._find(serving, category)
-            kept = self._kept[key] = (self._now_s(), size, found)
+        if kept is None or kept.size != size or self._is_old(kept):
+            changes = self._catalogue.changes
+            kept = self._kept[key] = _Kept(self._now_s(), size, changes, self._find(serving, category))
             if len(self._kept) > MOST_KEPT:
                 self._kept.popitem(last=False)
         self._kept.move_to_end(key)
-        return kept[2] if category is None or kept[2].ids else None
+        return kept.category if category is None or kept.category.ids else None
+
+    def _is_old(self, kept: _Kept) -> bool:
+        return kept.changes != self._catalogue.changes and self._now_s() - kept.found_s > KEPT_S
 
     def _find(self, serving: ServingModel, category: str | None) -> Category:
-        vocabulary = serving.vocabulary
+        ids = frozenset[str]()
         if category is None:
-            # Copied first: a refresh may add items meanwhile.
-            places_C = np.array(list(vocabulary.index.values()), np.int64)
-            ids = frozenset[str]()
+            places_C = self._order_of(serving)
         else:
             ids = frozenset(self._ids_in(serving, category))
-            index = vocabulary.index
-            places_C = np.array([index[item] for item in ids if item in index], np.int64)
-        counts_C = np.zeros(len(places_C), np.int64)
-        counted = places_C < len(vocabulary.counts)
-        counts_C[counted] = vocabulary.counts[places_C[counted]]
-        # By place, where counts are equal: the order does not depend on that of a set.
-        best = np.lexsort((places_C, -counts_C))
-        places_C, counts_C = places_C[best], counts_C[best]
-        listed = [
-            n
-            for n, item in enumerate(vocabulary.item_ids[places_C[: 4 * POPULAR]].tolist())
-            if not self._catalogue.is_unlisted(item)
-        ][:POPULAR]
-        names = vocabulary.item_ids[places_C[listed]].tolist()
-        return Category(ids, places_C, PopularItems(names, counts_C[listed].astype(np.float32)))
+            index = serving.vocabulary.index
+            places_C = _best_first(
+                np.array([index[item] for item in ids if item in index], np.int64), serving
+            )
+        return Category(ids, places_C, self._popular(places_C, serving))
+
+    def _order_of(self, serving: ServingModel) -> Ids:
+        """All items of a version, the popular ones first."""
+        order, size = self._orders.get(serving.version), len(serving.vocabulary.index)
+        if order is None or len(order) != size:
+            # Two versions serve during an experiment.
+            while len(self._orders) > 1:
+                del self._orders[next(iter(self._orders))]
+            # Copied first: a refresh may add items meanwhile.
+            places_V = np.array(list(serving.vocabulary.index.values()), np.int64)
+            order = self._orders[serving.version] = _best_first(places_V, serving)
+        return order
+
+    def _popular(self, places_C: Ids, serving: ServingModel) -> PopularItems:
+        """The first POPULAR of these items that a list may have, looked through a part at a time."""
+        names: list[str] = []
+        chosen: list[int] = []
+        for begin in range(0, len(places_C), POPULAR):
+            part = places_C[begin : begin + POPULAR]
+            for place, item in zip(part.tolist(), serving.vocabulary.item_ids[part].tolist(), strict=True):
+                if not self._catalogue.is_unlisted(item):
+                    names.append(item)
+                    chosen.append(place)
+            if len(names) >= POPULAR:
+                break
+        names, chosen_P = names[:POPULAR], np.array(chosen[:POPULAR], np.int64)
+        return PopularItems(names, _counts_of(chosen_P, serving).astype(np.float32))
 
     def _ids_in(self, serving: ServingModel, category: str) -> set[str]:
         table = self._catalogue.table
@@ -110,6 +131,29 @@ class Categories:
             found = _LogCategories(serving.vocabulary.attributes.get("category", {}))
             self._of_log[serving.version] = found
         return found
+
+
+class _Kept(NamedTuple):
+    """A category as it was found, with `size` items known, after so many changes of the catalogue."""
+
+    found_s: float
+    size: int
+    changes: int
+    category: Category
+
+
+def _counts_of(places_C: Ids, serving: ServingModel) -> Ids:
+    """Events of items in the training; 0 of one that came later."""
+    counts_V = serving.vocabulary.counts
+    counts_C = np.zeros(len(places_C), np.int64)
+    counted = places_C < len(counts_V)
+    counts_C[counted] = counts_V[places_C[counted]]
+    return counts_C
+
+
+def _best_first(places_C: Ids, serving: ServingModel) -> Ids:
+    # By place, where counts are equal: the order does not depend on that of a set.
+    return places_C[np.lexsort((places_C, -_counts_of(places_C, serving)))]
 
 
 @dataclass(frozen=True)

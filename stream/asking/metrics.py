@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from prometheus_client import CollectorRegistry, Counter, Histogram, Metric
 from prometheus_client.registry import Collector
 
-KINDS = ("recommendations", "rank", "similar")
+KINDS = ("recommendations", "rank", "similar", "try")
 # `fallback`: popular items, since nothing of the session counts.
 # `forwarded`: by the worker that has the partition; `stale`: a list known from before, since it is silent;
 # `elsewhere`: 503, for the same reason.

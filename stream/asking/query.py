@@ -21,6 +21,8 @@ MOST_CANDIDATES = 1000
 # `await` is of the page, see stream.web.api.
 LIST_PARAMETERS = ("placement", "k", "category", "exclude", "await")
 SIMILAR_PARAMETERS = ("k", "exclude")
+TRY_PARAMETERS = ("session", "item", "user", "placement", "about")
+MOST_TRIED = 50
 NOTHING_MADE = "Nothing was computed."
 
 
@@ -92,6 +94,35 @@ class SimilarQuery:
         """The query of a URL. Raises Refusal."""
         _check_names(parameters, SIMILAR_PARAMETERS)
         return cls(_checked_id("item", item_id), _k(parameters) or LIST_LENGTH, _excluded(parameters))
+
+
+@dataclass(frozen=True)
+class TryQuery:
+    """What the rules do to the list of a session, or of these items by a user; and to the item `about`."""
+
+    session_id: str | None
+    items: tuple[str, ...] = ()
+    user_id: str | None = None
+    placement: str | None = None
+    about: str | None = None
+
+    @classmethod
+    def read(cls, parameters: Parameters) -> TryQuery:
+        """The query of a URL. Raises Refusal."""
+        _check_names(parameters, TRY_PARAMETERS)
+        session, items = _one(parameters, "session"), tuple(parameters.getall("item", []))
+        if (session is None) == (not items) or len(items) > MOST_TRIED:
+            raise _bad(
+                "neither a session nor items, or both", f"Give session, or item 1 to {MOST_TRIED} times."
+            )
+        for what, one in (("session", session), *(("item", item) for item in items)):
+            if one is not None:
+                _checked_id(what, one)
+        user, about = _one(parameters, "user"), _one(parameters, "about")
+        for what, one in (("user", user), ("item", about)):
+            if one is not None:
+                _checked_id(what, one)
+        return cls(session, items, user, _one(parameters, "placement"), about)
 
 
 class RankQuery(msgspec.Struct, forbid_unknown_fields=True, frozen=True):

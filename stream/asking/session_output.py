@@ -5,22 +5,39 @@ Tested by tests/unit/stream/asking/test_answers.py.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any, Protocol
 
 import numpy as np
 from torch import Tensor
 
 from model.stepping.read_out import output_of_event, output_of_state
+from stream.events import Event
 from stream.kafka.partitioner import partition_of
-from stream.sessions.session_state import SessionState
+from stream.sessions.session_state import SessionState, new_state
 from stream.wave.processor import EMPTY_SESSION
-from stream.wave.serving_model import ServingModel
+from stream.wave.serving_model import ModelSlot, ServingModel
 from stream.wave.step import columns_of
-from stream.worker.pipeline import Pipeline
 
 UNKNOWN_SESSION = "unknown_session"
 SESSION_OVER = "session_over"
 FALLBACKS = (UNKNOWN_SESSION, SESSION_OVER, EMPTY_SESSION)
+
+
+class AskedSessions(Protocol):
+    """Where sessions are asked for: a worker's pipeline, or one session that is made up."""
+
+    @property
+    def live(self) -> ModelSlot:
+        """What serves."""
+
+    @property
+    def partitions(self) -> int:
+        """How many partitions sessions lie in."""
+
+    def read_state(self, number: int, session_id: str) -> tuple[SessionState | None, int] | None:
+        """A session's state and its partition's watermark in ms; None where the partition is not here."""
 
 
 class NotHere(Exception):
@@ -41,7 +58,7 @@ class AskedSession:
     missing: str = ""
 
 
-def session_of(pipeline: Pipeline, session_id: str, serving: ServingModel) -> AskedSession:
+def session_of(pipeline: AskedSessions, session_id: str, serving: ServingModel) -> AskedSession:
     """The session, from this worker's store. Raises NotHere.
 
     A session whose silence has ended it in event time is over, though it may still be stored.
@@ -57,6 +74,21 @@ def session_of(pipeline: Pipeline, session_id: str, serving: ServingModel) -> As
     if silence_ms is not None and watermark_ms - state.last_event_time_ms > silence_ms:
         return AskedSession(session_id, number, None, SESSION_OVER)
     return AskedSession(session_id, number, state)
+
+
+def state_after(
+    items: Sequence[str], serving: ServingModel, now_ms: int, user_id: str | None = None
+) -> SessionState:
+    """The state of a session that has just had these items, with what the training log says of them."""
+    state, attributes = new_state(), serving.vocabulary.attributes
+    for offset, item in enumerate(items):
+        known: dict[str, Any] = {
+            name: attributes.get(name, {}).get(item) for name in ("price", "brand", "category")
+        }
+        title = serving.vocabulary.titles.get(item)
+        event = Event("made up", now_ms, item, user_id=user_id, title=title, **known)
+        state.remember(event, offset, serving.columns, serving.recent_items)
+    return state
 
 
 def output_of(state: SessionState, serving: ServingModel) -> Tensor | None:

@@ -17,8 +17,11 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from model.errors import NextclickError
-from stream.catalogue.item_table import NEVER, NONE, ItemTable, Names
-from stream.catalogue.item_word import ItemWord
+from stream.catalogue.item_table import NEVER, NONE, ItemTable
+from stream.catalogue.item_word import SEPARATOR, ItemWord
+from stream.catalogue.needed_topics import check_topics
+from stream.catalogue.purchases import Purchases
+from stream.catalogue.rule_parts import RulePart, parts_of
 from stream.catalogue.rules import NO_RULES, Boost, Cap, Never, Rules, Without, is_within
 
 DAY_MS = 86_400_000
@@ -60,11 +63,17 @@ class Catalogue:
     def __init__(self, now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000) -> None:
         self.table = ItemTable()
         self.reading = Reading()
+        self.purchases = Purchases()
+        # Whether the topic of published placements is there; a worker asks the brokers.
+        self.publishes_placements = True
         self.position = ""
-        self.rules = NO_RULES
+        # Grows after whatever may change a list.
+        self.changes = 0
+        # `held_rules` are those that every item has been judged by: what names their version obeys them.
+        self.rules = self.held_rules = NO_RULES
+        self._parts = parts_of(NO_RULES)
         self.refused_rules = 0
         self.now_ms = now_ms
-        self._paths = Names()
         self._passed_ms = now_ms()
         self._lock = threading.Lock()
         self._followers: weakref.WeakSet[Follower] = weakref.WeakSet()
@@ -114,7 +123,7 @@ class Catalogue:
         path = self.table.categories.name(int(self.table.category_R[row]))
         if path is None or cap.depth is None:
             return int(self.table.category_R[row])
-        return self._paths.number("/".join(path.split("/")[: cap.depth]))
+        return self.table.categories.number(SEPARATOR.join(path.split(SEPARATOR)[: cap.depth]))
 
     def places_up(self, item_id: str, boosts: Iterable[Boost] | None = None) -> int:
         """By how many places boosts, those of the rules if none are given, bring the item up now."""
@@ -134,13 +143,35 @@ class Catalogue:
             up = max(up, boost.up if matches else 0)
         return up
 
-    def is_against(self, item_id: str, without: Without) -> bool:
+    def is_out_under(self, item_id: str, never: Never) -> bool:
+        """Whether no list would have the item now, were these the rules."""
+        row = self.table.rows.get(item_id)
+        return never.without_word if row is None else self._is_out(row, never, self.now_ms())
+
+    def keeps_out(self, part: RulePart, item_id: str) -> bool:
+        """Whether a rule of what is never listed keeps an item out by itself."""
+        if isinstance(part.alone, Never):
+            return self.is_out_under(item_id, part.alone)
+        return part.alone is not None and self.is_against(item_id, part.alone)
+
+    def said_of(self, item_id: str) -> dict[str, Any]:
+        """What the shop says of an item, and in words which rules keep it out of every list."""
+        word = self.table.word(item_id)
+        said = None
+        if word is not None:
+            names = ("available", "available_from_ms", "available_until_ms", "price")
+            said = {name: getattr(word, name) for name in names}
+        reasons = [part.text for part in self._parts if self.keeps_out(part, item_id)]
+        return {"word": said, "kept_out_by": reasons}
+
+    def is_against(self, item_id: str, without: Never | Without) -> bool:
         """Whether the item has a brand, a category or an attribute that is named."""
         row = self.table.rows.get(item_id)
         return row is not None and self._is_against(row, without)
 
     def set_rules(self, rules: Rules) -> None:
-        """Follow these rules from now on. Raises NextclickError if they leave nothing to list."""
+        """Follow these rules from now on. Raises NextclickError if they cannot hold."""
+        check_topics(rules, self.purchases.is_kept, self.publishes_placements)
         with self._lock:
             if rules.never.without_word and not self._leaves_any(rules):
                 raise NextclickError(
@@ -150,7 +181,10 @@ class Catalogue:
                     "Load the catalogue (`nextclick items load`), or take back the rule that is too wide.",
                 )
             self.rules = rules
+            self._parts = parts_of(rules)
             self._judge_all()
+            self.held_rules = rules
+            self.changes += 1
 
     def follow(self, follower: Follower, item_ids: Iterable[str]) -> None:
         """Tell a follower of changes from now on, and at once of the unlisted ones among `item_ids`.
@@ -165,11 +199,13 @@ class Catalogue:
         """Apply words, of one item in their order, and say that they are applied up to `position`."""
         with self._lock:
             changed: set[str] = set()
+            words = list(words)
             for item_id, word in words:
                 if self._apply_one(item_id, word):
                     changed.add(item_id)
             self._tell(changed)
             self.position = position
+            self.changes += bool(words)
 
     def pass_time(self) -> None:
         """Judge the items anew whose time has come: what begins or ends being available."""
@@ -177,9 +213,12 @@ class Catalogue:
             now_ms = self.now_ms()
             if any(self._passed_ms < end_ms <= now_ms for end_ms in self.rules.ends_ms):
                 self._judge_all()
+                self.changes += 1
             self._passed_ms = now_ms
             due = (self.table.due_ms_R <= now_ms).nonzero()[0].tolist()
-            self._tell({item for row in due if self._judge(row) and (item := self.table.id_of(row))})
+            changed = {item for row in due if self._judge(row) and (item := self.table.id_of(row))}
+            self._tell(changed)
+            self.changes += bool(changed)
 
     def _leaves_any(self, rules: Rules) -> bool:
         """Whether these rules leave an item with a word, at whatever time it may be listed."""

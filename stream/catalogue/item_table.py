@@ -7,53 +7,93 @@ read a row meanwhile.
 
 from __future__ import annotations
 
-import threading
+from collections import deque
 from collections.abc import Iterator, Sequence
 
 import msgspec
 import numpy as np
 
-from stream.catalogue.item_word import ItemWord
+from stream.catalogue.item_word import SEPARATOR, ItemWord
 from stream.catalogue.packed_texts import PackedTexts
 
 FIRST_ROWS = 1024
 NEVER = np.iinfo(np.int64).max
 NONE = -1
+# Numbers of forgotten names that wait before the first is given anew, so that a reader who has just read
+# the number finds no other name there.
+REUSED_AFTER = 1024
 Attributes = dict[str, str | float | bool]
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(tuple[str | None, Attributes | None])
 
 
 class Names:
-    """Numbers for names that many items share.
+    """Numbers for names that many items share, each kept while an item has it.
+
+    With a `separator` names are paths, and a path keeps those above it. One thread takes and gives back.
 
     >>> names = Names()
-    >>> names.number("mugs"), names.number("bowls"), names.number("mugs"), names.number(None)
+    >>> names.take("mugs"), names.take("bowls"), names.take("mugs"), names.take(None)
     (0, 1, 0, -1)
+    >>> names.give_back(1)
+    >>> names.number("mugs"), names.number("bowls"), len(names)
+    (0, -1, 1)
     """
 
-    def __init__(self) -> None:
-        self.names: list[str] = []
+    def __init__(self, separator: str | None = None) -> None:
+        # By number; None where a number is free.
+        self.names: list[str | None] = []
+        self._separator = separator
         self._numbers: dict[str, int] = {}
-        # Several threads ask for groups; two must not give a new name a number each.
-        self._lock = threading.Lock()
+        self._uses: list[int] = []
+        self._free: deque[int] = deque()
 
-    def number(self, name: str | None) -> int:
-        """The number of a name, a new one for a new name; NONE for None."""
+    def __len__(self) -> int:
+        return len(self._numbers)
+
+    def take(self, name: str | None) -> int:
+        """The number of a name that one more item has, a new one for a new name; NONE for None."""
         if name is None:
             return NONE
         number = self._numbers.get(name)
         if number is None:
-            with self._lock:
-                number = self._numbers.get(name)
-                if number is None:
-                    self.names.append(name)
-                    number = self._numbers[name] = len(self.names) - 1
+            if len(self._free) > REUSED_AFTER:
+                number = self._free.popleft()
+            else:
+                number = len(self.names)
+                self.names.append(None)
+                self._uses.append(0)
+            self.names[number] = name
+            self._numbers[name] = number
+            self.take(self._above(name))
+        self._uses[number] += 1
         return number
 
+    def give_back(self, number: int) -> None:
+        """One item less has the name of a number; without any the name is forgotten."""
+        if number == NONE:
+            return
+        self._uses[number] -= 1
+        if self._uses[number]:
+            return
+        name, self.names[number] = self.names[number], None
+        assert name is not None
+        del self._numbers[name]
+        self._free.append(number)
+        self.give_back(self.number(self._above(name)))
+
+    def number(self, name: str | None) -> int:
+        """The number of a name, NONE where no item has it."""
+        return NONE if name is None else self._numbers.get(name, NONE)
+
     def name(self, number: int) -> str | None:
-        """The name of a number."""
+        """The name of a number; None of one that another thread has just given back."""
         return None if number == NONE else self.names[number]
+
+    def _above(self, name: str) -> str | None:
+        if self._separator is None or self._separator not in name:
+            return None
+        return name.rpartition(self._separator)[0]
 
 
 class ItemTable:
@@ -71,7 +111,7 @@ class ItemTable:
 
     def __init__(self) -> None:
         self.rows: dict[str, int] = {}
-        self.brands, self.categories = Names(), Names()
+        self.brands, self.categories = Names(), Names(SEPARATOR)
         self._ids: list[str | None] = []
         self._details = PackedTexts()
         self._free: list[int] = []
@@ -106,12 +146,13 @@ class ItemTable:
         row = self.rows.get(item_id)
         if row is None:
             row = self._free.pop() if self._free else self._new_row()
+        # Before the earlier ones are given back: a name that changed has another number.
+        brand, category = self.brands.take(word.brand), self.categories.take(word.category_path)
         self.available_R[row] = word.available
         self.from_ms_R[row] = NONE if word.available_from_ms is None else word.available_from_ms
         self.until_ms_R[row] = NEVER if word.available_until_ms is None else word.available_until_ms
         self.price_R[row] = np.nan if word.price is None else word.price
-        self.brand_R[row] = self.brands.number(word.brand)
-        self.category_R[row] = self.categories.number(word.category_path)
+        self._name(row, brand, category)
         self._details.put(row, _encoder.encode((word.title, word.attributes)))
         self._ids[row] = item_id
         # Last: whoever finds the row finds the word.
@@ -124,6 +165,7 @@ class ItemTable:
         if row is None:
             return False
         self._ids[row] = None
+        self._name(row, NONE, NONE)
         self._details.put(row, b"")
         self.unlisted_R[row], self.due_ms_R[row] = False, NEVER
         self._free.append(row)
@@ -148,8 +190,16 @@ class ItemTable:
         )
 
     def details(self, row: int) -> tuple[str | None, Attributes | None]:
-        """Title and attributes of a row."""
-        return _decoder.decode(self._details.get(row))
+        """Title and attributes of a row; none of one that another thread has just emptied."""
+        packed = self._details.get(row)
+        return _decoder.decode(packed) if packed else (None, None)
+
+    def _name(self, row: int, brand: int, category: int) -> None:
+        """Give a row these numbers instead of those it has."""
+        before = int(self.brand_R[row]), int(self.category_R[row])
+        self.brand_R[row], self.category_R[row] = brand, category
+        self.brands.give_back(before[0])
+        self.categories.give_back(before[1])
 
     def _new_row(self) -> int:
         row = len(self._ids)
@@ -161,4 +211,5 @@ class ItemTable:
                     setattr(self, name, grown)
             self.due_ms_R[row:] = NEVER
         self._ids.append(None)
+        self.brand_R[row], self.category_R[row] = NONE, NONE
         return row

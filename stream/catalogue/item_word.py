@@ -12,6 +12,8 @@ from typing import Annotated
 import msgspec
 
 MAX_WORD_BYTES = 65_536
+# Of a category's path; each level is a category of its own.
+MOST_LEVELS, MOST_PATH = 32, 1024
 MAX_ID_BYTES = 256
 # Why a record is no word about an item.
 KEY, SIZE, JSON, PRICE, CATEGORY, TIMES = REASONS = ("key", "size", "json", "price", "category", "times")
@@ -92,6 +94,9 @@ def check_word(word: ItemWord) -> None:
     if word.price is not None and not (math.isfinite(word.price) and word.price >= 0):
         raise RejectedWord(PRICE, f"a price of {word.price}")
     path = (word.category_path or "").split(SEPARATOR)
+    if len(path) > MOST_LEVELS or len(word.category_path or "") > MOST_PATH:
+        most = f"{MOST_LEVELS} levels and {MOST_PATH} characters"
+        raise RejectedWord(CATEGORY, f"a path of {len(path)} levels, {most} at most")
     if len(set(path)) < len(path):
         raise RejectedWord(CATEGORY, f"the path {word.category_path!r} comes back to where it was")
     from_ms, until_ms = word.available_from_ms, word.available_until_ms

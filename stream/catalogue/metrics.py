@@ -1,4 +1,4 @@
-"""Prometheus series of what is known of the items. Read at each scrape.
+"""Prometheus series of what is known of the items and of purchases. Read at each scrape.
 
 Tested by tests/unit/stream/catalogue/test_metrics.py.
 """
@@ -13,6 +13,8 @@ from prometheus_client.registry import Collector
 
 from stream.catalogue.catalogue import Catalogue
 from stream.catalogue.item_word import REASONS
+from stream.catalogue.purchases import REASONS as PURCHASE_REASONS
+from stream.catalogue.purchases import Purchases
 
 
 class CatalogueMetrics(Collector):
@@ -22,7 +24,7 @@ class CatalogueMetrics(Collector):
         self._catalogue = catalogue
 
     def collect(self) -> Iterable[Metric]:
-        """Yields nothing of items where there is no topic of them, nothing of rules without a file."""
+        """Yields nothing of items or purchases without a topic of them, nothing of rules without a file."""
         catalogue, reading = self._catalogue, self._catalogue.reading
         if catalogue.rules.version:
             info = GaugeMetricFamily(
@@ -33,6 +35,7 @@ class CatalogueMetrics(Collector):
             yield CounterMetricFamily(
                 "nextclick_rules_refused", "versions of the file of rules", value=catalogue.refused_rules
             )
+        yield from _of_purchases(catalogue.purchases)
         if reading.lag is None:
             return
         yield GaugeMetricFamily(
@@ -58,3 +61,29 @@ class CatalogueMetrics(Collector):
             "wall time when the brokers last said how far the items topic goes",
             value=reading.checked_s,
         )
+
+
+def _of_purchases(purchases: Purchases) -> Iterable[Metric]:
+    reading = purchases.reading
+    if reading.lag is None:
+        return
+    yield GaugeMetricFamily("nextclick_purchases_users", "of whom a purchase is kept", value=len(purchases))
+    yield CounterMetricFamily(
+        "nextclick_purchases",
+        "records of the purchases topic, applied since the start",
+        value=reading.records,
+    )
+    rejected = CounterMetricFamily(
+        "nextclick_purchases_rejected", "records that are no purchase", labels=["reason"]
+    )
+    for reason in PURCHASE_REASONS:
+        rejected.add_metric([reason], reading.rejected[reason])
+    yield rejected
+    yield GaugeMetricFamily(
+        "nextclick_purchases_lag", "records of the purchases topic not read yet", value=reading.lag
+    )
+    yield GaugeMetricFamily(
+        "nextclick_purchases_checked_timestamp_seconds",
+        "wall time when the brokers last said how far the purchases topic goes",
+        value=reading.checked_s,
+    )

@@ -16,11 +16,15 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from model.config import LIST_LENGTH
 from model.errors import NextclickError
-from stream.events import DISMISS, PURCHASE
+from stream.events import DISMISS, PLACEMENT, PURCHASE
 
 SEPARATOR = "/"
+DAY_MS = 86_400_000
+MOST_BOUGHT_DAYS = 365
+# Of the placements: each is another list after every event.
+MOST_PUBLISHED = 8
 Text = Annotated[str, Field(min_length=1, max_length=256)]
-PlacementName = Annotated[str, Field(pattern=r"^[a-z0-9_-]{1,64}$")]
+PlacementName = Annotated[str, Field(pattern=PLACEMENT)]
 Value = Text | bool | float
 
 
@@ -42,18 +46,32 @@ class Never(Part):
 
 
 class Session(Part):
-    """What a session is not shown: what it has seen (None: as the version was trained), bought, dismissed."""
+    """What a session is not shown: what it has seen (None: as the version was trained), bought, dismissed.
+
+    `bought_days`: what its user has bought in that many days, in whichever session.
+    """
 
     seen: bool | None = None
     bought: bool = False
+    bought_days: float | None = Field(None, gt=0, le=MOST_BOUGHT_DAYS)
     dismissed: bool = True
 
     @property
     def hidden_kinds(self) -> frozenset[str]:
         """The kinds of events whose items the session is not shown again."""
         return frozenset(
-            kind for kind, hides in ((PURCHASE, self.bought), (DISMISS, self.dismissed)) if hides
+            kind
+            for kind, hides in (
+                (PURCHASE, self.bought or self.bought_days is not None),
+                (DISMISS, self.dismissed),
+            )
+            if hides
         )
+
+    @property
+    def bought_ms(self) -> int | None:
+        """`bought_days` in milliseconds."""
+        return None if self.bought_days is None else int(self.bought_days * DAY_MS)
 
 
 class Cap(Part):
@@ -148,11 +166,13 @@ class Without(Part):
 class Placement(Part):
     """A named list, made when it is asked for: its length, where its items come from, rules of its own.
 
-    `source`: the session's list, items similar to its newest one, or popular items. What it names of caps,
+    `published`: also on a topic of its own after every event. `source`: the session's list, items similar
+    to its newest one, or popular items. What it names of caps,
     pins, boosts and fallbacks takes the place of the file's; `never` comes beside the file's.
     """
 
     length: int = Field(LIST_LENGTH, ge=1, le=100)
+    published: bool = False
     source: Literal["session", "similar", "popular"] = "session"
     category: Text | None = None
     never: Without = Without()
@@ -186,7 +206,16 @@ class Rules(Part):
     @model_validator(mode="after")
     def _agree(self) -> Rules:
         _check_once(self.cap, self.pin)
+        if len(self.published) > MOST_PUBLISHED:
+            raise ValueError(
+                f"placement: {len(self.published)} are published after every event, {MOST_PUBLISHED} at most"
+            )
         return self
+
+    @property
+    def published(self) -> dict[str, Placement]:
+        """The placements whose lists are published after every event, in the order of their names."""
+        return {name: one for name, one in sorted(self.placement.items()) if one.published}
 
     def of(self, placement: Placement | None) -> Rules:
         """The rules of the lists of a placement.
@@ -203,7 +232,10 @@ class Rules(Part):
     @classmethod
     def parse(cls, text: str, version: str = "") -> Rules:
         """Read rules. Raises ValueError with every problem."""
-        data = tomllib.loads(text)
+        try:
+            data = tomllib.loads(text)
+        except RecursionError:
+            raise ValueError("it is nested too deeply to be read") from None
         if "version" in data:
             raise ValueError("version: no such rule")
         try:

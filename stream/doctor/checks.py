@@ -20,4 +20,4 @@ def all_checks(settings: Settings, worker_addresses: Sequence[str]) -> Iterator[
     yield from brokers.run()
     yield from local_checks(settings, brokers.newest_event_ms, brokers.topic_id)
     for address in worker_addresses:
-        yield from worker_checks(address)
+        yield from worker_checks(address, settings)

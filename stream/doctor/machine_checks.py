@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import platform
-import re
 import resource
 import shutil
 from collections.abc import Iterator
@@ -15,10 +14,12 @@ from importlib import metadata
 
 import torch
 from confluent_kafka import libversion
+from packaging.requirements import Requirement
 
 from model.errors import NextclickError
 from model.registry.registry import Registry
 from stream.doctor.check_result import CheckResult, Verdict, failed
+from stream.doctor.web_checks import web_checks
 from stream.kafka.topic_id import UNKNOWN, is_other_topic
 from stream.sessions.store_snapshot import open_snapshot, store_bytes, store_path
 from stream.settings import Settings
@@ -43,6 +44,7 @@ def local_checks(
     yield from _stores(settings, topic_id)
     yield _disk(settings)
     yield _open_files(settings)
+    yield from web_checks(settings)
     yield from _versions()
 
 
@@ -153,23 +155,22 @@ def _open_files(settings: Settings) -> CheckResult:
 
 
 def _versions() -> Iterator[CheckResult]:
-    """The installed libraries, against the versions that nextclick was tested with."""
+    """The installed libraries, against the versions that nextclick goes with."""
     installed = {name: metadata.version(name) for name in LIBRARIES}
     text = f"Python {platform.python_version()}, librdkafka {libversion()[0]}, " + ", ".join(
         f"{name} {version}" for name, version in installed.items()
     )
     try:
-        pins = [
-            re.fullmatch(r"([\w.-]+)==([\w.!+-]+)", line) for line in metadata.requires("nextclick") or []
-        ]
+        needed = [Requirement(line) for line in metadata.requires("nextclick") or []]
     except metadata.PackageNotFoundError:
         yield CheckResult("versions", "PASS", text)
         return
-    tested = {found[1]: found[2] for found in pins if found}
     other = [
-        f"{name} {version}, not {tested[name]}"
-        for name, version in installed.items()
-        if name in tested and version.partition("+")[0] != tested[name]
+        f"{one.name} {installed[one.name]}, not {one.specifier}"
+        for one in needed
+        if one.marker is None
+        and one.name in installed
+        and not one.specifier.contains(installed[one.name], prereleases=True)
     ]
     if other:
         yield CheckResult("versions", "WARN", "; ".join(other), "install the versions of pyproject.toml")

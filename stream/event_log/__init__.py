@@ -12,6 +12,7 @@ archive_part      one Parquet file: buffered, written, made durable
 archive_folder    the files of an archive, and which offsets they hold
 archive_metrics   Prometheus series of the archiver
 forget            what is kept of a person is removed: in workers, by events; in an archive
+retention         until when topics keep what they have
 
 May import: kafka.
 """

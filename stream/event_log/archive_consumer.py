@@ -10,7 +10,7 @@ from typing import Any
 from confluent_kafka import KafkaError, TopicPartition
 
 from model.errors import NextclickError
-from stream.kafka.consumers import log_refused_commit
+from stream.kafka.consumers import log_refused_commit, sharing_config
 from stream.settings import Settings
 
 
@@ -23,19 +23,9 @@ def on_commit(error: KafkaError | None, partitions: list[TopicPartition]) -> Non
 def consumer_config(settings: Settings) -> dict[str, Any]:
     """The settings of a member of the group that shares `events` among archivers."""
     return {
-        **settings.kafka_config(),
-        "group.id": f"{settings.group_id}-archive",
-        "group.instance.id": f"{settings.worker_id}-archive",
-        "partition.assignment.strategy": "cooperative-sticky",
-        "enable.auto.commit": False,
-        "enable.auto.offset.store": False,
+        **sharing_config(settings, "archive", "cooperative-sticky"),
         "on_commit": on_commit,
-        # The folder says where to go on: an offset that the log lacks is an error, not to be skipped.
-        "auto.offset.reset": "error",
-        "enable.partition.eof": True,
-        "session.timeout.ms": settings.session_timeout_ms,
         "heartbeat.interval.ms": min(3_000, settings.session_timeout_ms // 3),
-        "max.poll.interval.ms": max(300_000, settings.session_timeout_ms),
         "queued.max.messages.kbytes": 32_768,
         "queued.min.messages": 20_000,
     }

@@ -116,17 +116,17 @@ class ArchiveFolder:
                 path.unlink()
         return self.end(partition)
 
-    def belong_to(self, topic: str, topic_id: str) -> None:
+    def belong_to(self, topic: str, topic_id: str, session_gap_s: float | None = None) -> None:
         """Make the folder the archive of this topic. Raises NextclickError when it is another topic's.
 
         A topic that was deleted and created again has another id: its offsets mean other records.
-        An id that is not known, of brokers without ids, may be any.
+        An id that is not known, of brokers without ids, may be any. `session_gap_s` is its decoder's.
         """
         path = self.root / TOPIC
+        said = {} if session_gap_s is None else {"session_gap_s": session_gap_s}
         with self._lock(self.root):
             if not path.exists():
-                content = json.dumps({"topic": topic, "id": topic_id}).encode()
-                replace_durably(path, content, path.with_suffix(UNFINISHED))
+                self._say({"topic": topic, "id": topic_id, **said})
             known = json.loads(path.read_text())
         if known["topic"] != topic or is_other_topic(self.topic_id(), topic_id):
             raise NextclickError(
@@ -134,13 +134,30 @@ class ArchiveFolder:
                 "The topic was made anew or is another one: its offsets mean other records.",
                 "Archive it into a folder of its own: --folder.",
             )
+        if said and known.get("session_gap_s") != session_gap_s:
+            # Of an older archive, or by a mapping that was changed since: the newest word holds.
+            with self._lock(self.root):
+                self._say({**known, **said})
+
+    def _say(self, known: dict[str, object]) -> None:
+        path = self.root / TOPIC
+        replace_durably(path, json.dumps(known).encode(), path.with_suffix(UNFINISHED))
+
+    def _known(self, name: str) -> object:
+        """What the folder says of its topic; None where it does not."""
+        try:
+            return json.loads((self.root / TOPIC).read_text()).get(name)
+        except (FileNotFoundError, ValueError, AttributeError):
+            return None
+
+    def session_gap_s(self) -> float | None:
+        """The silence that ends a session of these events, see EventDecoder; None: not recorded."""
+        kept = self._known("session_gap_s")
+        return float(kept) if isinstance(kept, int | float) else None
 
     def topic_id(self) -> str:
         """The id of the archived topic; UNKNOWN where the brokers had none, or it is not recorded."""
-        try:
-            kept = str(json.loads((self.root / TOPIC).read_text())["id"])
-        except (FileNotFoundError, ValueError, KeyError):
-            return UNKNOWN
+        kept = str(self._known("id") or UNKNOWN)
         # Brokers without ids answer with NO_ID, which older archives have kept.
         return UNKNOWN if kept == NO_ID else kept
 

@@ -34,7 +34,7 @@ from stream.event_log.columns import record_of_message
 from stream.event_log.kafka_reader import KafkaEvents
 from stream.failpoints import reach
 from stream.kafka.consumers import log_assigned, offset_bounds, raise_unless_transient
-from stream.kafka.topic_id import UNKNOWN, ask_topic_id, is_other_topic
+from stream.kafka.topic_id import UNKNOWN, other_id
 from stream.logs import happening
 from stream.settings import Settings
 
@@ -119,7 +119,7 @@ class Archiver:
             bounds, self._topic_id = log.bounds(), log.topic_id()
         try:
             self._folder.root.mkdir(parents=True, exist_ok=True)
-            self._folder.belong_to(self._topic, self._topic_id)
+            self._folder.belong_to(self._topic, self._topic_id, self._decoder.session_gap_s)
         except OSError as error:
             raise unwritable(self._folder.root, error) from None
         for number, (low, high) in bounds.items():
@@ -222,12 +222,8 @@ class Archiver:
 
     def _check_topic(self) -> None:
         """Raise NextclickError when the topic was made anew since the start: its offsets are others."""
-        try:
-            now = ask_topic_id(self._admin, self._topic, ID_TIMEOUT_S)
-        except KafkaException:
-            # Away, or the topic is gone: what was read is of the topic of the start all the same.
-            return
-        if is_other_topic(self._topic_id, now):
+        now = other_id(self._admin, self._topic, self._topic_id, ID_TIMEOUT_S)
+        if now is not None:
             raise topic_made_anew(self._topic, f"its id was {self._topic_id}, is {now}")
 
     def _commit(self, ended: list[TopicPartition]) -> None:

@@ -9,6 +9,7 @@ Tested by tests/unit/stream/event_log/test_logged_events.py and tests/integratio
 
 from __future__ import annotations
 
+import copy
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -24,6 +25,7 @@ import pyarrow.compute as pc
 
 from model.errors import NextclickError
 from stream.event_decoder import OWN_EVENTS, EventDecoder
+from stream.event_log.archive_folder import ArchiveFolder
 from stream.event_log.archive_reader import ArchivedEvents
 from stream.event_log.columns import EVENT
 from stream.event_log.kafka_reader import KafkaEvents
@@ -45,6 +47,29 @@ class LoggedAccount:
     not_learned: int = 0
     rejected: Counter[str] = field(default_factory=Counter)
 
+    def add(self, other: LoggedAccount) -> None:
+        """Take in the account of another part of the log."""
+        self.offsets += other.offsets
+        self.records += other.records
+        self.events += other.events
+        self.not_learned += other.not_learned
+        self.rejected += other.rejected
+
+    def holds(self, most_rejected: float) -> bool:
+        """Whether there are events, and at most this share of the records cannot be read as such."""
+        wrong = sum(count for why, count in self.rejected.items() if why not in LEFT_OUT_REASONS)
+        return self.events > 0 and wrong <= max(FEW_RECORDS, most_rejected * self.records)
+
+
+@dataclass(frozen=True)
+class LoggedBounds:
+    """Which records of which topic a reading is of, and which times it takes: for processes that share it."""
+
+    topic_id: str
+    offsets: dict[int, tuple[int, int]]
+    whole: dict[int, tuple[int, int]]
+    times: WindowTimes
+
 
 def _only_forgetting(table: pa.Table) -> pa.Table:
     return table.filter(pc.equal(table["kind"], FORGET))
@@ -54,7 +79,8 @@ class LoggedEvents:
     """The events of a topic, or of the archive in a folder, up to the end that it has at the opening.
 
     `offsets` are by partition [first, end), `topic_id` is the id of the topic without which they mean
-    nothing. `account` is that of the last reading. Nothing is held open between readings.
+    nothing. `session_gap_s` is that of the topic's decoder, see EventDecoder. `account` is that of the last
+    reading. Nothing is held open between readings. `is_part`: of one partition, see `partition`.
     """
 
     def __init__(
@@ -72,16 +98,46 @@ class LoggedEvents:
         latest_ms = int((time.time() + settings.max_future_s) * 1000)
         self.source = settings.events_topic if archive is None else str(archive)
         self.account = LoggedAccount()
+        self.is_part = False
         self._settings, self._archive, self._decoder = settings, archive, decoder
         self._times = WindowTimes(None, None, latest_ms, settings.min_event_time_ms)
         with closing(self._opened(self._times.expression())) as source:
             self.offsets = self._bounds = source.bounds()
             self.topic_id = source.topic_id()
+        self.session_gap_s = decoder.session_gap_s
+        if archive is not None:
+            self.session_gap_s = ArchiveFolder(archive).session_gap_s()
         if newest is not None:
             share = -(-newest // max(1, sum(end > first for first, end in self._bounds.values())))
             self.offsets = {
                 number: (max(first, end - share), end) for number, (first, end) in self._bounds.items()
             }
+
+    @property
+    def bounds(self) -> LoggedBounds:
+        """What `hold_to` takes in another process."""
+        return LoggedBounds(self.topic_id, self.offsets, self._bounds, self._times)
+
+    def hold_to(self, bounds: LoggedBounds) -> None:
+        """Read what another process reads, which may have opened the log earlier or later.
+
+        Raises NextclickError where that was another topic.
+        """
+        if bounds.topic_id != self.topic_id:
+            raise NextclickError(
+                f"{self.source} has the id {self.topic_id}, for another process {bounds.topic_id}",
+                "It was made anew meanwhile, or the processes ask different brokers or folders; "
+                "they would learn from different logs.",
+                "Start all of them again, with the same settings.",
+            )
+        self.offsets, self._bounds, self._times = bounds.offsets, bounds.whole, bounds.times
+
+    def partition(self, number: int) -> LoggedEvents:
+        """The events of one partition, of which nothing is refused: that is judged of all together."""
+        part = copy.copy(self)
+        part.offsets = {number: self.offsets[number]}
+        part.account, part.is_part = LoggedAccount(), True
+        return part
 
     def _opened(self, inside: pc.Expression) -> EventSource:
         if self._archive is None:
@@ -118,8 +174,7 @@ class LoggedEvents:
                     yield self._events_of(kept, rejects, present)
         if account.not_learned:
             rejects["dismissed or forgotten"] += account.not_learned
-        wrong = sum(count for why, count in account.rejected.items() if why not in LEFT_OUT_REASONS)
-        if wrong > max(FEW_RECORDS, most_rejected * account.records) or not account.events:
+        if not self.is_part and not account.holds(most_rejected):
             raise self._no_log()
 
     def _keep(self, table: pa.Table) -> pa.Table:

@@ -11,7 +11,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -26,7 +26,7 @@ from stream.event_decoder import OWN_EVENTS, EventDecoder
 from stream.event_log.archive_reader import ArchivedEvents
 from stream.event_log.columns import COLUMNS, EVENT
 from stream.event_log.kafka_reader import KafkaEvents
-from stream.events import FORGET, NOT_LEARNED, OPTIONAL_FIELDS
+from stream.events import FORGET, LEFT_OUT_REASONS, NOT_LEARNED, OPTIONAL_FIELDS
 from stream.kafka.partition_reader import Ranges
 from stream.kafka.topic_id import UNKNOWN
 from stream.settings import Settings
@@ -67,14 +67,16 @@ class EventWindow:
     item: `Sessions` and `Vocabulary` treat it so.
 
     `offsets` has each partition's [first, end): no event of the window lies outside it, and
-    the next window goes on at `end`. `rejected` counts the records in it that are no events. `topic_id`
-    is the id of the topic, without which the offsets mean nothing; UNKNOWN where it is not known.
+    the next window goes on at `end`. `rejected` counts the records in it that are no events, `left_out`
+    those that the mapping of a topic of one's own takes for none, as it should. `topic_id` is the id of the
+    topic, without which the offsets mean nothing; UNKNOWN where it is not known.
     """
 
     frame: pd.DataFrame
     offsets: dict[int, tuple[int, int]]
     rejected: Counter[str]
     topic_id: str = UNKNOWN
+    left_out: Counter[str] = field(default_factory=Counter)
 
 
 def read_window(
@@ -245,8 +247,10 @@ class _WindowRows:
         )
         order = pc.sort_indices(table, sort_keys=ORDER)
         table = table.take(order if newest is None else order[-newest:])
-        rejected = Counter({row["values"]: row["counts"] for row in counts})
-        return EventWindow(table.to_pandas(split_blocks=True, self_destruct=True), dict(ranges), rejected)
+        none = Counter({row["values"]: row["counts"] for row in counts})
+        left_out = Counter({why: none.pop(why) for why in LEFT_OUT_REASONS if why in none})
+        frame = table.to_pandas(split_blocks=True, self_destruct=True)
+        return EventWindow(frame, dict(ranges), rejected=none, left_out=left_out)
 
 
 def _without_forgotten(table: pa.Table) -> pa.Table:

@@ -1,4 +1,4 @@
-"""Experiments: two versions that serve, and what comes of their lists.
+"""Experiments: two versions that serve side by side.
 
 experiment   what is announced: the two versions, the share, the mode; which side a session is on
 in_service   what serves a wave: one version, or the two

@@ -15,7 +15,7 @@ event_times       a time in any unit
 ingester          maps topics into `events` in transactions: each record once
 listed_events     the events of a record that may hold several
 transactions      what is produced and the offsets read count together, or not
-group_progress    whether the group has ingested what there was
+group_progress    the group of ingesters, and whether it has ingested what there was
 ingest_report     what became of the records
 ingest_metrics    Prometheus series of the ingester
 

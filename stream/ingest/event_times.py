@@ -1,7 +1,6 @@
 """Epoch milliseconds of one record's time, in any unit that a mapping may name.
 
-Without a unit the size of a number tells it: seconds reach from 1973 to 5138 with 9 to 11 digits, and the
-smaller units follow with three more digits each. Texts that are no number are ISO.
+Without a unit the size of a number tells it, by stream.time_units. Texts that are no number are ISO.
 """
 
 from __future__ import annotations
@@ -12,15 +11,10 @@ from datetime import time as clock_time
 from decimal import Decimal
 from zoneinfo import ZoneInfo
 
+from stream.time_units import FIRST_DAY, LAST_DAY, PATTERNS, PER_SECOND, unit_of
+
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MILLISECOND = timedelta(milliseconds=1)
-# Units of numbers: how many of them a second has.
-PER_SECOND = {"s": 1, "ms": 1_000, "us": 1_000_000, "ns": 1_000_000_000}
-# Below these sizes a number is in seconds, milliseconds, microseconds; above them in nanoseconds.
-SIZES = ((10**11, 1), (10**14, 1_000), (10**17, 1_000_000))
-# Numbers that are days, 20231114: as seconds they would all lie in August 1970.
-FIRST_DAY, LAST_DAY = 19_000_101, 21_001_231
-PATTERNS = {"yyyymmdd": "%Y%m%d", "yyyymmddhhmm": "%Y%m%d%H%M", "yyyymmddhhmmss": "%Y%m%d%H%M%S"}
 
 
 class EventTimes:
@@ -62,7 +56,7 @@ class EventTimes:
             return self._of_moment(datetime.fromisoformat(raw.strip().removesuffix(" UTC")))
         if not self._per_second and FIRST_DAY <= number <= LAST_DAY:
             return self._of_moment(datetime.strptime(_digits(raw), "%Y%m%d"))  # noqa: DTZ007
-        per_second = self._per_second or next((per for most, per in SIZES if abs(number) < most), 10**9)
+        per_second = self._per_second or PER_SECOND[unit_of(number)]
         if isinstance(number, int):
             return number * 1_000 // per_second
         # A float of seconds has its milliseconds rounded, not cut: .277 is .27699998 to it.

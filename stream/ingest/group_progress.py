@@ -1,4 +1,4 @@
-"""Whether a group has ingested what there was at a moment, whichever of its members did.
+"""The group of ingesters: the settings of a member, and whether all of them have ingested what there was.
 
 Tested by tests/faults/test_ingest.py.
 """
@@ -6,28 +6,31 @@ Tested by tests/faults/test_ingest.py.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 from confluent_kafka import ConsumerGroupTopicPartitions, KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from model.errors import NextclickError
 from stream.kafka.connection import ANSWER_TIMEOUT_S, RESULT_TIMEOUT_S, metadata
-from stream.kafka.consumers import groupless_consumer, offset_bounds
+from stream.kafka.consumers import groupless_consumer, offset_bounds, sharing_config
 from stream.kafka.retries import retry_while_away
+from stream.kafka.topic_id import SourceTopics
 from stream.settings import Settings
 
 Place = tuple[str, int]
+PURPOSE = "ingest"
 
 
 class GroupProgress:
-    """What the group `group` has committed of `topics`, against their ends now."""
+    """What the group has committed of `topics`, against their ends now."""
 
-    def __init__(self, settings: Settings, group: str, topics: Iterable[str]) -> None:
+    def __init__(self, settings: Settings, topics: Iterable[str]) -> None:
         """Raises NextclickError for a topic that is not there."""
-        self._group = group
+        self._group = group_of(settings)
         # A client of its own: while a member joins its group, its connection answers nothing else.
         self._admin = AdminClient({**settings.kafka_config(), "log_level": 0})
-        consumer = groupless_consumer(settings, "ingest", {})
+        consumer = groupless_consumer(settings, PURPOSE, {})
         self._ends: dict[Place, int] = {}
         try:
             for topic in topics:
@@ -41,8 +44,11 @@ class GroupProgress:
         finally:
             consumer.close()
 
-    def is_done(self, positions: Mapping[Place, int]) -> bool:
-        """Whether everything up to these ends is committed; `positions` are a member's own."""
+    def is_done(self, positions: Mapping[Place, int], known: SourceTopics) -> bool:
+        """Whether everything up to these ends is committed; `positions` are a member's own.
+
+        What was committed of a topic before one of `known` counts for nothing.
+        """
         if any(positions.get(place, end) < end for place, end in self._ends.items()):
             return False
         others = [place for place in self._ends if place not in positions]
@@ -59,7 +65,10 @@ class GroupProgress:
             return answers
 
         committed = retry_while_away(ask, "asking for the committed offsets")
-        return all(at.offset >= self._ends[at.topic, at.partition] for at in committed)
+        return all(
+            at.offset >= self._ends[at.topic, at.partition] and not known.is_of_another(at)
+            for at in committed
+        )
 
 
 def _no_topic(topic: str, error: KafkaError | None) -> NextclickError:
@@ -69,3 +78,14 @@ def _no_topic(topic: str, error: KafkaError | None) -> NextclickError:
         "Name a topic that is there, in --from or NEXTCLICK_INGEST_FROM; with ACLs grant the right to read "
         "it: `nextclick acls --role ingest --apply`.",
     )
+
+
+def group_of(settings: Settings) -> str:
+    """The group that shares the topics among ingesters."""
+    return f"{settings.group_id}-{PURPOSE}"
+
+
+def consumer_config(settings: Settings) -> dict[str, Any]:
+    """The settings of a member of the group."""
+    shared = sharing_config(settings, PURPOSE, "cooperative-sticky")
+    return {**shared, "isolation.level": "read_committed"}

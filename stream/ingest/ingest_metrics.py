@@ -1,6 +1,6 @@
 """The Prometheus series of an ingester, read at each scrape.
 
-Tested by tests/faults/test_ingest.py.
+Tested by tests/unit/stream/ingest/test_ingest_metrics.py and tests/faults/test_ingest.py.
 """
 
 from __future__ import annotations
@@ -48,12 +48,38 @@ class IngestMetrics(Collector):
         yield CounterMetricFamily(
             "nextclick_ingest_lost_records", "gone from the log before they were taken", value=report.lost
         )
+        yield CounterMetricFamily(
+            "nextclick_ingest_partitions_begun_anew",
+            "their committed offsets were of a topic before this one",
+            value=report.begun_anew,
+        )
         yield GaugeMetricFamily(
             "nextclick_ingest_difference_records",
             "taken, less all that became of them; 0",
             value=report.difference,
         )
         yield GaugeMetricFamily("nextclick_ingest_lag_records", "not taken yet", value=report.lag)
+        # Copies: the ingester adds topics meanwhile.
+        taken = CounterMetricFamily(
+            "nextclick_ingest_source_records", "records taken, committed, by topic", labels=["topic"]
+        )
+        for topic, count in dict(report.taken_of).items():
+            taken.add_metric([topic], count)
+        yield taken
+        lag = GaugeMetricFamily(
+            "nextclick_ingest_source_lag_records", "not taken yet, by topic", labels=["topic"]
+        )
+        for topic, count in report.lag_of.items():
+            lag.add_metric([topic], count)
+        yield lag
+        transactions = CounterMetricFamily(
+            "nextclick_ingest_transactions",
+            "batches; aborted: the group gave partitions to others, and the records are read again",
+            labels=["outcome"],
+        )
+        transactions.add_metric(["committed"], report.committed)
+        transactions.add_metric(["aborted"], report.aborted)
+        yield transactions
         yield GaugeMetricFamily(
             "nextclick_ingest_waiting", "1 while a schema is waited for", value=bool(report.waiting)
         )

@@ -13,11 +13,12 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
+from confluent_kafka import OFFSET_INVALID, Consumer, KafkaError, Message, TopicPartition
 
 from stream.event_decoder import SchemaAwayError, kept_of
 from stream.events import (
@@ -30,12 +31,13 @@ from stream.events import (
     message_time_ms,
 )
 from stream.failpoints import reach
-from stream.ingest.group_progress import GroupProgress
+from stream.ingest.group_progress import GroupProgress, consumer_config
 from stream.ingest.ingest_report import IngestReport
 from stream.ingest.listed_events import ListedEvents
 from stream.ingest.transactions import RebalancedError, Transactions
 from stream.kafka.consumers import committed_offsets, log_assigned, offset_bounds, raise_unless_transient
 from stream.kafka.held_partitions import HeldPartitions
+from stream.kafka.topic_id import SourceTopics
 from stream.logs import happening
 from stream.settings import Settings
 
@@ -72,7 +74,7 @@ class Ingester:
         self._progress = progress
         self._positions: dict[Place, int] = {}
         self._ends: dict[Place, int] = {}
-        self.report = IngestReport()
+        self.report = IngestReport(taken_of=Counter(dict.fromkeys(mapped, 0)))
 
     def run(self, stopping: threading.Event, *, until_end: bool = False) -> IngestReport:
         """Ingest until `stopping`, or with `until_end` until everything that is there now has been.
@@ -81,11 +83,12 @@ class Ingester:
         NextclickError for a topic that is not there, and when Kafka refuses a transaction, of which nothing
         counts then.
         """
-        self._consumer = Consumer(_consumer_config(self._settings))
+        self._consumer = Consumer(consumer_config(self._settings))
         self._held = {topic: HeldPartitions(topic, self._consumer) for topic in self._mapped}
         try:
-            there = GroupProgress(self._settings, _group(self._settings), self._mapped)
-            self._transactions = Transactions(self._settings)
+            there = GroupProgress(self._settings, self._mapped)
+            self._topics = SourceTopics(self._settings, self._mapped)
+            self._transactions = Transactions(self._settings, "ingest")
             self._consumer.subscribe(
                 list(self._mapped), on_assign=self._assigned, on_revoke=self._revoked, on_lost=self._revoked
             )
@@ -96,7 +99,7 @@ class Ingester:
                 self._take(messages)
                 self._measure()
                 self._progress(self.report)
-                if until_end and not messages and there.is_done(self._positions):
+                if until_end and not messages and there.is_done(self._positions, self._topics):
                     break
         finally:
             # Not closed but let go of: close() can wait forever in a rebalance. A static member leaves
@@ -148,14 +151,17 @@ class Ingester:
     def _give_on(self, outcomes: list[_Outcome], offsets: dict[Place, int]) -> bool:
         """Whether the transaction counts; else everything is read again from what is committed."""
         count = IngestReport()
+        # After the records were fetched: were a topic made anew before, they could be of the new one.
+        self._topics.check()
         self._transactions.begin()
         for outcome in outcomes:
             self._produce(outcome, count)
         reach("ingest-1-produced")
-        after = [TopicPartition(*place, offset) for place, offset in offsets.items()]
+        after = [self._topics.named(*place, offset) for place, offset in offsets.items()]
         try:
             self._transactions.commit(after, self._consumer.consumer_group_metadata())
         except RebalancedError:
+            self.report.aborted += 1
             # All partitions: what the batch still holds of the others is read again, too.
             self._read_from([TopicPartition(*place, at) for place, at in self._positions.items()])
             return False
@@ -182,6 +188,7 @@ class Ingester:
 
     def _produce(self, outcome: _Outcome, count: IngestReport) -> None:
         count.taken += 1
+        count.taken_of[outcome.message.topic() or ""] += 1
         if outcome.is_rejected:
             count.dead_lettered[outcome.reason] += 1
             self._send_letter(outcome.message, outcome.reason)
@@ -217,7 +224,7 @@ class Ingester:
 
     def _assigned(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         committed = committed_offsets(consumer, partitions)
-        starts = [self._start(at.topic, at.partition, at.offset) for at in committed]
+        starts = [self._begin(at) for at in committed]
         consumer.incremental_assign(starts)
         log_assigned(starts)
 
@@ -230,6 +237,14 @@ class Ingester:
         for place in partitions:
             self._positions.pop((place.topic, place.partition), None)
         consumer.incremental_unassign(partitions)
+
+    def _begin(self, committed: TopicPartition) -> TopicPartition:
+        """Where to begin with a partition: an offset of a topic before this one counts for nothing."""
+        if committed.offset >= 0 and self._topics.is_of_another(committed):
+            self.report.begun_anew += 1
+            self._topics.log_other(committed)
+            return self._start(committed.topic, committed.partition, OFFSET_INVALID)
+        return self._start(committed.topic, committed.partition, committed.offset)
 
     def _start(self, topic: str, number: int, offset: int) -> TopicPartition:
         """Where to read a partition from; counts what the log no longer has of it."""
@@ -257,31 +272,12 @@ class Ingester:
 
     def _measure(self) -> None:
         """Count the records of these partitions that are not taken, as of the newest fetch."""
-        self.report.lag = 0
+        lag = dict.fromkeys(self._mapped, 0)
         for (topic, number), position in self._positions.items():
             _, newest = self._consumer.get_watermark_offsets(TopicPartition(topic, number), cached=True)
             end = self._ends[topic, number] = max(newest, self._ends[topic, number])
-            self.report.lag += max(0, end - position)
+            lag[topic] += max(0, end - position)
+        # At once: a scrape may come at any moment.
+        self.report.lag, self.report.lag_of = sum(lag.values()), lag
         waiting = [why for held in self._held.values() for why in held.waiting.values()]
         self.report.waiting = "; ".join(sorted(set(waiting)))
-
-
-def _group(settings: Settings) -> str:
-    return f"{settings.group_id}-ingest"
-
-
-def _consumer_config(settings: Settings) -> dict[str, Any]:
-    return {
-        **settings.kafka_config(),
-        "group.id": _group(settings),
-        "group.instance.id": f"{settings.worker_id}-ingest",
-        "partition.assignment.strategy": "cooperative-sticky",
-        "enable.auto.commit": False,
-        "enable.auto.offset.store": False,
-        "isolation.level": "read_committed",
-        # What retention removes ahead of it is an error here, to be counted as lost.
-        "auto.offset.reset": "error",
-        "enable.partition.eof": True,
-        "session.timeout.ms": settings.session_timeout_ms,
-        "max.poll.interval.ms": max(300_000, settings.session_timeout_ms),
-    }

@@ -38,6 +38,7 @@ class MappedDecoder:
         Raises NextclickError for a mapping that a topic cannot be read by, record by record."""
         paths, self._of_record = role_columns(mapping)
         check_direct(mapping, paths)
+        self.session_gap_s = mapping.session_gap_s
         self.reads_record = any(column != KEY for _, column in self._of_record)
         self._values: JsonValues | RegistryValues = (
             JsonValues(paths) if registry is None else RegistryValues(paths, registry)

@@ -1,6 +1,6 @@
 """Transactions of Kafka: what is produced and the offsets that it was read up to count together, or not.
 
-Tested by tests/faults/test_ingest.py.
+Tested by tests/faults/test_ingest.py and tests/faults/test_outcomes.py.
 """
 
 from __future__ import annotations
@@ -33,13 +33,14 @@ class RebalancedError(Exception):
 class Transactions:
     """One transaction after another. Raises NextclickError where the brokers refuse one for good."""
 
-    def __init__(self, settings: Settings) -> None:
-        """Ends what a process of the same name has left open."""
+    def __init__(self, settings: Settings, command: str) -> None:
+        """Of the processes of one command; ends what a process of the same name has left open."""
+        self._command = command
         self._producer = Producer(
             {
                 **settings.producer_config(),
                 # A restart by this name ends what the process before it left open.
-                "transactional.id": f"{settings.group_id}-ingest-{settings.worker_id}",
+                "transactional.id": f"{settings.group_id}-{command}-{settings.worker_id}",
                 "transaction.timeout.ms": int(TRANSACTION_S * 1000),
                 "message.timeout.ms": int(TRANSACTION_S * 1000),
                 "linger.ms": 5,
@@ -60,18 +61,20 @@ class Transactions:
             except BufferError:
                 self._producer.poll(0.1)
             except KafkaException as error:
-                raise _refused(error.args[0]) from None
+                raise self._refused(error.args[0]) from None
 
-    def commit(self, offsets: Sequence[TopicPartition], group: Any) -> None:
+    def commit(self, offsets: Sequence[TopicPartition], group: Any, *, is_counted: bool = True) -> None:
         """Commit the transaction, with the offsets of the group's member that read up to them.
 
-        Raises RebalancedError when it was aborted instead.
+        `is_counted`: whether failpoints count it. Raises RebalancedError when it was aborted instead.
         """
         try:
             self._ask(lambda: self._producer.send_offsets_to_transaction(list(offsets), group, TRANSACTION_S))
-            reach("ingest-2-offsets-sent")
+            if is_counted:
+                reach(f"{self._command}-2-offsets-sent")
             self._ask(lambda: self._producer.commit_transaction(TRANSACTION_S))
-            reach("ingest-3-committed")
+            if is_counted:
+                reach(f"{self._command}-3-committed")
         except RebalancedError:
             self._ask(lambda: self._producer.abort_transaction(TRANSACTION_S))
             raise
@@ -92,7 +95,7 @@ class Transactions:
                     )
                     raise RebalancedError from None
                 if not problem.retriable():
-                    raise _refused(problem) from None
+                    raise self._refused(problem) from None
                 logger.warning(
                     "%s: %s; asking again",
                     "a transaction",
@@ -100,11 +103,12 @@ class Transactions:
                     extra=happening("transaction_repeated", error=problem.name()),
                 )
 
-
-def _refused(problem: KafkaError) -> NextclickError:
-    return NextclickError(
-        f"a transaction was refused: {problem.str()}",
-        "Nothing of it counts; its records are read again after a restart. Another process of the same "
-        "--worker-id takes its place, or the brokers refuse.",
-        remedy_for(problem, "Give each `nextclick ingest` its own --worker-id, then start it again."),
-    )
+    def _refused(self, problem: KafkaError) -> NextclickError:
+        return NextclickError(
+            f"a transaction was refused: {problem.str()}",
+            "Nothing of it counts; its records are read again after a restart. Another process of the same "
+            "--worker-id takes its place, or the brokers refuse.",
+            remedy_for(
+                problem, f"Give each `nextclick {self._command}` its own --worker-id, then start it again."
+            ),
+        )

@@ -78,6 +78,9 @@ def rights(settings: Settings, file: Path = FILE) -> dict[str, list[Right]]:
         "models": settings.models_topic,
         "dlq": settings.dlq_topic,
         "items": settings.items_topic,
+        "purchases": settings.purchases_topic,
+        "placements": settings.placements_topic,
+        "outcomes": settings.outcomes_topic,
         "group": settings.group_id,
     }
     try:

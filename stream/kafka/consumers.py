@@ -33,6 +33,24 @@ def groupless_consumer(settings: Settings, purpose: str, config: Mapping[str, An
     )
 
 
+def sharing_config(settings: Settings, purpose: str, strategy: str) -> dict[str, Any]:
+    """The settings of a member of the group that shares partitions among the processes of a purpose."""
+    return {
+        **settings.kafka_config(),
+        "group.id": f"{settings.group_id}-{purpose}",
+        "group.instance.id": f"{settings.worker_id}-{purpose}",
+        "partition.assignment.strategy": strategy,
+        "enable.auto.commit": False,
+        "enable.auto.offset.store": False,
+        # What retention removes ahead of it is an error here, not to be skipped.
+        "auto.offset.reset": "error",
+        "enable.partition.eof": True,
+        "session.timeout.ms": settings.session_timeout_ms,
+        "heartbeat.interval.ms": min(3_000, settings.session_timeout_ms // 6),
+        "max.poll.interval.ms": max(300_000, settings.session_timeout_ms),
+    }
+
+
 def offset_bounds(consumer: Consumer, place: TopicPartition) -> tuple[int, int]:
     """The first offset of a partition's log, and the one after its last; asked of its leader."""
     return retry_while_away(
@@ -81,8 +99,8 @@ def raise_unless_transient(error: KafkaError, settings: Settings) -> None:
     if "fenced" in error.str():
         raise NextclickError(
             f"another worker has joined with the id {settings.worker_id}",
-            "Two workers of one name take each other's partitions, and this one gives way; "
-            "or the brokers were away for longer than session_timeout_ms.",
+            "Two workers of one name take each other's partitions, and this one gives way; or this one stood "
+            "still, or heard nothing of the brokers, for longer than session_timeout_ms and was replaced.",
             "Give each worker its own --worker-id; then start this one again.",
         )
     raise NextclickError(

@@ -14,7 +14,7 @@ from confluent_kafka import KafkaError, Message, TopicPartition
 from model.errors import NextclickError
 from stream.events import Recommendation, decode_recommendation
 from stream.kafka.connection import metadata, remedy_for
-from stream.kafka.consumers import groupless_consumer
+from stream.kafka.consumers import groupless_consumer, offset_bounds
 from stream.settings import Settings
 
 
@@ -55,9 +55,7 @@ def recommendations(
         consumer.assign(
             [
                 TopicPartition(
-                    topic,
-                    number,
-                    consumer.get_watermark_offsets(TopicPartition(topic, number))[not from_start],
+                    topic, number, offset_bounds(consumer, TopicPartition(topic, number))[not from_start]
                 )
                 for number in found.partitions
             ]

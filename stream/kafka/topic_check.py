@@ -48,7 +48,7 @@ def expected_config(plan: TopicPlan, settings: Settings) -> dict[str, str]:
 
 
 def differences(admin: AdminClient, settings: Settings) -> list[Difference]:
-    """The differences of the topics, topic by topic; `items` need not be there.
+    """The differences of the topics, topic by topic; the optional ones need not be there.
 
     Raises NextclickError without an answer.
     """

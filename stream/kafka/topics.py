@@ -1,4 +1,4 @@
-"""The four topics that a worker needs, and `items`: created where missing, verified where present.
+"""The topics that a worker needs, those of items and purchases: created where missing, verified where there.
 
 Knows their names, partition counts and retention; produces and consumes nothing. A wrong
 partition count is an error before anything is consumed, since a session's events and its
@@ -10,6 +10,7 @@ Tested by tests/integration/test_topics.py.
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from confluent_kafka import KafkaError, KafkaException
@@ -20,6 +21,7 @@ from stream.kafka.connection import ANSWER_TIMEOUT_S, RESULT_TIMEOUT_S, metadata
 from stream.settings import Settings
 
 DAY_MS = 86_400_000
+KEPT_PURCHASES_DAYS = 366
 
 
 @dataclass(frozen=True)
@@ -52,12 +54,33 @@ def plans(settings: Settings) -> list[TopicPlan]:
 
 
 def optional_plans(settings: Settings) -> list[TopicPlan]:
-    """The topics that a worker reads where they are there: items.
+    """The topics that a worker uses where they are there: items, purchases, lists of placements.
 
     >>> [plan.name for plan in optional_plans(Settings())]
-    ['items']
+    ['items', 'nextclick-purchases', 'nextclick-placements']
     """
-    return [TopicPlan(settings.items_topic, 1, exact=False, config={"cleanup.policy": "compact"})]
+    # A purchase of a year ago by the wall is of no use to a rule.
+    kept = {"cleanup.policy": "compact,delete", "retention.ms": str(KEPT_PURCHASES_DAYS * DAY_MS)}
+    return [
+        TopicPlan(settings.items_topic, 1, exact=False, config={"cleanup.policy": "compact"}),
+        TopicPlan(settings.purchases_topic, 1, exact=False, config=kept),
+        TopicPlan(
+            settings.placements_topic,
+            settings.partitions,
+            exact=False,
+            config={"retention.ms": str(7 * DAY_MS)},
+        ),
+    ]
+
+
+def outcomes_plan(settings: Settings) -> TopicPlan:
+    """The topic of what came of the lists, which `nextclick outcomes` writes; as wide as theirs.
+
+    >>> outcomes_plan(Settings()).name
+    'outcomes'
+    """
+    config = {"retention.ms": str(90 * DAY_MS)}
+    return TopicPlan(settings.outcomes_topic, settings.partitions, exact=False, config=config)
 
 
 def partition_counts(admin: AdminClient, settings: Settings) -> dict[str, int]:
@@ -66,8 +89,12 @@ def partition_counts(admin: AdminClient, settings: Settings) -> dict[str, int]:
     return {name: len(topic.partitions) for name, topic in topics.items() if topic.error is None}
 
 
-def ensure_topics(settings: Settings, *, create: bool = True, optional: bool = False) -> dict[str, int]:
-    """Create the missing topics, verify all, and return their partition counts; with `optional`, all five.
+def ensure_topics(
+    settings: Settings, *, create: bool = True, optional: bool = False, more: Sequence[TopicPlan] = ()
+) -> dict[str, int]:
+    """Create the missing topics, verify all, and return their partition counts; with `optional`, all seven.
+
+    `more` are topics beside these.
 
     Raises NextclickError when no broker answers, a topic cannot be made, or `events` and
     `recommendations` differ in partitions or from the settings.
@@ -75,7 +102,7 @@ def ensure_topics(settings: Settings, *, create: bool = True, optional: bool = F
     quiet = {**settings.kafka_config(), "log_level": 0}
     admin = AdminClient(quiet)
     present = partition_counts(admin, settings)
-    wanted = plans(settings) + (optional_plans(settings) if optional else [])
+    wanted = [*plans(settings), *(optional_plans(settings) if optional else []), *more]
     missing = [plan for plan in wanted if plan.name not in present]
     if settings.events_mapping and any(plan.name == settings.events_topic for plan in missing):
         raise NextclickError(

@@ -12,5 +12,5 @@ collect          the sums of running workers, by HTTP
 report           what `nextclick quality` reports from them
 metrics          the Prometheus series of the room
 
-May import: sessions.
+May import: sessions, access.
 """

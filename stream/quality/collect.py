@@ -6,27 +6,30 @@ Reads web addresses only; what the sums mean is in stream.quality.sums.
 from __future__ import annotations
 
 import urllib.error
-import urllib.request
 from collections.abc import Sequence
 from functools import reduce
 
 from model.errors import NextclickError
+from stream.access.grants import OPERATE
+from stream.access.own_requests import open_worker
 from stream.quality.sums import QualitySums
+from stream.web_settings import WebSettings
 
 TIMEOUT_S = 10.0
 
 
-def collect(workers: Sequence[str]) -> QualitySums:
+def collect(workers: Sequence[str], settings: WebSettings | None = None) -> QualitySums:
     """The summed quality of the workers at these web addresses, each named once.
 
     Every window of event time ends where that of the worker farthest ahead ends. Raises NextclickError
     when a worker does not answer, answers something else, or runs with other windows.
     """
-    fetched = {address: _fetch(address) for address in workers}
+    asks = settings or WebSettings()
+    fetched = {address: _fetch(address, asks) for address in workers}
     until_ms = max(sums.until_ms for sums in fetched.values())
     for address, sums in fetched.items():
         if sums.until_ms != until_ms:
-            fetched[address] = _fetch(address, until_ms)
+            fetched[address] = _fetch(address, asks, until_ms)
     try:
         return reduce(QualitySums.merged, fetched.values())
     except ValueError as error:
@@ -37,10 +40,10 @@ def collect(workers: Sequence[str]) -> QualitySums:
         ) from None
 
 
-def _fetch(address: str, until_ms: int | None = None) -> QualitySums:
+def _fetch(address: str, settings: WebSettings, until_ms: int | None = None) -> QualitySums:
     url = f"{address}/api/quality" + ("" if until_ms is None else f"?until_ms={until_ms}")
     try:
-        with urllib.request.urlopen(url, timeout=TIMEOUT_S) as answer:
+        with open_worker(settings, url, OPERATE, TIMEOUT_S) as answer:
             return QualitySums.from_json(answer.read())
     except (urllib.error.URLError, OSError) as error:
         raise NextclickError(

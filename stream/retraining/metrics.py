@@ -65,6 +65,8 @@ class _Report(msgspec.Struct):
     training_events_per_s: float
     peak_memory_bytes: int
     decision: _Decision | None
+    # Reports of before counted these as rejected.
+    left_out: dict[str, int] = {}
 
 
 class RetrainMetrics(Collector):
@@ -174,6 +176,11 @@ def _run_metrics(report: _Report) -> Iterator[Metric]:
         "nextclick_retrain_rejected_events",
         "newest run: records that could not be read",
         value=sum(report.rejected.values()),
+    )
+    yield GaugeMetricFamily(
+        "nextclick_retrain_left_out_events",
+        "newest run: records that the mapping of the topic takes for no events",
+        value=sum(report.left_out.values()),
     )
 
 

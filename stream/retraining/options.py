@@ -1,6 +1,6 @@
 """The options of one retraining: the events it reads, and which of its steps run.
 
-Knows no default of the settings, and opens nothing.
+Knows no default of the settings; of an archive it reads the session gap.
 
 Tested by tests/integration/test_retrain.py.
 """
@@ -12,8 +12,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from model.config import DEFAULT_NETWORK, ModelConfig
+from model.config_files import build_config
 from model.data.event_filter import EventFilter
+from model.networks.model_version import ModelVersion
 from stream.event_decoder import OWN_EVENTS, EventDecoder
+from stream.event_log.archive_folder import ArchiveFolder
+from stream.session_gaps import check_session_gap
 
 
 @dataclass(frozen=True)
@@ -30,6 +35,15 @@ class WindowOptions:
     offsets: dict[int, tuple[int, int]] | None = None
     archive: Path | None = None
     decoder: EventDecoder = OWN_EVENTS
+
+    @property
+    def session_gap_s(self) -> float | None:
+        """The silence that ends a session of these events, see EventDecoder."""
+        return (
+            self.decoder.session_gap_s
+            if self.archive is None
+            else ArchiveFolder(self.archive).session_gap_s()
+        )
 
 
 @dataclass(frozen=True)
@@ -50,3 +64,20 @@ class RetrainOptions:
     promote: bool = True
     announce: bool = True
     threads: int = 1
+
+    def config(self, champion: ModelVersion | None, epochs: int) -> ModelConfig:
+        """The champion's configuration, or the default one, with the changes of this run.
+
+        Sessions end by the silence that the log's mapping says, if it says one, whatever ends the
+        champion's: the gate cuts both models' sessions by it. Raises NextclickError when the configuration
+        is invalid, or a change names another silence.
+        """
+        gap_s = self.window.session_gap_s
+        inherited: dict[str, Any] = {"network": DEFAULT_NETWORK}
+        if champion is not None:
+            inherited = {**champion.config.model_dump(), "epochs": epochs}
+        if gap_s is not None:
+            inherited["session_gap_s"] = gap_s
+        config = build_config({**inherited, **self.changes})
+        check_session_gap(gap_s, config.session_gap_s, "the configuration")
+        return config

@@ -30,7 +30,8 @@ class RunReport:
     """One run, filled in step by step. `outcome` is accepted, refused or failed; times are event times.
 
     `seconds` are wall seconds by step, `cpu_seconds` CPU seconds of this process; `held_out_recall`
-    is the Recall@20 on the held-out events after the model learned them too.
+    is the Recall@20 on the held-out events after the model learned them too; `waits_for` the measure in
+    which an experiment has to see the version lead before it is promoted, "" where it need not.
 
     >>> headline(RunReport("20260101T000000000Z", "accepted", version="v2", promoted=True))
     'v2 is the champion'
@@ -41,9 +42,11 @@ class RunReport:
     champion: str | None = None
     version: str | None = None
     promoted: bool = False
+    waits_for: str = ""
     source: str = ""
     events: int = 0
     rejected: dict[str, int] = field(default_factory=dict)
+    left_out: dict[str, int] = field(default_factory=dict)
     offsets: dict[int, tuple[int, int]] = field(default_factory=dict)
     first_event_time_ms: int | None = None
     last_event_time_ms: int | None = None
@@ -125,6 +128,8 @@ def headline(report: RunReport) -> str:
         assert report.decision is not None
         serving = f"{report.champion} goes on serving" if report.champion else "there is no champion yet"
         return f"refused, {serving}: {'; '.join(report.decision.reasons)}"
+    if report.waits_for:
+        return f"{report.version} is saved, and waits until an experiment sees it lead in {report.waits_for}"
     return f"{report.version} {'is the champion' if report.promoted else 'is saved, and not promoted'}"
 
 
@@ -146,7 +151,8 @@ def markdown(report: RunReport) -> str:
             "learned from",
             f"{report.training_events:,} next events, {report.training_events_per_s:,.0f} a second",
         ),
-        ("records rejected", ", ".join(f"{n:,} {why}" for why, n in report.rejected.items()) or "none"),
+        ("records rejected", _counted(report.rejected)),
+        ("records left out by the mapping", _counted(report.left_out)),
         ("most memory", f"{report.peak_memory_bytes / MEBIBYTE:,.0f} MiB"),
     ]
     lines += ["", "| | |", "|---|---|", *(f"| {name} | {value} |" for name, value in facts), ""]
@@ -190,6 +196,10 @@ def _standings(decision: Decision) -> list[str]:
     if decision.targets:
         lines += ["", "![Recall@20, MRR@20 and the challenger's lead](standings.png)"]
     return [*lines, ""]
+
+
+def _counted(reasons: dict[str, int]) -> str:
+    return ", ".join(f"{count:,} {why}" for why, count in reasons.items()) or "none"
 
 
 def _lead(lead: Interval | None) -> str:

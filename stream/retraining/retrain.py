@@ -29,8 +29,7 @@ from model.comparison.challenger import (
     split_newest,
 )
 from model.comparison.gate import Decision, GateRule, decide, refused
-from model.config import DEFAULT_NETWORK, ModelConfig
-from model.config_files import build_config
+from model.config import ModelConfig
 from model.data.event_filter import EventFilter
 from model.device import choose_device
 from model.errors import NextclickError
@@ -132,7 +131,7 @@ class _Run:
         champion = self.registry.load() if self.registry.champion() else None
         report.champion = champion.version if champion else None
         self.earlier = champion.manifest["data"] if champion else None
-        config = self._config(champion)
+        config = self.options.config(champion, self.settings.retrain_epochs)
         with self._step("read"):
             window = self._read(champion)
         reach("retrain-read")
@@ -176,7 +175,8 @@ class _Run:
         read, self.wanted = chosen_events(read, champion, self.options.choose, self.notify)
         times_ms = read.frame["event_time_ms"]
         report.source = str(window.archive or self.settings.events_topic)
-        report.events, report.offsets, report.rejected = len(times_ms), read.offsets, dict(read.rejected)
+        report.events, report.offsets = len(times_ms), read.offsets
+        report.rejected, report.left_out = dict(read.rejected), dict(read.left_out)
         if len(times_ms):
             report.first_event_time_ms, report.last_event_time_ms = int(times_ms.min()), int(times_ms.max())
         self.notify(f"read {report.events:,} events of {report.source}")
@@ -195,13 +195,6 @@ class _Run:
                 f"hold the {least:,} sessions of two events that are asked for"
             )
         return None
-
-    def _config(self, champion: ModelVersion | None) -> ModelConfig:
-        """The champion's configuration with the changes. Raises NextclickError when it is invalid."""
-        inherited: dict[str, Any] = {"network": DEFAULT_NETWORK}
-        if champion is not None:
-            inherited = {**champion.config.model_dump(), "epochs": self.settings.retrain_epochs}
-        return build_config({**inherited, **self.options.changes})
 
     def _run(self, notify: Progress) -> RunOptions:
         return RunOptions(
@@ -267,8 +260,10 @@ class _Run:
     ) -> None:
         """Save the version, make it the champion, announce it."""
         report, options = self.report, self.options
+        waits_for = self.settings.gate_over(before)
+        promotes = options.promote and waits_for == "none"
         with self._step("save"):
-            write_note(self.registry.root, AcceptedRun(report.run, before, options.promote))
+            write_note(self.registry.root, AcceptedRun(report.run, before, promotes))
             reach("retrain-accepted")
             learned = split.frame if options.finish else split.earlier
             saved = self.registry.save(
@@ -278,7 +273,14 @@ class _Run:
             )
         report.version = saved.version
         reach("retrain-saved")
-        if options.promote:
+        if options.promote and not promotes:
+            report.waits_for = waits_for
+            self.notify(
+                f"{saved.version} is saved and waits for an experiment (gate_experiment is {waits_for}): "
+                f"`nextclick experiment start {saved.version}`, then "
+                f"`nextclick promote {saved.version} --until-it-leads`"
+            )
+        if promotes:
             with self._step("promote"):
                 report.promoted = self.registry.succeed(saved.version, before)
             reach("retrain-promoted")

@@ -37,6 +37,7 @@ class SessionState(msgspec.Struct, array_like=True, gc=False):
     list would have shown instead: int32 indices of the version's items, S×20, b"" where unknown.
     `choices` are the newest MOST_CHOICES items that were bought or dismissed, oldest first, each once a kind.
     `challenger` is the packed state of an experiment's other version, where lists are interleaved.
+    `user_id` is the newest one that an event has named, "" where none has.
     """
 
     model_version: str
@@ -52,6 +53,7 @@ class SessionState(msgspec.Struct, array_like=True, gc=False):
     source_lists: bytes = b""
     choices: list[Choice] = []
     challenger: bytes = b""
+    user_id: str = ""
 
     @property
     def oldest_offset(self) -> int:
@@ -67,13 +69,19 @@ class SessionState(msgspec.Struct, array_like=True, gc=False):
         """The items that the visitor has chosen by events of these kinds."""
         return [choice.item_id for choice in self.choices if choice.kind in kinds]
 
+    def meet(self, event: Event) -> None:
+        """Note when the event is and whose, which its own list goes by."""
+        self.last_event_time_ms = max(self.last_event_time_ms, event.event_time_ms)
+        if event.user_id:
+            self.user_id = event.user_id
+
     def remember(self, event: Event, offset: int, columns: tuple[str, ...], limit: int) -> None:
         """Add one event to the history, keeping the newest `limit`; leaves the hidden state alone.
 
         `columns` are the event's fields, beside the item, that the network reads. A dismissal is no part
         of the history: it is kept among the choices alone.
         """
-        self.last_event_time_ms = max(self.last_event_time_ms, event.event_time_ms)
+        self.meet(event)
         if event.kind in (PURCHASE, DISMISS):
             self._choose(Choice(event.kind, event.item_id, offset))
         if event.kind == DISMISS:

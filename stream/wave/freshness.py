@@ -54,7 +54,13 @@ class FreshnessFeed:
         if recent is None or not events:
             return
         recent.add(
-            (e.event.event_time_ms, e.event.item_id, e.state.recent_items[-1 - NEAR : -1]) for e in events
+            (
+                e.event.event_time_ms,
+                e.event.item_id,
+                e.state.recent_items[-1 - NEAR : -1],
+                e.event.session_id,
+            )
+            for e in events
         )
         now_ms = _now_ms([event.arrival for event in events])
         for refresher in self._refreshers():

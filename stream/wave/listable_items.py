@@ -19,11 +19,14 @@ from model.data.vocabulary import Vocabulary
 from model.freshness.growing_vocabulary import GrowingVocabulary
 from model.stepping.stepper import Stepper
 from stream.catalogue.catalogue import Catalogue
+from stream.catalogue.purchases import MOST_ITEMS
 from stream.catalogue.rules import Cap
+from stream.sessions.session_state import MOST_CHOICES
 from stream.wave.arrangement import Ints, by_rules, with_pins
 from stream.wave.popular_items import PopularItems, Scores
 
 CHUNK = 4096  # of the most popular items, looked through at a time
+MOST_HIDDEN = MOST_CHOICES + MOST_ITEMS  # from one session
 CANDIDATES = 100  # of which a list is made where rules order it
 
 Ids = npt.NDArray[np.int64]
@@ -56,6 +59,7 @@ class ListableItems:
         self._stepper, self._vocabulary, self._catalogue = stepper, vocabulary, catalogue
         self._most_masked = most_masked
         self._hidden_kinds = catalogue.rules.session.hidden_kinds
+        self._bought_ms = catalogue.rules.session.bought_ms
         self._order = vocabulary.top(LIST_LENGTH + most_masked)
         self._unlisted_V = np.zeros(len(vocabulary), np.bool_)
         self._orders: Orders | None = None
@@ -83,6 +87,12 @@ class ListableItems:
         """The kinds of a session's events whose items it is not shown again."""
         return self._hidden_kinds
 
+    def bought_by(self, user_id: str, time_ms: int) -> list[str]:
+        """What the rules leave out of a user's lists at `time_ms`, because the user has bought it."""
+        if self._bought_ms is None or not user_id:
+            return []
+        return self._catalogue.purchases.since(user_id, time_ms - self._bought_ms)
+
     def items_changed(self, item_ids: Iterable[str]) -> None:
         """Mark the items that the vocabulary has, between two steps."""
         index = self._vocabulary.index
@@ -95,6 +105,7 @@ class ListableItems:
     def rules_changed(self) -> None:
         """Mark all items anew, and read what orders them and what a session is not shown."""
         self._hidden_kinds = self._catalogue.rules.session.hidden_kinds
+        self._bought_ms = self._catalogue.rules.session.bought_ms
         known = list(self._vocabulary.index)
         self._orders = self._new_orders() if self._catalogue.rules.orders else None
         self._mark(known)
@@ -159,6 +170,11 @@ class ListableItems:
             chosen = np.concatenate(parts)
         chosen = chosen[:length]
         return PopularItems(vocabulary.decode(chosen), vocabulary.counts[chosen].astype(np.float32))
+
+    @property
+    def pinned(self) -> frozenset[str]:
+        """The items that a pin puts into lists now."""
+        return frozenset(item for item, _ in self._pins)
 
     def popular_list(self, masked: set[str]) -> tuple[list[str], Scores]:
         """POP's list for a session without the items in `masked`, after the rules: ids and scores."""

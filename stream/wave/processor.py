@@ -13,7 +13,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from stream.events import DISMISS, FORGET, LEFT_OUT_REASONS, Event
+from stream.catalogue.purchases import encode_purchase
+from stream.events import DISMISS, FORGET, LEFT_OUT_REASONS, PURCHASE, Event
 from stream.failpoints import reach
 from stream.sessions.partition import OpenPartition
 from stream.sessions.session_state import SessionState, continued
@@ -25,7 +26,7 @@ from stream.wave.shadow import Shadow
 from stream.wave.shown_list import ShownList, score
 from stream.wave.sides import ChallengersOwn, parts_of
 from stream.wave.step import rebuild, step
-from stream.wave.stepped_wave import RecommendedList, SteppedWave, emptied
+from stream.wave.stepped_wave import Placed, PlacementMaker, RecommendedList, SteppedWave
 from stream.wave.waves import Arrival, Wave
 
 OUTCOMES = ("stepped", "duplicate", "unknown", "ended", "left_out", "dead_lettered")
@@ -48,11 +49,13 @@ class Processor:
         recent_items: int,
         now_ns: Callable[[], int] = time.monotonic_ns,
         shadow: Shadow | None = None,
+        placements: PlacementMaker | None = None,
     ) -> None:
         self.partitions: dict[int, OpenPartition] = {}
         self.written = -1
         self._live = live
         self._shadow = shadow or Shadow()
+        self._placements = placements
         self._freshness = FreshnessFeed(live, self._shadow)
         self._in_service: InService | None = None
         self._next_number = 0
@@ -111,13 +114,14 @@ class Processor:
         for part in stepped_parts:
             step(part.events, part.serving)
         reach("7-stepped")
+        placed = self._placements.make(events, serving, out.level) if self._placements else {}
         out.stepped_us = (self._now_ns() - out.started_ns) // 1000
         with self.changed:
             out.number = self._next_number
             self._next_number += 1
             for number, session_id, oldest in ended:
                 self.partitions[number].delete(out.number, session_id, oldest)
-            self._make_lists(events, serving, own, out)
+            self._make_lists(events, serving, own, placed, out)
             self._seal(wave, serving.champion, out)
             hand_over(out)
             self._stepping -= 1
@@ -188,13 +192,14 @@ class Processor:
                 ended.append((arrival.partition, event.session_id, oldest))
                 if event.kind == FORGET:
                     self._shadow.forget(event.session_id)
-                    out.lists.append(emptied(arrival, event, serving.champion.version))
+                    out.add_emptied(arrival, event, serving.champion.version, self._live.catalogue.held_rules)
                 continue
             if before is not None:
                 if state is not before:
                     out.resets += 1
                 elif event.event_time_ms < before.last_event_time_ms - lateness_ms:
                     out.late += 1
+            state.meet(event)
             unlisted = out.level >= POPULAR or (out.level > FULL and arrival.superseded)
             side = serving.side_of(event.session_id)
             index = serving.of(side).vocabulary.index
@@ -204,7 +209,12 @@ class Processor:
         return events, ended
 
     def _make_lists(
-        self, events: list[SessionEvent], serving: InService, own: ChallengersOwn, out: SteppedWave
+        self,
+        events: list[SessionEvent],
+        serving: InService,
+        own: ChallengersOwn,
+        placed: Placed,
+        out: SteppedWave,
     ) -> None:
         """Add each event to its session's history, and make its list: the step's, the last one, or POP's."""
         for session_event in events:
@@ -216,6 +226,7 @@ class Processor:
             out.outcomes[arrival.partition][outcome] += 1
             state.remember(event, arrival.offset, serving.columns, self._recent_items)
             own.keep(session_event)
+            self._keep_purchase(event, state, out)
             if out.level and arrival.superseded:
                 out.unlisted += 1
             else:
@@ -223,9 +234,17 @@ class Processor:
                 if session_event.side:
                     shown = own.with_side(session_event, shown)
                 out.lists.append(shown)
+                out.add_placed(placed.get(event.session_id, ()), shown)
             self.partitions[arrival.partition].put(
                 out.number, event.session_id, state, session_event.oldest_before
             )
+
+    def _keep_purchase(self, event: Event, state: SessionState, out: SteppedWave) -> None:
+        """Say on a topic of its own what a user has bought, for the user's later sessions, anywhere."""
+        purchases = self._live.catalogue.purchases
+        if event.kind == PURCHASE and state.user_id and purchases.is_kept:
+            time_ms = purchases.time_of(state.user_id, event.item_id, event.event_time_ms)
+            out.purchases.append(encode_purchase(state.user_id, event.item_id, time_ms))
 
     def _list_of(self, session_event: SessionEvent, serving: ServingModel, level: int) -> RecommendedList:
         state, event = session_event.state, session_event.event

@@ -36,9 +36,10 @@ from stream.catalogue.catalogue import Catalogue
 from stream.experiments.experiment import Experiment
 from stream.experiments.in_service import VersionsOfWave
 from stream.logs import happening
-from stream.sessions.session_state import MOST_CHOICES, SessionState
+from stream.session_gaps import check_session_gap
+from stream.sessions.session_state import SessionState
 from stream.settings import Settings
-from stream.wave.listable_items import ListableItems
+from stream.wave.listable_items import MOST_HIDDEN, ListableItems
 from stream.wave.withdrawn_versions import WithdrawnVersions
 
 logger = logging.getLogger(__name__)
@@ -82,8 +83,9 @@ class ServingModel:
         return self.stepper.initial_rows(1).tobytes()
 
     def hidden_from(self, state: SessionState) -> list[str]:
-        """The items that a session has chosen and is not shown again."""
-        return state.chosen(self.listable.hidden_kinds) if state.choices else []
+        """The items that a session has chosen, or its user has bought, and is not shown again."""
+        chosen = state.chosen(self.listable.hidden_kinds) if state.choices else []
+        return chosen + self.listable.bought_by(state.user_id, state.last_event_time_ms)
 
     def popular_list(
         self, session_items: list[str], hidden: Collection[str] = ()
@@ -123,11 +125,13 @@ class ModelSlot:
     `recent` are the events that refresh versions, None where `follow` is none; `share` is the part of
     all events that this worker reads; `serving_since_s` is the wall time of the newest swap; `champion` is
     the version that the registry named last, None while it cannot be read. Every version obeys the
-    `catalogue`.
+    `catalogue`, and must end sessions by the silence `log_gap_s` that the log's mapping says, if it does.
     """
 
-    def __init__(self, settings: Settings, catalogue: Catalogue | None = None) -> None:
-        self._settings = settings
+    def __init__(
+        self, settings: Settings, catalogue: Catalogue | None = None, log_gap_s: float | None = None
+    ) -> None:
+        self._settings, self.log_gap_s = settings, log_gap_s
         self.catalogue = catalogue or Catalogue()
         self._registry = Registry(Path(settings.registry_dir))
         self._withdrawn = WithdrawnVersions(settings.state_dir)
@@ -136,12 +140,9 @@ class ModelSlot:
         self.announced: Experiment | None = None
         self._freshness = FreshnessConfig.of(settings.follow)
         self.recent = None if self._freshness.is_frozen else RecentEvents(settings.follow_events)
-        self.share = 1.0
-        self.swaps = 0
-        self.serving_since_s = 0.0
+        self.share, self.swaps, self.serving_since_s = 1.0, 0, 0.0
         self.champion: str | None = None
-        # The id of the events topic, "" until it is known.
-        self.topic_id = ""
+        self.topic_id = ""  # of `events`, "" until it is known
         # Of the versions that served in this process: lists of the one before are scored after a swap.
         self._learned: dict[str, LearnedEvents] = {}
 
@@ -183,14 +184,16 @@ class ModelSlot:
         is_served = self.ready and self.in_service.experiment == self.announced
         return {**msgspec.to_builtins(self.announced), "served": is_served}
 
-    def prepare(self, version: str | None = None) -> ServingModel:
-        """Load, verify and warm up a version (None: the champion).
+    def prepare(self, version: str | None = None, *, any_gap: bool = False) -> ServingModel:
+        """Load, verify and warm up a version (None: the champion); `any_gap`: whatever ends its sessions.
 
         Raises NextclickError, whatever goes wrong: the version that serves goes on.
         """
         name = version or self._registry.champion() or ""
         self._withdrawn.check(name)
-        return self.warm(self._registry.load(name or None))
+        model = self._registry.load(name or None)
+        check_session_gap(None if any_gap else self.log_gap_s, model.config.session_gap_s, model.version)
+        return self.warm(model)
 
     def warm(self, model: ModelVersion) -> ServingModel:
         """Make a loaded model ready to serve.
@@ -213,7 +216,7 @@ class ModelSlot:
         settings = self._settings
         stepper = Stepper(
             model,
-            device=settings.serving_device,
+            device=settings.device,
             k=LIST_LENGTH,
             wave_size=settings.wave_size,
             deterministic=settings.deterministic,
@@ -237,14 +240,13 @@ class ModelSlot:
             trained_without_seen=model.config.exclude_session_items,
             columns=tuple(name for name in model.network.columns if name != "item"),
             recent_items=settings.recent_items,
-            listable=ListableItems(stepper, vocabulary, self.catalogue, settings.recent_items + MOST_CHOICES),
+            listable=ListableItems(stepper, vocabulary, self.catalogue, settings.recent_items + MOST_HIDDEN),
             refresher=refresher,
             learned=LearnedEvents.of(model.manifest.get("data", {}), settings.events_topic),
             trained_on=EventFilter.recorded(model.manifest.get("data", {})) or EventFilter(),
             trained_until_ms=model.manifest.get("data", {}).get("last_event_time_ms"),
         )
-        # Computed here, since at its first use a wave would wait for it.
-        _ = serving.blank_row
+        _ = serving.blank_row  # Computed here: at its first use a wave would wait for it.
         return serving
 
     def _refresher_of(self, model: ModelVersion, stepper: Stepper) -> TableRefresher | None:
@@ -260,10 +262,9 @@ class ModelSlot:
             every_ms=int(self._settings.follow_every_s * 1000),
             share=lambda: self.share,
         )
-        if self._in_service is not None and self.current.refresher is not None:
-            now_ms = self.current.refresher.refreshed_ms
-            if now_ms is not None:
-                refresher.refresh(now_ms)
+        before = self.current.refresher if self.ready else None
+        if before is not None and before.refreshed_ms is not None:
+            refresher.refresh(before.refreshed_ms)
         return refresher
 
     def offer(self, serving: ServingModel) -> None:

@@ -225,6 +225,7 @@ def _shadowed(
         [],
         b"",
         choices=state.choices,
+        user_id=state.user_id,
     )
     item_id = session_event.event.item_id
     item = trial.serving.vocabulary.index.get(item_id, -1)

@@ -102,7 +102,10 @@ class ChallengersOwn:
             items, _ = serving.challenger.popular_list(history, hidden)
         event_id = f"{shown.arrival.partition}-{shown.arrival.offset}"
         coins = coins_of(serving.experiment.experiment, event_id)
-        drafted, owners = team_draft(shown.items, items, LIST_LENGTH, coins)
+        # A pin puts its item into both lists: it is of no team, and takes neither's turn.
+        pinned = serving.champion.listable.pinned
+        first, second = ([item for item in own if item not in pinned] for own in (shown.items, items))
+        drafted, owners = team_draft(first, second, LIST_LENGTH, coins)
         # The champion's: its places' scores, which fall along the list as those of the items do.
         scores = np.full(len(drafted), shown.scores[-1] if len(shown.scores) else 0, np.float32)
         scores[: len(shown.scores)] = shown.scores[: len(drafted)]
@@ -119,7 +122,7 @@ def _restored(state: SessionState) -> SessionState:
     kept = unpack_state(state.challenger) if state.challenger else None
     if kept is None or kept.position != state.position:
         kept = SessionState(NO_VERSION, state.last_event_time_ms, state.position, [], [], {}, b"", [], b"")
-    kept.choices = state.choices
+    kept.choices, kept.user_id = state.choices, state.user_id
     # Copied: the champion's lists grow.
     kept.recent_items = list(state.recent_items)
     kept.recent_columns = {name: list(values) for name, values in state.recent_columns.items()}

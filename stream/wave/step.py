@@ -180,7 +180,7 @@ def _left_out(
     excludes = serving.excludes_session_items
     rows = [encode(state.recent_items) if excludes else NOTHING for state in states]
     for i, state in enumerate(states):
-        if state.choices and (hidden := serving.hidden_from(state)):
+        if hidden := serving.hidden_from(state):
             rows[i] = np.append(rows[i], encode(hidden))
     added = [excludes or event.event.kind in kinds for event in current or ()]
     width = max(len(row) for row in rows)

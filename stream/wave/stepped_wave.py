@@ -5,16 +5,22 @@ Tested by tests/unit/stream/wave/test_processor.py.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
+from stream.catalogue.rules import Rules
 from stream.events import FORGET, Event
+from stream.experiments.experiment import INTERLEAVED
 from stream.quality.observed_event import ObservedEvent
 from stream.sessions.offsets import AppliedOffsets
 from stream.sessions.partition import OpenPartition
 from stream.sessions.store import Batch
+from stream.wave.serving_model import InService
+from stream.wave.session_event import SessionEvent
 from stream.wave.waves import Arrival
 
 
@@ -45,10 +51,42 @@ def emptied(arrival: Arrival, event: Event, model_version: str) -> RecommendedLi
     )
 
 
+@dataclass(frozen=True, slots=True)
+class PlacedItems:
+    """The list of a published placement for one event; `items` is None where the placement can have none."""
+
+    placement: str
+    rules: str
+    model_version: str
+    items: list[str] | None
+    scores: npt.NDArray[np.float32] | None
+    fallback: str = ""
+
+
+@dataclass(slots=True)
+class PlacedList:
+    """A list of a published placement, under a version of the rules."""
+
+    placement: str
+    rules: str
+    shown: RecommendedList
+
+
+Placed = dict[str, list[PlacedItems]]
+
+
+class PlacementMaker(Protocol):
+    """Makes the lists of published placements, which the rules name."""
+
+    def make(self, events: Sequence[SessionEvent], now: InService, level: int) -> Placed:
+        """By session; of events that are stepped, before their states have them in their histories."""
+
+
 @dataclass(slots=True)
 class SteppedWave:
-    """What one wave leaves: lists and dead letters to publish, batches to write, counts to add once written.
+    """What one wave leaves: lists, purchases, dead letters to publish, batches to write, counts to add then.
 
+    `placed` are lists of published placements beside `lists`, `unplaced` counts those that no item can be in.
     `number` counts the waves of a worker in the order in which they are written. Its lists obey what the
     shop says of its items up to `item_words`, "" where it says nothing.
     """
@@ -59,7 +97,10 @@ class SteppedWave:
     level: int
     item_words: str = ""
     lists: list[RecommendedList] = field(default_factory=list)
+    placed: list[PlacedList] = field(default_factory=list)
+    unplaced: int = 0
     dead: list[Arrival] = field(default_factory=list)
+    purchases: list[tuple[bytes, bytes | None]] = field(default_factory=list)
     left_out: dict[str, int] = field(default_factory=dict)
     writes: dict[int, tuple[OpenPartition, Batch, AppliedOffsets]] = field(default_factory=dict)
     outcomes: dict[int, dict[str, int]] = field(default_factory=dict)
@@ -72,3 +113,27 @@ class SteppedWave:
     rebuilt_inexact: int = 0
     expired: int = 0
     stepped_us: int = 0
+
+    def add_placed(self, several: Iterable[PlacedItems], shown: RecommendedList) -> None:
+        """Add the lists of published placements beside an event's own list."""
+        if shown.side == INTERLEAVED:
+            # They are the champion's, and in no experiment.
+            shown = replace(shown, side="", headers=())
+        for made in several:
+            if made.items is None or made.scores is None:
+                self.unplaced += 1
+                continue
+            placed = replace(
+                shown,
+                model_version=made.model_version,
+                items=made.items,
+                scores=made.scores,
+                fallback=made.fallback,
+            )
+            self.placed.append(PlacedList(made.placement, made.rules, placed))
+
+    def add_emptied(self, arrival: Arrival, event: Event, model_version: str, rules: Rules) -> None:
+        """Add lists without items in the place of a forgotten session's, of its placements, too."""
+        nothing = emptied(arrival, event, model_version)
+        self.lists.append(nothing)
+        self.placed += [PlacedList(name, rules.version, nothing) for name in rules.published]

@@ -10,5 +10,5 @@ posted_events, list_waiter   an event into Kafka, and its list back out of Kafka
 page, static_files           the page and its files (static/)
 snapshot, chart_points, recent_lists, broker_probe   what the page shows each second
 
-May import: asking, worker, wave, quality, sessions, kafka.
+May import: access, asking, processes, worker, wave, quality, sessions, kafka.
 """

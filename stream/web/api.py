@@ -1,12 +1,13 @@
 """The JSON API for programs and the page: items, lists, why, models; and events in, with `web_events`.
 
-Requests are checked against bounds before anything is computed. The work runs in two threads beside
-the step threads. Errors are {"error": …} with a 4xx or 5xx status.
+Requests are checked against bounds before anything is computed. The work runs in threads of its
+own beside the step threads. Errors are {"error": …} with a 4xx or 5xx status.
 """
 
 from __future__ import annotations
 
 import logging
+import math
 import time
 from typing import Any
 
@@ -15,7 +16,8 @@ from faust.web import View
 
 from model.errors import NextclickError
 from model.registry.registry import Registry
-from stream.asking.bounded_worker import BoundedWorker
+from stream.access.grants import GRANT
+from stream.asking.bounded_worker import BoundedWorker, WorkBudget
 from stream.asking.titles import titled
 from stream.asking.views import AskingViews
 from stream.events import MAX_EVENT_BYTES, RejectedEvent, check_time, decode_event
@@ -30,6 +32,7 @@ MAX_QUERY_CHARACTERS = 200
 MAX_ID_CHARACTERS = 256
 MAX_SESSION_ITEMS = 50
 CARDS_KEPT_S = 2.0
+MOST_EXPLAINED = 4
 REFUSALS = {
     "empty": "there is no event",
     "too_large": f"an event has at most {MAX_EVENT_BYTES} bytes",
@@ -54,8 +57,9 @@ class ApiViews:
         self._asking = asking
         self._items = PageItems(pipeline.live)
         self._cards = CachedCards(Registry(settings.registry_dir))
-        # Two threads: a search does not wait while the registry's files are hashed.
+        # Three threads: a search waits neither for the registry's files to be hashed nor for explanations.
         self._compute, self._read_registry = BoundedWorker("catalogue"), BoundedWorker("registry")
+        self._explain = BoundedWorker("why", MOST_EXPLAINED, WorkBudget(settings.torch_threads))
 
     async def items(self, web: View, request: Any) -> Any:
         """Items found by title or id; the most popular items without a query."""
@@ -71,7 +75,10 @@ class ApiViews:
         asked = request.query.getall("item", [])
         if not 1 <= len(asked) <= MAX_SESSION_ITEMS or any(len(one) > MAX_ID_CHARACTERS for one in asked):
             return web.json({"error": f"item is given 1 to {MAX_SESSION_ITEMS} times, in order"}, status=400)
-        return _answer(web, await self._compute(self._items.why, asked))
+        if wait_s := self._explain.wait_s():
+            error = {"error": "more was asked of this worker than it has time to explain; try again"}
+            return web.json(error, status=503, headers={"Retry-After": str(math.ceil(wait_s))})
+        return _answer(web, await self._explain(self._items.why, asked))
 
     async def models(self, web: View, request: Any) -> Any:
         """The versions of the registry, the decisions of the retrainings, and the serving list's sources."""
@@ -107,6 +114,8 @@ class ApiViews:
             event = decode_event(stamped(await request.read()))
             skew_ms, now_ms = int(self._settings.web_event_skew_s * 1000), _now_ms()
             check_time(event, now_ms - skew_ms, now_ms + skew_ms)
+            if not request[GRANT].is_for(event.session_id):
+                return web.json({"error": "the token is for another session"}, status=403)
         except RejectedEvent as rejected:
             body = {"error": REFUSALS[rejected.reason], "reason": rejected.reason}
             return web.json(body, status=413 if rejected.reason == "too_large" else 400)

@@ -34,7 +34,7 @@ FEW_ITEMS = 20_000
 
 
 class PageItems:
-    """Searches items, and attributes the places of lists to events. Used by one thread."""
+    """Searches items, and attributes the places of lists to events; one thread for each of the two."""
 
     def __init__(self, live: ModelSlot) -> None:
         self._live = live
@@ -57,6 +57,7 @@ class PageItems:
                     **_item(one, serving),
                     "events": int(vocabulary.counts[one.index]),
                     "unlisted": self._live.catalogue.is_unlisted(one.item_id),
+                    **self._live.catalogue.said_of(one.item_id),
                 }
                 for one in found
             ],
@@ -117,9 +118,10 @@ class PageItems:
     def _search_of(self, serving: ServingModel) -> ItemSearch:
         # A version that learns new items between trainings grows.
         key = (serving.version, len(serving.vocabulary))
-        if self._search is None or self._search[:2] != key:
-            self._search = (*key, ItemSearch(serving.vocabulary))
-        return self._search[2]
+        kept = self._search
+        if kept is None or kept[:2] != key:
+            self._search = kept = (*key, ItemSearch(serving.vocabulary))
+        return kept[2]
 
 
 def _item(item: Item, serving: ServingModel) -> dict[str, Any]:

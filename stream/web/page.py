@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+import time
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -15,6 +17,9 @@ import faust
 from aiohttp import web as aiohttp_web
 from faust.web import View
 
+from stream.access.clients import CLIENT
+from stream.access.grants import GRANT, GRANT_NOW
+from stream.access.tokens import RefusedToken
 from stream.web.snapshot import Snapshot
 from stream.web.static_files import load_static_files
 
@@ -22,6 +27,8 @@ SNAPSHOT_EVERY_S = 1.0
 # A page that does not read for this long is disconnected; it reconnects by itself.
 WRITE_TIMEOUT_S = 10.0
 MOST_STREAMS = 200
+# Of one client, so that one cannot have them all.
+MOST_OF_CLIENT = 40
 RETRY_MS = 1_000
 
 
@@ -33,6 +40,7 @@ class LiveStreams:
         self._changed = asyncio.Condition()
         self._is_closing = False
         self.open = 0
+        self._of_client: Counter[str] = Counter()
 
     async def notify(self) -> None:
         """Wake the streams: the snapshot has been refreshed."""
@@ -45,8 +53,9 @@ class LiveStreams:
         await self.notify()
 
     async def serve(self, request: Any) -> Any:
-        """Send the current snapshot and every later one, until the page or the worker ends."""
-        if self.open >= MOST_STREAMS:
+        """Send the current snapshot and every later one, until the page, its token or the worker ends."""
+        client, grant = request[CLIENT], request[GRANT]
+        if self.open >= MOST_STREAMS or self._of_client[client] >= MOST_OF_CLIENT:
             return aiohttp_web.json_response({"error": "as many pages as allowed are open"}, status=503)
         response = aiohttp_web.StreamResponse(
             headers={"Content-Type": "text/event-stream; charset=utf-8", "Cache-Control": "no-store"}
@@ -55,14 +64,15 @@ class LiveStreams:
         if request.method == "HEAD":
             return response
         self.open += 1
+        self._of_client[client] += 1
         sent = -1
         try:
             await response.write(b"retry: %d\n\n" % RETRY_MS)
-            while not self._is_closing:
+            while not self._is_closing and _is_granted(request):
                 self._snapshot.mark_viewed()
                 if self._snapshot.number != sent:
                     sent = self._snapshot.number
-                    line = b"data: %b\n\n" % self._snapshot.json
+                    line = b"data: %b\n\n" % self._snapshot.seen_with(grant)
                     async with asyncio.timeout(WRITE_TIMEOUT_S):
                         await response.write(line)
                 async with self._changed:
@@ -72,7 +82,21 @@ class LiveStreams:
             pass  # The page was closed, or does not read.
         finally:
             self.open -= 1
+            self._of_client[client] -= 1
+            # Else one who comes from ever other addresses would fill the memory.
+            self._of_client += Counter()
         return response
+
+
+def _is_granted(request: Any) -> bool:
+    """Whether the token still grants the stream: it has not ended, nor was its key taken out of use."""
+    if time.time() >= request[GRANT].ends_s:
+        return False
+    try:
+        request[GRANT_NOW]()
+    except RefusedToken:
+        return False
+    return True
 
 
 class PageViews:
@@ -113,7 +137,7 @@ class PageViews:
     async def live(self, web: View, request: Any) -> Any:
         """The newest snapshot."""
         self._snapshot.mark_viewed()
-        return web.bytes(self._snapshot.json, content_type="application/json")
+        return web.bytes(self._snapshot.seen_with(request[GRANT]), content_type="application/json")
 
     async def history(self, web: View, request: Any) -> Any:
         """The points of the charts, one a second, as columns."""

@@ -3,7 +3,8 @@
 To add a route:
 1. write `async def NAME(self, web, request)` in a class of views, and answer with `web.json(body)`;
    a `{part}` of the path arrives as an argument of that name;
-2. add its line to `routes`: GET is the default and includes HEAD; any other method passes the guard
+2. add its line to `routes`, with the roles that may ask for it; a view whose body names a session checks
+   `request[GRANT]` itself. GET is the default and includes HEAD; any other method passes the guard
    only with `web_events`;
 3. describe it in static/openapi.json (a test compares the two) and add it to tests/integration/test_web.py.
 """
@@ -16,8 +17,8 @@ from typing import Any
 
 import faust
 from faust.web import View
-from prometheus_client import CollectorRegistry
 
+from stream.access.grants import ANYBODY, OPERATE, POST, READ, VIEW
 from stream.asking.metrics import AskingMetrics
 from stream.asking.views import AskingViews
 from stream.settings import Settings
@@ -36,14 +37,15 @@ from stream.worker.pipeline import Pipeline
 
 @dataclass(frozen=True)
 class Route:
-    """A path, the view that answers it, and the methods of the view.
+    """A path, the view that answers it, the roles of which a token needs one, and the methods of the view.
 
-    >>> Route("/health", StatusViews.health).methods
+    >>> Route("/health", StatusViews.health, (ANYBODY,)).methods
     ('GET',)
     """
 
     path: str
     view: Callable[..., Awaitable[Any]]
+    roles: tuple[str, ...]
     methods: tuple[str, ...] = ("GET",)
     # Whether POST only asks: it is then open without `web_events`.
     asks: bool = False
@@ -55,27 +57,29 @@ def routes(
     """Every route of a worker, with the views that answer."""
     return (
         # For operators and Prometheus.
-        Route("/metrics", status.metrics),
-        Route("/health", status.health),
-        Route("/ready", status.ready),
-        Route("/api/status", status.status),
-        Route("/api/quality", status.quality),
+        Route("/metrics", status.metrics, (OPERATE,)),
+        Route("/health", status.health, (ANYBODY,)),
+        Route("/ready", status.ready, (ANYBODY,)),
+        Route("/api/status", status.status, (OPERATE,)),
+        Route("/api/quality", status.quality, (OPERATE,)),
         # For programs and the page.
-        Route("/api/sessions/{session_id}", session.session),
-        Route("/api/items", api.items),
-        Route("/api/why", api.why),
-        Route("/api/models", api.models),
-        Route("/api/recommendations/{session_id}", api.recommendations),
-        Route("/api/rank", asking.rank, methods=("POST",), asks=True),
-        Route("/api/similar/{item_id}", asking.similar),
-        Route("/api/events", api.events, methods=("POST",)),
+        Route("/api/sessions/{session_id}", session.session, (READ,)),
+        Route("/api/items", api.items, (VIEW,)),
+        Route("/api/why", api.why, (VIEW,)),
+        Route("/api/models", api.models, (VIEW, OPERATE)),
+        Route("/api/recommendations/{session_id}", api.recommendations, (READ,)),
+        Route("/api/rank", asking.rank, (READ,), methods=("POST",), asks=True),
+        Route("/api/similar/{item_id}", asking.similar, (READ, VIEW)),
+        Route("/api/rules", asking.rules, (VIEW, OPERATE)),
+        Route("/api/tries", asking.tries, (READ,)),
+        Route("/api/events", api.events, (POST,), methods=("POST",)),
         # The page: its files and its data.
-        Route("/", page.index),
-        Route("/page/{name}", page.page_file),
-        Route("/openapi.json", page.openapi),
-        Route("/api/live", page.live),
-        Route("/api/live/history", page.history),
-        Route("/api/stream", page.stream),
+        Route("/", page.index, (VIEW,)),
+        Route("/page/{name}", page.page_file, (VIEW,)),
+        Route("/openapi.json", page.openapi, (ANYBODY,)),
+        Route("/api/live", page.live, (VIEW,)),
+        Route("/api/live/history", page.history, (VIEW,)),
+        Route("/api/stream", page.stream, (VIEW,)),
     )
 
 
@@ -85,23 +89,32 @@ def add_routes(
     pipeline: Pipeline,
     recent_lists: RecentLists,
     asking_metrics: AskingMetrics,
-    registry: CollectorRegistry,
+    status: StatusViews,
 ) -> None:
-    """Add every route to a Faust app whose web server is a GuardedWeb, and start the page's snapshots.
-
-    `registry` has the Prometheus series of /metrics.
-    """
+    """Add every route to a Faust app whose web server is a GuardedWeb, and start the page's snapshots."""
     server: Any = app.web
     posted = PostedEvents(settings, ListWaiter(settings))
-    snapshot = Snapshot(settings, pipeline, recent_lists, BrokerProbe(settings), lambda: posted.posted)
+    snapshot = Snapshot(
+        settings,
+        pipeline,
+        recent_lists,
+        BrokerProbe(settings),
+        lambda: posted.posted,
+        server.guard.credentials.pseudonyms,
+    )
     page = PageViews(snapshot)
     page.start(app)
-    asking = AskingViews(settings, pipeline, asking_metrics)
+    asking = AskingViews(settings, pipeline, asking_metrics, server.guard.credentials)
     server.web_app.on_shutdown.append(asking.forwarder.close)
+    if status.siblings is not None:
+        server.web_app.on_shutdown.append(status.siblings.close)
     api = ApiViews(settings, pipeline, posted, asking)
-    status = StatusViews(pipeline, registry)
+    if settings.web_probe_port is not None:
+        views = {"/health": status.health, "/ready": status.ready, "/metrics": status.metrics}
+        server.answer_probes(views)
     for route in routes(status, SessionViews(pipeline), api, asking, page):
         app.page(route.path)(faust_view(route))
+        server.guard.open_to(route.path, route.roles)
         writing = set(route.methods) - READING
         if writing and (settings.web_events or route.asks):
             server.guard.open_for_writing(route.path, writing)

@@ -13,17 +13,21 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
-import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from typing import Any
 
-from aiohttp import web
+from aiohttp import web, web_runner
 from aiohttp.http_exceptions import LineTooLong
 from faust.web.drivers.aiohttp import Web
 
+from stream.access.clients import client_of
+from stream.access.metrics import CertificateMetrics
+from stream.access.refusal_log import RefusalLog
+from stream.access.tls import server_context
 from stream.logs import happening
-from stream.web.guard import MAX_BODY_BYTES, WebGuard, client_of, json_error
+from stream.web.guard import MAX_BODY_BYTES, ProbeGuard, WebGuard, json_error
 
 MAX_CONNECTIONS = 256
 MAX_LINE_BYTES = 4096
@@ -33,31 +37,8 @@ MAX_HEADERS = 64
 HEAD_TIMEOUT_S = 15.0
 UNREAD_TIMEOUT_MS = 30_000
 LINGER_S = 1.0
-LOG_EVERY_S = 10.0
+EXPECTED = "100-continue"
 logger = logging.getLogger(__name__)
-
-
-class RefusalLog:
-    """Logs refusals that a stranger can bring about at any rate: the first of each kind, then sums.
-
-    >>> refusals = RefusalLog(clock_s=lambda: 0.0)
-    >>> [refusals.is_due("too many") for _ in range(3)], refusals.counts["too many"]
-    ([True, False, False], 3)
-    """
-
-    def __init__(self, clock_s: Callable[[], float] = time.monotonic) -> None:
-        self._clock_s = clock_s
-        self._logged_s: dict[str, float] = {}
-        self.counts: Counter[str] = Counter()
-
-    def is_due(self, kind: str) -> bool:
-        """Count a refusal; returns whether it is to be logged."""
-        self.counts[kind] += 1
-        now_s = self._clock_s()
-        if now_s - self._logged_s.get(kind, -LOG_EVERY_S) < LOG_EVERY_S:
-            return False
-        self._logged_s[kind] = now_s
-        return True
 
 
 class GuardedWeb(Web):
@@ -70,10 +51,67 @@ class GuardedWeb(Web):
 
     def __init__(self, app: Any, guard: WebGuard, **options: Any) -> None:
         super().__init__(app, **options)
+        # Before anything is started, since the files may not fit each other.
+        self._tls = server_context(guard.settings)
+        self._probes: web.AppRunner | None = None
+        if guard.is_open_to_others:
+            logger.warning(
+                "nobody is asked for a token, and %s can be reached from other machines",
+                guard.settings.web_host,
+                extra=happening("web_is_open", host=guard.settings.web_host),
+            )
         self.guard = guard
         self.web_app = web.Application(middlewares=[guard.handle], client_max_size=MAX_BODY_BYTES)
         self.web_app.on_response_prepare.append(guard.add_headers)
         self._runner = _Runner(self.web_app, guard)
+
+    def metrics(self) -> CertificateMetrics:
+        """Prometheus series of the certificate that new connections are shown; none in clear."""
+        return CertificateMetrics(lambda: None if self._tls is None else self._tls.ends_s())
+
+    def _new_transport_tcp(self) -> web.TCPSite:
+        settings = self.guard.settings
+        return _Site(self._runner, settings.web_host, settings.web_port, ssl_context=self._tls)
+
+    def answer_probes(self, views: Mapping[str, Callable[..., Awaitable[Any]]]) -> None:
+        """Answer these paths on web_probe_port as well, where no client of the other port is in their way."""
+        guard = ProbeGuard(self.guard.settings)
+        probes = web.Application(middlewares=[guard.handle], client_max_size=MAX_BODY_BYTES)
+        probes.on_response_prepare.append(guard.add_headers)
+        for path, view in views.items():
+            probes.router.add_get(path, partial(view, self))
+        self._probes = _Runner(probes, guard)
+
+    async def start_server(self) -> None:
+        """Begin to answer."""
+        if self._probes is not None:
+            settings = self.guard.settings
+            await self._probes.setup()
+            await _Site(self._probes, settings.web_host, settings.web_probe_port).start()
+        await super().start_server()
+
+    async def stop_server(self) -> None:
+        """Stop to answer; probes last."""
+        await super().stop_server()
+        if self._probes is not None:
+            await self._probes.cleanup()
+
+
+class _Site(web.TCPSite):
+    """Listens on a port; a client that does not shake hands is dropped as one that sends no head."""
+
+    async def start(self) -> None:
+        await web_runner.BaseSite.start(self)
+        server = self._runner.server
+        assert server is not None
+        self._server = await asyncio.get_running_loop().create_server(
+            server,
+            self._host,
+            self._port,
+            ssl=self._ssl_context,
+            backlog=self._backlog,
+            ssl_handshake_timeout=HEAD_TIMEOUT_S if self._ssl_context else None,
+        )
 
 
 class _Runner(web.AppRunner):
@@ -87,7 +125,7 @@ class _Runner(web.AppRunner):
         made = await super()._make_server()
         return _Server(
             self._guard,
-            made.request_handler,
+            partial(_expecting_nothing_else, made.request_handler),
             request_factory=made.request_factory,
             loop=asyncio.get_running_loop(),
             access_log=None,
@@ -99,6 +137,16 @@ class _Runner(web.AppRunner):
             # A small compressed body could become a large one.
             auto_decompress=False,
         )
+
+
+async def _expecting_nothing_else(handler: Any, request: web.Request) -> web.StreamResponse:
+    """Refuse an Expect that is none before aiohttp would repeat it in its answer."""
+    if request.headers.get("Expect", EXPECTED).lower() != EXPECTED:
+        response = json_error(417, "nothing but 100-continue can be expected here")
+        response.force_close()
+        return response
+    answer: web.StreamResponse = await handler(request)
+    return answer
 
 
 class _Server(web.Server):
@@ -117,7 +165,7 @@ class _Server(web.Server):
         if len(self.connections) >= MAX_CONNECTIONS:
             return "connections in all"
         most = self._guard.connections_per_client
-        if self._clients[client_of(remote)] >= most and not self._guard.is_trusted(remote):
+        if self._clients[client_of(remote)] >= most and not self._guard.clients.is_trusted(remote):
             return "connections of one client"
         return ""
 

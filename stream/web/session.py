@@ -10,7 +10,6 @@ import asyncio
 import json
 import urllib.error
 import urllib.parse
-import urllib.request
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -19,10 +18,13 @@ from faust.web import View
 
 from model.inspection.similar_items import similar_items
 from model.networks.network import GradientNetwork
+from stream.access.grants import READ
+from stream.access.own_requests import open_worker
 from stream.kafka.partitioner import partition_of
 from stream.sessions.session_state import SessionState
 from stream.wave.serving_model import ServingModel
 from stream.wave.step import row_of
+from stream.web_settings import WebSettings
 from stream.worker.pipeline import Pipeline
 
 NEAREST_ITEMS = 10
@@ -116,7 +118,11 @@ class SessionViews:
 
 
 def view_from_workers(
-    addresses: Sequence[str], session_id: str, *, on_refusal: Callable[[str, str], None]
+    addresses: Sequence[str],
+    session_id: str,
+    settings: WebSettings,
+    *,
+    on_refusal: Callable[[str, str], None],
 ) -> dict[str, Any] | None:
     """Ask the workers in turn; returns the first view of the session, with the address as `source`.
 
@@ -125,7 +131,7 @@ def view_from_workers(
     for address in addresses:
         url = f"{address.rstrip('/')}/api/sessions/{urllib.parse.quote(session_id, safe='')}"
         try:
-            with urllib.request.urlopen(url, timeout=WORKER_TIMEOUT_S) as answer:
+            with open_worker(settings, url, READ, WORKER_TIMEOUT_S) as answer:
                 view: dict[str, Any] = json.load(answer)
                 return {**view, "source": address}
         except urllib.error.HTTPError as error:

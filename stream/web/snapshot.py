@@ -11,6 +11,8 @@ from typing import Any
 
 import orjson
 
+from stream.access.grants import Grant
+from stream.access.pseudonyms import Pseudonyms
 from stream.asking.titles import title_of
 from stream.quality.sums import measured
 from stream.settings import Settings
@@ -40,18 +42,25 @@ class Snapshot:
         recent_lists: RecentLists,
         broker: BrokerProbe,
         posted: Callable[[], int],
+        pseudonyms: Callable[[], Pseudonyms | None] = lambda: None,
     ) -> None:
         self._settings = settings
         self._pipeline = pipeline
         self._recent_lists = recent_lists
         self._broker = broker
         self._posted = posted
+        self._pseudonyms = pseudonyms
         self._points = ChartPoints()
         self._done: tuple[float, int] | None = None
         self._history_json: tuple[int, bytes] = (-1, b"")
         self.number = 0
         self.json = b"{}"
+        self._json_of_viewers = b"{}"
         self._viewed_until_s = 0.0
+
+    def seen_with(self, grant: Grant) -> bytes:
+        """The newest state as one sees it who may do this: viewers see pseudonyms in place of session ids."""
+        return self.json if grant.sees_ids else self._json_of_viewers
 
     def mark_viewed(self) -> None:
         """Note that a page is open: for VIEWED_S the snapshot also says whether the brokers answer."""
@@ -67,7 +76,13 @@ class Snapshot:
             {"version": swap.version, "at_ms": swap.wall_ms, "event_time_ms": swap.event_time_ms}
             for swap in self._points.swaps
         ]
-        self.json = orjson.dumps(now)
+        made = of_viewers = orjson.dumps(now)
+        # Asked for each time: the key may have changed.
+        if (names := self._pseudonyms()) is not None:
+            newest = [{**shown, "session_id": names.of(shown["session_id"])} for shown in now["newest"]]
+            of_viewers = orjson.dumps({**now, "newest": newest})
+        # The event loop reads beside this thread: viewers never get what is not yet made for them.
+        self.json, self._json_of_viewers = made, of_viewers
         self.number += 1
 
     def history(self) -> bytes:

@@ -26,6 +26,7 @@ TYPES = {
     "chart.js": "text/javascript",
     "sessions.js": "text/javascript",
     "models.js": "text/javascript",
+    "rules.js": "text/javascript",
     "uPlot.iife.min.js": "text/javascript",
     "uPlot.min.css": "text/css",
     "uPlot.LICENSE": "text/plain",

@@ -12,6 +12,7 @@ sink            publishes lists, waits for acknowledgements, writes    thread "s
 arrivals        what a record becomes: an event, left out, or rejected
 dead_letters    key, value and headers of a rejected record
 commits         written offsets that are not committed yet
+models_topic_watch   reads `models` after it was made anew    thread "models-topic-watch"
 model_switch    follows announcements of versions, rolls back          thread "models"
 counters, gauges   Prometheus series, registered by stream.app
 

@@ -7,14 +7,17 @@ decodes nothing. Used by the source's thread alone.
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from confluent_kafka import Consumer, KafkaError, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
+from confluent_kafka.admin import AdminClient
 
 from model.errors import NextclickError
 from stream.kafka.consumers import committed_offsets, offset_bounds
+from stream.kafka.group_members import leave_to_others
 from stream.logs import happening
 from stream.sessions.offsets import AppliedOffsets, PendingOffsets
 from stream.sessions.partition import OpenPartition
@@ -22,6 +25,8 @@ from stream.sessions.watermark import Watermark
 from stream.settings import Settings
 from stream.web_address import client_id
 
+HEARTBEAT_MS = 1_000
+ASK_BROKERS_S, BROKER_TIMEOUT_S = 0.2, 2.0
 logger = logging.getLogger(__name__)
 
 
@@ -84,13 +89,23 @@ def make_consumer(
             # The log's end may lie after its last record: behind it are transaction markers.
             "enable.partition.eof": True,
             "session.timeout.ms": settings.session_timeout_ms,
-            "heartbeat.interval.ms": min(3_000, settings.session_timeout_ms // 3),
+            # librdkafka's own thread sends them, whatever Python does; by its answers members hear
+            # that one has gone, so this is part of the gap that it leaves.
+            "heartbeat.interval.ms": min(HEARTBEAT_MS, settings.session_timeout_ms // 6),
             "max.poll.interval.ms": max(900_000, settings.session_timeout_ms),
             "queued.max.messages.kbytes": 32_768,
             "queued.min.messages": 20_000,
             "fetch.wait.max.ms": 50,
         }
     )
+
+
+def close_consumer(settings: Settings, consumer: Consumer) -> None:
+    """Close a member of the group whose work is done, and leave its partitions to the others."""
+    member_id = consumer.memberid()
+    consumer.close()
+    if member_id:
+        leave_to_others(settings, member_id)
 
 
 class Assignment:
@@ -213,6 +228,44 @@ def _shorter_log(number: int, position: int, end: int) -> NextclickError:
         "The topic was emptied or made anew, or the broker lost records.",
         "Start the worker again: of a topic that was made anew it reads the beginning. If it says the same "
         "again, move the state folder away (or name another --state-dir).",
+    )
+
+
+def wait_for_a_broker(
+    settings: Settings, stopping: threading.Event, make_client: Callable[..., AdminClient] = AdminClient
+) -> None:
+    """Return once a broker answers, or the worker is to stop.
+
+    A worker that has lost its partitions to an outage would end, and end again at each start, unable to tell
+    why; while it waits here its web server says that no broker answers.
+    """
+    is_told = False
+    while not stopping.wait(ASK_BROKERS_S):
+        # Of its own: in a callback of the consumer, asking the consumer itself would abort the process. And
+        # made anew each time: the files of a password or a certificate may have been renewed meanwhile.
+        client = make_client({**settings.kafka_config(), "log_level": 0})
+        try:
+            client.list_topics(settings.events_topic, timeout=BROKER_TIMEOUT_S)
+            return
+        except KafkaException as error:
+            if not is_told:
+                logger.warning(
+                    "no broker has answered for %d ms, and the group may have given this worker's partitions "
+                    "away: %s; it waits for one, and then ends",
+                    settings.session_timeout_ms,
+                    error.args[0].str(),
+                    extra=happening("waits_for_brokers", error=error.args[0].str()),
+                )
+            is_told = True
+
+
+def taken_away(settings: Settings, partitions: list[int]) -> NextclickError:
+    """The error of a member whose partitions the group has given to others."""
+    return NextclickError(
+        f"partitions {partitions} were taken from this worker",
+        f"For {settings.session_timeout_ms} ms it and the brokers heard nothing of each other: "
+        "either stood still, or another worker has its id. What was not committed is read again.",
+        "Start it again; give each worker its own --worker-id.",
     )
 
 

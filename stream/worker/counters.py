@@ -75,6 +75,14 @@ class WorkerCounters(Collector):
             "nextclick_producer_faults", "events read that break a producer's duty", ["reason"], registry=r
         )
         self._lists = Counter("nextclick_lists", "lists published and acknowledged", registry=r)
+        self._placed = Counter(
+            "nextclick_placement_lists", "of published placements, acknowledged", registry=r
+        )
+        self._unplaced = Counter(
+            "nextclick_placement_left_out_lists",
+            "of published placements in whose category no item is known",
+            registry=r,
+        )
         self._fallback = Counter("nextclick_fallback_lists", "lists of no step", ["reason"], registry=r)
         self._unlisted = Counter(
             "nextclick_unlisted_events", "events stepped without a list, to catch up", registry=r
@@ -196,6 +204,8 @@ class WorkerCounters(Collector):
                 self._fallback.labels(shown.fallback).inc()
             if shown.side:
                 self._experiment_lists.labels(shown.side).inc()
+        self._placed.inc(len(stepped.placed))
+        self._unplaced.inc(stepped.unplaced)
         self._unlisted.inc(stepped.unlisted)
         self._resets.inc(stepped.resets)
         self._late.inc(stepped.late)

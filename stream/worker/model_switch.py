@@ -192,17 +192,20 @@ class ModelSwitch:
         else:
             serving = self._live.prepare(version)
         # Made before the change: a registry that cannot be read refuses the version as a whole.
-        next_trial = self._trial_of_former(before, version)
+        next_trial = self._trial_of_former(before, serving)
         self._live.offer(serving)
         self._shadow.trial = next_trial
         self._follow_experiment()
 
-    def _trial_of_former(self, former: ServingModel, version: str) -> ShadowTrial | None:
-        """A trial of the former champion after a promotion; None where no rollback is possible or wanted."""
+    def _trial_of_former(self, former: ServingModel, serving: ServingModel) -> ShadowTrial | None:
+        """A trial of the former champion after a promotion; None where no rollback is possible or wanted.
+
+        Where another silence ended the former's sessions, workers would refuse to go back to it.
+        """
         share = self._settings.rollback_share
-        promoted = self._registry.champion() == version
-        if share and promoted and former.version in self._registry.champions.before():
-            return ShadowTrial(former, version, share, FORMER)
+        may_go_back = self._registry.champion() == serving.version and former.rule == serving.rule
+        if share and may_go_back and former.version in self._registry.champions.before():
+            return ShadowTrial(former, serving.version, share, FORMER)
         return None
 
     def _start_trial(self, value: bytes | None) -> None:

@@ -19,7 +19,7 @@ from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
 from model.errors import NextclickError
-from stream.kafka.topic_id import UNKNOWN, ask_topic_id, is_other_topic
+from stream.kafka.topic_id import UNKNOWN, other_id
 from stream.kafka.topics import wrong_partitions
 from stream.settings import Settings
 
@@ -64,18 +64,15 @@ class PartitionWatch:
                 problem = wrong_partitions(self._counts(admin), self._settings)
                 if problem is not None:
                     raise problem
-                if self._topic_id != UNKNOWN and not self._unanswered:
+                if not self._unanswered:
                     self._check_id(admin)
         except BaseException as error:  # noqa: BLE001 - crash-only: whatever it is ends the process
             self._on_failure(error)
 
     def _check_id(self, admin: AdminClient) -> None:
         topic = self._settings.events_topic
-        try:
-            now = ask_topic_id(admin, topic, ANSWER_TIMEOUT_S)
-        except KafkaException:
-            return
-        if is_other_topic(self._topic_id, now):
+        now = other_id(admin, topic, self._topic_id, ANSWER_TIMEOUT_S)
+        if now is not None:
             raise NextclickError(
                 f"the topic {topic} was made anew under the worker: its id was {self._topic_id}, is {now}",
                 "What the worker keeps is of the topic before it, whose offsets mean nothing in this one.",

@@ -29,7 +29,7 @@ from stream.wave.freshness import reload_recent_events
 from stream.wave.processor import Processor
 from stream.wave.serving_model import ModelSlot
 from stream.wave.shadow import Shadow
-from stream.wave.stepped_wave import SteppedWave
+from stream.wave.stepped_wave import PlacementMaker, SteppedWave
 from stream.wave.waves import Wave
 from stream.worker.counters import WorkerCounters
 from stream.worker.partition_watch import PartitionWatch
@@ -68,6 +68,7 @@ class Pipeline:
         on_durable: Iterable[Callable[[SteppedWave], None]],
         on_failure: Callable[[BaseException], None],
         decoder: EventDecoder = OWN_EVENTS,
+        placements: PlacementMaker | None = None,
     ) -> None:
         self.live = live
         self.counters = counters
@@ -82,7 +83,7 @@ class Pipeline:
         # Held while a partition leaves the table, so that no scrape reads a store that is being closed.
         self._closing = threading.Lock()
         self.shadow = Shadow(settings.shadow_sessions)
-        self._processor = Processor(live, settings.recent_items, shadow=self.shadow)
+        self._processor = Processor(live, settings.recent_items, shadow=self.shadow, placements=placements)
         self._closed_at: dict[int, int] = {}
         self.topic_id = UNKNOWN
         self._started = False
@@ -133,6 +134,11 @@ class Pipeline:
         return self._settings.partitions
 
     @property
+    def worker_id(self) -> str:
+        """This worker's name."""
+        return self._settings.worker_id
+
+    @property
     def sessions(self) -> int:
         """Open sessions of all partitions, as of the last write."""
         return sum(partition.durable.sessions for partition in list(self._processor.partitions.values()))
@@ -149,7 +155,8 @@ class Pipeline:
                 lambda: not ((at := processor.partitions.get(number)) and at.is_in_step(session_id)),
                 READ_STATE_WAIT_S,
             )
-            partition = processor.partitions.get(number)
+            # Without a place in the group another worker may have what is newer.
+            partition = None if self.source.has_lost_place else processor.partitions.get(number)
             return None if partition is None else (partition.read_state(session_id), partition.watermark.ms)
 
     @contextmanager
@@ -179,6 +186,7 @@ class Pipeline:
         if not self._started:
             return
         self._partition_watch.stop()
+        self._sink.will_stop()
         self.source.stop()
         self._sink.stop()
 

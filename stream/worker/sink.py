@@ -3,13 +3,16 @@
 One thread, waves in order. Lists of later waves are produced while earlier waves wait for
 acknowledgements. A wave is written once every list and letter of it is acknowledged, and
 committed (see commits) once it is written. Any failure ends the process (see stream.app.crash).
-Tested by tests/integration/test_worker.py and tests/faults/test_kills.py.
+Tested by tests/integration/test_worker.py, tests/faults/test_kills.py and, without a broker, by
+tests/unit/stream/worker/test_sink.py.
 """
 
 from __future__ import annotations
 
+import math
 import queue
 import threading
+import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -26,11 +29,13 @@ from stream.kafka.topic_check import MIN_MESSAGE_BYTES
 from stream.sessions.offsets import AppliedOffsets
 from stream.settings import Settings
 from stream.wave.load_shedding import LEVELS
-from stream.wave.stepped_wave import SteppedWave
+from stream.wave.stepped_wave import RecommendedList, SteppedWave
 from stream.wave.withdrawn_versions import WithdrawnVersions
 from stream.worker.dead_letters import Headers, dead_letter
 
 POLL_S = 0.001
+# How long a worker that is to stop waits for acknowledgements; supervisors wait 60 s.
+STOP_S = 45.0
 
 
 def lists_config(settings: Settings) -> dict[str, Any]:
@@ -39,8 +44,11 @@ def lists_config(settings: Settings) -> dict[str, Any]:
     What comes while a request is under way goes with the next one to its partition: that is all the
     batching there is to be. With several requests to a broker librdkafka 2.16 polls without pause while it is
     slow to answer, on a core that the broker may be waiting for; with one it does not.
+
+    A list waits for a broker for as long as there is none: an end in the middle of an outage would help
+    nobody, and the next start could not join the group.
     """
-    in_flight = {"linger.ms": 0, "max.in.flight": settings.requests_in_flight}
+    in_flight = {"linger.ms": 0, "max.in.flight": settings.requests_in_flight, "message.timeout.ms": 0}
     return {**settings.producer_config(), **in_flight, "batch.num.messages": 10_000}
 
 
@@ -83,6 +91,38 @@ class UnpublishableList(NextclickError):
         self.version = version
 
 
+def _headers(shown: RecommendedList, stepped: SteppedWave) -> Headers:
+    """What a list says of itself beside its value."""
+    headers: Headers = [
+        ("model", shown.model_version.encode()),
+        ("position", b"%d" % shown.position),
+        ("wave", b"%d" % stepped.size),
+        ("queued_us", b"%d" % ((stepped.started_ns - shown.arrival.received_ns) // 1000)),
+        ("stepped_us", b"%d" % stepped.stepped_us),
+    ]
+    if stepped.item_words:
+        headers.append(("items", stepped.item_words.encode()))
+    if stepped.level:
+        headers.append(("level", LEVELS[stepped.level].encode()))
+    if shown.fallback:
+        headers.append(("fallback", shown.fallback.encode()))
+    headers += shown.headers
+    return headers
+
+
+def _value(shown: RecommendedList, placement: str = "") -> bytes:
+    """The list as JSON, with the name of its placement where it has one."""
+    return encode_recommendation(
+        shown.session_id,
+        f"{shown.arrival.partition}-{shown.arrival.offset}",
+        shown.event_time_ms,
+        shown.model_version,
+        shown.items,
+        shown.scores,
+        placement,
+    )
+
+
 class Sink:
     """The publishing thread. `on_durable` is called in it, in order, for each durable wave."""
 
@@ -102,6 +142,7 @@ class Sink:
         self._stepped: queue.Queue[SteppedWave | None] = queue.Queue(settings.waves_in_flight)
         self._unacknowledged: deque[_Unacknowledged] = deque()
         self._error: NextclickError | None = None
+        self._end_by_s = math.inf
         self._thread = threading.Thread(target=self._run, name="sink", daemon=True)
 
     def start(self) -> None:
@@ -111,6 +152,10 @@ class Sink:
     def submit(self, stepped: SteppedWave) -> None:
         """Queue a wave; blocks while `waves_in_flight` waves are queued."""
         self._stepped.put(stepped)
+
+    def will_stop(self) -> None:
+        """Wait STOP_S for acknowledgements from now on; without them the process ends by an error."""
+        self._end_by_s = time.monotonic() + STOP_S
 
     def stop(self) -> None:
         """Finish what was submitted, commit, and end the thread."""
@@ -142,8 +187,9 @@ class Sink:
         return True
 
     def _publish(self, stepped: SteppedWave) -> None:
-        """8. publish: produce a wave's lists and dead letters."""
-        wave = _Unacknowledged(stepped, len(stepped.lists) + len(stepped.dead))
+        """8. publish: produce a wave's lists, those of placements, purchases and dead letters."""
+        waiting = len(stepped.lists) + len(stepped.placed) + len(stepped.purchases) + len(stepped.dead)
+        wave = _Unacknowledged(stepped, waiting)
 
         def acknowledged(error: KafkaError | None, message: Message) -> None:
             if error is not None:
@@ -151,33 +197,18 @@ class Sink:
             wave.waiting -= 1
 
         topic = self._settings.recommendations_topic
-        size = str(stepped.size).encode()
-        took_us = str(stepped.stepped_us).encode()
         for shown in stepped.lists:
-            arrival = shown.arrival
-            headers: Headers = [
-                ("model", shown.model_version.encode()),
-                ("position", b"%d" % shown.position),
-                ("wave", size),
-                ("queued_us", b"%d" % ((stepped.started_ns - arrival.received_ns) // 1000)),
-                ("stepped_us", took_us),
-            ]
-            if stepped.item_words:
-                headers.append(("items", stepped.item_words.encode()))
-            if stepped.level:
-                headers.append(("level", LEVELS[stepped.level].encode()))
-            if shown.fallback:
-                headers.append(("fallback", shown.fallback.encode()))
-            headers += shown.headers
-            value = encode_recommendation(
-                shown.session_id,
-                f"{arrival.partition}-{arrival.offset}",
-                shown.event_time_ms,
-                shown.model_version,
-                shown.items,
-                shown.scores,
-            )
+            headers = _headers(shown, stepped)
+            self._produce(topic, shown.session_id.encode(), _value(shown), headers, acknowledged)
+        for placed in stepped.placed:
+            shown = placed.shown
+            headers = [("placement", placed.placement.encode()), ("rules", placed.rules.encode())]
+            headers += _headers(shown, stepped)
+            value = _value(shown, placed.placement)
+            topic = self._settings.placements_topic
             self._produce(topic, shown.session_id.encode(), value, headers, acknowledged)
+        for user_and_item, bought in stepped.purchases:
+            self._produce(self._settings.purchases_topic, user_and_item, bought, [], acknowledged)
         for arrival in stepped.dead:
             letter = dead_letter(arrival, self._settings.events_topic)
             self._produce(self._settings.dlq_topic, *letter, acknowledged)
@@ -217,6 +248,13 @@ class Sink:
     def _raise_delivery_error(self) -> None:
         if self._error is not None:
             raise self._error
+        if time.monotonic() > self._end_by_s and self._unacknowledged:
+            raise NextclickError(
+                f"no broker has acknowledged {len(self._unacknowledged)} waves of lists for {STOP_S:.0f} s, "
+                "and the worker is to stop",
+                "They were neither written nor committed: nothing is lost.",
+                "Start it again once the brokers answer: the waves are stepped and published again.",
+            )
 
     def _write_acknowledged(self, wait_s: float) -> None:
         """8. wait for acknowledgements; 9. write the waves, in order, that are acknowledged in full.

@@ -15,7 +15,6 @@ from collections.abc import Callable
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
-from model.errors import NextclickError
 from stream.event_decoder import OWN_EVENTS, EventDecoder, SchemaAwayError
 from stream.failpoints import reach
 from stream.kafka.consumers import log_assigned, log_refused_commit, raise_unless_transient
@@ -26,7 +25,15 @@ from stream.settings import Settings
 from stream.wave.load_shedding import LoadShedding
 from stream.wave.waves import Wave
 from stream.worker.arrivals import ArrivalMaker
-from stream.worker.assignment import Assignment, PartitionProgress, log_went_back, make_consumer
+from stream.worker.assignment import (
+    Assignment,
+    PartitionProgress,
+    close_consumer,
+    log_went_back,
+    make_consumer,
+    taken_away,
+    wait_for_a_broker,
+)
 from stream.worker.commits import Commits
 from stream.worker.lanes import IDLE_POLL_S, WAVES_AT_ONCE, WaveEmitter
 from stream.worker.producer_faults import ProducerFaults
@@ -60,9 +67,8 @@ class Source:
         self._arrivals = ArrivalMaker(settings, decoder, self._faults, wall_s)
         self._load_shedding = LoadShedding(settings.newest_only_lag, settings.popular_lag)
         self._commits = Commits(settings.events_topic)
-        self._next_commit_s = 0.0
+        self._next_commit_s, self.lag, self.has_lost_place = 0.0, 0, False
         self._stopping = threading.Event()
-        self.lag = 0
         self.assigned = threading.Event()
         self._consumer = make_consumer(settings, self._on_commit)
         self.held = HeldPartitions(settings.events_topic, self._consumer)
@@ -100,7 +106,7 @@ class Source:
         self._consumer.subscribe([self._settings.events_topic], **callbacks)
 
     def stop(self) -> None:
-        """Stop reading and leave the group; waves already emitted are finished first."""
+        """Stop reading and leave the group to others; waves already emitted are finished first."""
         self._stopping.set()
         self._thread.join()
 
@@ -114,7 +120,7 @@ class Source:
             while not self._stopping.is_set():
                 self.turn()
             self._give_up(set(self._assignment.progress))
-            self._consumer.close()
+            close_consumer(self._settings, self._consumer)
         except BaseException as error:  # noqa: BLE001 - crash-only: whatever it is ends the process
             self._on_failure(error)
 
@@ -289,9 +295,6 @@ class Source:
 
     def _lost(self, _: Consumer, partitions: list[TopicPartition]) -> None:
         """The group gave the partitions to other workers, or will: a restart joins it anew."""
-        raise NextclickError(
-            f"partitions {sorted(tp.partition for tp in partitions)} were taken from this worker",
-            f"For {self._settings.session_timeout_ms} ms it and the brokers heard nothing of each other: "
-            "either stood still, or another worker has its id. What was not committed is read again.",
-            "Start it again; give each worker its own --worker-id.",
-        )
+        self.has_lost_place = True
+        wait_for_a_broker(self._settings, self._stopping)
+        raise taken_away(self._settings, sorted(tp.partition for tp in partitions))

@@ -27,43 +27,51 @@ ROOMS = {
     "model/inspection": {"stepping", "networks", "data"},
     "model/comparison": {"training", "evaluation", "networks", "data"},
     "stream/kafka": set(),
+    "stream/access": set(),
     "stream/ingest": {"kafka"},
     "stream/event_log": {"kafka"},
     "stream/sessions": {"kafka"},
-    "stream/quality": {"sessions"},
+    "stream/quality": {"sessions", "access"},
     "stream/catalogue": {"kafka"},
     "stream/experiments": set(),
+    "stream/outcomes": {"experiments", "ingest", "kafka", "sessions"},
     "stream/wave": {"catalogue", "experiments", "quality", "sessions", "event_log"},
     "stream/worker": {"wave", "experiments", "quality", "sessions", "kafka"},
-    "stream/asking": {"worker", "wave", "catalogue", "sessions", "kafka"},
-    "stream/web": {"asking", "worker", "wave", "quality", "sessions", "kafka"},
+    "stream/processes": {"access", "quality"},
+    "stream/asking": {"access", "worker", "wave", "catalogue", "sessions", "kafka"},
+    "stream/web": {"access", "asking", "processes", "worker", "wave", "quality", "sessions", "kafka"},
     "stream/retraining": {"event_log", "kafka"},
-    "stream/doctor": {"sessions", "kafka"},
+    "stream/doctor": {"access", "sessions", "kafka"},
     "replay/synthetic": set(),
     "replay/certificates": set(),
     "replay/dead_letters": set(),
     "replay/cadence": set(),
+    "replay/studies": set(),
     "replay/reading": set(),
     "replay/mappings": {"reading"},
+    "replay/item_files": {"mappings", "reading"},
     "replay/datasets": {"mappings", "reading"},
     "replay/log_report": {"datasets"},
     "replay/sending": {"datasets", "reading", "certificates", "synthetic"},
     "replay/end_to_end": {"sending", "certificates", "datasets"},
     "replay/commands": {
-        "cadence", "certificates", "datasets", "dead_letters", "end_to_end", "log_report", "mappings",
-        "reading", "sending", "synthetic",
+        "cadence", "certificates", "datasets", "dead_letters", "end_to_end", "item_files", "log_report",
+        "mappings",        "reading", "sending", "studies", "synthetic",
     },
 }  # fmt: skip
 # Files of a package's root that compose its rooms; the others are contracts and import none.
 COMPOSERS = {
-    "stream/app.py": {"web", "asking", "worker", "wave", "catalogue", "quality", "ingest", "kafka"},
-    "stream/asyncapi.py": {"worker", "wave", "catalogue", "experiments", "kafka"},
-}
+    "stream/app.py": {
+        "web", "asking", "processes", "worker", "wave", "catalogue", "quality", "ingest", "kafka",
+    },
+    "stream/asyncapi.py": {"catalogue", "experiments", "kafka", "outcomes"},
+    "stream/asyncapi_lists.py": {"experiments", "outcomes", "wave"},
+}  # fmt: skip
 # Files of replay/commands that are no command.
 OF_COMMANDS = {
     "__init__", "lazy_commands", "options", "outputs", "training_output", "read_split", "titles_file",
-    "guess_output", "named_log", "up_choices",
-    "catalogue_file",
+    "guess_output", "log_files", "named_log", "stopping", "up_choices",
+    "catalogue_file", "ruled_list",
 }  # fmt: skip
 
 

@@ -29,10 +29,13 @@ PROMETHEUS_TYPES = {
 }  # fmt: skip
 # The files that make Prometheus series: one a room, but that the worker's are many.
 SERIES = {
+    "stream/access/metrics.py",
     "stream/asking/metrics.py",
     "stream/catalogue/metrics.py",
     "stream/event_log/archive_metrics.py",
     "stream/ingest/ingest_metrics.py",
+    "stream/outcomes/metrics.py",
+    "stream/processes/metrics.py",
     "stream/quality/metrics.py",
     "stream/retraining/metrics.py",
     "stream/wave/metrics.py",

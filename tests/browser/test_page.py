@@ -35,7 +35,7 @@ HOSTILE = {
     "i2": "endless" * 715,
     "i3": "</li></ol>'\"--><b>bold",
 }
-VIEWS = ("try", "live", "sessions", "models")
+VIEWS = ("try", "live", "sessions", "models", "rules")
 DOCUMENT = json.loads((FOLDER / "openapi.json").read_bytes())
 
 
@@ -228,6 +228,14 @@ def test_every_view_is_without_violations_of_accessibility(
             expect(page.locator("#versions tbody tr")).to_have_count(1)
             # The list, and the sources that stand still.
             expect(page.locator("#sources tbody tr")).to_have_count(6)
+        if view == "rules":
+            expect(page.locator("#held li")).to_have_count(2)
+            page.fill("#trial-session", session)
+            page.fill("#trial-about", "never heard of")
+            page.keyboard.press("Enter")
+            expect(page.locator("#tried .ranked li")).to_have_count(20)
+            expect(page.locator("#tried")).to_contain_text("does not know it")
+            expect(page.locator("#items-table tbody tr")).to_have_count(30)
         if view == "live":
             expect(page.locator("#charts canvas")).to_have_count(4)
             expect(page.locator("#tiles dd").first).not_to_be_empty()
@@ -293,6 +301,8 @@ def test_what_is_no_event_is_refused_with_its_reason_and_what_is_one_is_answered
     [
         ("/api/items", "/api/items?q=thing&limit=3"),
         ("/api/models", "/api/models"),
+        ("/api/rules", "/api/rules"),
+        ("/api/tries", "/api/tries?item=i7&item=i20&about=i8"),
         ("/api/status", "/api/status"),
         ("/api/quality", "/api/quality"),
         ("/health", "/health"),

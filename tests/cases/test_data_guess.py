@@ -107,3 +107,20 @@ def test_a_column_that_is_not_there_is_named_with_those_that_are(tmp_path: Path)
     assert ended.code == 2
     assert "the log has no column sku" in ended.errors
     assert "Kunde, Artikel-Nr, Zeitstempel, Aktion" in " ".join(ended.errors.split())
+
+
+def test_kinds_under_another_name_beside_usual_names_are_not_lost(tmp_path: Path) -> None:
+    log, mapping = tmp_path / "log.csv", tmp_path / "mylog.toml"
+    rows = "".join(f"s{n // 4},A{n % 5},{1_500_000_000 + 60 * n},{{}}\n" for n in range(200))
+    for name, values, code, told in (
+        ("behavior", ("pv", "buy"), 0, "pv is view, buy is purchase"),
+        ("type", ("1", "4"), 2, "what 1, 4 of type mean is not known"),
+        ("type", ("shoe", "hat"), 0, "known as csv"),
+    ):
+        log.write_text(f"session,item,time,{name}\n{rows.format(*values * 100)}")
+        ended = run_main("data", "guess", log, "--output", mapping, "--overwrite")
+        assert ended.code == code, ended.errors
+        assert told in " ".join((ended.out + ended.errors).split())
+    log.write_text(f"session,item,time,behavior\n{rows.format(*['pv', 'buy'] * 100)}")
+    assert run_main("data", "guess", log, "--output", mapping, "--overwrite").code == 0
+    assert read_mapping(mapping).columns["kind"] == "behavior"

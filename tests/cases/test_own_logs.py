@@ -124,7 +124,7 @@ def test_one_object_of_json_that_holds_the_events_is_a_log(tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("content", "told"),
     [
-        ("session,item,time\n1,2,3\n".encode("utf-16"), "iconv -f utf-16"),
+        ("session,item,time\n1,2,3\n".encode("utf-16-le"), "iconv -f utf-16"),
         (b"PK-workbook", "is a workbook of a spreadsheet"),
     ],
 )

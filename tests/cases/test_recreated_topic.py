@@ -2,7 +2,9 @@
 
 import threading
 import urllib.request
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 from confluent_kafka import KafkaException, Producer
@@ -10,6 +12,7 @@ from confluent_kafka.admin import AdminClient
 
 from model.errors import NextclickError
 from model.registry.registry import Registry
+from replay.end_to_end.worker_process import WorkerProcess
 from stream.doctor.broker_checks import BrokerChecks
 from stream.doctor.check_result import CheckResult
 from stream.doctor.machine_checks import local_checks
@@ -18,6 +21,7 @@ from stream.event_log.archive_folder import ArchiveFolder
 from stream.event_log.archive_reader import records
 from stream.event_log.archiver import Archiver
 from stream.events import Event, encode_event
+from stream.kafka.announcements import announce
 from stream.kafka.topic_id import topic_id
 from stream.kafka.topics import ensure_topics
 from stream.settings import Settings
@@ -39,19 +43,27 @@ def send(settings: Settings, name: str, events: int) -> None:
     assert producer.flush(120) == 0
 
 
-def make_anew(settings: Settings) -> None:
-    """Delete the events topic and make it again, by the same name."""
-    admin = AdminClient(settings.kafka_config())
-    before = topic_id(settings, settings.events_topic)
-    (deleted,) = admin.delete_topics([settings.events_topic]).values()
+def make_anew(settings: Settings, topic: str = "") -> None:
+    """Delete a topic, of events unless named, and make it again by the same name."""
+    admin, topic = AdminClient(settings.kafka_config()), topic or settings.events_topic
+    before = topic_id(settings, topic)
+    (deleted,) = admin.delete_topics([topic]).values()
     deleted.result(timeout=120)
     while True:
         try:
             ensure_topics(settings)
-            if topic_id(settings, settings.events_topic) != before:
+            if topic_id(settings, topic) != before:
                 return
         except (KafkaException, NextclickError):
             continue
+
+
+def is_noticed(process: WorkerProcess, topic: str, times: int, _: dict[str, Any]) -> bool:
+    return process.log().count(f"the topic {topic} was made anew") >= times
+
+
+def is_served(version: str, status: dict[str, Any]) -> bool:
+    return bool(status["model"] == version)
 
 
 def failing(settings: Settings) -> list[CheckResult]:
@@ -115,6 +127,29 @@ def test_a_running_worker_ends_when_its_topic_is_made_anew_and_its_restart_reads
     assert status["begun_anew"] == [0]
     lists = {received.recommendation.session_id for received in all_lists(settings)}
     assert lists == {"before", "after"}
+
+
+def test_a_worker_hears_what_is_announced_on_a_models_topic_that_was_made_anew_twice(
+    make_settings: MakeSettings, shoppers: SyntheticLog, tmp_path: Path
+) -> None:
+    """By its own reading of the topic: Faust's client would hear of it within five minutes, if at all."""
+    settings = make_settings(partitions=1)
+    registry = Registry(settings.registry_dir)
+    a, b, c = (train_small(shoppers, registry, epochs=1, seed=seed).version for seed in (1, 2, 3))
+    with worker(settings, tmp_path) as process:
+        process.wait_until(lambda status: status["model"] == c, "the champion of the start")
+        for time, version in enumerate((a, b), 1):
+            serves = partial(is_served, version)
+            make_anew(settings, settings.models_topic)
+            # Before the worker has seen the new topic, most likely: it reads it from its beginning.
+            announce(settings, version)
+            process.wait_until(serves, "what the new topic has")
+            # On a quick machine Faust's client hears it first; the next question finds the other id.
+            process.wait_until(partial(is_noticed, process, settings.models_topic, time), "the other id")
+            assert process.log().count(f"the topic {settings.models_topic} was made anew") == time
+            announce(settings, c)
+            process.wait_until(lambda status: status["model"] == c, "what is announced there afterwards")
+        assert stop(process)["refused_versions"] == []
 
 
 def test_an_archiver_ends_when_its_topic_is_made_anew_and_puts_nothing_of_it_into_the_archive(

@@ -189,3 +189,11 @@ def test_kaggles_copy_of_online_retail_is_read(tmp_path: Path) -> None:
     events = read(tmp_path / "data.csv", text, encoding="latin-1")
     assert events["title"].tolist() == ["CAFÉ SET"] * 2
     assert events["event_time_ms"].tolist() == [1_291_191_960_000, 1_292_228_760_000]
+
+
+def test_brands_and_categories_that_a_float_went_through_are_the_ids_that_they_were(tmp_path: Path) -> None:
+    path = tmp_path / "log.csv"
+    path.write_text("sid,sku,at,b,c\ns,1,1700000000,3.0,12.0\ns,2,1700000001,Acme 2.0,\n")
+    frame = EventFiles([path], columns="session=sid,item=sku,time=at,brand=b,category=c").load()
+    assert frame["brand"].tolist() == ["3", "Acme 2.0"]
+    assert frame["category"].iloc[0] == "12"

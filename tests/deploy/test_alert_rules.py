@@ -11,6 +11,8 @@ import yaml
 from stream.worker.counters import SECONDS
 
 FOLDER = Path(__file__).parent.parent.parent / "deploy" / "prometheus"
+# Before the path, where an address is known.
+ADDRESS = '{{ with $externalLabels.runbooks }}{{ if match "^https?://" . }}{{ . }}/{{ end }}{{ end }}'
 NAMED = {
     "NextclickLagGrowing",
     "NextclickListDelay",
@@ -75,8 +77,43 @@ def test_every_alert_says_what_it_means_how_urgent_it_is_and_where_to_read_on() 
     for rule in rules("alerts.yml"):
         assert rule["labels"]["severity"] in ("critical", "warning"), rule["alert"]
         assert rule["annotations"].keys() == {"summary", "description", "runbook"}, rule["alert"]
-        assert rule["annotations"]["runbook"] == f"deploy/docs/runbook.md#{rule['alert'].lower()}"
+        path = f"deploy/docs/runbook.md#{rule['alert'].lower()}"
+        assert rule["annotations"]["runbook"] == ADDRESS + path
         assert rule["for"], rule["alert"]
+
+
+@pytest.mark.prometheus
+@pytest.mark.parametrize(
+    ("label", "before"),
+    [
+        ("https://git.example.com/n", "https://git.example.com/n/"),
+        # As Prometheus 2 leaves it without its flag: no address, so the path alone.
+        ("${RUNBOOKS}", ""),
+    ],
+)
+def test_an_alert_names_the_address_of_its_runbook_where_one_is_known(
+    label: str, before: str, tmp_path: Path
+) -> None:
+    (shipped,) = [rule for rule in rules("alerts.yml") if rule.get("alert") == "NextclickFileHandles"]
+    notes = {"runbook": shipped["annotations"]["runbook"]}
+    rule = {"alert": "A", "expr": "up == 0", "annotations": notes}
+    (tmp_path / "rules.yml").write_text(yaml.safe_dump({"groups": [{"name": "g", "rules": [rule]}]}))
+    expected = {"runbook": f"{before}deploy/docs/runbook.md#nextclickfilehandles"}
+    case = {
+        "interval": "1m",
+        "external_labels": {"runbooks": label},
+        "input_series": [{"series": 'up{job="j"}', "values": "0 0"}],
+        "alert_rule_test": [
+            {
+                "eval_time": "1m",
+                "alertname": "A",
+                "exp_alerts": [{"exp_labels": {"job": "j"}, "exp_annotations": expected}],
+            }
+        ],
+    }
+    (tmp_path / "test.yml").write_text(yaml.safe_dump({"rule_files": ["rules.yml"], "tests": [case]}))
+    ended = promtool("test", "rules", str(tmp_path / "test.yml"))
+    assert ended.returncode == 0, ended.stdout + ended.stderr
 
 
 def test_the_objective_is_held_to_a_bucket_that_the_histogram_has() -> None:

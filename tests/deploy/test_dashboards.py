@@ -12,7 +12,7 @@ from deploy.grafana.generate import FOLDER, files
 GRAFANA = FOLDER.parent
 BOARDS = {name: json.loads(content) for name, content in files().items()}
 # Of Grafana's picker: what a panel's axis or number may be called.
-UNITS = {"short", "s", "cps", "bytes", "percentunit", "dateTimeAsIso"}
+UNITS = {"short", "locale", "s", "cps", "bytes", "percentunit", "dateTimeAsIso"}
 
 
 def panels(board: dict[str, Any]) -> list[dict[str, Any]]:
@@ -21,7 +21,7 @@ def panels(board: dict[str, Any]) -> list[dict[str, Any]]:
 
 def test_the_files_are_what_the_generator_makes() -> None:
     assert {path.name: path.read_text() for path in FOLDER.glob("*.json")} == files()
-    assert BOARDS.keys() == {"overview.json", "quality.json", "store.json", "retraining.json"}
+    assert BOARDS.keys() == {"overview.json", "quality.json", "store.json", "retraining.json", "ingest.json"}
 
 
 def test_the_data_source_of_everything_is_the_one_that_is_provisioned() -> None:

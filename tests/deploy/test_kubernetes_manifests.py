@@ -14,10 +14,13 @@ from nextclick import app
 from stream.ingest.listed_events import ListedEvents
 from stream.log_mapping import mapping_of
 from stream.settings import PREFIX, Settings
+from stream.web.guard import WebGuard
 from tests.conftest import ROOT
 from tests.harness.composed import load
 
 FOLDER = ROOT / "deploy" / "kubernetes"
+# What is not everybody's.
+COMPONENTS = ("ingest", "outcomes")
 KUSTOMIZATION: dict[str, Any] = yaml.safe_load((FOLDER / "kustomization.yaml").read_text())
 OBJECTS: dict[tuple[str, str], dict[str, Any]] = {
     (found["kind"], found["metadata"]["name"]): found
@@ -64,10 +67,11 @@ def test_the_schemas_tell_a_wrong_object() -> None:
 
 
 def test_the_kustomization_has_every_file_and_nothing_else() -> None:
-    # What is not everybody's is a component.
-    component = yaml.safe_load((FOLDER / "ingest" / "kustomization.yaml").read_text())
-    assert component["kind"] == "Component"
-    named_in = {FOLDER: [*KUSTOMIZATION["resources"], "ingest"], FOLDER / "ingest": component["resources"]}
+    named_in = {FOLDER: [*KUSTOMIZATION["resources"], *COMPONENTS]}
+    for name in COMPONENTS:
+        component = yaml.safe_load((FOLDER / name / "kustomization.yaml").read_text())
+        assert component["kind"] == "Component"
+        named_in[FOLDER / name] = component["resources"]
     for folder, named in named_in.items():
         assert set(named) == {path.name for path in folder.iterdir()} - {"kustomization.yaml"}
     (image,) = KUSTOMIZATION["images"]
@@ -77,7 +81,8 @@ def test_the_kustomization_has_every_file_and_nothing_else() -> None:
 def test_the_parts_are_all_there() -> None:
     assert sorted(kind for kind, _ in OBJECTS) == [
         "ConfigMap", "ConfigMap", "CronJob", "Deployment", "Job", "PersistentVolumeClaim",
-        "PersistentVolumeClaim", "PodDisruptionBudget", "Service", "Service", "StatefulSet", "StatefulSet",
+        "PersistentVolumeClaim", "PodDisruptionBudget", "Service", "Service", "Service", "StatefulSet",
+        "StatefulSet", "StatefulSet",
     ]  # fmt: skip
 
 
@@ -118,7 +123,7 @@ def test_a_pod_is_nobody_and_writes_to_its_volumes_only(name: str) -> None:
     for volume in volumes.values():
         if "persistentVolumeClaim" in volume:
             assert ("PersistentVolumeClaim", volume["persistentVolumeClaim"]["claimName"]) in OBJECTS
-    assert {"/tmp", "/var/cache/nextclick"} < set(mounted.values())
+    assert {"/tmp", "/var/cache/nextclick"} <= set(mounted.values())
 
 
 def test_a_worker_keeps_its_name_and_its_state() -> None:
@@ -156,18 +161,27 @@ def test_probes_ask_for_readiness_or_life_where_the_process_listens() -> None:
         ("nextclick-worker", "/health"),
         ("nextclick-archive", "/metrics"),
         ("nextclick-ingest", "/metrics"),
+        ("nextclick-outcomes", "/metrics"),
     ):
         (container,) = PODS[name]["spec"]["containers"]
         ready = container["readinessProbe"]["httpGet"]
         assert container["startupProbe"]["httpGet"] == ready
         assert container["livenessProbe"]["httpGet"] == {**ready, "path": live}
-        (port,) = container["ports"]
+        *others, port = container["ports"]
         assert ready["port"] == port["name"]
-        variable = "NEXTCLICK_METRICS_PORT" if live == "/metrics" else "NEXTCLICK_WEB_PORT"
+        variable = "NEXTCLICK_METRICS_PORT" if live == "/metrics" else "NEXTCLICK_WEB_PROBE_PORT"
+        assert int(variables(PODS[name])[variable]) == port["containerPort"]
         default = Settings.model_fields["web_port"].default
-        assert int(variables(PODS[name]).get(variable, default)) == port["containerPort"]
+        assert [other["containerPort"] for other in others] == [default] * (live == "/health")
         assert PODS[name]["metadata"]["annotations"]["prometheus.io/port"] == str(port["containerPort"])
     assert SETTINGS["NEXTCLICK_WEB_HOST"] == "0.0.0.0"
+    # Names that are those of the workers, for other workers as well, and of no page elsewhere.
+    guard = WebGuard(Settings(web_host="0.0.0.0", web_allowed_hosts=SETTINGS["NEXTCLICK_WEB_ALLOWED_HOSTS"]))
+    named = variables(PODS["nextclick-worker"])["NEXTCLICK_WEB_ADDRESS"]
+    pod = named.replace("$(NEXTCLICK_WORKER_ID)", "nextclick-worker-7").partition(":")[0]
+    of_others = [f"nextclick-worker.nextclick{ending}" for ending in ("", ".svc", ".svc.cluster.local")]
+    assert all(guard._is_named(name) for name in ("localhost", "nextclick-worker", pod, *of_others))
+    assert not any(guard._is_named(name) for name in ("evil.example", "evilnextclick-worker"))
 
 
 def test_the_first_model_is_the_one_of_compose() -> None:
@@ -191,12 +205,23 @@ def test_the_objects_of_the_operator_have_every_rule_and_select_pods_that_there_
         for rule in group["rules"]
     ]
     assert [rule for group in rules["spec"]["groups"] for rule in group["rules"]] == shipped
+    addressed = subprocess.run(
+        [*command, "runbooks=https://g.example.com/n/"], capture_output=True, check=True
+    )
+    (rules,) = [one for one in yaml.safe_load_all(addressed.stdout) if one["kind"] == "PrometheusRule"]
+    alerts = [rule for group in rules["spec"]["groups"] for rule in group["rules"] if "alert" in rule]
+    assert {alert["alert"]: alert["annotations"]["runbook"] for alert in alerts} == {
+        alert["alert"]: f"https://g.example.com/n/deploy/docs/runbook.md#{alert['alert'].lower()}"
+        for alert in alerts
+    }
+    assert "runbooks" not in rules["metadata"]["labels"]
     names = [group["name"] for group in rules["spec"]["groups"]]
     assert len(set(names)) == len(names)
     assert all(one["metadata"]["labels"]["release"] == "stack" for one in made)
     monitors = {one["metadata"]["name"]: one["spec"] for one in made if one["kind"] == "PodMonitor"}
     served = {name for name, pod in PODS.items() if "ports" in pod["spec"]["containers"][0]}
-    assert monitors.keys() - {"nextclick-ingest"} == served - {"nextclick-ingest"}
+    components = {f"nextclick-{name}" for name in COMPONENTS}
+    assert monitors.keys() - components == served - components
     for name, spec in monitors.items():
         (endpoint,) = spec["podMetricsEndpoints"]
         assert endpoint["relabelings"][0] == {"targetLabel": "job", "replacement": name}

@@ -122,6 +122,17 @@ def test_twice_the_events_need_twice_the_workers() -> None:
     assert once["worker load"] * once["worker skew"] <= once["utilisation"]
 
 
+def test_nothing_is_said_of_gpus_before_a_rate_of_one_is_measured() -> None:
+    figures, law = read_figures(FIGURES, 46_033), GeometricLaw(3, 60, 1_800)
+    target = Target(1e6, 46_033, 1_800, 20, 8, 3, 3, 30, 7)
+    figures.pop("gpu.events_per_s", None)
+    assert not [line for line in Arithmetic(figures, target, law).lines if "GPU" in line.group]
+    measured = Arithmetic({**figures, "gpu.events_per_s": 1e6, "gpu.items": 46_033}, target, law)
+    assert measured["GPUs"] == math.ceil(1 / measured["utilisation"])
+    fewer = Arithmetic({**figures, "gpu.events_per_s": 1e6, "gpu.items": 10_000}, target, law)
+    assert "a GPU's rate is measured with 10,000 items" in fewer.warnings[-1]
+
+
 def test_a_vocabulary_larger_than_all_measured_ones_is_refused() -> None:
     with pytest.raises(NextclickError, match="no worker with"):
         read_figures(FIGURES, 10_000_000)

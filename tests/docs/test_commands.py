@@ -24,7 +24,7 @@ COMMANDS_PAGE = Page(ROOT / "deploy" / "docs" / "commands.md")
 
 
 def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    return fork_server.run(*arguments, env={**os.environ, "COLUMNS": "200", **environment}, timeout=120)
+    return fork_server.run(*arguments, env={**os.environ, "COLUMNS": "200", **environment}, timeout=500)
 
 
 @cache

@@ -80,7 +80,7 @@ def test_kills_at_random_moments_lose_no_event_and_write_none_twice(
 def test_two_archivers_share_the_partitions_and_a_zombie_writes_nothing_twice(
     make_settings: MakeSettings, tmp_path: Path
 ) -> None:
-    settings, folder = make_settings(partitions=2, session_timeout_ms=6_000), tmp_path / "archive"
+    settings, folder = make_settings(partitions=2, session_timeout_ms=30_000), tmp_path / "archive"
     other = settings.model_copy(update={"worker_id": f"{settings.worker_id}-2"})
     log = a_log_with_everything(12_000)
     options = ("--rotate-events", "300", "--rotate-s", "1.5")
@@ -119,7 +119,7 @@ def gave_way(process: ArchiverProcess) -> bool:
 def test_until_end_waits_for_the_other_archiver_and_takes_over_when_it_is_killed(
     make_settings: MakeSettings, tmp_path: Path
 ) -> None:
-    settings, folder = make_settings(session_timeout_ms=6_000), tmp_path / "archive"
+    settings, folder = make_settings(session_timeout_ms=30_000), tmp_path / "archive"
     other = settings.model_copy(update={"worker_id": f"{settings.worker_id}-2"})
     with ArchiverProcess(other, folder, "--rotate-events", "1000000", "--rotate-s", "1000") as killed:
         wait_for(lambda: "assigned" in killed.log(), killed)

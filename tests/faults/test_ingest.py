@@ -19,10 +19,12 @@ from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-def
 from model.errors import NextclickError
 from stream.events import Event, decode_event
 from stream.failpoints import INGEST_POINTS, VARIABLE
+from stream.ingest.group_progress import group_of
 from stream.ingest.ingest_metrics import IngestMetrics
 from stream.ingest.ingester import Ingester
 from stream.ingest.listed_events import ListedEvents
 from stream.kafka.partitioner import partition_of
+from stream.kafka.topic_id import id_in, metadata_of, topic_id
 from stream.kafka.topics import ensure_topics
 from stream.log_mapping import LogMapping
 from stream.settings import Settings
@@ -201,3 +203,30 @@ def test_two_share_the_topics_and_their_account_is_whole(make_settings: MakeSett
     series = {metric.name: metric for metric in IngestMetrics(report).collect()}
     assert series["nextclick_ingest_records"].samples[0].value == report.taken
     assert series["nextclick_ingest_difference_records"].samples[0].value == 0
+    assert report.committed or not report.taken
+    taken = {one.labels["topic"]: one.value for one in series["nextclick_ingest_source_records"].samples}
+    assert taken.keys() == mapped.keys() and sum(taken.values()) == report.taken
+
+
+def test_a_source_topic_made_anew_and_longer_is_read_from_its_beginning(make_settings: MakeSettings) -> None:
+    settings = make_settings(partitions=1)
+    topic = f"{settings.events_topic}-orders"
+    admin = AdminClient(settings.kafka_config())
+    admin.create_topics([NewTopic(topic, 1, 1)])[topic].result(timeout=120)
+    ensure_topics(settings)
+    producer = Producer(settings.producer_config())
+    for number in range(50):
+        producer.produce(topic, json.dumps({"visit": f"o{number}", "sku": "i", "at": AT_MS}).encode())
+    assert producer.flush(120) == 0
+    # What the group has of a topic before this one: brokers forget it on a deletion, mirrors and
+    # restored offsets do not. By the offsets alone this topic goes on where that one ended.
+    group = Consumer({**settings.kafka_config(), "group.id": group_of(settings)})
+    group.commit(offsets=[TopicPartition(topic, 0, 20, metadata_of("of-another"))], asynchronous=False)
+    for taken, begun_anew in ((50, 1), (0, 0)):
+        report = Ingester(settings, {topic: ListedEvents(ORDERS)}).run(Flag(), until_end=True)
+        assert (report.taken, report.lost, report.begun_anew) == (taken, 0, begun_anew)
+        (left,) = group.committed([TopicPartition(topic, 0)], timeout=60)
+        assert id_in(left.metadata) == topic_id(settings, topic) != ""
+    group.close()
+    sessions = {message.key() for message in committed(settings, settings.events_topic, 1)}
+    assert len(sessions) == 50

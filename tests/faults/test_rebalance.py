@@ -48,7 +48,7 @@ def test_lists_are_the_same_through_rebalances_and_a_kill_from_one_worker_to_thr
     make_settings: MakeSettings, tmp_path: Path
 ) -> None:
     settings = make_settings(
-        deterministic=True, wave_size=4, commit_interval_ms=20, partitions=4, session_timeout_ms=6_000
+        deterministic=True, wave_size=4, commit_interval_ms=20, partitions=4, session_timeout_ms=30_000
     )
     log = markov_shoppers(sessions=3_000, items=120, seed=3)
     model = train_small(log, Registry(settings.registry_dir))

@@ -3,15 +3,28 @@ import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import msgspec
 import pytest
+from rocksdict import Options, Rdict
 
 from model.registry.registry import Registry
 from replay.end_to_end.worker_process import WorkerProcess
 from replay.sending.replay import replay_frames
+from stream.sessions.session_state import SessionState
+from stream.sessions.store import STATE_PREFIX
 from tests.conftest import train_small
 from tests.harness.markov_shoppers import SyntheticLog
-from tests.harness.serving import MakeSettings, assert_equal_to_offline, run_to_the_end, some_lists, worker
+from tests.harness.serving import (
+    MakeSettings,
+    all_committed,
+    assert_equal_to_offline,
+    run_to_the_end,
+    some_lists,
+    supervise,
+    worker,
+)
 
 pytestmark = pytest.mark.kafka
 
@@ -53,6 +66,60 @@ def test_a_damaged_store_is_recovered_from_the_log_and_kept_aside(
     assert status["accounting"]["read"] > 0
     aside = list(settings.state_dir.glob("*.corrupt-*"))
     assert len(aside) == (settings.partitions if damage in (corrupt_the_manifest, remove_current) else 0)
+    assert_equal_to_offline(settings, model, shoppers.frame)
+
+
+def rewrite_states(store: Path, change: Callable[[list[Any]], bytes]) -> int:
+    """Put each state as a program of another release would have it; returns how many there are."""
+    database = Rdict(str(store), Options(raw_mode=True))
+    entries: list[tuple[Any, Any]] = list(database.items())
+    states = [(key, value) for key, value in entries if key.startswith(STATE_PREFIX)]
+    for key, value in states:
+        database[key] = change(msgspec.msgpack.decode(value))
+    database.close()
+    return len(states)
+
+
+def test_states_of_an_earlier_release_are_read_in_place(
+    make_settings: MakeSettings, shoppers: SyntheticLog, tmp_path: Path
+) -> None:
+    settings = make_settings(deterministic=True, wave_size=4, commit_interval_ms=20)
+    model = train_small(shoppers, Registry(settings.registry_dir))
+    half = len(shoppers.frame) // 2
+    replay_frames(settings, [shoppers.frame.iloc[:half]])
+    with worker(settings, tmp_path) as process:
+        process.wait_until(all_committed(settings), "the first half")
+        assert process.stop() == 0
+    stores = sorted(settings.state_dir.glob(f"{settings.events_topic}-*"))
+    first_fields = SessionState.__struct_fields__[: -len(SessionState.__struct_defaults__)]
+    # Before sources, choices, challengers and users there were these fields alone.
+    assert sum(
+        rewrite_states(store, lambda fields: msgspec.msgpack.encode(fields[: len(first_fields)]))
+        for store in stores
+    )
+    replay_frames(settings, [shoppers.frame.iloc[half:]])
+    run_to_the_end(settings, tmp_path)
+    assert not list(settings.state_dir.glob("*.corrupt-*")), "nothing was recovered that could be read"
+    assert_equal_to_offline(settings, model, shoppers.frame)
+
+
+def test_states_of_a_layout_that_cannot_be_read_are_recovered_from_the_log(
+    make_settings: MakeSettings, shoppers: SyntheticLog, tmp_path: Path
+) -> None:
+    settings = make_settings(deterministic=True, wave_size=4, commit_interval_ms=20)
+    model = train_small(shoppers, Registry(settings.registry_dir))
+    half = len(shoppers.frame) // 2
+    replay_frames(settings, [shoppers.frame.iloc[:half]])
+    with worker(settings, tmp_path) as process:
+        process.wait_until(all_committed(settings), "the first half")
+        assert process.stop() == 0
+    store = min(settings.state_dir.glob(f"{settings.events_topic}-*"))
+    assert rewrite_states(store, lambda fields: msgspec.msgpack.encode({"layout": 2, "state": fields}))
+    replay_frames(settings, [shoppers.frame.iloc[half:]])
+    # It ends at the first state that it cannot read, and the next start moves that store aside.
+    status = supervise(settings, tmp_path, timeout_s=600)
+    assert status["accounting"]["holds"]
+    assert len(list(settings.state_dir.glob("*.corrupt-*"))) == 1
     assert_equal_to_offline(settings, model, shoppers.frame)
 
 

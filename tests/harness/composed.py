@@ -43,14 +43,20 @@ exec "$@"
 """
 
 
-def interpolated(text: str, variables: dict[str, str]) -> str:
-    """Compose's own ${NAME:-default}."""
-    return re.sub(r"\$\{(\w+):-([^}]*)\}", lambda found: variables.get(found[1]) or found[2], text)
+def interpolated(content: Any, variables: dict[str, str]) -> Any:
+    """Compose's own ${NAME:-default}, in every text of what is read: one that becomes empty stays a text."""
+    if isinstance(content, dict):
+        return {key: interpolated(value, variables) for key, value in content.items()}
+    if isinstance(content, list):
+        return [interpolated(value, variables) for value in content]
+    if not isinstance(content, str):
+        return content
+    return re.sub(r"\$\{(\w+):-([^}]*)\}", lambda found: variables.get(found[1]) or found[2], content)
 
 
 def load(variables: dict[str, str] | None = None, path: Path = COMPOSE) -> dict[str, Any]:
     """The compose file, its variables filled in."""
-    content: dict[str, Any] = yaml.safe_load(interpolated(path.read_text(), variables or {}))
+    content: dict[str, Any] = interpolated(yaml.safe_load(path.read_text()), variables or {})
     return content
 
 

@@ -58,6 +58,12 @@ class EmulatedTensor(Tensor):
         made.elem = elem
         return made
 
+    def _set_data(self, other: Any) -> None:
+        Tensor.data.__set__(self, other)  # type: ignore[attr-defined]
+        self.elem = other.elem
+
+    data = property(Tensor.data.__get__, _set_data)  # type: ignore[attr-defined]
+
     @classmethod
     def __torch_dispatch__(  # type: ignore[override]
         cls, func: Any, types: Any, args: Any = (), kwargs: Any = None

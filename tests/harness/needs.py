@@ -27,6 +27,7 @@ PROGRAMS = {
     "chromium": ("chromium=chromium",),
     "wget": ("wget=wget",),
     "redis": ("redis-server=redis-server",),
+    "nginx": ("nginx=nginx",),
 }
 
 

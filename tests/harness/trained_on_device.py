@@ -1,6 +1,7 @@
-"""Trains and evaluates every network on the CPU and on the emulated device; prints what differs as JSON.
+"""Trains, evaluates and serves networks on the CPU and on another device; prints what differs as JSON.
 
-A process of its own: `python -m tests.harness.trained_on_device`.
+A process of its own: `python -m tests.harness.trained_on_device`. The device is the emulated one, or what
+NEXTCLICK_TEST_DEVICE names.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import sys
 from typing import Any
 
 # First: the project's modules take what it changes in torch.
-from tests.harness.emulated_device import DEVICE, EmulatedDevice, waits  # isort: skip
+from tests.harness.compared_device import DEVICE, on_device, waits  # isort: skip
 
 import numpy as np
 import pandas as pd
@@ -24,6 +25,7 @@ from model.evaluation.rank_targets import rank_targets
 from model.networks.by_name import NETWORKS, columns_of
 from model.training.run_options import RunOptions
 from model.training.train import train
+from tests.harness.served_on_device import followed, served
 
 SMALL: dict[str, Any] = {
     "hidden_size": 8, "negatives": 8, "batch_size": 8, "epochs": 2, "seed": 3, "brand_size": 4,
@@ -75,13 +77,15 @@ def compared(name: str, frame: pd.DataFrame) -> dict[str, object]:
         "targets": len(ranks),
         "batches": batches,
         "waits": {f"{what} {line}": count for (what, line), count in counted.items()},
+        "served": served(trained.network, config, vocabulary, frame),
+        "followed": followed(trained.network, config, vocabulary, frame),
     }
 
 
 def main() -> None:
     """Print the comparison of the networks that are named, or of all."""
     frame = made_up_log()
-    with EmulatedDevice():  # type: ignore[no-untyped-call]
+    with on_device():
         found = {name: compared(name, frame) for name in sys.argv[1:] or NETWORKS}
     print(json.dumps(found))
 

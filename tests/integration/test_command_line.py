@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from model.registry.registry import Registry
-from replay.end_to_end.demo import BUNDLED
+from replay.end_to_end.demo import bundled_log
 from replay.end_to_end.worker_process import WorkerProcess, free_port
 from replay.sending.replay import replay_frames
 from stream.kafka.announcements import announce
@@ -110,7 +110,7 @@ def test_a_second_worker_with_the_same_state_folder_ends_with_a_clear_error(
 
 def test_the_demo_ends_with_everything_adding_up(tmp_path: Path) -> None:
     earliest = tmp_path / "earliest.csv"
-    with lzma.open(BUNDLED, "rt") as bundled:
+    with lzma.open(bundled_log(), "rt") as bundled:
         earliest.write_text("".join(islice(bundled, 60_001)))
     ended = subprocess.run(
         [str(ROOT / "deploy" / "demo"), "--file", str(earliest), "--epochs", "1", "--seconds", "5"],

@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 from confluent_kafka import Producer
@@ -21,8 +22,10 @@ from stream.catalogue.catalogue import Catalogue
 from stream.catalogue.item_word import ItemWord
 from stream.catalogue.items_reader import ItemsReader
 from stream.catalogue.items_topic import WordsProducer, send_words
+from stream.catalogue.rules import read_rules
 from stream.events import encode_event
 from stream.kafka.lists_reader import Received
+from stream.kafka.topic_reader import TopicReader
 from stream.kafka.topics import ensure_topics
 from stream.settings import Settings
 from tests.conftest import train_small
@@ -39,7 +42,7 @@ def settings(make_settings: MakeSettings) -> Iterator[Settings]:
     ensure_topics(settings, optional=True)
     yield settings
     admin = AdminClient(settings.kafka_config())
-    for future in admin.delete_topics([settings.items_topic]).values():
+    for future in admin.delete_topics([settings.items_topic, settings.placements_topic]).values():
         future.result(timeout=120)
 
 
@@ -107,24 +110,63 @@ def send_events(settings: Settings, log: SyntheticLog, stopping: threading.Event
     producer.flush(30)
 
 
-def test_no_list_has_an_item_that_was_sold_out_at_the_words_that_it_obeys_though_workers_are_killed(
+BASKET = "[never]\nbrands = {brands}\n[placement.basket]\npublished = true\nlength = 6\n"
+
+
+def write_rules(path: Path, number: int) -> tuple[str, frozenset[str]]:
+    """The rules of this number, in one step; → their version, and the brands that no list has under them."""
+    brands = [f"b{n}" for n in range(number + 1)]
+    unfinished = path.with_suffix(".unfinished")
+    unfinished.write_text(BASKET.format(brands=brands))
+    unfinished.replace(path)
+    return read_rules(path).version, frozenset(brands)
+
+
+class Acknowledged(NamedTuple):
+    """What was said before a worker started: so many words and rules, and where the lists of it begin."""
+
+    words: int
+    rules: int
+    lists: list[int]
+    placed: list[int]
+
+
+def acknowledged(settings: Settings, words: int, rules: int) -> Acknowledged:
+    """To be called when a worker is ready. Of its first lists some may count as of the worker before."""
+    ends = []
+    for topic in (settings.recommendations_topic, settings.placements_topic):
+        with TopicReader(settings, topic) as reader:
+            ends.append([end for _, end in reader.bounds()])
+    return Acknowledged(words, rules, *ends)
+
+
+def test_no_list_breaks_what_was_acknowledged_before_it_though_workers_are_killed(
     settings: Settings, tmp_path: Path
 ) -> None:
     items = 80
+    rules = tmp_path / "rules.toml"
+    settings = settings.model_copy(update={"rules": rules})
+    before: list[Acknowledged] = []
+    versions: dict[str, frozenset[str]] = {}
+    brands = {f"i{n}": f"b{n // 2}" for n in range(10)}
     log = markov_shoppers(sessions=400, items=items, seed=3)
     train_small(log, Registry(settings.registry_dir))
     # Word n, of offset n: the topic has one partition. What is sold out stays so: a list that obeys later
     # words than its header says must still be without it.
     moments, stopping = random.Random(2), threading.Event()
-    to_sell = moments.sample(range(items), 50)
+    to_sell = moments.sample(range(len(brands), items), 50)
     said = [(f"i{to_sell.pop()}", SOLD_OUT) for _ in range(10)]
+    said += [(item, ItemWord(brand=brand)) for item, brand in brands.items()]
     send_words(settings, said)
     words = WordsProducer(settings)
     sending = threading.Thread(target=send_events, args=(settings, log, stopping))
     sending.start()
     try:
         for kill in range(3):
+            versions.update([write_rules(rules, kill)])
+            words_before = len(said)
             with worker(settings, tmp_path) as process:
+                before.append(acknowledged(settings, words_before, kill))
                 lists = moments.randrange(100, 500)
                 while True:
                     status = process.status() or {"lists": 0}
@@ -137,18 +179,46 @@ def test_no_list_has_an_item_that_was_sold_out_at_the_words_that_it_obeys_though
                         said.append((f"of another shop {len(said)}", ItemWord(price=1.0)))
                     words.send(*said[-1])
                     words.flush()
+                # The next rules come while it serves, or are read by the next worker.
+                versions.update([write_rules(rules, kill + 1)])
                 process.kill()
     finally:
         sending.join()
     with worker(settings, tmp_path) as process:
+        before.append(acknowledged(settings, len(said), len(versions) - 1))
         process.wait_until(all_committed(settings), "the rest")
         status = stop(process)
     assert status["items"]["known"] == len(said)
     assert (status["items"]["rejected"], status["items"]["lag"]) == ({}, 0)
-    hold_against(all_lists(settings), said, len(log.frame))
+    listed = all_lists(settings)
+    hold_against(listed, said, len(log.frame))
+    placed = all_lists(settings.model_copy(update={"recommendations_topic": settings.placements_topic}))
+    hold_against(placed, said, len(log.frame), length=6)
+    assert {shown.headers["placement"] for shown in placed} == {"basket"}
+    assert {shown.headers["rules"] for shown in placed} <= set(versions)
+    assert len({shown.headers["rules"] for shown in placed}) >= 2
+    for shown in placed:
+        out = versions[shown.headers["rules"]]
+        assert not any(brands.get(item) in out for item in shown.recommendation.items)
+    # Whatever a worker says that it obeys: not less than what was acknowledged before it started.
+    numbers = {version: number for number, version in enumerate(versions)}
+    for start in before:
+        later = [shown for shown in listed if shown.offset >= start.lists[shown.partition]]
+        later_placed = [shown for shown in placed if shown.offset >= start.placed[shown.partition]]
+        sold = {item for item, word in said[: start.words] if word is SOLD_OUT}
+        out = frozenset(f"b{n}" for n in range(start.rules + 1))
+        for shown in [*later, *later_placed]:
+            assert int(shown.headers["items"].partition("-")[2]) >= start.words - 1
+            assert not sold & set(shown.recommendation.items)
+            assert not any(brands.get(item) in out for item in shown.recommendation.items)
+        assert all(numbers[shown.headers["rules"]] >= start.rules for shown in later_placed)
+    # Of the first workers' lists some came after they were ready, or all of this held of nothing.
+    assert [shown for shown in listed if shown.offset >= before[0].lists[shown.partition]]
 
 
-def hold_against(lists: list[Received], said: list[tuple[str, ItemWord]], events: int) -> None:
+def hold_against(
+    lists: list[Received], said: list[tuple[str, ItemWord]], events: int, length: int = 20
+) -> None:
     """Every list obeys the words up to the offset in its header; the lists obey words of many moments."""
     unlisted_at, unlisted = [], frozenset[str]()
     for item, word in said:
@@ -160,7 +230,7 @@ def hold_against(lists: list[Received], said: list[tuple[str, ItemWord]], events
         assert partition == "0" and int(offset) < len(said)
         moments.add(int(offset))
         assert not unlisted_at[int(offset)] & set(shown.recommendation.items)
-        assert len(shown.recommendation.items) == 20
+        assert len(shown.recommendation.items) == length
     assert len({shown.recommendation.event_id for shown in lists}) == events
     assert len(moments) > 5 and min(moments) >= 9
 

@@ -168,7 +168,7 @@ def test_an_ingester_does_its_whole_job_with_its_rights_alone(broker: SecureKafk
         ("ingest", "events dlq", ""),
         ("retrain", "models", "events"),
         ("archive", "", "events"),
-        ("promote", "models", ""),
+        ("promote", "models", "models"),
         ("subscriber", "", "recommendations"),
         ("exporter", "", ""),
         ("operator", "events", "events recommendations models dlq"),

@@ -3,7 +3,6 @@
 import os
 import re
 import signal
-import sys
 from pathlib import Path
 from unittest import mock
 
@@ -38,21 +37,6 @@ def up(settings: Settings, config: Path, *arguments: str | Path) -> Ended:
         return run_main("up", *arguments, *brokers, "--no-worker", "--web-port", str(settings.web_port))
 
 
-class Running(WorkerProcess):
-    """`nextclick up` with its worker, as a process."""
-
-    def __init__(self, settings: Settings, config: Path, log: Path, *arguments: str) -> None:
-        self.address = f"http://127.0.0.1:{settings.web_port}"
-        self._log_path = log
-        with log.open("ab") as file:
-            self.process = self.popen(
-                [sys.executable, "-m", "nextclick", "up", *arguments],
-                env=environment_of(settings, config),
-                stdout=file,
-                stderr=file,
-            )
-
-
 def test_a_shops_topic_is_served_by_one_command_and_again(
     make_settings: MakeSettings, shoppers: SyntheticLog, tmp_path: Path
 ) -> None:
@@ -71,7 +55,7 @@ def test_a_shops_topic_is_served_by_one_command_and_again(
     assert version is not None
     assert f"{len(shoppers.frame):,} events" in first.errors
     # Again, with its worker in the foreground: nothing is guessed or trained anew.
-    running = Running(settings, config, tmp_path / "up.log")
+    running = WorkerProcess(settings, tmp_path / "up.log", ["up"], environment_of(settings, config))
     try:
         running.wait_until(some_lists(100), "lists of the topic", TIMEOUT_S)
         assert f"going on with what {config} says" in running.log()

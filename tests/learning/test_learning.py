@@ -21,7 +21,12 @@ from model.networks.baselines.pop import Pop
 from model.registry.registry import Registry
 from model.training.train import train
 from replay.datasets.event_files import EventFiles
+from stream.event_log.columns import Record
+from stream.events import Event, encode_event
+from stream.kafka.partitioner import partition_of
 from tests.conftest import ROOT
+from tests.harness.archives import Log, write_archive
+from tests.harness.commands import run_json
 from tests.harness.markov_shoppers import markov_shoppers
 
 CONFIG = ModelConfig(hidden_size=32, epochs=4, negatives=64, learning_rate=0.1)
@@ -237,6 +242,30 @@ def test_replicas_keep_equal_weights_and_one_may_run_out_first(tmp_path: Path) -
         assert report["events"] == 2 * report["pairs"]
         assert report["losses"][1] < report["losses"][0]
     assert len({report["weights"] for report in reports[0].values()}) == len(reports[0])
+
+
+def test_processes_that_share_the_partitions_of_an_archive_learn_what_one_learns(tmp_path: Path) -> None:
+    log = markov_shoppers(sessions=600, items=40, seed=13).frame
+    records: Log = {number: [] for number in range(3)}
+    for row in log.itertuples(index=False):
+        kept = records[partition_of(row.session_id, len(records))]
+        value = encode_event(Event(row.session_id, row.event_time_ms, row.item_id))
+        kept.append(Record(len(kept), row.session_id.encode(), value, row.event_time_ms))
+    archive, registry = tmp_path / "archive", Registry(tmp_path / "registry")
+    write_archive(archive, records, rotate=2_000, group=500)
+    command = ["train", str(archive), "--registry", str(registry.root), "--network", "transitions", "--json"]
+    ended = torchrun("-m", "nextclick", *command)
+    assert ended.returncode == 0, ended.stderr
+    shared = json.loads(ended.stdout)
+    assert ended.stderr.count(f"{len(log):,} events, ") == 1, ended.stderr
+    alone = run_json(*command[:-1])
+    assert shared["evaluation"] == alone["evaluation"]
+    versions = [registry.root / report["version"] for report in (shared, alone)]
+    vocabularies = [registry.load(version.name).vocabulary.to_json() for version in versions]
+    assert vocabularies[0] == vocabularies[1]
+    facts = [registry.load(version.name).manifest["data"] for version in versions]
+    assert facts[0]["offsets"] == facts[1]["offsets"]
+    assert facts[0]["events"] == facts[1]["events"]
 
 
 def test_an_error_of_one_process_ends_all_of_them(tmp_path: Path) -> None:

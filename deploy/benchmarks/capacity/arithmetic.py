@@ -254,26 +254,23 @@ class Arithmetic(Sheet):
             self.warnings.append(f"expiry falls behind with waves of {self.settings.wave_size}")
 
     def _gpus(self) -> None:
-        self.group, add, rate, use = (
-            "With GPUs: their rate is NOT measured, no GPU was available",
-            self.add,
-            self["target"],
-            self["utilisation"],
+        """Add what GPUs would take over, where the rate of one has been measured."""
+        if "gpu.events_per_s" not in self._values:
+            return
+        self.group, rate, use = "With GPUs", self["target"], self["utilisation"]
+        self.add(
+            "GPUs | of one kind | target / (its rate × utilisation) | target, gpu.events_per_s, utilisation",
+            math.ceil(rate / (self["gpu.events_per_s"] * use)),
         )
-        add(
-            "GPUs | of one kind | target / (a GPU's rate × utilisation) | target, assumed.gpu_events_per_s, "
-            "utilisation",
-            math.ceil(rate / (self["assumed.gpu_events_per_s"] * use)),
-        )
-        if self.target.items > self["assumed.gpu_items"]:
+        if self.target.items > self["gpu.items"]:
             self.warnings.append(
-                f"a GPU's rate is assumed for {self['assumed.gpu_items']:,} items; for {self.target.items:,} "
+                f"a GPU's rate is measured with {self['gpu.items']:,} items; for {self.target.items:,} "
                 "the count of GPUs says nothing"
             )
         beside_us = self["worker.core_us_per_event"] - self["worker.model_core_us_per_event"]
-        add(
+        self.add(
             "cores beside GPUs | cores | target × (worker's core-µs − the model's) / 10⁶ / utilisation: "
             "decoding, Kafka and stores remain | target, worker.core_us_per_event, "
-            "worker.model_core_us_per_event, utilisation, assumed.gpu_events_per_s",
+            "worker.model_core_us_per_event, utilisation",
             rate * beside_us / 1e6 / use,
         )

@@ -22,9 +22,12 @@ def summary(result: dict[str, Any]) -> dict[str, Any]:
     rss = np.array([point["rss_bytes"] / MIB for point in settled])
     first, last = settled[0], settled[-1]
     worst = max(series, key=lambda point: point["delay_ms"]["p99"] or 0.0)
-    events = last["read"] - first["read"]
-    broker_us = None
-    if last["broker_cpu_s"] is not None:
+    # None where a run is too short for two samples.
+    events = (last["read"] or 0) - (first["read"] or 0)
+    worker_us = broker_us = None
+    if events:
+        worker_us = round(1e6 * (last["cpu_s"] - first["cpu_s"]) / events, 1)
+    if events and last["broker_cpu_s"] is not None:
         broker_us = round(1e6 * (last["broker_cpu_s"] - first["broker_cpu_s"]) / events, 1)
     return {
         **{name: value for name, value in result.items() if name != "series"},
@@ -52,7 +55,7 @@ def summary(result: dict[str, Any]) -> dict[str, Any]:
         "sessions_most": max(point["sessions"] or 0 for point in series),
         "lag_most": max(point["lag"] or 0 for point in series),
         "worst_sample": {"wall_s": worst["wall_s"], "retraining": worst["retraining"], **worst["delay_ms"]},
-        "worker_core_us_per_event": round(1e6 * (last["cpu_s"] - first["cpu_s"]) / events, 1),
+        "worker_core_us_per_event": worker_us,
         "broker_core_us_per_event": broker_us,
     }
 

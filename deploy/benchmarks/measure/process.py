@@ -224,6 +224,12 @@ def _kafka(command: str, folder: Path) -> str:
     return done.stdout.strip()
 
 
+def topics_of_run(run: str) -> dict[str, str]:
+    """Every topic of the settings under a name of the run's own: on somebody's broker none of his is used."""
+    names = (name for name in Settings.model_fields if name.endswith("_topic"))
+    return {name: f"{run}-{name.removesuffix('_topic')}" for name in names}
+
+
 def settings_of_run(name: str, address: str, folder: Path, **changes: Any) -> Settings:
     """Settings with topics, group and folders of this run's own; changes that are None are left out."""
     run = f"bench-{name}-{os.getpid()}"
@@ -231,10 +237,7 @@ def settings_of_run(name: str, address: str, folder: Path, **changes: Any) -> Se
     return Settings(
         **{
             "bootstrap_servers": address,
-            "events_topic": f"{run}-events",
-            "recommendations_topic": f"{run}-recommendations",
-            "models_topic": f"{run}-models",
-            "dlq_topic": f"{run}-dlq",
+            **topics_of_run(run),
             "group_id": run,
             "worker_id": run,
             "registry_dir": folder / "registry",

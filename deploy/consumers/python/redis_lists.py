@@ -3,7 +3,8 @@
 usage: python redis_lists.py BROKERS TOPIC GROUP REDIS_URL [TTL_SECONDS [EVENTS]]
 needs: pip install confluent-kafka redis; Redis 4 or newer
 
-A session's list is the field `list` of the hash `nextclick:list:SESSION`: the JSON of its record. The hash
+A session's list is the field `list` of the hash `nextclick:list:SESSION`: the JSON of its record. With TOPIC
+nextclick-placements it is that of the hash `nextclick:placement:NAME:SESSION`, for each placement. The hash
 goes TTL_SECONDS after the newest list (default: a day). Lists come at least once and are committed when
 Redis has them. The newest wins: its place in the topic is compared in Redis, in one step with the writing,
 so neither a repeat, nor a restart, nor several of these programs put an older list over a newer one. Places
@@ -25,6 +26,8 @@ from redis.backoff import ExponentialBackoff
 from redis.retry import Retry
 
 PREFIX = "nextclick:list:"
+# The name of a placement has no colon.
+PLACEMENT_PREFIX = "nextclick:placement:"
 DAY_S = 86_400
 # Keys: the session's hash. Arguments: topic id, partition, offset, seconds to live, the list or nothing.
 KEEP = """
@@ -66,7 +69,9 @@ class NewestLists:
                 unreadable += 1
                 print(f"left out, since it is no list: {error!r}", file=sys.stderr)
                 continue
-            key = f"{PREFIX}{session_id}"
+            placement = shown.get("placement")
+            prefix = f"{PLACEMENT_PREFIX}{placement}:" if placement else PREFIX
+            key = f"{prefix}{session_id}"
             pipeline.eval(KEEP, 1, key, self._topic_id, partition, offset, self._ttl_s, content)
         return sum(pipeline.execute()), unreadable
 

@@ -53,7 +53,7 @@ class BPRMF(CountingNetwork):
         item_P = torch.from_numpy(sessions.items.astype(np.int64))
         optimizer = build_optimizer(config)
         scratch_S = torch.zeros(len(sessions), dtype=torch.int64)
-        for chosen_B in _shuffled(len(item_P), config.epochs, generator):
+        for chosen_B in shuffled(len(item_P), config.epochs, generator):
             rows_B = session_P[chosen_B]
             user_BF = session_SF[rows_B].requires_grad_()
             self._learn(user_BF, item_P[chosen_B], config.regularisation, generator, optimizer)
@@ -118,25 +118,34 @@ class SequentialMF(BPRMF):
         generator = torch.Generator().manual_seed(config.seed)
         self.item_VF.normal_(0, 0.1, generator=generator)
         self.input_VF.normal_(0, 0.1, generator=generator)
+        target_P, window_PW = self.windows(sessions)
+        target_items_P = torch.from_numpy(sessions.items.astype(np.int64))[target_P]
+        optimizer = build_optimizer(config)
+        for chosen_B in shuffled(len(target_P), config.epochs, generator):
+            window_BW = window_PW[chosen_B]
+            user_BF = self.mean(window_BW).requires_grad_()
+            self._learn(user_BF, target_items_P[chosen_B], config.regularisation, generator, optimizer)
+            assert user_BF.grad is not None
+            self.learn_window(window_BW, user_BF.grad, optimizer)
+
+    def windows(self, sessions: Sessions) -> tuple[Tensor, Tensor]:
+        """Every event after a session's first, P, and the items before it, P×W, padded with -1."""
         target_P = np.delete(np.arange(len(sessions.items)), sessions.offsets[:-1])
         begin_P = np.repeat(sessions.offsets[:-1], np.maximum(sessions.lengths - 1, 0))
         places = target_P[:, None] - 1 - np.arange(self.window_events)
         items = sessions.items.astype(np.int64)
         window_PW = torch.from_numpy(np.where(places >= begin_P[:, None], items[places], -1))
-        target_items_P = torch.from_numpy(items[target_P])
-        optimizer = build_optimizer(config)
-        for chosen_B in _shuffled(len(target_P), config.epochs, generator):
-            window_BW = window_PW[chosen_B]
-            user_BF = self._mean(window_BW).requires_grad_()
-            self._learn(user_BF, target_items_P[chosen_B], config.regularisation, generator, optimizer)
-            assert user_BF.grad is not None
-            inside = window_BW >= 0
-            share_BW1 = (inside / inside.sum(1, keepdim=True))[:, :, None]
-            gradient = (user_BF.grad[:, None, :] * share_BW1)[inside]
-            rows = Rows(window_BW[inside], self._scratch_V)
-            optimizer.update("input", self.input_VF, gradient, rows)
+        return torch.from_numpy(target_P), window_PW
 
-    def _mean(self, window_BW: Tensor) -> Tensor:
+    def learn_window(self, window_BW: Tensor, gradient_BF: Tensor, optimizer: Optimizer) -> None:
+        """Move the input vectors of the windows by the gradient of their mean."""
+        inside = window_BW >= 0
+        share_BW1 = (inside / inside.sum(1, keepdim=True))[:, :, None]
+        gradient = (gradient_BF[:, None, :] * share_BW1)[inside]
+        optimizer.update("input", self.input_VF, gradient, Rows(window_BW[inside], self._scratch_V))
+
+    def mean(self, window_BW: Tensor) -> Tensor:
+        """The mean of the windows' input vectors, B×F."""
         inside = (window_BW >= 0)[:, :, None]
         return (self.input_VF[window_BW.clamp(min=0).long()] * inside).sum(1) / inside.sum(1)
 
@@ -147,10 +156,10 @@ class SequentialMF(BPRMF):
     def advance(self, inputs: Columns, state: State) -> tuple[Tensor, State]:
         """The output is the mean of the window's input vectors, B×F."""
         _, state = with_newest(inputs, state)
-        return self._mean(state[NAME]), state
+        return self.mean(state[NAME]), state
 
 
-def _shuffled(pairs: int, epochs: int, generator: torch.Generator) -> Iterator[Tensor]:
+def shuffled(pairs: int, epochs: int, generator: torch.Generator) -> Iterator[Tensor]:
     """The indices of all pairs in a new random order for each epoch, in batches."""
     for _ in range(epochs):
         yield from torch.split(torch.randperm(pairs, generator=generator), PAIRS_PER_BATCH)

@@ -2,7 +2,8 @@
 
 source_arrays     the sources' arrays, a session's candidates, the features' columns
 neighbours        the source of neighbours: items of similar past sessions
-live_tables       what the sources learn from events as they come
+newest_sessions   the newest sessions as they come, for neighbours
+live_tables       what the other sources learn from events as they come
 candidates        the candidates of a wave and their features, by one compiled pass
 left_out_sources  a fused list without some of its sources
 source_lists      each source's own list, without the ranker

@@ -241,7 +241,7 @@ def gather(
             count, total_now = add_now(candidates, count, own, recent_BR[b, 0], live)
         count, total = add_next(candidates, count, recent_BR[b, 0], arrays)
         count, similarity = add_neighbours(
-            candidates, count, own, arrays, neighbours, sampled, sessions, items
+            candidates, count, own, arrays, live.sessions, neighbours, sampled, sessions, items
         )
         count = add_near(candidates, count, own, arrays)
         for item in arrays.popular_N:

@@ -22,6 +22,7 @@ from model.config import ModelConfig
 from model.data.sessions import RECENT_ITEMS
 from model.data.vocabulary import Vocabulary
 from model.networks.baselines.recent_items import NAME, recent_field, with_newest
+from model.networks.best_items import best_items
 from model.networks.fused.candidates import gather
 from model.networks.fused.left_out_sources import check_sources, without
 from model.networks.fused.live_tables import STANDING, live_data
@@ -89,8 +90,7 @@ class FusedList(Network):
 
     def propose(self, output_BH: Tensor) -> tuple[Tensor, Tensor]:
         """The network's best items and their scores, B×N, best first."""
-        scores_BN, ids_BN = self.network.score(self.network_output(output_BH)).topk(self.proposed)
-        return ids_BN, scores_BN
+        return best_items(self.network.score(self.network_output(output_BH)), self.proposed)
 
     def output_of(self, state: State) -> Tensor | None:
         """The network's output that came with this state."""
@@ -146,6 +146,7 @@ class FusedList(Network):
         if left_out_BM is None:
             left_out_BM = np.empty((len(proposals.ids_BC), 0), np.int64)
         have_data = {**self.sources.have_data(), **live_data(self.live)}
+        have_data["neighbours"] |= self.live.sessions.end > 0
         have_data.update(dict.fromkeys(self.without_sources, False))
         by_S = [feature if have_data.get(name, True) else -1 for name, feature in SOURCES.items()]
         return source_lists(*proposals, left_out_BM, np.array(by_S), k)

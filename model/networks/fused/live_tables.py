@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from model.compiled import compiled
+from model.networks.fused.newest_sessions import no_sessions
 from model.networks.fused.source_arrays import Floats, Ints, LiveArrays, Longs
 
 PAIRS = 16
@@ -35,7 +36,14 @@ def no_rows(rows: int) -> tuple[Ints, Floats, Floats, Ints, Floats]:
     )
 
 
-STANDING = LiveArrays(np.zeros(0, np.int32), *no_rows(0), np.zeros(0, np.int32), np.zeros(0, np.float32), 1.0)
+STANDING = LiveArrays(
+    np.zeros(0, np.int32),
+    *no_rows(0),
+    np.zeros(0, np.int32),
+    np.zeros(0, np.float32),
+    1.0,
+    no_sessions(0, 1),
+)
 
 
 def live_data(live: LiveArrays) -> dict[str, bool]:
@@ -140,14 +148,17 @@ class LiveTables:
         )
 
     def arrays(self, counts_V: npt.NDArray[np.float64], listed_V: npt.NDArray[np.bool_]) -> LiveArrays:
-        """What was learned, with the items that are popular by `counts_V` among the listed ones."""
+        """What was learned, with the items that are popular by `counts_V` among the listed ones.
+
+        There are no sessions in it.
+        """
         counts_V = np.where(listed_V, counts_V, 0.0)
         most = min(POPULAR, len(counts_V))
         best = np.argpartition(-counts_V, most - 1)[:most] if most else np.zeros(0, np.int64)
         best = best[np.lexsort((best, -counts_V[best]))]
         popular_N = best[counts_V[best] > 0].astype(np.int32)
         popular_V = np.log1p(counts_V).astype(np.float32)
-        return LiveArrays(self._row_V, *self._rows, popular_N, popular_V, self.scale)
+        return LiveArrays(self._row_V, *self._rows, popular_N, popular_V, self.scale, STANDING.sessions)
 
     def _advance(self, now_ms: int) -> None:
         if not self._has_base:

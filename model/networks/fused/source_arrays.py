@@ -18,6 +18,7 @@ Longs = npt.NDArray[np.int64]
 
 CANDIDATES = 384  # of one session, at most
 CANDIDATE_SLOTS = 1024
+KEPT_ITEMS = 16  # newest items of a recent session that are kept
 # The columns of the features, in their order.
 FEATURES = (
     "network score", "network rank", "next share", "next count", "next rank", "near share",
@@ -84,12 +85,30 @@ class SourceArrays(NamedTuple):
     repeats_V: Floats
 
 
+class RecentSessions(NamedTuple):
+    """The newest sessions since the training, numbered in the order in which they began.
+
+    The numbers `oldest` to `end` are kept, each in the slot of its number modulo what is kept at most. A
+    slot has `KEPT_ITEMS` places, of which `lengths_S` hold its distinct items in the order of their last
+    event. The places of an item are a chain from `newest_V` by `older_P`, -1 at its end.
+    Shapes: V items, S slots, P = S · KEPT_ITEMS places.
+    """
+
+    items_P: Ints
+    lengths_S: Ints
+    older_P: Ints
+    newest_V: Ints
+    oldest: int
+    end: int
+
+
 class LiveArrays(NamedTuple):
     """What the sources learned from events as they came; without items where they stand still.
 
     `row_V` is an item's row, -1 for none. Pairs are in no order; a free place has the item -1. A weight
     times `scale` is a decayed count. `popular_N` are the most popular items of now, best first,
-    `popular_V` log(1 + count). Shapes: V items, R rows, P pairs of a row, N popular items.
+    `popular_V` log(1 + count). `sessions` are neighbours beside those of the training.
+    Shapes: V items, R rows, P pairs of a row, N popular items.
     """
 
     row_V: Ints
@@ -101,6 +120,7 @@ class LiveArrays(NamedTuple):
     popular_N: Ints
     popular_V: Floats
     scale: float
+    sessions: RecentSessions
 
 
 class Candidates(NamedTuple):
@@ -139,7 +159,9 @@ def add(candidates: Candidates, count: int, item: int) -> tuple[int, int]:
         return -1, count
     candidates.keys_T[slot], candidates.places_T[slot] = item, count
     candidates.ids_C[count] = item
-    candidates.features_CF[count] = 0
+    # Not by a slice, which takes longer than the numbers.
+    for feature in range(candidates.features_CF.shape[1]):
+        candidates.features_CF[count, feature] = 0
     return count, count + 1
 
 

@@ -7,7 +7,7 @@ const SILENCE_MS = 4_000;
 const AGAIN_MS = 1_500;
 // A page that nobody sees costs the worker nothing.
 const HIDDEN_MS = 60_000;
-const VIEWS = ["try", "live", "sessions", "models"];
+const VIEWS = ["try", "live", "sessions", "models", "rules"];
 const views = { try: tryIt };
 const THEMES = ["system", "light", "dark"];
 let shown = "try";

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from model.config import ModelConfig
-from model.optimizers import Optimizer, Rows, build_optimizer
+from model.optimizers import Optimizer, RepeatedRows, Rows, build_optimizer
 
 
 def by_torch(config: ModelConfig, parameter: torch.nn.Parameter) -> torch.optim.Optimizer:
@@ -24,8 +24,8 @@ CONFIGS = [
 
 
 @pytest.mark.parametrize("config", CONFIGS, ids=lambda c: f"{c.optimizer}-{c.momentum}")
-@pytest.mark.parametrize("by_rows", [False, True])
-def test_steps_are_those_of_torch(config: ModelConfig, by_rows: bool) -> None:
+@pytest.mark.parametrize("by_rows", [None, Rows, RepeatedRows])
+def test_steps_are_those_of_torch(config: ModelConfig, by_rows: type[Rows] | None) -> None:
     torch.manual_seed(0)
     ours = torch.randn(5, 3)
     theirs = torch.nn.Parameter(ours.clone())
@@ -37,7 +37,9 @@ def test_steps_are_those_of_torch(config: ModelConfig, by_rows: bool) -> None:
         if by_rows:
             # Each row comes twice, with half of its gradient, in an order of its own.
             order = torch.randperm(10) % 5
-            optimizer.update("p", ours, gradient[order] / 2, Rows(order, torch.zeros(5, dtype=torch.int64)))
+            optimizer.update(
+                "p", ours, gradient[order] / 2, by_rows(order, torch.zeros(5, dtype=torch.int64))
+            )
         else:
             optimizer.update("p", ours, gradient)
     torch.testing.assert_close(ours, theirs.detach(), rtol=1e-3, atol=1e-5)
@@ -65,3 +67,17 @@ def test_momentum_carries_adagrad_further() -> None:
     plain = after(build_optimizer(ModelConfig(learning_rate=0.1)))
     carried = after(build_optimizer(ModelConfig(learning_rate=0.1, momentum=0.5)))
     assert carried < plain < 0
+
+
+@pytest.mark.parametrize("columns", [(), (3,)])
+def test_rows_that_keep_their_repeats_have_the_norm_of_the_distinct_ones(columns: tuple[int, ...]) -> None:
+    rows_N, gradient = torch.tensor([4, 2, 4, 4, 0]), torch.randn(5, *columns)
+    scratch = torch.zeros(6, dtype=torch.int64)
+    found, expected = RepeatedRows(rows_N, scratch), Rows(rows_N, scratch)
+    assert torch.allclose(found.square(gradient), expected.square(gradient))
+    # A row that no batch touches stays as it is; one that comes three times moves once.
+    ours, theirs = torch.ones(6, *columns), torch.ones(6, *columns)
+    found.add_to(ours, found.add_up(gradient))
+    expected.add_to(theirs, expected.add_up(gradient))
+    assert torch.allclose(ours, theirs)
+    assert (ours[[1, 3, 5]] == 1).all()

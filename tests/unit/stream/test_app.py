@@ -5,7 +5,7 @@ from collections.abc import Callable
 import faust
 import pytest
 
-from stream.app import WaveChannel
+from stream.faust_app import WaveChannel
 from stream.wave.waves import Wave
 from stream.worker.pipeline import Pipeline
 

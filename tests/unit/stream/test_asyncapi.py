@@ -15,16 +15,19 @@ from typer.testing import CliRunner
 import nextclick
 from stream.asyncapi import document, messages
 from stream.catalogue.item_word import decode_word
+from stream.catalogue.purchases import decode_purchase
 from stream.events import (
     MAX_EVENT_BYTES,
     MAX_EVENT_TIME_MS,
+    PlacedRecommendation,
     RejectedEvent,
     decode_event,
     decode_recommendation,
 )
 from stream.experiments.experiment import decode_experiment
 from stream.kafka.announcements import decode_announcement, decode_shadow
-from stream.kafka.topics import optional_plans, plans
+from stream.kafka.topics import optional_plans, outcomes_plan, plans
+from stream.outcomes.outcome import decode_outcome
 from stream.settings import Settings
 from tests.conftest import ROOT
 from tests.harness.contract import Contract
@@ -47,6 +50,9 @@ DECODERS: dict[str, Callable[[bytes], object]] = {
     "shadow": decode_shadow,
     "experiment": decode_experiment,
     "item": lambda value: decode_word(b"i", value),
+    "purchase": lambda value: decode_purchase(b'["u","i"]', value),
+    "placedList": lambda value: msgspec.json.decode(value, type=PlacedRecommendation),
+    "outcome": decode_outcome,
 }
 NAMES = sorted({"other", "kind", "user_id", "price", "brand", "title"}.union(*GOOD.values()))
 # Values at the edges of what some field allows, of its type and of others.
@@ -171,9 +177,11 @@ def test_channels_are_the_topics_that_are_made() -> None:
     settings = Settings(partitions=12, replication_factor=3, events_topic="clicks", dlq_topic="dead")
     channels = document(settings)["channels"].values()
     assert [channel["address"] for channel in channels] == [
-        "clicks", "recommendations", "models", "dead", "items",
+        "clicks", "recommendations", "models", "dead", "items", "nextclick-purchases", "nextclick-placements",
+        "outcomes",
     ]  # fmt: skip
-    for channel, plan in zip(channels, plans(settings) + optional_plans(settings), strict=True):
+    made = [*plans(settings), *optional_plans(settings), outcomes_plan(settings)]
+    for channel, plan in zip(channels, made, strict=True):
         binding = channel["bindings"]["kafka"]
         assert (binding["topic"], binding["partitions"], binding["replicas"]) == (
             plan.name,

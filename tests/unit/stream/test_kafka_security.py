@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 import nextclick
 from model.errors import NextclickError
-from stream.app import broker_credentials
+from stream.faust_app import broker_credentials
 from stream.settings import Settings, load_settings
 
 SECRET = "s3cret-Of-Nobody"

@@ -9,12 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from model.errors import NextclickError
+from stream.file_shape import FileShape
 from stream.log_mapping import (
     KINDS,
     LEFT_OUT,
     SESSION_RULES,
     UNITS,
-    FileShape,
     LogMapping,
     mapping_of,
     parse_mapping,

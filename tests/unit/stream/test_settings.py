@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from model.errors import NextclickError
-from stream.settings import Settings, load_settings, setting_source
+from stream.settings import load_settings, setting_source
 
 
 def test_a_flag_beats_the_environment_beats_the_file_beats_the_default(
@@ -58,6 +58,12 @@ def test_a_registry_needs_a_mapping_an_address_and_a_whole_user(given: dict[str,
         ({"ingest_from": "shop views=segment"}, "ingest_from: not TOPIC=MAPPING"),
         ({"ingest_from": "a=segment,a=ga4"}, "ingest_from: each topic once"),
         ({"ingest_from": "a=segment", "events_topic": "a"}, "and not events_topic, which is written"),
+        ({"ingest_from": "nextclick-purchases=segment"}, "ingest_from, purchases_topic: nextclick-purchases"),
+        ({"ingest_from": "a=ga4,items=segment"}, "ingest_from, items_topic: items is a topic of Nextclick"),
+        ({"ingest_from": "b=ga4", "outcomes_topic": "b"}, "ingest_from, outcomes_topic: b is a topic"),
+        ({"ingest_from": "recommendations=ga4"}, "ingest_from, recommendations_topic: "),
+        ({"ingest_from": "models=ga4"}, "ingest_from, models_topic: "),
+        ({"ingest_from": "events-dlq=ga4"}, "ingest_from, dlq_topic: "),
         ({"ingest_from": "a=segment", "events_mapping": "ga4"}, "events_mapping, ingest_from: ingest writes"),
     ],
 )
@@ -84,9 +90,3 @@ def test_the_password_of_a_registry_is_neither_shown_nor_sent_unencrypted(
     with pytest.raises(NextclickError, match="http sends the password unencrypted") as caught:
         load_settings(**user, schema_registry_url="http://registry.shop:8081")
     assert "hidden" not in str(caught.value)
-
-
-def test_with_follow_a_device_that_is_not_named_is_the_cpu() -> None:
-    assert Settings(follow="both").serving_device == "cpu"
-    assert Settings().serving_device == "auto"
-    assert Settings(follow="both", device="cuda").serving_device == "cuda"

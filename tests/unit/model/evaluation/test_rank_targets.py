@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 import torch
 
-from model.comparison.compare import compare, markdown
+from model.comparison.compare import compare
+from model.comparison.table import markdown
 from model.config import ModelConfig
 from model.data.sessions import Sessions
 from model.data.splits import LogSplit, shuffled_split, split_sessions

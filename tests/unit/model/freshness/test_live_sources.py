@@ -15,7 +15,7 @@ from model.freshness.recent_events import RecentEvents
 from model.freshness.refresher import TableRefresher
 from model.networks.by_name import build_fused
 from model.networks.fused.fused_list import FusedList
-from model.networks.fused.source_arrays import LiveArrays
+from model.networks.fused.source_arrays import KEPT_ITEMS, LiveArrays
 from model.networks.model_version import ModelVersion
 from model.stepping.stepper import Stepper
 
@@ -67,7 +67,8 @@ def followed(log: Sessions, *, restarted: bool = False) -> tuple[LiveArrays, lis
             now_ms = int(log.times_ms[row])
             refresher.refresh(now_ms)
         before = [names[item] for item in log.items[max(int(begins[row]), row - 5) : row]]
-        recent.add([(int(log.times_ms[row]), names[log.items[row]], before)])
+        session = str(log.session_ids[np.searchsorted(log.offsets, row, side="right") - 1])
+        recent.add([(int(log.times_ms[row]), names[log.items[row]], before, session)])
     refresher.refresh(end_ms + 60_000)
     return fused.live, refresher.vocabulary.item_ids.tolist(), stepper
 
@@ -84,6 +85,43 @@ def by_name(live: LiveArrays, names: list[Any]) -> dict[tuple[str, str, str], fl
                     if other >= 0:
                         pairs[kind, names[item], names[other]] = weight * live.scale
     return pairs
+
+
+def held(live: LiveArrays, names: list[Any]) -> list[list[str]]:
+    """The items of the newest sessions by name, in the order in which the sessions began."""
+    kept, sessions = live.sessions, []
+    for number in range(kept.oldest, kept.end):
+        begin = number % len(kept.lengths_S) * KEPT_ITEMS
+        length = kept.lengths_S[number % len(kept.lengths_S)]
+        sessions.append([names[item] for item in kept.items_P[begin : begin + length].tolist()])
+    return sessions
+
+
+def test_neighbours_are_the_sessions_since_the_training_whoever_reads_them(log: Sessions) -> None:
+    """A worker minute by minute, one that starts again and has the log at once, and a study along it."""
+    log = log.select(np.flatnonzero(np.maximum.reduceat(log.items, log.offsets[:-1]) < KNOWN))
+    since = np.flatnonzero(log.times_ms[log.offsets[:-1]] >= TRAINED_MS)
+    worker, names, _ = followed(log)
+    kept = held(worker, names)
+    assert len(kept) >= len(since) > 10
+    for session in since:
+        items = log.items[log.offsets[session] : log.offsets[session + 1]].tolist()
+        distinct = [item for at, item in enumerate(items) if item not in items[at + 1 :]]
+        assert [f"i{item}" for item in distinct] in kept
+    again, names_again, _ = followed(log, restarted=True)
+    assert held(again, names_again) == kept
+    fused, _ = fused_list(log)
+    study = LogRefresher(fused, KNOWN, KNOWN, LoggedEvents.of(log), TRAINED_MS, BOTH)
+    assert held(fused.live, names) == []
+    study.refresh(int(log.times_ms.max()) + 1)
+    assert held(fused.live, names) == kept
+
+
+def test_a_session_that_goes_on_over_a_training_keeps_what_came_before(log: Sessions) -> None:
+    times_ms = TRAINED_MS + 1_000 * np.array([-2, -1, 0, 1])
+    log = Sessions(np.array([0, 4]), np.array([3, 4, 5, 6]), times_ms, np.array(["s"], object))
+    live, names, _ = followed(log)
+    assert held(live, names) == [["i3", "i4", "i5", "i6"]]
 
 
 def test_a_worker_learns_what_a_study_along_the_log_does(log: Sessions) -> None:

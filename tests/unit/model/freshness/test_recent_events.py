@@ -20,9 +20,9 @@ def as_added(new: NewEvents) -> list[tuple[int, str, list[str]]]:
 def test_every_reader_gets_each_event_since_its_position_once() -> None:
     recent = RecentEvents(1_000)
     before = [f"b{n}" for n in range(NEAR + 3)]
-    recent.add([(1, "a", []), (2, "b", ["a"])])
+    recent.add([(1, "a", [], "s"), (2, "b", ["a"], "s")])
     first = recent.since(0)
-    recent.add([(3, "c", before)])
+    recent.add([(3, "c", before, "t")])
     assert as_added(first) == [(1, "a", []), (2, "b", ["a"])]
     assert as_added(recent.since(first.end)) == [(3, "c", before[3:])]
     assert as_added(recent.since(0)) == [(1, "a", []), (2, "b", ["a"]), (3, "c", before[3:])]
@@ -30,11 +30,24 @@ def test_every_reader_gets_each_event_since_its_position_once() -> None:
     assert as_added(recent.since(3)) == []
 
 
+def test_events_of_one_session_have_one_key_and_those_without_an_id_have_none() -> None:
+    recent = RecentEvents(1_000)
+    recent.add([(1, "a", [], "s"), (2, "b", [], "t"), (3, "c", ["a"], "s"), (4, "d", [], "")])
+    first, second, third, fourth = recent.since(0).rows.sessions_N.tolist()
+    assert first == third != second
+    assert fourth == -1 < min(first, second)
+    assert recent.since(0).rows.begins_N.tolist() == [True, True, False, True]
+    # Read again from the log, a session is the same one.
+    log = Sessions(np.array([0, 1]), np.array([0]), np.array([5]), np.array(["s"], object))
+    recent.add_sessions(log, ["a"])
+    assert recent.since(4).rows.sessions_N.tolist() == [first]
+
+
 def test_the_oldest_leave_and_their_ids_with_them() -> None:
     recent = RecentEvents(1_000)
     numberings = set()
     for n in range(50):
-        recent.add([(1_000 * n + m, f"junk-{n}-{m}", ["i1"]) for m in range(100)])
+        recent.add([(1_000 * n + m, f"junk-{n}-{m}", ["i1"], f"{n}-{m}") for m in range(100)])
         new = recent.since(0)
         assert len(new.rows) <= 1_100
         assert len(new.ids) <= 2_101
@@ -49,7 +62,7 @@ def test_threads_lose_nothing() -> None:
 
     def add(thread: int) -> None:
         for n in range(1_000):
-            recent.add([(n, f"{thread}-{n}", [])])
+            recent.add([(n, f"{thread}-{n}", [], f"{thread}")])
 
     threads = [threading.Thread(target=add, args=(n,)) for n in range(3)]
     for thread in threads:

@@ -78,9 +78,9 @@ class Served:
 
 def clicks(
     item: str, times: int, after: str = "i7", at_ms: int = TRAINED_MS + 1_000
-) -> list[tuple[int, str, list[str]]]:
+) -> list[tuple[int, str, list[str], str]]:
     """Events of an item, each in a session of its own after another item."""
-    return [(at_ms + n, item, [after]) for n in range(times)]
+    return [(at_ms + n, item, [after], f"{item}-{at_ms}-{n}") for n in range(times)]
 
 
 HAS_FAISS = importlib.util.find_spec("faiss") is not None
@@ -154,7 +154,7 @@ def test_the_lists_are_those_of_the_scores_of_the_moved_tables(
     rng = np.random.default_rng(3)
     for minute in range(1, 6):
         rows = [
-            (TRAINED_MS + minute * MINUTE_MS, f"n{new}", [f"i{near}"])
+            (TRAINED_MS + minute * MINUTE_MS, f"n{new}", [f"i{near}"], "")
             for new, near in zip(rng.integers(0, 80 * minute, 300), rng.integers(0, ITEMS, 300), strict=True)
         ]
         served.recent.add(rows)
@@ -339,7 +339,7 @@ def test_steps_of_two_threads_beside_refreshes_are_each_of_one_state_of_the_tabl
         threads = [pool.submit(step_on) for _ in range(2)]
         for minute in range(1, 80):
             served.recent.add(
-                (TRAINED_MS + minute * MINUTE_MS, f"n{new}", [f"i{near}"])
+                (TRAINED_MS + minute * MINUTE_MS, f"n{new}", [f"i{near}"], "")
                 for new, near in zip(rng.integers(0, 200, 40), rng.integers(0, ITEMS, 40), strict=True)
             )
             assert served.refresher.refresh(TRAINED_MS + (minute + 1) * MINUTE_MS)

@@ -8,7 +8,9 @@ import pytest
 import torch
 
 from model.config import ModelConfig
+from model.data.sessions import Sessions
 from model.data.vocabulary import Vocabulary
+from model.evaluation.rank_targets import rank_targets
 from model.networks.text_gru import TextGRU
 from model.registry.registry import Registry
 from model.stepping.state_layout import StateLayout
@@ -157,6 +159,34 @@ def test_the_loss_is_a_mean_over_the_targets_that_have_a_title(loss: str) -> Non
     assert output_ND.grad is not None
     assert not output_ND.grad[1].any(), "a target without a title teaches nothing"
     assert network.own_loss(output_ND, torch.tensor([9, 9, 9, 9])) == 0
+
+
+@pytest.mark.parametrize("loss", ["mse", "cosine"])
+def test_an_evaluation_has_the_squared_and_absolute_error_of_the_vectors_before_they_get_length_one(
+    loss: str,
+) -> None:
+    network = network_of(loss=loss)
+    # The first session ends in an item without a title.
+    sessions = Sessions(
+        np.array([0, 2, 5]), np.array([1, 9, 2, 3, 0]), np.arange(5), np.array(["s", "t"], object)
+    )
+    ranked = rank_targets(network, sessions)
+    scored = ranked.evaluation()
+    literal, e = Literal(network), network.title_VD.detach().double().numpy()
+    losses, squares, absolutes = [], [], []
+    for item, target in ((2, 3), (3, 0)):
+        y = literal.step(item)
+        squares.append(((y - e[target]) ** 2).mean())
+        absolutes.append(np.abs(y - e[target]).mean())
+        losses.append(1 - y @ e[target] / np.linalg.norm(y) / np.linalg.norm(e[target]))
+    assert ranked.losses is None
+    assert scored.mse == pytest.approx(np.mean(squares), rel=1e-4)
+    assert scored.mae == pytest.approx(np.mean(absolutes), rel=1e-4)
+    assert scored.loss == pytest.approx(np.mean(squares if loss == "mse" else losses), rel=1e-4)
+    assert scored.badness == scored.loss, "early stopping watches the loss"
+    whole, _ = network.step({"item": torch.tensor([2])}, network.initial_state(1))
+    assert isinstance(whole, torch.Tensor)
+    assert ranked.ranks.tolist()[1] == int((whole[0] >= whole[0, 3]).sum()), "ranked by the cosine as before"
 
 
 def test_an_item_without_a_title_is_listed_last_and_steps_as_an_empty_vector() -> None:

@@ -17,6 +17,7 @@ from model.networks.model_version import ModelVersion
 from model.networks.user_gru import UserGRU
 from model.stepping.stepper import Stepper
 from model.training.gradient_step import GradientStep
+from model.training.learned_targets import Targets
 from model.training.negative_sampling import NegativeSampler
 from model.training.replicas import Replicas
 
@@ -116,7 +117,7 @@ def test_training_learns_of_a_session_s_user_from_events_that_do_not_name_one() 
     before = network.user_YH.detach().clone()
     inputs = {"item": torch.tensor([1, 2, 4]), "user_id": torch.tensor([-1, -1, 5])}
     # Two lanes of which the first has two steps, the second of them another user's.
-    learned = step.learn(inputs, torch.tensor([6, 7, 8]), torch.tensor([2, 1]), state, 3)
+    learned = step.learn(inputs, Targets(torch.tensor([6, 7, 8])), torch.tensor([2, 1]), state, 3)
     changed = (network.user_YH.detach() != before).any(1)
     assert changed.tolist() == [False, False, False, True, False, True]
     assert learned.state["user"][:, 0].tolist() == [5, -1]

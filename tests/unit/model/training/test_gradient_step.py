@@ -17,6 +17,7 @@ from model.data.vocabulary import Vocabulary
 from model.networks.by_name import build
 from model.networks.network import NO_COLUMNS, Columns, GradientNetwork, State, StateField
 from model.training.gradient_step import GradientStep, Learned
+from model.training.learned_targets import Targets
 from model.training.negative_sampling import NegativeSampler
 from model.training.replicas import Replicas
 from model.training.train import train
@@ -37,7 +38,7 @@ def step_of(network: GradientNetwork, config: ModelConfig) -> GradientStep:
 
 def learn(network: GradientNetwork, config: ModelConfig, state: State, **columns: Tensor) -> Learned:
     inputs = {"item": INPUT, **columns}
-    return step_of(network, config).learn(inputs, TARGET, SIZES, state, len(INPUT))
+    return step_of(network, config).learn(inputs, Targets(TARGET), SIZES, state, len(INPUT))
 
 
 @pytest.mark.parametrize("embedding", ["tied", "separate"])

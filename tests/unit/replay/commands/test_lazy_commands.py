@@ -1,5 +1,6 @@
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 from nextclick import EXAMPLES
@@ -10,8 +11,11 @@ from replay.commands.lazy_commands import LazyCommands
 SHARED = {
     "__init__",
     "catalogue_file",
+    "ruled_list",
+    "stopping",
     "lazy_commands",
     "named_log",
+    "log_files",
     "up_choices",
     "options",
     "outputs",
@@ -32,6 +36,14 @@ def test_every_command_is_the_function_or_the_group_of_its_name() -> None:
     for name, command in LazyCommands(EXAMPLES).items():
         assert command.name == name
         assert hasattr(command, "commands") or command.epilog == f"Example: {EXAMPLES[name]}"
+
+
+def test_the_version_is_that_of_the_project() -> None:
+    said = subprocess.run(
+        [sys.executable, "-m", "nextclick", "--version"], capture_output=True, text=True, check=True
+    )
+    project = tomllib.loads((Path(commands.__path__[0]).parents[1] / "pyproject.toml").read_text())
+    assert said.stdout == f"nextclick {project['project']['version']}\n"
 
 
 def test_commands_without_a_model_start_without_torch() -> None:

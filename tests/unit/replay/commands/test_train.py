@@ -1,7 +1,9 @@
-"""`nextclick train --unless-champion`: a first model, once."""
+"""`nextclick train --unless-champion`: a first model, once; and what is evaluated before it is champion."""
 
+import json
 from pathlib import Path
 
+from model.errors import NextclickError
 from model.registry.registry import Registry
 from tests.conftest import train_small
 from tests.harness.commands import run
@@ -22,3 +24,28 @@ def test_where_there_is_none_a_model_is_trained(tmp_path: Path) -> None:
     result = run("train", tmp_path / "none.csv", "--registry", tmp_path / "registry", "--unless-champion")
     assert result.exit_code != 0
     assert "none.csv" in str(result.exception) + result.output
+
+
+def test_a_log_without_a_next_event_to_evaluate_is_refused_before_anything_is_trained(tmp_path: Path) -> None:
+    log = tmp_path / "log.csv"
+    begin_ms = 1_700_000_000_000
+    rows = [(begin_ms + 1000 * n, f"s{n // 2}", f"i{n % 4}") for n in range(80)]
+    # The newest sessions have one event each.
+    rows += [(begin_ms + 10**6 + 1000 * n, f"t{n}", f"i{n % 4}") for n in range(10)]
+    lines = ["timestamp_ms,session_id,item_id", *(f"{at},{session},{item}" for at, session, item in rows)]
+    log.write_text("\n".join(lines) + "\n")
+    registry = tmp_path / "registry"
+    options = ("--registry", registry, "--network", "gru4rec", "--hidden-size", "4")
+    refused = run("train", log, *options)
+    assert isinstance(refused.exception, NextclickError)
+    assert "no next event of a known item" in refused.exception.what
+    assert "epoch" not in refused.stderr
+    assert Registry(registry).champion() is None
+    assert not list(registry.glob(".training-*"))
+    version = json.loads(run("train", log, *options, "--test-fraction", "0.5", "--json").stdout)["version"]
+    alone = tmp_path / "alone.csv"
+    alone.write_text("timestamp_ms,session_id,item_id\n" + f"{begin_ms + 10**7},alone,i1\n")
+    unmeasured = run("evaluate", alone, "--registry", registry)
+    assert isinstance(unmeasured.exception, NextclickError)
+    assert version
+    assert "no next event of an item that the version knows" in unmeasured.exception.what

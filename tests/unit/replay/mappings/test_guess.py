@@ -169,7 +169,7 @@ def test_a_column_of_devices_is_no_column_of_kinds(tmp_path: Path) -> None:
     assert "type is taken for no kind of event" in found.notes[0]
 
 
-@pytest.mark.parametrize("content", [b"", "session,item\n1,2\n".encode("utf-16"), b"one word\n"])
+@pytest.mark.parametrize("content", [b"", "session,item\n1,2\n".encode("utf-16-le"), b"one word\n"])
 def test_what_is_no_table_is_refused(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "log"
     path.write_bytes(content)

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from model.errors import NextclickError
 from replay.datasets.event_files import EventFiles
-from stream.log_mapping import LEFT_OUT, FileShape, LogMapping, parse_mapping
+from stream.file_shape import FileShape
+from stream.log_mapping import LEFT_OUT, LogMapping, parse_mapping
 
 ROLES = ("session", "item", "time", "user", "brand")
 TEXTS = st.text(

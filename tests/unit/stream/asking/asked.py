@@ -12,6 +12,7 @@ from multidict import MultiDict
 
 from replay.sending.encoding import events_of
 from stream.asking.answers import Answers
+from stream.asking.published import PublishedPlacements
 from stream.asking.query import ListQuery, RankQuery, SimilarQuery
 from stream.events import Event
 from stream.sessions.partition import OpenPartition
@@ -32,7 +33,8 @@ class AskedWorker:
     def __init__(self, live: ModelSlot, folder: Path) -> None:
         self.live = live
         self.store = SessionStore(folder)
-        self.processor = Processor(live, recent_items=50)
+        placements = PublishedPlacements(live.catalogue, 50)
+        self.processor = Processor(live, recent_items=50, placements=placements)
         self.processor.partitions[0] = self.partition = OpenPartition(0, self.store)
         self.pipeline = cast(
             Pipeline,

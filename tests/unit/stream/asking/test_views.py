@@ -12,6 +12,7 @@ import faust
 import pytest
 
 from replay.end_to_end.worker_process import free_port
+from stream.access.grants import READ, VIEW
 from stream.asking import views as views_module
 from stream.asking.answers import Answers
 from stream.asking.metrics import AskingMetrics
@@ -19,8 +20,10 @@ from stream.asking.owners import Owner, PartitionOwners
 from stream.asking.query import ListQuery, RankQuery, Refusal, SimilarQuery
 from stream.asking.session_output import NotHere
 from stream.asking.views import AskingViews
+from stream.asking.worded_rules import rules_in_words
 from stream.catalogue.catalogue import Catalogue
 from stream.catalogue.item_word import ItemWord
+from stream.catalogue.rules import Rules
 from stream.settings import Settings
 from stream.web.guard import WebGuard
 from stream.web.routes import Route, faust_view
@@ -77,8 +80,9 @@ class FakeOwners:
 class Served:
     """The views on a port."""
 
-    def __init__(self, worker_id: str) -> None:
-        self.settings = Settings(web_port=free_port(), worker_id=worker_id)
+    def __init__(self, worker_id: str, changes: dict[str, Any]) -> None:
+        self.settings = Settings(web_port=free_port(), worker_id=worker_id, **changes)
+        self.guard = WebGuard(self.settings)
         self.metrics, self.answers = AskingMetrics(), FakeAnswers()
         self.recovering: dict[int, tuple[int, int]] = {}
         self.views = AskingViews(
@@ -90,6 +94,7 @@ class Served:
                 ),
             ),
             self.metrics,
+            self.guard.credentials,
         )
         self.views._answers = cast(Answers, self.answers)
         self.owners = FakeOwners()
@@ -106,19 +111,22 @@ class Served:
 
 
 @asynccontextmanager
-async def serving(worker_id: str = "asked") -> AsyncIterator[Served]:
-    served = Served(worker_id)
+async def serving(worker_id: str = "asked", **changes: Any) -> AsyncIterator[Served]:
+    served = Served(worker_id, changes)
     app = faust.App(
         worker_id, broker="kafka://127.0.0.1:1", web_bind="127.0.0.1", web_port=served.settings.web_port
     )
-    guard = WebGuard(served.settings)
+    guard = served.guard
     app.web = web = GuardedWeb(app, guard)
     for route in (
-        Route("/api/recommendations/{session_id}", served.views.recommendations),
-        Route("/api/rank", served.views.rank, methods=("POST",), asks=True),
-        Route("/api/similar/{item_id}", served.views.similar),
+        Route("/api/recommendations/{session_id}", served.views.recommendations, (READ,)),
+        Route("/api/rank", served.views.rank, (READ,), methods=("POST",), asks=True),
+        Route("/api/similar/{item_id}", served.views.similar, (READ, VIEW)),
+        Route("/api/tries", served.views.tries, (READ,)),
+        Route("/api/rules", served.views.rules, (READ,)),
     ):
         app.page(route.path)(faust_view(route))
+        guard.open_to(route.path, route.roles)
     guard.open_for_writing("/api/rank")
     web.init_server()
     await web.start_server()
@@ -254,3 +262,30 @@ def test_while_the_owner_is_silent_the_newest_list_is_given_again_without_what_w
             assert (await asked.post("/api/rank", b'{"session":"s","candidates":["b"]}'))[0] == 503
 
     asyncio.run(run())
+
+
+def test_rules_are_put_into_words_once_for_each_version(monkeypatch: pytest.MonkeyPatch) -> None:
+    worded: list[str] = []
+
+    def in_words(rules: Rules) -> bytes:
+        worded.append(rules.version)
+        return rules_in_words(rules)
+
+    monkeypatch.setattr(views_module, "rules_in_words", in_words)
+
+    async def run() -> None:
+        async with serving() as served:
+            catalogue = served.views._pipeline.live.catalogue
+            for version, published in (("v1", "true"), ("v2", "false")):
+                text = f'[never]\nbrands = ["Acme"]\n[placement.basket]\npublished = {published}'
+                catalogue.set_rules(Rules.parse(text, version))
+                answers = await asyncio.gather(*(served.get("/api/rules") for _ in range(3)))
+                for status, _, body in answers:
+                    assert (status, body["version"], body["refused"]) == (200, version, 0)
+                    assert "nothing of the brand “Acme”" in [rule["text"] for rule in body["rules"]]
+                    assert [one["published"] for one in body["placements"]] == [published == "true"]
+            catalogue.refused_rules += 1
+            assert (await served.get("/api/rules"))[2]["refused"] == 1
+
+    asyncio.run(run())
+    assert worded == ["v1", "v2"]

@@ -2,8 +2,9 @@ import gc
 from collections.abc import Iterable
 
 from stream.catalogue.catalogue import Catalogue
+from stream.catalogue.item_table import NONE
 from stream.catalogue.item_word import ItemWord
-from stream.catalogue.rules import Rules
+from stream.catalogue.rules import Cap, Rules
 
 ITEMS = ["a", "b", "c", "d", "e"]
 
@@ -133,3 +134,15 @@ def test_a_follower_that_nobody_has_any_more_is_told_nothing() -> None:
     gc.collect()
     catalogue.apply([("b", ItemWord(available=False))], "0-1")
     assert TOLD == ["a"]
+
+
+def test_a_category_counts_with_those_below_it_as_far_down_as_a_cap_says() -> None:
+    catalogue = Catalogue(now_ms=lambda: 0)
+    paths = {"deep": "home/kitchen/mugs", "beside": "home/kitchen/bowls", "flat": "home", "other": "garden"}
+    catalogue.apply([(item, ItemWord(category=path)) for item, path in paths.items()], "0-4")
+    group = {item: catalogue.group(item, Cap(per="category", most=1, depth=2)) for item in paths}
+    assert group["deep"] == group["beside"]
+    assert len(set(group.values())) == 3
+    assert catalogue.group("unheard-of", Cap(per="category", most=1, depth=2)) == NONE
+    catalogue.apply([("deep", None)], "0-5")
+    assert catalogue.group("beside", Cap(per="category", most=1, depth=2)) == group["beside"]

@@ -41,6 +41,8 @@ from stream.catalogue.item_word import (
         (b"i", b'{"price": -0.01}', PRICE),
         (b"i", b'{"category": "home/mugs/home"}', CATEGORY),
         (b"i", b'{"category": ["home", "mugs", "mugs"]}', CATEGORY),
+        (b"i", b'{"category": [' + b",".join(b'"%d"' % level for level in range(1_100)) + b"]}", CATEGORY),
+        (b"i", b'{"category": "' + b"x" * 1_025 + b'"}', CATEGORY),
         (b"i", b'{"available_from_ms": 5, "available_until_ms": 5}', TIMES),
         (b"i", b'"' + b"x" * MAX_WORD_BYTES + b'"', SIZE),
     ],

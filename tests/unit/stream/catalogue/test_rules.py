@@ -63,6 +63,10 @@ def test_a_file_with_every_rule_is_read_and_its_version_is_its_hash(tmp_path: Pa
         ('[placement."a b"]', ["placement.a b"]),
         ("[placement.basket]\n[[placement.basket.pin]]\nitem='a'\nplace=1\n[[placement.basket.pin]]\n"
          "item='b'\nplace=1", ["placement.basket: pinned to place twice: 1"]),
+        (
+            "".join(f"[placement.p{n}]\npublished = true\n" for n in range(9)),
+            ["placement: 9 are published after every event, 8 at most"],
+        ),
         ('version = "mine"', ["version: no such rule"]),
         ('[never]\nbrands = "Acme"', ["never.brands: "]),
         ('[never]\nbrands = [""]', ["never.brands.1: "]),

@@ -14,9 +14,13 @@ from model.data.sessions import Sessions
 from model.data.vocabulary import Vocabulary
 from model.errors import NextclickError
 from replay.end_to_end.demo import BROKER_PARTITIONS, EmbeddedBroker
+from stream.event_log.archive_folder import ArchiveFolder
+from stream.event_log.archive_part import OpenPart
 from stream.event_log.columns import Record, event_columns, record_columns, record_of
 from stream.event_log.window import LOG_END, read_window
 from stream.events import Event, Kind, encode_event
+from stream.ingest.mapped_decoder import MappedDecoder
+from stream.log_mapping import LogMapping
 from stream.settings import Settings
 from tests.harness.archives import Log, archived, first_at, plain_window, produce, rows_of, write_archive
 
@@ -67,6 +71,21 @@ logs = st.lists(record_lists(), min_size=1, max_size=3).map(lambda lists: dict(e
 @given(record_lists())
 def test_a_record_comes_back_from_its_columns_byte_for_byte(records: list[Record]) -> None:
     assert [record_of(row) for row in record_columns(3, records).to_pylist()] == records
+
+
+def test_what_a_mapping_leaves_out_is_counted_apart_from_what_cannot_be_read(tmp_path: Path) -> None:
+    mapping = LogMapping({"session": "s", "item": "i", "time": "t", "kind": "k"}, {"look": "view"})
+    values = [b'{"s":1,"i":2,"t":5,"k":"look"}', b'{"s":1,"i":2,"t":6,"k":"scroll"}', b'{"s":1,"t":7}', b"{"]
+    archive = ArchiveFolder(tmp_path)
+    archive.open_partition(0)
+    part = OpenPart(archive, 0, 0, 0.0, MappedDecoder(mapping))
+    for offset, value in enumerate(values):
+        part.add(Record(offset, None, value, 5))
+    part.publish()
+    window = read_window(SETTINGS, archive=tmp_path)
+    assert len(window.frame) == 1
+    assert window.rejected == {"not_json": 1}
+    assert window.left_out == {"other_kind": 1, "no_item": 1}
 
 
 def test_usual_records_take_no_raw_bytes() -> None:

@@ -6,6 +6,7 @@ from typing import Any, cast
 import pytest
 from confluent_kafka import Consumer, KafkaError, TopicPartition
 
+from model.errors import NextclickError
 from stream.event_decoder import SchemaAwayError
 from stream.events import Event, RejectedEvent
 from stream.ingest import ingester as ingesters
@@ -13,6 +14,7 @@ from stream.ingest.ingester import Ingester
 from stream.ingest.listed_events import ListedEvents
 from stream.ingest.transactions import RebalancedError, Transactions
 from stream.kafka.held_partitions import HeldPartitions
+from stream.kafka.topic_id import SourceTopics, made_anew
 from stream.settings import Settings
 
 TOPIC = "shop.clicks"
@@ -60,6 +62,27 @@ class Mapped:
         if said == "bad":
             raise RejectedEvent("schema")
         return [Event("s", 1, "i")] * said
+
+
+class Topics:
+    """The ids of the topics; `others` are committed offsets of a topic before, `anew`: one is made now."""
+
+    def __init__(self) -> None:
+        self.others: list[int] = []
+        self.anew = False
+
+    def named(self, topic: str, number: int, offset: int) -> TopicPartition:
+        return TopicPartition(topic, number, offset)
+
+    def is_of_another(self, committed: TopicPartition) -> bool:
+        return committed.offset in self.others
+
+    def log_other(self, committed: TopicPartition) -> None:
+        assert committed.offset in self.others
+
+    def check(self) -> None:
+        if self.anew:
+            raise made_anew(TOPIC, "a", "b")
 
 
 class Brokers:
@@ -110,6 +133,7 @@ def ingester(brokers: Brokers) -> Ingester:
     made._consumer = cast(Consumer, brokers)
     made._transactions = cast(Transactions, brokers)
     made._held = {TOPIC: HeldPartitions(TOPIC, made._consumer)}
+    made._topics = cast(SourceTopics, Topics())
     made._positions = {(TOPIC, 0): 10}
     return made
 
@@ -148,6 +172,24 @@ def test_what_the_log_lost_behind_a_batch_is_counted_from_its_end(
     # Fetched before: it is not given on twice.
     take(ingester, Record(11, 1))
     assert ingester.report.events == 2
+
+
+def test_an_offset_of_a_topic_before_this_one_counts_for_nothing_and_is_counted(
+    brokers: Brokers, ingester: Ingester
+) -> None:
+    brokers.low = 2
+    cast(Topics, ingester._topics).others = [40]
+    places = [TopicPartition(TOPIC, 0, 40), TopicPartition(TOPIC, 1, 41), TopicPartition(TOPIC, 2)]
+    # The new topic is longer than what was read of the one before.
+    assert [ingester._begin(place).offset for place in places] == [2, 41, 2]
+    assert (ingester.report.begun_anew, ingester.report.lost) == (1, 0)
+
+
+def test_nothing_of_a_topic_that_was_made_anew_is_committed(brokers: Brokers, ingester: Ingester) -> None:
+    cast(Topics, ingester._topics).anew = True
+    with pytest.raises(NextclickError, match="made anew under the ingester"):
+        take(ingester, Record(10, 1))
+    assert (brokers.committed, brokers.produced, ingester.report.taken) == ([], [], 0)
 
 
 def test_a_letter_leaves_large_headers_out(brokers: Brokers, ingester: Ingester) -> None:

@@ -174,6 +174,7 @@ def test_a_field_that_the_newest_schema_renames_is_found_in_the_first_record(
 def test_a_reader_waits_no_longer_than_it_may_and_then_not_again_for_a_while() -> None:
     class Away:
         reads_record = False
+        session_gap_s: float | None = None
 
         def decode(self, *_: object) -> Event:
             raise SchemaAwayError(7, "the registry does not answer")

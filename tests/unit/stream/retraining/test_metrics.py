@@ -76,6 +76,16 @@ def test_runs_are_counted_once_and_a_restart_forgets_none(tmp_path: Path) -> Non
         assert series["rejected_events", ()] == 4
 
 
+def test_records_that_are_left_out_by_design_are_no_rejected_ones(tmp_path: Path) -> None:
+    # A report of before counts them as it did.
+    report(tmp_path, 1, "accepted", rejected={"other_kind": 7})
+    series = told(RetrainMetrics(tmp_path))
+    assert (series["rejected_events", ()], series["left_out_events", ()]) == (7, 0)
+    report(tmp_path, 2, "accepted", left_out={"other_kind": 70, "no_item": 2})
+    series = told(RetrainMetrics(tmp_path))
+    assert (series["rejected_events", ()], series["left_out_events", ()]) == (4, 72)
+
+
 def test_a_failure_without_a_report_is_counted_by_its_process_and_one_with_a_report_once(
     tmp_path: Path,
 ) -> None:

@@ -4,17 +4,19 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from model.config import LIST_LENGTH
 from model.data.session_rule import SessionRule
 from model.registry.registry import Registry
 from stream.catalogue.catalogue import Catalogue
+from stream.catalogue.purchases import encode_purchase
 from stream.catalogue.rules import Rules
 from stream.events import DISMISS, Event, Kind
 from stream.sessions.history_replay import HistoryReplay
 from stream.sessions.partition import BUCKET_OFFSETS, OpenPartition
-from stream.sessions.session_state import MOST_CHOICES, Choice
+from stream.sessions.session_state import MOST_CHOICES, Choice, new_state, pack_state, unpack_state
 from stream.sessions.store import SessionStore
 from stream.sessions.watermark import NO_WATERMARK
 from stream.settings import Settings
@@ -51,10 +53,17 @@ class Visitor:
         self._next = 0
 
     def step(
-        self, item: str, kind: Kind = "view", *, session: str = "s", at_s: int = 0, level: int = FULL
+        self,
+        item: str,
+        kind: Kind = "view",
+        *,
+        session: str = "s",
+        user: str | None = None,
+        at_s: int = 0,
+        level: int = FULL,
     ) -> tuple[RecommendedList, SteppedWave]:
         offset, self._next = self._next, self._next + 1
-        event = Event(session, START_MS + 1_000 * (at_s or offset), item, kind)
+        event = Event(session, START_MS + 1_000 * (at_s or offset), item, kind, user)
         arrival = Arrival(0, offset, event, NO_WATERMARK, 0)
         self.partition.pending.add(offset, NO_WATERMARK, NO_WATERMARK)
         cutter = WaveCutter(8)
@@ -70,6 +79,7 @@ class Visitor:
 @contextmanager
 def visitor(registry: Path, folder: Path, rules: str = "") -> Iterator[Visitor]:
     catalogue = Catalogue()
+    catalogue.purchases.is_kept = True
     if rules:
         catalogue.set_rules(Rules.parse(rules, "v"))
     live = ModelSlot(Settings(registry_dir=registry, wave_size=8), catalogue)
@@ -129,6 +139,57 @@ def test_what_a_session_bought_is_left_out_where_a_rule_says_so(registry: Path, 
         one.live.catalogue.set_rules(Rules.parse("[session]\nseen = false", "w"))
         assert bought in one.step("i1")[0].items
         assert dismissed not in one.step("i1")[0].items, "dismissals are obeyed where no rule says otherwise"
+
+
+DAY_S = 86_400
+BOUGHT = "[session]\nseen = false\nbought_days = 2"
+
+
+def test_what_a_user_bought_is_left_out_of_the_users_other_sessions_for_as_many_days_of_event_time(
+    registry: Path, tmp_path: Path
+) -> None:
+    with visitor(registry, tmp_path, BOUGHT) as one:
+        plain, _ = one.step("i1", session="somebody")
+        bought = plain.items[0]
+        shown, stepped = one.step(bought, "purchase", user="ann", at_s=1)
+        assert bought not in shown.items, "in its own session at once"
+        one.live.catalogue.purchases.apply(stepped.purchases)
+        for session, at_s in (("second", 10), ("third", 2 * DAY_S)):
+            for level, item in ((FULL, "i1"), (FULL, "never-seen"), (POPULAR, "i1"), (FULL, "i1")):
+                shown, _ = one.step(item, session=session, user="ann", level=level, at_s=at_s)
+                assert bought not in shown.items and len(shown.items) == LIST_LENGTH, (session, level, item)
+            later, _ = one.step("i1", session=session, at_s=at_s)
+            assert bought not in later.items, "a session keeps its user"
+            other, _ = one.step("i1", session=f"bob-{session}", user="bob", at_s=at_s)
+            assert other.items == plain.items
+        long_ago, _ = one.step("i1", session="fourth", user="ann", at_s=2 * DAY_S + 2)
+        assert long_ago.items == plain.items, "two days and a second are more than two days"
+        one.live.catalogue.set_rules(Rules.parse("[session]\nseen = false", "w"))
+        again, _ = one.step("i1", session="fifth", user="ann", at_s=10)
+        assert again.items == plain.items
+
+
+def test_purchases_are_sent_with_the_newest_user_of_the_session_and_only_where_they_are_kept(
+    registry: Path, tmp_path: Path
+) -> None:
+    with visitor(registry, tmp_path) as one:
+        _, nobodys = one.step("i1", "purchase")
+        one.step("i1", user="ann", at_s=5)
+        _, anns = one.step("never-seen", "purchase", at_s=7)
+        _, viewed = one.step("i2")
+        assert (nobodys.purchases, viewed.purchases) == ([], [])
+        assert anns.purchases == [encode_purchase("ann", "never-seen", START_MS + 7_000)]
+        one.live.catalogue.purchases.is_kept = False
+        assert one.step("i3", "purchase")[1].purchases == []
+
+
+def test_a_session_of_before_is_read_without_a_user_and_a_recovered_one_with_its_newest() -> None:
+    old = msgspec.msgpack.encode(("v", 5, 1, ["i"], [0], {}, b"", [], b""))
+    assert unpack_state(old).user_id == ""
+    state = new_state()
+    for offset, user in enumerate(("ann", None, "bob", None)):
+        state.remember(Event("s", START_MS, "i", user_id=user), offset, (), 50)
+    assert unpack_state(pack_state(state)).user_id == "bob"
 
 
 def test_a_session_that_begins_with_a_dismissal_gets_the_popular_items_without_it(

@@ -124,13 +124,20 @@ def test_the_sources_of_a_fused_list_follow_and_a_version_prepared_meanwhile_has
     live.offer(live.warm(first))
     lists = serve(live, list(events_of(afterwards())), tmp_path / "state", threads=2)
     assert sum("born" in shown.items for shown in lists) > len(lists) / 2
-    learned = []
+    learned, kept = [], []
+    later_ms = int(afterwards()["event_time_ms"].max()) + 60_000
     for serving in (live.current, live.warm(second)):
         fused = serving.stepper.network
         assert isinstance(fused, FusedList)
         assert all(live_data(fused.live).values())
+        # The version in service has not learned of the newest moments before.
+        assert serving.refresher is not None
+        serving.refresher.refresh(later_ms)
+        # Neighbours are the sessions of the stream, too.
+        kept.append(fused.live.sessions.end)
         learned.append({serving.vocabulary.item_ids[item] for item in fused.live.popular_N[:10]})
     assert learned[0] == learned[1]
+    assert 0 < kept[0] == kept[1] <= afterwards()["session_id"].nunique()
     assert "born" in learned[0]
     standing = ModelSlot(settings.model_copy(update={"follow": "none"}))
     still = standing.prepare(second.version).stepper.network

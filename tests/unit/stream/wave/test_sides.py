@@ -9,6 +9,7 @@ from model.registry.registry import Registry
 from replay.sending.encoding import events_of
 from stream.catalogue.catalogue import Catalogue
 from stream.catalogue.item_word import ItemWord
+from stream.catalogue.rules import Rules
 from stream.experiments.experiment import (
     CHALLENGER,
     CHAMPION,
@@ -212,3 +213,26 @@ def test_no_side_lists_what_may_not_be_listed(registry: Path, tmp_path: Path, mo
     after = log.step(60, len(EVENTS))
     assert {shown.side for shown in after.values()} >= {CHALLENGER if mode == SPLIT else INTERLEAVED}
     assert not gone & {item for shown in after.values() for item in shown.items}
+
+
+def test_a_pinned_item_belongs_to_neither_team(registry: Path, tmp_path: Path) -> None:
+    catalogue = Catalogue()
+    live, first, second = of_two(registry, catalogue)
+    experiment(live, second, INTERLEAVE, 0.9)
+    # The best of all items: without the pin the teams would draft it.
+    (best,) = first.listable.popular.ids[:1]
+    rules = Rules.parse(f'[[pin]]\nitem = "{best}"\nplace = 3')
+    catalogue.set_rules(rules.model_copy(update={"version": "r1"}))
+    lists = Log(live, tmp_path / "pinned").step(0, len(EVENTS))
+    drafted = [shown for shown in lists.values() if shown.side == INTERLEAVED]
+    with_pin = [shown for shown in drafted if best in shown.items]
+    assert len(with_pin) > 20
+    for shown in drafted:
+        owners = dict(shown.headers)["owners"].decode()
+        assert len(owners) == len(shown.items)
+        # No other place is a rule's, and both teams have theirs.
+        assert [item for item, owner in zip(shown.items, owners, strict=True) if owner == "-"] == (
+            [best] if best in shown.items else []
+        )
+        assert abs(owners.count("A") - owners.count("B")) <= 2
+    assert {shown.items.index(best) for shown in with_pin} == {2}

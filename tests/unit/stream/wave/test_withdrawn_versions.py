@@ -60,7 +60,16 @@ def test_a_list_too_large_names_its_version_and_takes_it_out_of_service(settings
         headers=[],
     )
     wave = SimpleNamespace(
-        lists=[shown], dead=[], size=1, stepped_us=1, started_ns=1, item_words="", level=0, writes={}
+        lists=[shown],
+        dead=[],
+        size=1,
+        stepped_us=1,
+        started_ns=1,
+        item_words="",
+        level=0,
+        writes={},
+        purchases=[],
+        placed=[],
     )
     failed: list[BaseException] = []
     publishing = sink(settings, failed)

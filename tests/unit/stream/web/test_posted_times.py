@@ -12,10 +12,22 @@ import pytest
 from confluent_kafka import KafkaError
 
 from model.errors import NextclickError
+from stream.access.grants import EVERYTHING, GRANT
 from stream.events import Event
 from stream.settings import Settings
 from stream.web.api import ApiViews
 from stream.web.posted_events import PostedEvent, RefusedByKafka
+
+
+class Request(dict[Any, Any]):
+    """A request of somebody who may do everything."""
+
+    def __init__(self, body: bytes) -> None:
+        super().__init__({GRANT: EVERYTHING})
+        self._body = body
+
+    async def read(self) -> bytes:
+        return self._body
 
 
 class Answer(SimpleNamespace):
@@ -49,10 +61,8 @@ def post(posted: Posted, ahead_s: float | None, **settings: Any) -> tuple[int, A
     if ahead_s is not None:
         body["event_time_ms"] = int((time.time() + ahead_s) * 1000)
 
-    async def read() -> bytes:
-        return json.dumps(body).encode()
-
-    found: tuple[int, Any] = asyncio.run(views.events(Answer(), SimpleNamespace(read=read)))  # type: ignore[arg-type]
+    request = Request(json.dumps(body).encode())
+    found: tuple[int, Any] = asyncio.run(views.events(Answer(), request))  # type: ignore[arg-type]
     return found
 
 

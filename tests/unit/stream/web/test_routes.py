@@ -1,26 +1,11 @@
 import json
 
-from stream.asking.views import AskingViews
-from stream.web.api import ApiViews
-from stream.web.page import PageViews
-from stream.web.routes import Route, faust_view, routes
-from stream.web.session import SessionViews
+from stream.web.routes import faust_view
 from stream.web.static_files import FOLDER
-from stream.web.status import StatusViews
+from tests.harness.guarded import table
 
 # For a browser or for Prometheus, not for programs.
 UNDESCRIBED = {"/", "/page/{name}", "/openapi.json", "/metrics"}
-
-
-def table() -> tuple[Route, ...]:
-    """The routes, their views without a worker."""
-    return routes(
-        StatusViews.__new__(StatusViews),
-        SessionViews.__new__(SessionViews),
-        ApiViews.__new__(ApiViews),
-        AskingViews.__new__(AskingViews),
-        PageViews.__new__(PageViews),
-    )
 
 
 def test_no_path_and_no_view_stands_in_the_table_twice() -> None:

@@ -1,14 +1,18 @@
+import logging
+import threading
 import time
 from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
+from confluent_kafka import KafkaError, KafkaException
 
 from model.errors import NextclickError
 from stream.sessions.offsets import AppliedOffsets, PendingOffsets
 from stream.sessions.partition import OpenPartition
 from stream.sessions.watermark import Watermark
-from stream.worker.assignment import Assignment, PartitionProgress
+from stream.settings import Settings
+from stream.worker.assignment import Assignment, PartitionProgress, wait_for_a_broker
 from tests.unit.stream.worker.fakes import Group
 
 
@@ -118,3 +122,46 @@ def test_offsets_without_a_record_before_the_end_are_no_lag_and_not_lost() -> No
     assignment.skip_to(0, 41)
     assignment.remove(0)
     assert assignment.pop_skipped() == set()
+
+
+class Away:
+    """A client whose brokers do not answer the first `times` questions; each calls `asked`."""
+
+    def __init__(self, times: int, asked: Any = None) -> None:
+        self.left = times
+        self.questions = 0
+        self._asked = asked
+
+    def list_topics(self, topic: str, timeout: float) -> None:
+        self.questions += 1
+        if self._asked is not None:
+            self._asked()
+        if self.left:
+            self.left -= 1
+            raise KafkaException(KafkaError(KafkaError._TRANSPORT))
+
+
+def test_a_worker_that_lost_its_partitions_to_an_outage_waits_for_a_broker_and_says_so_once(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    consumer = Away(times=3)
+    with caplog.at_level(logging.WARNING):
+        wait_for_a_broker(Settings(), threading.Event(), lambda config: cast(Any, consumer))
+    assert consumer.questions == 4
+    assert [record.getMessage().split(",")[0] for record in caplog.records] == [
+        "no broker has answered for 15000 ms"
+    ]
+
+
+def test_where_brokers_answer_nothing_is_waited_for_nor_said(caplog: pytest.LogCaptureFixture) -> None:
+    consumer = Away(times=0)
+    with caplog.at_level(logging.WARNING):
+        wait_for_a_broker(Settings(), threading.Event(), lambda config: cast(Any, consumer))
+    assert consumer.questions == 1 and not caplog.records
+
+
+def test_a_worker_that_is_to_stop_waits_for_no_broker() -> None:
+    stopping = threading.Event()
+    consumer = Away(times=1_000, asked=stopping.set)
+    wait_for_a_broker(Settings(), stopping, lambda config: cast(Any, consumer))
+    assert consumer.questions == 1

@@ -34,7 +34,8 @@ from stream.worker.model_switch import ModelSwitch
 FILES = ("weights.safetensors", "config.json", "vocabulary.json", "scores.json", "manifest.json")
 POINTERS = ("CHAMPION", "CHAMPIONS")
 NETWORKS = ("gru4rec", "pop", "transitions", "fused")
-CASES = 196
+# Others: NEXTCLICK_TEST_REGISTRY_CASES in the environment.
+CASES = int(os.environ.get("NEXTCLICK_TEST_REGISTRY_CASES", "1000"))
 BATCHES = 4
 HUGE_BYTES = 1 << 40
 STRANGE: tuple[Any, ...] = (

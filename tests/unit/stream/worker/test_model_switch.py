@@ -108,7 +108,7 @@ def test_a_champion_file_that_cannot_be_read_leaves_the_version_in_service(
 class Slot(ModelSlot):
     """Has versions "a" and "b", and "long", whose sessions end later."""
 
-    def prepare(self, version: str | None = None) -> ServingModel:
+    def prepare(self, version: str | None = None, *, any_gap: bool = False) -> ServingModel:
         if version not in ("a", "b", "long"):
             raise RefusedVersion("corrupt", f"there is no version {version!r}", "It cannot serve.", "Train.")
         fake = SimpleNamespace(
@@ -127,6 +127,17 @@ def switch_of(tmp_path: Path) -> tuple[ModelSwitch, Slot]:
     live = Slot(settings)
     live.offer(live.prepare("a"))
     return ModelSwitch(settings, live, Shadow(), WorkerCounters(Prequential(1_000, 0.99))), live
+
+
+def test_a_former_champion_of_another_gap_is_not_gone_back_to(tmp_path: Path) -> None:
+    """The first version by the mapping's gap after an upgrade: workers would refuse the one before."""
+    switch, live = switch_of(tmp_path)
+    (tmp_path / "CHAMPION").write_text("b\n")
+    (tmp_path / "CHAMPIONS").write_text("long\na\nb\n")
+    a, b, long = (live.prepare(version) for version in ("a", "b", "long"))
+    trial = switch._trial_of_former(a, b)
+    assert trial is not None and trial.serving.version == "a"
+    assert switch._trial_of_former(long, b) is None
 
 
 def announce(switch: ModelSwitch, name: str, champion: str, challenger: str) -> None:

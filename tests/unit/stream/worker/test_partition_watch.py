@@ -25,7 +25,7 @@ def test_another_id_of_the_topic_ends_the_worker_and_brokers_that_are_away_do_no
         return str(answer)
 
     monkeypatch.setattr(partition_watch, "ASK_EVERY_S", 0.0)
-    monkeypatch.setattr(partition_watch, "ask_topic_id", ask)
+    monkeypatch.setattr("stream.kafka.topic_id.present_id", ask)
     no_topics = SimpleNamespace(list_topics=lambda name, timeout: SimpleNamespace(topics={}))
     monkeypatch.setattr(partition_watch, "AdminClient", lambda config: no_topics)
     failures: list[BaseException] = []
