@@ -8,13 +8,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from confluent_kafka import ConsumerGroupTopicPartitions, KafkaError, KafkaException, TopicPartition
+from confluent_kafka import KafkaError, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from model.errors import NextclickError
-from stream.kafka.connection import ANSWER_TIMEOUT_S, RESULT_TIMEOUT_S, metadata
-from stream.kafka.consumers import groupless_consumer, offset_bounds, sharing_config
-from stream.kafka.retries import retry_while_away
+from stream.kafka.connection import metadata
+from stream.kafka.consumers import group_offsets, groupless_consumer, offset_bounds, sharing_config
 from stream.kafka.topic_id import SourceTopics
 from stream.settings import Settings
 
@@ -54,17 +53,7 @@ class GroupProgress:
         others = [place for place in self._ends if place not in positions]
         if not others:
             return True
-        asked = ConsumerGroupTopicPartitions(self._group, [TopicPartition(*place) for place in others])
-
-        def ask() -> list[TopicPartition]:
-            futures = self._admin.list_consumer_group_offsets([asked], request_timeout=ANSWER_TIMEOUT_S)
-            answers = futures[self._group].result(timeout=RESULT_TIMEOUT_S).topic_partitions or []
-            for answer in answers:
-                if answer.error is not None:
-                    raise KafkaException(answer.error)
-            return answers
-
-        committed = retry_while_away(ask, "asking for the committed offsets")
+        committed = group_offsets(self._admin, self._group, [TopicPartition(*place) for place in others])
         return all(
             at.offset >= self._ends[at.topic, at.partition] and not known.is_of_another(at)
             for at in committed

@@ -6,10 +6,17 @@ import logging
 from collections.abc import Mapping
 from typing import Any
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
+from confluent_kafka import (
+    Consumer,
+    ConsumerGroupTopicPartitions,
+    KafkaError,
+    KafkaException,
+    TopicPartition,
+)
+from confluent_kafka.admin import AdminClient
 
 from model.errors import NextclickError
-from stream.kafka.connection import ANSWER_TIMEOUT_S, remedy_for
+from stream.kafka.connection import ANSWER_TIMEOUT_S, RESULT_TIMEOUT_S, remedy_for
 from stream.kafka.retries import log_transient, retry_while_away
 from stream.logs import happening
 from stream.settings import Settings
@@ -70,6 +77,40 @@ def committed_offsets(consumer: Consumer, places: list[TopicPartition]) -> list[
         return answers
 
     return retry_while_away(ask, "asking for the committed offsets")
+
+
+def group_offsets(
+    admin: AdminClient,
+    group: str,
+    places: list[TopicPartition],
+    what: str = "asking for the committed offsets",
+) -> list[TopicPartition]:
+    """What a group that this client is no member of has committed; below 0 where it has nothing."""
+    asked = ConsumerGroupTopicPartitions(group, places)
+
+    def ask() -> list[TopicPartition]:
+        futures = admin.list_consumer_group_offsets([asked], request_timeout=ANSWER_TIMEOUT_S)
+        answers = futures[group].result(timeout=RESULT_TIMEOUT_S).topic_partitions or []
+        for answer in answers:
+            if answer.error is not None:
+                raise KafkaException(answer.error)
+        return answers
+
+    return retry_while_away(ask, what)
+
+
+def check_group(settings: Settings) -> None:
+    """Raise NextclickError where this user may not read as a member of `group_id`.
+
+    A member hears of it only while it joins, when a part of the worker runs already.
+    """
+    admin = AdminClient(settings.kafka_config())
+    group_offsets(
+        admin,
+        settings.group_id,
+        [TopicPartition(settings.events_topic, 0)],
+        f"asking for the offsets of the group {settings.group_id}",
+    )
 
 
 def log_assigned(starts: list[TopicPartition]) -> None:
