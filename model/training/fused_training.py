@@ -88,7 +88,8 @@ def train_fused(
     fused.sources.fit(counted_earlier)
     goes_on = clean is not None and _take_rankers(fused, clean)
     lists = lists_of(fused, later)
-    if len(lists[1]) >= FEWEST_LISTS:
+    ranker_lists = len(lists[1])
+    if ranker_lists >= FEWEST_LISTS:
         fused.ranker.fit(*lists, config.seed, goes_on=goes_on)
     del lists
     if not goes_on:
@@ -107,7 +108,7 @@ def train_fused(
     fused.sources.fit(counted)
     if earlier_file is not None:
         earlier_file.remove()
-    result.network, result.config = fused, config
+    result.network, result.config, result.ranker_lists = fused, config, ranker_lists
     result.seconds = time.perf_counter() - started
     return result
 

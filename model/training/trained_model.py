@@ -25,7 +25,8 @@ class TrainedModel:
     `losses` and `validation` have one entry per epoch. `accuracies` are each epoch's shares of targets
     that had the highest score while they were learned, where training scores all items.
     `optimizer_state` is empty for a network that counts. Training learned from `events` in `seconds`,
-    without the validation.
+    without the validation. `ranker_lists` are those that the ranker of a fused list had to learn from,
+    None without one.
     """
 
     network: Network
@@ -37,6 +38,7 @@ class TrainedModel:
     validation: list[Evaluation] = field(default_factory=list)
     events: int = 0
     seconds: float = 0.0
+    ranker_lists: int | None = None
 
     @property
     def not_finite(self) -> list[str]:
@@ -59,4 +61,5 @@ class TrainedModel:
             "accuracies": self.accuracies,
             "validation": [scored.as_dict() for scored in self.validation],
             "events_per_s": self.events_per_s,
+            **({} if self.ranker_lists is None else {"ranker_lists": self.ranker_lists}),
         }

@@ -49,7 +49,7 @@ from replay.commands.options import (
 from replay.commands.outputs import check_folder
 from replay.commands.read_split import Split, SplitChoice, read_split
 from replay.commands.titles_file import TitlesColumns, TitlesFile, titles_for
-from replay.commands.training_output import curves_of, print_epoch, show_scores, training_bar
+from replay.commands.training_output import curves_of, print_epoch, show_ranker, show_scores, training_bar
 from replay.console import log, out, progress_bar
 from stream.log_mapping import RECORDED_AS as MAPPING_RECORDED_AS
 from stream.settings import load_settings
@@ -255,6 +255,7 @@ def train(
         print(json.dumps({"version": version, "champion": promote, **scores}))
         return
     show_scores(config.network, scored)
+    show_ranker(trained)
     unknown = "counted as missed" if all_items else "left out"
     out.print(
         f"version {version}{' (champion)' if promote else ''}: {len(trained.vocabulary):,} items, "

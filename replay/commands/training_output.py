@@ -10,6 +10,8 @@ from rich.table import Column, Table
 
 from model.evaluation.intervals import Interval
 from model.evaluation.rank_targets import Evaluation
+from model.networks.fused.fused_list import FusedList
+from model.training.fused_training import FEWEST_LISTS
 from model.training.job import JobScores
 from model.training.run_options import Progress
 from model.training.trained_model import TrainedModel
@@ -67,6 +69,23 @@ def print_epoch(epoch: int, scored: Evaluation) -> None:
         loss += f" MSE {scored.mse:.5f} MAE {scored.mae:.5f}"
     measures = f"Recall@20 {scored.recall:.4f} MRR@20 {scored.mrr:.4f} accuracy {scored.accuracy:.4f}{loss}"
     log.print(f"epoch {epoch}: {measures} of {scored.targets:,} next events", highlight=False)
+
+
+def show_ranker(trained: TrainedModel) -> None:
+    """What the order of a fused list rests on; nothing of another model."""
+    lists = trained.ranker_lists
+    if lists is None or not isinstance(trained.network, FusedList):
+        return
+    if lists >= FEWEST_LISTS:
+        said = f"the ranker learned from {lists:,} lists which source to believe when"
+    elif trained.network.ranker.has_learned:
+        said = f"{lists:,} new lists are too few for the ranker ({FEWEST_LISTS} needed): it stays as it was"
+    else:
+        said = (
+            f"{lists:,} lists are too few for a ranker ({FEWEST_LISTS} needed): the list rests on the ranks "
+            "that its sources give, added up, until it is trained on a longer log"
+        )
+    out.print(said, highlight=False, markup=False)
 
 
 def show_scores(name: str, scored: JobScores) -> None:

@@ -68,6 +68,11 @@ class Ranker(nn.Module):
         """Stay on the CPU, whatever the device: the compiled pass reads the weights."""
         return self
 
+    @property
+    def has_learned(self) -> bool:
+        """Whether it has weights from `fit`; else it adds the sources' ranks up."""
+        return bool((self.output_H[1:] != 0).any())
+
     def scores(self, features_BCF: Floats, count_B: Longs) -> Floats:
         """The score of each candidate, B×C; -inf beyond a session's candidates."""
         weights = self.weight_FH.numpy(), self.bias_H.numpy(), self.output_H.numpy()

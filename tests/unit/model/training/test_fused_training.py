@@ -1,5 +1,7 @@
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,11 +16,14 @@ from model.evaluation.source_ranks import evaluate_sources
 from model.networks.by_name import build, columns_of
 from model.networks.fused.fused_list import FusedList
 from model.networks.fused.source_arrays import NEXT_RANK, OWN, OWN_AGE, OWN_COUNT, SOURCES
+from model.networks.fused.source_tables import SourceTables
 from model.networks.model_version import ModelVersion
+from model.networks.network import GradientNetwork
 from model.registry.registry import Registry
 from model.stepping.stepper import Stepper
 from model.training import fused_training
 from model.training.checkpoint import CheckpointFile
+from model.training.epochs import Epochs
 from model.training.fused_training import go_on
 from model.training.run_options import RunOptions
 from model.training.train import train
@@ -69,6 +74,13 @@ def test_the_fused_list_is_as_good_as_the_source_that_knows(shop: object, best: 
     alone = evaluate_sources(trained.network, test)
     fused = evaluate(trained.network, test)
     assert alone[best].targets == fused.targets == test.pairs
+    # The source that knows is found: where it proposes the next item, what heads the list is its own.
+    features_LCF, count_L, place_L = fused_training.lists_of(trained.network, test)
+    first_L = trained.network.ranker.scores(features_LCF.numpy(), count_L.numpy()).argmax(1)
+    by_best_LC = features_LCF[:, :, SOURCES[best]].numpy()
+    lists = np.arange(len(first_L))
+    knows_L = by_best_LC[lists, place_L.numpy()] > 0
+    assert (by_best_LC[lists, first_L] > 0)[knows_L].mean() > 0.9
     assert fused.mrr > alone[best].mrr - 0.02
     assert fused.recall > max(scored.recall for scored in alone.values()) - 0.02
 
@@ -114,27 +126,77 @@ def test_a_source_that_turned_bad_is_believed_less_after_the_next_retraining(kno
     assert shares[1] < shares[0] / 2
 
 
-def test_the_ranker_learns_from_sessions_that_no_source_has_learned_from(
+def leaks_into_the_ranker(
+    training: Sessions, monkeypatch: pytest.MonkeyPatch, plant: Callable[[], None] = lambda: None
+) -> dict[str, set[str]]:
+    """Train on these sessions; by source, the ranker's sessions that it had learned from by then."""
+    train_epochs, fit, lists_of = Epochs.run, SourceTables.fit, fused_training.lists_of
+    learned: dict[str, set[str]] = {}
+    found: dict[str, set[str]] = {}
+
+    def run_spied(epochs: Epochs) -> object:
+        learned["network"] = set(epochs._sessions.session_ids)
+        return train_epochs(epochs)
+
+    def fit_spied(tables: SourceTables, sessions: Sessions) -> None:
+        learned["counts"] = set(sessions.session_ids)
+        fit(tables, sessions)
+
+    def lists_spied(fused: FusedList, sessions: Sessions) -> object:
+        found.update({name: ids & set(sessions.session_ids) for name, ids in learned.items()})
+        return lists_of(fused, sessions)
+
+    with monkeypatch.context() as spied:
+        spied.setattr(Epochs, "run", run_spied)
+        spied.setattr(SourceTables, "fit", fit_spied)
+        spied.setattr(fused_training, "lists_of", lists_spied)
+        plant()
+        train(training, vocabulary_of(training), CONFIG)
+    return found
+
+
+def test_no_source_has_learned_from_the_sessions_that_the_ranker_learns_from(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    rng = np.random.default_rng(5)
+    training = sessions_of([transitions(rng) for _ in range(100)])
+    assert leaks_into_the_ranker(training, monkeypatch) == {"network": set(), "counts": set()}
+
+
+@pytest.mark.parametrize("leaking", ["network", "counts"])
+def test_a_planted_leak_is_found(leaking: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(5)
+    training = sessions_of([transitions(rng) for _ in range(100)])
+
+    def network_of_all(network: GradientNetwork, data: TrainingData, *others: Any) -> Epochs:
+        return Epochs(network, data._replace(sessions=training), *others)
+
+    def plant() -> None:
+        if leaking == "network":
+            monkeypatch.setattr(fused_training, "Epochs", network_of_all)
+        else:
+            fit = SourceTables.fit
+            monkeypatch.setattr(SourceTables, "fit", lambda tables, _: fit(tables, training))
+
+    found = leaks_into_the_ranker(training, monkeypatch, plant)
+    assert found[leaking] == set(training.between(85, 100).session_ids)
+
+
+def test_the_tables_count_the_earlier_sessions_first_and_all_of_them_in_the_end(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     rng = np.random.default_rng(5)
     training = sessions_of([transitions(rng) for _ in range(100)])
     lists_of = fused_training.lists_of
-    judged: list[Sessions] = []
     counted: list[float] = []
 
     def spied(fused: FusedList, sessions: Sessions) -> object:
-        judged.append(sessions)
         counted.append(float(fused.sources.arrays().next_counts_P.sum()))
         return lists_of(fused, sessions)
 
     monkeypatch.setattr(fused_training, "lists_of", spied)
     network = train(training, vocabulary_of(training), CONFIG).network
     assert isinstance(network, FusedList)
-    [later] = judged
-    assert len(later) == 15
-    assert later.times_ms.min() > training.between(0, 85).times_ms.max()
-    # The transitions that the sources had counted then are those of the other sessions; now they are all.
     assert counted == [training.between(0, 85).pairs]
     assert network.sources.arrays().next_counts_P.sum() == training.pairs
 

@@ -49,3 +49,26 @@ def test_a_log_without_a_next_event_to_evaluate_is_refused_before_anything_is_tr
     assert isinstance(unmeasured.exception, NextclickError)
     assert version
     assert "no next event of an item that the version knows" in unmeasured.exception.what
+
+
+def test_a_training_says_what_the_order_of_its_list_rests_on(tmp_path: Path) -> None:
+    said = []
+    # Of the newest 15 % of the sessions to learn from, each has two next events.
+    for sessions in (30, 900):
+        log = tmp_path / f"{sessions}.csv"
+        rows = [
+            (1_700_000_000_000 + 60_000 * (4 * s + n), f"s{s}", (s + n) % 20)
+            for s in range(sessions)
+            for n in range(3)
+        ]
+        lines = [
+            "timestamp_ms,session_id,item_id",
+            *(f"{at},{session},i{item}" for at, session, item in rows),
+        ]
+        log.write_text("\n".join(lines) + "\n")
+        small = ("--hidden-size", "4", "--epochs", "1", "--negatives", "16")
+        trained = run("train", log, "--registry", tmp_path / f"registry-{sessions}", *small)
+        assert trained.exit_code == 0, trained.output
+        said.append(" ".join(trained.stdout.split()))
+    assert "lists are too few for a ranker (50 needed): the list rests on the ranks" in said[0]
+    assert "lists which source to believe when" in said[1] and "too few for a ranker" not in said[1]
