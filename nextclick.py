@@ -19,7 +19,7 @@ from rich.markup import escape
 
 try:
     from model.errors import NextclickError
-    from replay.commands.lazy_commands import lazy_group
+    from replay.commands.lazy_commands import Listed, lazy_group
     from replay.console import log
     from replay.outside_errors import explained
     from replay.standard_streams import close_output, drop_output, open_streams
@@ -37,45 +37,163 @@ except ImportError as problem:
     )
     sys.exit(2)
 
-# In the order in which `nextclick --help` lists them.
-EXAMPLES = {
-    "demo": "nextclick demo --file clicks.csv --seconds 20",
-    "up": "nextclick up --bootstrap-servers localhost:9092 --topic shop.clicks",
-    "replay": "nextclick replay clicks.csv.xz --speed 60",
-    "worker": "nextclick worker --registry ./registry --state-dir ./state",
-    "watch": "nextclick watch --json --from-start --limit 100",
-    "train": "nextclick train clicks.csv.xz --epochs 5 --test-fraction 0.1",
-    "evaluate": "nextclick evaluate clicks-test.csv --model 20260101T120000000Z-1a2b3c4d",
-    "recommend": 'nextclick recommend --items "white mug" "lunch bag" --k 5',
-    "compare": "nextclick compare clicks.csv.xz --models 'gru4rec gru4rec:loss=bpr-max v-sknn pop'",
-    "tune": "nextclick tune clicks.csv.xz --trials 30 --output params.toml",
-    "reproduce": "nextclick reproduce user-gru --log ratings.dat",
-    "cadence": "nextclick cadence clicks.csv.xz --every never,24h,6h,1h --plot cadence.png",
-    "retrain": "nextclick retrain --every 6h",
-    "models": "nextclick models --registry ./registry",
-    "promote": "nextclick promote 20260101T120000000Z-1a2b3c4d",
-    "rollback": "nextclick rollback --to 20260101T120000000Z-1a2b3c4d",
-    "shadow": "nextclick shadow 20260101T120000000Z-1a2b3c4d --share 0.2",
-    "experiment": "nextclick experiment start 20260101T120000000Z-1a2b3c4d --share 0.2",
-    "outcomes": "nextclick outcomes --within-s 1800",
-    "quality": "nextclick quality --worker http://127.0.0.1:6066 --plot quality.png",
-    "data": "nextclick data report clicks.csv.xz --plot report.png",
-    "synthetic": "nextclick synthetic --events 10000000 --items 50000 --output clicks.csv",
-    "certify": "nextclick certify clicks.csv.xz --kills 5 --compare lists.json",
-    "verify": "nextclick verify sent.json",
-    "archive": "nextclick archive --folder ./archive --until-end",
-    "ingest": "nextclick ingest --from shop.views=views.toml --from shop.orders=orders.toml",
-    "topics": "nextclick topics create --partitions 8",
-    "doctor": "nextclick doctor --json",
-    "dlq": "nextclick dlq show --reason schema",
-    "forget": "nextclick forget --user 4711 --archive ./archive --json",
-    "session": "nextclick session show 4711",
-    "token": "nextclick token --role view --days 7",
-    "items": "nextclick items set sku-1042 --unavailable",
-    "acls": "nextclick acls --role worker --apply",
-    "asyncapi": "nextclick asyncapi > asyncapi.yaml",
-    "settings": "NEXTCLICK_WAVE_SIZE=32 nextclick settings",
-    "bench": "nextclick bench stream clicks.csv.xz --events 300000",
+# In the order in which `nextclick --help` lists them. The summaries are the first lines of the commands' own
+# helps, said here too so that the list imports no command.
+COMMANDS = {
+    "demo": Listed(
+        "Train on a log, serve it by a real worker and show the lists, without Kafka: the broker is "
+        "in-process.",
+        "nextclick demo --file clicks.csv --seconds 20",
+    ),
+    "up": Listed(
+        "From a topic, or a file, to lists on the page: mapping, topics, first model, worker.",
+        "nextclick up --bootstrap-servers localhost:9092 --topic shop.clicks",
+    ),
+    "replay": Listed(
+        "Replay event files into Kafka in event-time order, keyed by session.",
+        "nextclick replay clicks.csv.xz --speed 60",
+    ),
+    "worker": Listed(
+        "Run a stream worker: one step per event, top-20 lists out. Ends by SIGTERM or Ctrl-C.",
+        "nextclick worker --registry ./registry --state-dir ./state",
+    ),
+    "watch": Listed(
+        "Subscribe to the recommendations and print them as they arrive.",
+        "nextclick watch --json --from-start --limit 100",
+    ),
+    "train": Listed(
+        "Train a network on a log, evaluate it on the newest part, save it as a version.",
+        "nextclick train clicks.csv.xz --epochs 5 --test-fraction 0.1",
+    ),
+    "evaluate": Listed(
+        "Next-item Recall@20 and MRR@20 of a version over all steps of a log's sessions.",
+        "nextclick evaluate clicks-test.csv --model 20260101T120000000Z-1a2b3c4d",
+    ),
+    "recommend": Listed(
+        "Recommend the next items of a session of chosen items, by any saved version.",
+        'nextclick recommend --items "white mug" "lunch bag" --k 5',
+    ),
+    "compare": Listed(
+        "Train and evaluate several models on the same log: one table, with intervals and paired "
+        "differences.",
+        "nextclick compare clicks.csv.xz --models 'gru4rec gru4rec:loss=bpr-max v-sknn pop'",
+    ),
+    "tune": Listed(
+        "Search a network's settings on the newest part of the training data; the test part only confirms.",
+        "nextclick tune clicks.csv.xz --trials 30 --output params.toml",
+    ),
+    "reproduce": Listed(
+        "Make a published study's tables again: published figures beside ours, with intervals, times "
+        "and losses.",
+        "nextclick reproduce user-gru --log ratings.dat",
+    ),
+    "cadence": Listed(
+        "Replay a log at several cadences of retraining: Recall@20 of each, beside baselines that learn "
+        "live.",
+        "nextclick cadence clicks.csv.xz --every never,24h,6h,1h --plot cadence.png",
+    ),
+    "retrain": Listed(
+        "Train the champion further on the newest events; if the gate accepts the result, promote it.",
+        "nextclick retrain --every 6h",
+    ),
+    "models": Listed(
+        "List the versions in the registry, oldest first, with their measured quality.",
+        "nextclick models --registry ./registry",
+    ),
+    "promote": Listed(
+        "Make a version the champion; running workers switch to it between two waves.",
+        "nextclick promote 20260101T120000000Z-1a2b3c4d",
+    ),
+    "rollback": Listed(
+        "Make the champion before this one the champion again; running workers switch to it.",
+        "nextclick rollback --to 20260101T120000000Z-1a2b3c4d",
+    ),
+    "shadow": Listed(
+        "Let a version step beside the champion without serving; /api/status and /metrics compare them.",
+        "nextclick shadow 20260101T120000000Z-1a2b3c4d --share 0.2",
+    ),
+    "experiment": Listed(
+        "Let a challenger serve a share of sessions beside the champion, and see which version sells.",
+        "nextclick experiment start 20260101T120000000Z-1a2b3c4d --share 0.2",
+    ),
+    "outcomes": Listed(
+        "Record what was clicked, put in the basket and bought of each list: each list once.",
+        "nextclick outcomes --within-s 1800",
+    ),
+    "quality": Listed(
+        "Add up the Recall@20 and MRR@20 of running workers, beside POP and last-hour POP on the same "
+        "events.",
+        "nextclick quality --worker http://127.0.0.1:6066 --plot quality.png",
+    ),
+    "data": Listed(
+        "Look at a log before training on it.",
+        "nextclick data report clicks.csv.xz --plot report.png",
+    ),
+    "synthetic": Listed(
+        "Write a log of Markov shoppers whose best lists, and so the best possible Recall@20, are known.",
+        "nextclick synthetic --events 10000000 --items 50000 --output clicks.csv",
+    ),
+    "certify": Listed(
+        "Serve a log by a new worker, killed at random if wanted, and print the hash of all lists.",
+        "nextclick certify clicks.csv.xz --kills 5 --compare lists.json",
+    ),
+    "verify": Listed(
+        "Compare a topic with the certificate of a replay; print the first difference of each partition.",
+        "nextclick verify sent.json",
+    ),
+    "archive": Listed(
+        "Archive the event log as Parquet files, every event once. Ends by SIGTERM or Ctrl-C.",
+        "nextclick archive --folder ./archive --until-end",
+    ),
+    "ingest": Listed(
+        "Map topics of one's own into the events topic, each record once. Ends by SIGTERM or Ctrl-C.",
+        "nextclick ingest --from shop.views=views.toml --from shop.orders=orders.toml",
+    ),
+    "topics": Listed(
+        "Create the topics, or verify them.",
+        "nextclick topics create --partitions 8",
+    ),
+    "doctor": Listed(
+        "Check broker, topics, group, clock, model, stores, disk, limits and versions. Changes nothing.",
+        "nextclick doctor --json",
+    ),
+    "dlq": Listed(
+        "Show the events that were rejected, and send them again.",
+        "nextclick dlq show --reason schema",
+    ),
+    "forget": Listed(
+        "Remove what is kept of a person: session state, newest lists, records of an archive, exported "
+        "outcomes.",
+        "nextclick forget --user 4711 --archive ./archive --json",
+    ),
+    "session": Listed(
+        "Look at one session.",
+        "nextclick session show 4711",
+    ),
+    "token": Listed(
+        "Make a token, signed with the first key of web_keys_file; asks no worker.",
+        "nextclick token --role view --days 7",
+    ),
+    "items": Listed(
+        "Say what is to be known of items: what is sold out, what it costs, where it belongs.",
+        "nextclick items set sku-1042 --unavailable",
+    ),
+    "acls": Listed(
+        "Show each role's rights in Kafka by the names of the settings; grant or verify them.",
+        "nextclick acls --role worker --apply",
+    ),
+    "asyncapi": Listed(
+        "Print the AsyncAPI 3 document of the topics: keys, headers, payloads, partitions, retention.",
+        "nextclick asyncapi > asyncapi.yaml",
+    ),
+    "settings": Listed(
+        "List every setting with its value and where it comes from.",
+        "NEXTCLICK_WAVE_SIZE=32 nextclick settings",
+    ),
+    "bench": Listed(
+        "Measure speed beside a limit or a peer of the same run.",
+        "nextclick bench stream clicks.csv.xz --events 300000",
+    ),
 }
 
 
@@ -105,7 +223,7 @@ def _options(
 app = typer.Typer(
     name="nextclick",
     help="Fresh top-20 recommendations after every event: a recurrent network steps once per event.",
-    cls=lazy_group(EXAMPLES),
+    cls=lazy_group(COMMANDS),
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     callback=_options,

@@ -11,8 +11,8 @@ from stream.asyncapi_parts import Schema, example, message, ref
 from stream.events import PLACEMENT, encode_recommendation
 from stream.experiments.experiment import CHALLENGER, HEADERS
 from stream.outcomes.outcome import PURCHASE, Outcome, Taken, encode_outcome
+from stream.wave.fallbacks import FALLBACKS
 from stream.wave.load_shedding import LEVELS
-from stream.wave.processor import FALLBACKS
 
 TEXT: Schema = {"type": "string", "minLength": 1}
 DIGITS: Schema = {"type": "string", "pattern": "^[0-9]+$"}

@@ -3,6 +3,8 @@
 A version is a folder {weights.safetensors, config.json, vocabulary.json, scores.json, manifest.json}.
 It is written under a temporary name, then renamed, so that no reader meets a half-written version. The
 manifest has the SHA-256 of every file; loading verifies all of them. No file is a pickle.
+
+What loads or saves a network imports it then: listing versions and reading the champion need no torch.
 """
 
 from __future__ import annotations
@@ -12,13 +14,12 @@ import os
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from model.config import ModelConfig
 from model.data.learned_events import LearnedEvents
 from model.durable import sync_folder, write_durably
 from model.errors import NextclickError
-from model.networks.model_version import ModelVersion
 from model.registry.champions import Champions
 from model.registry.version_files import (
     CONFIG,
@@ -28,10 +29,12 @@ from model.registry.version_files import (
     VERSION_NAME,
     RefusedVersion,
     VersionFiles,
-    new_version,
 )
-from model.training.trained_model import TrainedModel
-from model.training.warm_start import WarmStart
+
+if TYPE_CHECKING:
+    from model.networks.model_version import ModelVersion
+    from model.training.trained_model import TrainedModel
+    from model.training.warm_start import WarmStart
 
 UNFINISHED_PREFIX = ".unfinished-"
 # The folder of reports for people; it is not a version.
@@ -65,6 +68,9 @@ class Registry:
         range), `reports` are files for people (plots), by name. A later training can go on from a
         version with an optimizer state. The version id is the UTC time and the hash of all contents.
         """
+        from model.networks.model_version import ModelVersion
+        from model.registry.version_weights import new_version
+
         manifest, files = new_version(trained, scores, data, reports or {})
         version = manifest["version"]
         folder = self.root / f"{UNFINISHED_PREFIX}{version}-{os.getpid()}"
@@ -101,7 +107,9 @@ class Registry:
                     "There is no model to serve or to evaluate.",
                     "Train one with `nextclick train`, or promote one.",
                 )
-        return VersionFiles(self._folder(version)).load()
+        from model.registry.version_weights import load_version
+
+        return load_version(VersionFiles(self._folder(version)))
 
     def config(self, version: str) -> ModelConfig:
         """The configuration of a version, without its weights. Raises RefusedVersion as `load` does."""
@@ -116,7 +124,10 @@ class Registry:
 
         Raises NextclickError when the version has no optimizer state, or an altered one.
         """
-        state = VersionFiles(self._folder(model.version)).optimizer_state()
+        from model.registry.version_weights import optimizer_state
+        from model.training.warm_start import WarmStart
+
+        state = optimizer_state(VersionFiles(self._folder(model.version)))
         if state is None:
             raise NextclickError(
                 f"version {model.version} has no {OPTIMIZER}",

@@ -8,7 +8,7 @@ To add a command X:
 1. Write commands/X.py with `def X(...) -> None:`, its options as `Annotated[..., typer.Option(help=...)]`.
 2. Take options that exist elsewhere from options.py, so that they keep one meaning.
 3. Print the result to `console.out` (or as JSON with --json), progress and notes to `console.log`.
-4. Add its name and an example to EXAMPLES in nextclick.py.
+4. Add its name, its summary and an example to COMMANDS in nextclick.py.
 5. Put it into a group of deploy/docs/groups.toml, and run deploy/docs/generate.py.
 
 May import: all rooms.

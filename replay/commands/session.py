@@ -6,7 +6,7 @@ Tested by tests/integration/test_session_view.py.
 from __future__ import annotations
 
 import json
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -21,8 +21,10 @@ from stream.sessions.session_in_log import session_in_log
 from stream.sessions.session_in_store import session_in_store
 from stream.sessions.session_state import SessionState
 from stream.settings import Settings, load_settings
-from stream.wave.serving_model import ModelSlot, ServingModel
-from stream.web.session import view_from_workers, view_of
+from stream.web.session_requests import view_from_workers
+
+if TYPE_CHECKING:
+    from stream.wave.serving_model import ServingModel
 
 session = typer.Typer(
     help="Look at one session.", epilog="Example: nextclick session show 4711", no_args_is_help=True
@@ -71,6 +73,8 @@ def _print_refusal(address: str, reason: str) -> None:
 
 def _from_here(settings: Settings, session_id: str) -> dict[str, Any] | None:
     """The view from this machine's store or from the log, computed with the registry's champion."""
+    from stream.wave.serving_model import ModelSlot
+
     number = partition_of(session_id, settings.partitions)
     live = ModelSlot(settings)
     serving = live.prepare()
@@ -91,6 +95,8 @@ def _from_here(settings: Settings, session_id: str) -> dict[str, Any] | None:
 def _view(
     session_id: str, number: int, state: SessionState, watermark_ms: int, serving: ServingModel, source: str
 ) -> dict[str, Any]:
+    from stream.web.session import view_of
+
     return {**view_of(session_id, number, state, watermark_ms, serving), "source": source}
 
 

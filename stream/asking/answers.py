@@ -22,7 +22,7 @@ from stream.asking.titles import title_of, titled
 from stream.asking.tried import TriedLists
 from stream.catalogue.rules import Placement
 from stream.wave.arrangement import by_rules
-from stream.wave.processor import EMPTY_SESSION
+from stream.wave.fallbacks import EMPTY_SESSION
 from stream.wave.serving_model import ServingModel
 
 # Why a candidate has no score, in the order in which such candidates end the list.

@@ -17,8 +17,8 @@ from stream.asking.query import ListQuery
 from stream.catalogue.catalogue import Catalogue
 from stream.logs import happening
 from stream.sessions.session_state import SessionState
+from stream.wave.fallbacks import EMPTY_SESSION, LAG
 from stream.wave.load_shedding import POPULAR
-from stream.wave.processor import EMPTY_SESSION, LAG
 from stream.wave.serving_model import InService
 from stream.wave.session_event import SessionEvent
 from stream.wave.stepped_wave import Placed, PlacedItems

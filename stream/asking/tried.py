@@ -27,8 +27,8 @@ from stream.catalogue.catalogue import Catalogue
 from stream.catalogue.rule_parts import RulePart, parts_of
 from stream.catalogue.rules import Placement, Rules, Without
 from stream.sessions.session_state import SessionState
+from stream.wave.fallbacks import EMPTY_SESSION
 from stream.wave.popular_items import PopularItems
-from stream.wave.processor import EMPTY_SESSION
 from stream.wave.serving_model import ServingModel
 
 MOST_PARTS = 50

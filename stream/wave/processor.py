@@ -18,6 +18,7 @@ from stream.events import DISMISS, FORGET, LEFT_OUT_REASONS, PURCHASE, Event
 from stream.failpoints import reach
 from stream.sessions.partition import OpenPartition
 from stream.sessions.session_state import SessionState, continued
+from stream.wave.fallbacks import EMPTY_SESSION, LAG, UNKNOWN_ITEM
 from stream.wave.freshness import FreshnessFeed
 from stream.wave.load_shedding import FULL, POPULAR
 from stream.wave.serving_model import InService, ModelSlot, ServingModel
@@ -30,10 +31,6 @@ from stream.wave.stepped_wave import Placed, PlacementMaker, RecommendedList, St
 from stream.wave.waves import Arrival, Wave
 
 OUTCOMES = ("stepped", "duplicate", "unknown", "ended", "left_out", "dead_lettered")
-UNKNOWN_ITEM = "unknown_item"
-EMPTY_SESSION = "empty_session"
-LAG = "lag"
-FALLBACKS = (UNKNOWN_ITEM, EMPTY_SESSION, LAG, DISMISS, FORGET)
 
 
 class Processor:

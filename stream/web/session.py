@@ -7,10 +7,6 @@ Tested by tests/integration/test_session_view.py.
 from __future__ import annotations
 
 import asyncio
-import json
-import urllib.error
-import urllib.parse
-from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,17 +14,13 @@ from faust.web import View
 
 from model.inspection.similar_items import similar_items
 from model.networks.network import GradientNetwork
-from stream.access.grants import READ
-from stream.access.own_requests import open_worker
 from stream.kafka.partitioner import partition_of
 from stream.sessions.session_state import SessionState
 from stream.wave.serving_model import ServingModel
 from stream.wave.step import row_of
-from stream.web_settings import WebSettings
 from stream.worker.pipeline import Pipeline
 
 NEAREST_ITEMS = 10
-WORKER_TIMEOUT_S = 10.0
 
 
 def view_of(
@@ -115,29 +107,3 @@ class SessionViews:
             return {"error": f"no session of this id is open in partition {number}"}
         now = pipeline.live.in_service
         return view_of(session_id, number, state, watermark_ms, now.of(now.side_of(session_id)))
-
-
-def view_from_workers(
-    addresses: Sequence[str],
-    session_id: str,
-    settings: WebSettings,
-    *,
-    on_refusal: Callable[[str, str], None],
-) -> dict[str, Any] | None:
-    """Ask the workers in turn; returns the first view of the session, with the address as `source`.
-
-    Returns None when no worker has it. `on_refusal(address, reason)` is called for each worker without it.
-    """
-    for address in addresses:
-        url = f"{address.rstrip('/')}/api/sessions/{urllib.parse.quote(session_id, safe='')}"
-        try:
-            with open_worker(settings, url, READ, WORKER_TIMEOUT_S) as answer:
-                view: dict[str, Any] = json.load(answer)
-                return {**view, "source": address}
-        except urllib.error.HTTPError as error:
-            with error:
-                reason = f"HTTP {error.code}: {error.read(500).decode(errors='replace')}"
-        except (OSError, ValueError) as error:
-            reason = str(error)
-        on_refusal(address, reason)
-    return None

@@ -20,7 +20,8 @@ from model.registry.version_files import REFUSALS
 from stream.events import DISMISS, LEFT_OUT_REASONS, REASONS
 from stream.experiments.experiment import SIDES
 from stream.quality.prequential import Prequential
-from stream.wave.processor import FALLBACKS, OUTCOMES
+from stream.wave.fallbacks import FALLBACKS
+from stream.wave.processor import OUTCOMES
 from stream.wave.stepped_wave import SteppedWave
 from stream.worker.producer_faults import FAULTS
 

@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from nextclick import EXAMPLES
+from nextclick import COMMANDS
 from tests.architecture.rooms import (
     COMPOSERS,
     OF_COMMANDS,
@@ -126,8 +126,8 @@ def test_every_file_has_one_noun_and_a_size_to_read() -> None:
 
 def test_a_command_is_the_file_and_the_function_of_its_name() -> None:
     folder = ROOT / "replay" / "commands"
-    assert {path.stem for path in folder.glob("*.py")} - OF_COMMANDS == set(EXAMPLES)
-    for name in EXAMPLES:
+    assert {path.stem for path in folder.glob("*.py")} - OF_COMMANDS == set(COMMANDS)
+    for name in COMMANDS:
         tree = ast.parse((folder / f"{name}.py").read_text())
         functions = {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
         groups = {ast.unparse(node.targets[0]) for node in tree.body if isinstance(node, ast.Assign)}

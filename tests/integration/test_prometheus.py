@@ -41,7 +41,8 @@ from stream.quality.source_quality import LIST
 from stream.retraining.metrics import OUTCOMES as RUN_OUTCOMES
 from stream.retraining.metrics import STEPS, SYSTEMS
 from stream.settings import Settings
-from stream.wave.processor import FALLBACKS, OUTCOMES
+from stream.wave.fallbacks import FALLBACKS
+from stream.wave.processor import OUTCOMES
 from stream.worker.producer_faults import MEANINGS
 from tests.conftest import settings_of_its_own
 from tests.harness.fork_server import ForkedProcess, popen

@@ -18,7 +18,7 @@ from model.data.vocabulary import Vocabulary
 from model.networks.by_name import NETWORKS, build
 from model.networks.fused.fused_list import FusedList
 from model.networks.model_version import ModelVersion
-from model.registry import version_files
+from model.registry import version_files, version_weights
 from model.registry.registry import Registry
 from model.registry.version_files import RefusedVersion
 from model.registry.weights_head import read_head
@@ -250,7 +250,7 @@ def test_files_beyond_the_free_memory_are_refused_before_they_are_read(
     path.write_bytes(content)
     # Sparse: 64 GiB that take no room on the disk.
     os.truncate(path, len(content) + (4 << 34))
-    monkeypatch.setattr(version_files, "available_memory_bytes", lambda: 16 << 30)
+    monkeypatch.setattr(version_weights, "available_memory_bytes", lambda: 16 << 30)
     monkeypatch.setitem(version_files.MOST_BYTES, "weights.safetensors", 1 << 40)
     with pytest.raises(RefusedVersion, match=r"196,608 MiB, 16,384 are free") as caught:
         registry.load(version)
@@ -265,7 +265,7 @@ def test_a_network_larger_than_the_free_memory_is_not_made(
 ) -> None:
     version = save(registry, network="transitions", neighbours=3).version
     replace(registry, version, "config.json", config(network="transitions", neighbours=100_000))
-    monkeypatch.setattr(version_files, "available_memory_bytes", lambda: 1 << 20)
+    monkeypatch.setattr(version_weights, "available_memory_bytes", lambda: 1 << 20)
     with pytest.raises(RefusedVersion, match="the network of its config") as caught:
         registry.load(version)
     assert caught.value.reason == "memory"

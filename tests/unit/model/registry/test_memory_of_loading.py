@@ -17,7 +17,7 @@ from model.config import ModelConfig
 from model.data.vocabulary import Vocabulary
 from model.networks.by_name import build
 from model.networks.model_version import ModelVersion
-from model.registry.version_files import ITEM_BYTES, TEXT_COPIES, VALUE_BYTES
+from model.registry.version_weights import ITEM_BYTES, TEXT_COPIES, VALUE_BYTES
 from model.stepping import score_parts
 from model.stepping.score_parts import sessions_at_once
 from model.stepping.stepper import Stepper

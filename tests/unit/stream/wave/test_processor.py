@@ -18,8 +18,9 @@ from stream.sessions.session_state import SessionState
 from stream.sessions.store import SessionStore
 from stream.sessions.watermark import NO_WATERMARK
 from stream.settings import Settings
+from stream.wave.fallbacks import EMPTY_SESSION, LAG, UNKNOWN_ITEM
 from stream.wave.load_shedding import FULL, NEWEST_ONLY, POPULAR
-from stream.wave.processor import EMPTY_SESSION, LAG, UNKNOWN_ITEM, Processor
+from stream.wave.processor import Processor
 from stream.wave.serving_model import ModelSlot
 from stream.wave.stepped_wave import RecommendedList, SteppedWave
 from stream.wave.waves import Arrival, Wave, WaveCutter
