@@ -108,8 +108,8 @@ def _no_objects(records: Sequence[Record]) -> NextclickError:
             f"the records begin with a zero byte and the schema id {int.from_bytes(first[1:5], 'big')}",
             "They are in the format of a schema registry (Avro, Protobuf or JSON Schema), without which they "
             "cannot be read; or it does not know their schema.",
-            "Name it: NEXTCLICK_SCHEMA_REGISTRY_URL=https://registry:8081, and "
-            "pip install 'nextclick[registry]'.",
+            "Name it: NEXTCLICK_SCHEMA_REGISTRY_URL=https://registry:8081, and, in nextclick's checkout, "
+            "pip install '.[registry]'.",
         )
     return NextclickError(
         f"most records are no JSON objects; the first is {first[:80]!r}",

@@ -2,7 +2,7 @@
 
 A thread of its own asks, so that a registry that swallows requests holds up no reader: what is known goes on.
 
-`pip install nextclick[registry]` brings what confluent-kafka's client and the formats need.
+The extra `registry` brings what confluent-kafka's client and the formats need.
 
 Tested by tests/integration/test_schema_registry.py.
 """
@@ -216,5 +216,5 @@ def import_registry(name: str) -> Any:
         raise NextclickError(
             f"a schema registry is named, and {error.name or name} is not installed",
             "Without it no record of the registry can be read; nothing was started.",
-            "Install what it needs: pip install 'nextclick[registry]'.",
+            "Install what it needs, in nextclick's checkout: pip install '.[registry]'.",
         ) from None

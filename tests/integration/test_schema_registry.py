@@ -309,4 +309,4 @@ def test_settings_without_the_packages_say_what_to_install(monkeypatch: pytest.M
     monkeypatch.setitem(sys.modules, "confluent_kafka.schema_registry", None)
     with pytest.raises(NextclickError) as caught:
         decoder_of(settings)
-    assert "pip install 'nextclick[registry]'" in caught.value.remedy
+    assert "pip install '.[registry]'" in caught.value.remedy
