@@ -1,16 +1,16 @@
 # Sourced by deploy/demo and tests/run: makes the project's virtual environment, once, outside the
 # checkout, named after its lock and the Python version, so that clones share it. Sets PYTHON. Nothing is
 # installed whose hash is not in deploy/lock/dev.txt, which deploy/lock/renew.sh writes.
-# NEXTCLICK_VENV names another place. Needs Python 3.11 or later and nothing else.
+# NEXTCLICK_VENV names another place. Needs Python 3.11 or later with venv, and room on the disk;
+# deploy/missing.sh says what of it is missing.
+
+# shellcheck source=deploy/missing.sh
+. "$(dirname "${BASH_SOURCE[0]}")/missing.sh"
 
 environment() {
   local root=$1 base digest venv
-  base=$(command -v python3.11 || command -v python3) || {
-    echo "error: there is no python3; nextclick runs on Python 3.11 or later. do: install it" >&2
-    return 2
-  }
-  "$base" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || {
-    echo "error: $base is $("$base" --version); nextclick runs on Python 3.11 or later. do: install it" >&2
+  base=$(new_enough_python) || {
+    missing_python
     return 2
   }
   digest=$("$base" - "$root/deploy/lock/dev.txt" <<'EOF'
@@ -31,6 +31,7 @@ EOF
         echo "error: $venv is there and is no virtual environment. do: name another folder in NEXTCLICK_VENV" >&2
         return 2
       fi
+      missing_for_environment "$base" "$venv" || return 2
       echo "making the environment in $venv (once; torch is large, this takes some minutes)" >&2
       "$base" -m venv --clear "$venv"
       "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --require-hashes \

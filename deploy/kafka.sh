@@ -43,6 +43,15 @@ fail() { # what, meaning, remedy
   exit 2
 }
 
+needs_java() {
+  command -v java >/dev/null || fail "java is not installed" "Kafka runs on Java 17 or later." "Install a Java runtime."
+  local release
+  release=$(java -version 2>&1 | sed -n 's/.*version "\([0-9]*\).*/\1/p' | head -n 1)
+  [ "${release:-0}" -ge 17 ] ||
+    fail "$(command -v java) is Java ${release:-of an unknown release}" "Kafka runs on Java 17 or later." \
+      "Install a newer Java runtime, and put it first on the PATH."
+}
+
 jars() {
   [ -f "$JARS/.complete" ] && return
   command -v mvn >/dev/null || fail "mvn is not installed" "Kafka's jars come from Maven." "Install Maven 3.8 or later."
@@ -118,8 +127,7 @@ start() {
     address
     return
   fi
-  command -v java >/dev/null || fail "java is not installed" "Kafka runs on Java 17 or later." "Install a Java runtime."
-  jars
+  needs_java
   # Its certificates' paths stand in its properties.
   mkdir -p "$DIR" && DIR=$(cd "$DIR" && pwd)
   local controller
@@ -144,6 +152,7 @@ start() {
       fail "port $PORT is taken by another process" "The broker was not started." "Name another --port, or end that process."
     sleep 0.1
   done
+  jars
   echo "$controller" >"$DIR/controller-port"
   cat >"$DIR/server.properties" <<EOF
 process.roles=broker,controller
