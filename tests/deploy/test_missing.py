@@ -16,7 +16,7 @@ PROGRAMS = ("bash", "dirname", "mkdir", "awk", "sed", "head", "cat", "env", "una
 MIB = 1 << 10  # in the kilobytes of df
 PYTHON = f"""
 case "$1 $2" in
-*version_info*) exit {{old}} ;;
+*"version_info <"*) exit {{old}} ;;
 *ensurepip*) exit {{unable}} ;;
 --version*) echo Python 3.9.2 ;;
 "-m venv"*) echo downloads >>"$LOG"; exit 9 ;;
