@@ -30,10 +30,10 @@ from tests.unit.stream.wave.test_processor import step_wave
 class AskedWorker:
     """Steps events wave by wave over one partition, and answers as a worker does between them."""
 
-    def __init__(self, live: ModelSlot, folder: Path) -> None:
+    def __init__(self, live: ModelSlot, folder: Path, placements: PublishedPlacements | None = None) -> None:
         self.live = live
         self.store = SessionStore(folder)
-        placements = PublishedPlacements(live.catalogue, 50)
+        placements = placements or PublishedPlacements(live.catalogue, 50)
         self.processor = Processor(live, recent_items=50, placements=placements)
         self.processor.partitions[0] = self.partition = OpenPartition(0, self.store)
         self.pipeline = cast(

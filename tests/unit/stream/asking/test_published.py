@@ -1,7 +1,10 @@
 """A published placement is what asking for it right after the event answers, for every list and no other."""
 
 import logging
+import threading
+import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +12,7 @@ import pytest
 
 from model.registry.registry import Registry
 from replay.sending.encoding import events_of
+from stream.asking.published import PublishedPlacements
 from stream.catalogue.catalogue import Catalogue
 from stream.catalogue.item_word import ItemWord
 from stream.catalogue.rules import Rules
@@ -136,3 +140,36 @@ def test_a_placement_in_whose_category_no_item_is_known_is_left_out_counted_and_
     assert sum(stepped.unplaced for stepped in waves) == lists == 30
     assert not any(stepped.placed for stepped in waves)
     assert caplog.text.count("placement toys: no item is known to be in toys") == 1
+
+
+def test_two_step_threads_make_placements_at_the_same_time_and_each_as_if_it_were_alone(
+    versions: tuple[Path, dict[str, str]], tmp_path: Path
+) -> None:
+    together, is_together = threading.Barrier(2), threading.Event()
+
+    def meet_and_tell_time() -> int:
+        if is_together.is_set():
+            # Every list asks for the time: both threads are between the beginning and the end of one.
+            together.wait(60)
+        return time.time_ns() // 1_000_000
+
+    catalogue = Catalogue(meet_and_tell_time)
+    catalogue.apply(WORDS.items(), "0-59")
+    catalogue.set_rules(Rules.parse(RULES, "v"))
+    live = ModelSlot(Settings(registry_dir=versions[0], wave_size=8, deterministic=True), catalogue)
+    live.offer(live.prepare(versions[1]["gru4rec"]))
+    placements = PublishedPlacements(catalogue, 50)
+    workers = [AskedWorker(live, tmp_path / f"lane-{n}", placements) for n in range(3)]
+    events = list(events_of(LOG.frame))[:24]
+
+    def placed_by(worker: AskedWorker) -> list[tuple[str, list[str]]]:
+        waves = list(worker.waves(events))
+        return [(one.placement, one.shown.items) for stepped in waves for one in stepped.placed]
+
+    alone = placed_by(workers[0])
+    is_together.set()
+    with ThreadPoolExecutor(2) as lanes:
+        assert list(lanes.map(placed_by, workers[1:])) == [alone, alone]
+    assert len(alone) == 24 * len(PUBLISHED)
+    for worker in workers:
+        worker.store.close()
