@@ -60,14 +60,23 @@ class ItemSearch:
     def __init__(self, vocabulary: Vocabulary) -> None:
         self._vocabulary = vocabulary
 
-    def find(self, text: str, limit: int = SHOWN_CANDIDATES, *, misspelt: bool = True) -> list[Item]:
+    def find(
+        self,
+        text: str,
+        limit: int = SHOWN_CANDIDATES,
+        *,
+        misspelt: bool = True,
+        leave_out: Callable[[Item], bool] = lambda item: False,
+    ) -> list[Item]:
         """Up to `limit` candidates: the best match first, the most popular first among equals.
 
         With `misspelt`, words that are nearly right match too; that compares with every word of all titles.
+        `leave_out` says which items are none.
         """
         found: dict[int, Item] = {}
         for candidates in self._tiers(text, misspelt):
-            found |= {index: self.item(index) for index in candidates if index not in found}
+            items = {index: self.item(index) for index in candidates if index not in found}
+            found |= {index: item for index, item in items.items() if not leave_out(item)}
             if len(found) >= limit:
                 break
         return list(found.values())[:limit]
@@ -106,7 +115,7 @@ class ItemSearch:
 
     def _tiers(self, text: str, misspelt: bool = True) -> Iterator[list[int]]:
         """Indices from the best kind of match on: id, title, part of a title, its words, close words."""
-        wanted = _plain(text)
+        wanted = plain(text)
         if not wanted:
             return
         exact = self._vocabulary.index.get(text.strip())
@@ -144,7 +153,7 @@ class ItemSearch:
     def _titles(self) -> dict[int, str]:
         index = self._vocabulary.index
         return {
-            index[item_id]: _plain(title)
+            index[item_id]: plain(title)
             for item_id, title in self._vocabulary.titles.items()
             if item_id in index
         }
@@ -159,7 +168,8 @@ class ItemSearch:
         return found
 
 
-def _plain(text: str) -> str:
+def plain(text: str) -> str:
+    """A text as it is compared: small letters, single spaces."""
     return " ".join(text.casefold().split())
 
 

@@ -8,6 +8,7 @@ arranged        the list that the rules make of candidates, as a wave makes it
 list_maker      a session's list of any placement, length and category
 published       those of placements that are published after every event           step threads
 answers         the list of a session, candidates in order, items similar to one
+found_items     items by what people type, of the shop and of the version
 titles          items of an answer with their titles
 tried           what each rule changes in a list, and why an item is not in it
 worded_rules    the rules in words

@@ -66,7 +66,7 @@ class Answers:
             "placement": query.placement,
             "rules": rules.version or None,
             "item_words": words or None,
-            "items": titled(serving.vocabulary.titles, made.items, made.scores.tolist()),
+            "items": titled(serving.listable.titles, made.items, made.scores.tolist()),
         }
         return orjson.dumps(body), fallback
 
@@ -95,7 +95,7 @@ class Answers:
             if catalogue.is_unlisted(item):
                 score, why = None, UNLISTED if why != UNKNOWN else why
             by = None if score is None else _scored_by(fallback, bool(by_ranker[n]))
-            title = title_of(serving.vocabulary.titles, item)
+            title = title_of(serving.listable.titles, item)
             row = {"item_id": item, "title": title, "score": score, "by": by, "why": why}
             rows.append((_order(why, by, score), row))
         rows.sort(key=lambda pair: pair[0])
@@ -136,7 +136,7 @@ class Answers:
             "item_id": query.item_id,
             "model_version": serving.version,
             "by": by,
-            "items": titled(serving.vocabulary.titles, [i for i, _ in pairs], [s for _, s in pairs]),
+            "items": titled(serving.listable.titles, [i for i, _ in pairs], [s for _, s in pairs]),
         }
         return orjson.dumps(body), ""
 

@@ -7,10 +7,12 @@ from typing import Any
 
 import numpy as np
 
+from stream.catalogue.item_titles import Titles
+
 TITLE_CHARACTERS = 300
 
 
-def titled(titles: dict[str, str], item_ids: Sequence[str], scores: Iterable[float]) -> list[dict[str, Any]]:
+def titled(titles: Titles, item_ids: Sequence[str], scores: Iterable[float]) -> list[dict[str, Any]]:
     """The items of a list with titles and scores.
 
     >>> titled({"sku-1": "White mug"}, ["sku-1"], [0.5])
@@ -22,7 +24,7 @@ def titled(titles: dict[str, str], item_ids: Sequence[str], scores: Iterable[flo
     ]
 
 
-def title_of(titles: dict[str, str], item_id: str, characters: int = TITLE_CHARACTERS) -> str | None:
+def title_of(titles: Titles, item_id: str, characters: int = TITLE_CHARACTERS) -> str | None:
     """The title of an item, cut to `characters`, lone surrogates replaced; None without a title.
 
     >>> title_of({"sku-1": "White mug"}, "sku-1", characters=6)

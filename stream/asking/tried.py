@@ -163,7 +163,7 @@ class TriedLists:
         parts = parts_of(rules, placement)
         items, scores = tried.list_under(held, own, tried.scored)
         without = [self._difference(tried, part, items) for part in parts[:MOST_PARTS]]
-        titles = serving.vocabulary.titles
+        titles = serving.listable.titles
         body: dict[str, Any] = {
             "session_id": query.session_id,
             "model_version": serving.version,
@@ -230,7 +230,7 @@ class TriedLists:
     def _difference(self, tried: Tried, part: RulePart, items: list[str]) -> dict[str, Any]:
         """What a list has more and less without a rule."""
         others = tried.list_without(part)
-        titles = tried.serving.vocabulary.titles
+        titles = tried.serving.listable.titles
 
         def named(more: Iterable[str], of: list[str]) -> list[dict[str, Any]]:
             return [{"item_id": i, "title": title_of(titles, i), "place": of.index(i) + 1} for i in more]

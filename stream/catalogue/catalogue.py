@@ -159,8 +159,8 @@ class Catalogue:
         word = self.table.word(item_id)
         said = None
         if word is not None:
-            names = ("available", "available_from_ms", "available_until_ms", "price")
-            said = {name: getattr(word, name) for name in names}
+            names = ("title", "brand", "available", "available_from_ms", "available_until_ms", "price")
+            said = {name: getattr(word, name) for name in names} | {"category": word.category_path}
         reasons = [part.text for part in self._parts if self.keeps_out(part, item_id)]
         return {"word": said, "kept_out_by": reasons}
 

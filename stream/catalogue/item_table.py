@@ -14,7 +14,7 @@ import msgspec
 import numpy as np
 
 from stream.catalogue.item_word import SEPARATOR, ItemWord
-from stream.catalogue.packed_texts import PackedTexts
+from stream.catalogue.packed_texts import PackedTexts, Rows
 
 FIRST_ROWS = 1024
 NEVER = np.iinfo(np.int64).max
@@ -82,6 +82,11 @@ class Names:
         self._free.append(number)
         self.give_back(self.number(self._above(name)))
 
+    def numbers_with(self, part: str) -> list[int]:
+        """The numbers of names that have a part, in whatever case."""
+        part = part.casefold()
+        return [n for n, name in enumerate(list(self.names)) if name is not None and part in name.casefold()]
+
     def number(self, name: str | None) -> int:
         """The number of a name, NONE where no item has it."""
         return NONE if name is None else self._numbers.get(name, NONE)
@@ -141,6 +146,24 @@ class ItemTable:
         rows = np.flatnonzero(np.isin(self.category_R[: len(self._ids)], categories))
         return [item for row in rows.tolist() if (item := self._ids[row]) is not None]
 
+    def rows_with_name(self, part: str) -> Rows:
+        """The rows whose brand or category has a part, in whatever case."""
+        # Rows beyond the last item have the number 0.
+        rows = len(self._ids)
+        of_brand = np.isin(self.brand_R[:rows], self.brands.numbers_with(part))
+        return np.flatnonzero(of_brand | np.isin(self.category_R[:rows], self.categories.numbers_with(part)))
+
+    def rows_with_title(self, parts: Sequence[bytes]) -> Rows:
+        """The rows whose title may have one of `parts`, see `PackedTexts.rows_with`."""
+        return self._details.rows_with(parts)
+
+    def searched_text(self, row: int) -> str:
+        """Title, brand and category of a row in small letters, a line each."""
+        title, _ = self.details(row)
+        brand = self.brands.name(int(self.brand_R[row]))
+        category = self.categories.name(int(self.category_R[row]))
+        return "\n".join(part for part in (title, brand, category) if part).casefold()
+
     def put(self, item_id: str, word: ItemWord) -> int:
         """Replace the word about an item. Returns its row."""
         row = self.rows.get(item_id)
@@ -153,7 +176,9 @@ class ItemTable:
         self.until_ms_R[row] = NEVER if word.available_until_ms is None else word.available_until_ms
         self.price_R[row] = np.nan if word.price is None else word.price
         self._name(row, brand, category)
-        self._details.put(row, _encoder.encode((word.title, word.attributes)))
+        # The title comes after one byte that says that there are two parts.
+        title_end = 1 + len(_encoder.encode(word.title)) if word.title else 0
+        self._details.put(row, _encoder.encode((word.title, word.attributes)), title_end)
         self._ids[row] = item_id
         # Last: whoever finds the row finds the word.
         self.rows[item_id] = row

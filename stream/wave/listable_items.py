@@ -19,6 +19,7 @@ from model.data.vocabulary import Vocabulary
 from model.freshness.growing_vocabulary import GrowingVocabulary
 from model.stepping.stepper import Stepper
 from stream.catalogue.catalogue import Catalogue
+from stream.catalogue.item_titles import ItemTitles
 from stream.catalogue.purchases import MOST_ITEMS
 from stream.catalogue.rules import Cap
 from stream.sessions.session_state import MOST_CHOICES
@@ -50,13 +51,14 @@ class ListableItems:
     """Follows the catalogue for a stepper and the vocabulary beside it.
 
     `popular` has as many items as give a full list after `most_masked` are left out. A list is made of
-    `candidates` items: more than it is long where rules order it.
+    `candidates` items: more than it is long where rules order it. `titles` are those that people see.
     """
 
     def __init__(
         self, stepper: Stepper, vocabulary: Vocabulary, catalogue: Catalogue, most_masked: int
     ) -> None:
         self._stepper, self._vocabulary, self._catalogue = stepper, vocabulary, catalogue
+        self.titles = ItemTitles(catalogue.table, vocabulary.titles)
         self._most_masked = most_masked
         self._hidden_kinds = catalogue.rules.session.hidden_kinds
         self._bought_ms = catalogue.rules.session.bought_ms

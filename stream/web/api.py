@@ -149,7 +149,7 @@ class ApiViews:
                 "fallback": headers.get("fallback"),
                 "queued_us": int(headers.get("queued_us", 0)),
                 "stepped_us": int(headers.get("stepped_us", 0)),
-                "items": titled(self._pipeline.live.current.vocabulary.titles, shown.items, shown.scores),
+                "items": titled(self._pipeline.live.current.listable.titles, shown.items, shown.scores),
             }
         return body
 

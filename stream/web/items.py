@@ -13,6 +13,7 @@ from model.config import LIST_LENGTH
 from model.inspection.item_search import Item, ItemSearch, session_columns
 from model.inspection.leave_one_out import attribute
 from model.inspection.proposals import Proposal, proposals
+from stream.asking.found_items import FoundItems, events_of
 from stream.asking.titles import title_of
 from stream.wave.serving_model import ModelSlot, ServingModel
 
@@ -29,8 +30,6 @@ WORDS = {
 }
 
 MOST_FOUND = 50
-# With more items, a misspelt word is not compared with every word.
-FEW_ITEMS = 20_000
 
 
 class PageItems:
@@ -38,24 +37,23 @@ class PageItems:
 
     def __init__(self, live: ModelSlot) -> None:
         self._live = live
-        self._search: tuple[str, int, ItemSearch] | None = None
+        self._found = FoundItems(live)
 
     def find(self, text: str, limit: int) -> dict[str, Any]:
-        """Items that match the text, best match first; the most popular items without a text."""
+        """Items that match the text, best match first; the version's most popular items without a text."""
         serving = self._live.current
         vocabulary = serving.vocabulary
-        search = self._search_of(serving)
         if text.strip():
-            found = search.find(text, limit, misspelt=len(vocabulary) <= FEW_ITEMS)
+            found = self._found.find(serving, text, limit)
         else:
-            found = [search.item(int(index)) for index in vocabulary.top(limit)]
+            found = [self._found.of_version(serving).item(int(index)) for index in vocabulary.top(limit)]
         return {
             "model_version": serving.version,
             "catalogue": len(vocabulary),
             "items": [
                 {
                     **_item(one, serving),
-                    "events": int(vocabulary.counts[one.index]),
+                    "events": events_of(one, serving),
                     "unlisted": self._live.catalogue.is_unlisted(one.item_id),
                     **self._live.catalogue.said_of(one.item_id),
                 }
@@ -71,7 +69,7 @@ class PageItems:
         that proposed the item, each in words, with the place of the event by which it did.
         """
         serving = self._live.current
-        search = self._search_of(serving)
+        search = ItemSearch(serving.vocabulary)
         places = [place for place, item_id in enumerate(item_ids) if item_id in serving.vocabulary.index]
         body: dict[str, Any] = {"model_version": serving.version, "events": len(item_ids), "items": []}
         if not places:
@@ -106,7 +104,7 @@ class PageItems:
         named = {"item": "an earlier item", "rank": ordinal(proposal.rank)}
         if proposal.event is not None:
             item = known[proposal.event]
-            titles = self._live.current.vocabulary.titles
+            titles = self._live.current.listable.titles
             named["item"] = f"“{title_of(titles, item.item_id) or item.item_id}”"
         return {
             "source": proposal.source,
@@ -115,17 +113,12 @@ class PageItems:
             "text": WORDS[proposal.source].format(**named),
         }
 
-    def _search_of(self, serving: ServingModel) -> ItemSearch:
-        # A version that learns new items between trainings grows.
-        key = (serving.version, len(serving.vocabulary))
-        kept = self._search
-        if kept is None or kept[:2] != key:
-            self._search = kept = (*key, ItemSearch(serving.vocabulary))
-        return kept[2]
-
 
 def _item(item: Item, serving: ServingModel) -> dict[str, Any]:
-    """An item with its title and attributes."""
+    """An item with its newest title, and with the attributes that the version has learned of it.
+
+    Those go into events that the page posts: they are what networks know.
+    """
     attributes = {
         name: values[item.item_id]
         for name, values in serving.vocabulary.attributes.items()
@@ -133,7 +126,7 @@ def _item(item: Item, serving: ServingModel) -> dict[str, Any]:
     }
     return {
         "item_id": item.item_id,
-        "title": title_of(serving.vocabulary.titles, item.item_id),
+        "title": title_of(serving.listable.titles, item.item_id),
         **attributes,
     }
 

@@ -14,6 +14,7 @@ from faust.web import View
 
 from model.inspection.similar_items import similar_items
 from model.networks.network import GradientNetwork
+from stream.asking.titles import title_of
 from stream.kafka.partitioner import partition_of
 from stream.sessions.session_state import SessionState
 from stream.wave.serving_model import ServingModel
@@ -33,7 +34,6 @@ def view_of(
     list that it was shown last, with `event_id` None when a later event got no list. `nearest` are the
     items whose vectors are nearest to its hidden state by cosine, None for a model without vectors.
     """
-    titles = serving.vocabulary.titles
     age_ms = max(0, watermark_ms - state.last_event_time_ms)
     silence_ms = serving.rule.silence_before_expiry_ms
     shown = None
@@ -44,7 +44,7 @@ def view_of(
             "event_id": None if state.unlisted else f"{partition}-{state.newest_offset}",
             "event_time_ms": None if state.unlisted else state.last_event_time_ms,
             "items": [
-                {**_item(item, titles), "score": score}
+                {**_item(item, serving), "score": score}
                 for item, score in zip(state.list_items, scores, strict=True)
             ],
         }
@@ -52,7 +52,7 @@ def view_of(
         "session_id": session_id,
         "partition": partition,
         "open": silence_ms is None or age_ms <= silence_ms,
-        "items": [_item(item, titles) for item in state.recent_items],
+        "items": [_item(item, serving) for item in state.recent_items],
         "position": state.position,
         "last_event_time_ms": state.last_event_time_ms,
         "age_s": age_ms / 1000,
@@ -62,8 +62,8 @@ def view_of(
     }
 
 
-def _item(item_id: str, titles: dict[str, str]) -> dict[str, Any]:
-    return {"item_id": item_id, "title": titles.get(item_id)}
+def _item(item_id: str, serving: ServingModel) -> dict[str, Any]:
+    return {"item_id": item_id, "title": title_of(serving.listable.titles, item_id)}
 
 
 def _nearest(state: SessionState, serving: ServingModel) -> list[dict[str, Any]] | None:
@@ -74,7 +74,7 @@ def _nearest(state: SessionState, serving: ServingModel) -> list[dict[str, Any]]
         return None
     names = [serving.vocabulary.item_ids[index] for index in found[0]]
     return [
-        {**_item(item, serving.vocabulary.titles), "similarity": cosine}
+        {**_item(item, serving), "similarity": cosine}
         for item, cosine in zip(names, found[1].tolist(), strict=True)
         if item is not None
     ]

@@ -146,7 +146,7 @@ class Snapshot:
 
     def _list(self, found: ShownList) -> dict[str, Any]:
         shown = found.shown
-        titles = self._pipeline.live.current.vocabulary.titles
+        titles = self._pipeline.live.current.listable.titles
         return {
             "event_id": f"{shown.arrival.partition}-{shown.arrival.offset}",
             "session_id": shown.session_id,

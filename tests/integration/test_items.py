@@ -4,9 +4,10 @@ import json
 import random
 import threading
 import time
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 from confluent_kafka import Producer
@@ -241,6 +242,32 @@ def rules_version(process: WorkerProcess) -> str:
     return str(status["rules"]["version"])
 
 
+def check_titles(settings: Settings, process: WorkerProcess) -> None:
+    """Say what items are called, and find that in the worker's answers."""
+    words = {
+        "i1": ItemWord(title="White mug", brand="Acme", category="home/kitchen", price=4.5),
+        "only the shop's": ItemWord(title="Mug of tomorrow"),
+    }
+    status = process.status()
+    assert status is not None
+    known = status["items"]["words"]
+    send_words(settings, words.items())
+    process.wait_until(lambda status: status["items"]["words"] == known + len(words), "the titles")
+
+    def get(path: str) -> list[dict[str, Any]]:
+        with urllib.request.urlopen(f"{process.address}/api/{path}", timeout=60) as answer:
+            items: list[dict[str, Any]] = json.load(answer)["items"]
+        return items
+
+    for text in ("mug", "kitchen", "acme%20white"):
+        row = next(item for item in get(f"items?q={text}") if item["item_id"] == "i1")
+        assert row["title"] == "White mug" and row["events"] > 0
+        assert (row["word"]["brand"], row["word"]["category"]) == ("Acme", "home/kitchen")
+    assert [item["item_id"] for item in get("items?q=tomorrow")] == ["only the shop's"]
+    listed = get("recommendations/nobody-yet?k=100") + get("similar/i2?k=100")
+    assert {item["title"] for item in listed if item["item_id"] == "i1"} == {"White mug"}
+
+
 def test_a_worker_that_runs_hears_of_changes_and_new_rules_and_one_without_the_topic_serves(
     make_settings: MakeSettings, shoppers: SyntheticLog, tmp_path: Path
 ) -> None:
@@ -274,6 +301,7 @@ def test_a_worker_that_runs_hears_of_changes_and_new_rules_and_one_without_the_t
         process.wait_until(lambda status: status["items"]["unlisted"] == 2, "the end of a sale")
         send_words(settings, [("i1", ItemWord()), ("i2", None)])
         process.wait_until(lambda status: status["items"]["unlisted"] == 0, "both back")
+        check_titles(settings, process)
         stop(process)
     admin = AdminClient(settings.kafka_config())
     for future in admin.delete_topics([settings.items_topic]).values():

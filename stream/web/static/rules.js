@@ -157,7 +157,8 @@ function availability(item) {
   const word = item.word;
   if (!word) return "nothing is said of it";
   const until = word.available_until_ms ? ` until ${moment(word.available_until_ms)}` : "";
-  return `available${until}`;
+  const place = [word.brand, word.category].filter(Boolean).join(", ");
+  return `available${until}${place && `; ${place}`}`;
 }
 
 function table(items) {
