@@ -22,10 +22,11 @@ from replay.cadence.run_cadence import Cadence, rank_baselines, run_cadence
 from replay.cadence.study_log import StudyLog
 from replay.cadence.trainer import Trainer
 from replay.commands.log_files import LogFiles
+from replay.commands.named_log import FromTopic, LogPaths, named_log
 from replay.commands.options import (
+    Brokers,
     Category,
     Columns,
-    Files,
     Format,
     GapS,
     Json,
@@ -39,7 +40,6 @@ from replay.commands.options import (
     describe_filter,
     event_filter,
     inherited_mapping,
-    log_mapping,
 )
 from replay.commands.outputs import check_file
 from replay.console import log, moment, parse_moment, progress_bar
@@ -77,7 +77,8 @@ def parse_between(text: str, after_sessions: int, half_life_s: float) -> list[Fr
 
 
 def cadence(
-    files: Files,
+    files: LogPaths = None,
+    from_topic: FromTopic = False,
     every: Annotated[
         str, typer.Option(help="cadences to replay, by commas: never, or a number with m, h or d")
     ] = "never,24h,6h,1h",
@@ -122,6 +123,7 @@ def cadence(
     columns: Columns = None,
     mapping: MappingFile = None,
     on_error: OnError = "stop",
+    bootstrap_servers: Brokers = None,
     as_json: Json = False,
 ) -> None:
     """Replay a log at several cadences of retraining: Recall@20 of each, beside baselines that learn live."""
@@ -142,11 +144,15 @@ def cadence(
             f"the log's events {chosen or 'of all kinds'} are replayed",
             highlight=False,
         )
-    named = log_mapping(columns, mapping)
-    if named is None and version:
-        named = inherited_mapping(version.manifest["data"], version.version, files, format)
     check_file("--plot", plot, makes_folder=True)
-    log_files = LogFiles(files, format, on_error, chosen, named)
+    source = named_log(
+        files, from_topic=from_topic, format=format, columns=columns, mapping=mapping,
+        brokers=bootstrap_servers,
+    )  # fmt: skip
+    named = source.mapping
+    if named is None and version:
+        named = inherited_mapping(version.manifest["data"], version.version, source.files, format)
+    log_files = LogFiles(source.files, format, on_error, chosen, named, source.topic)
     inherited = version.config.model_dump() if version else {**DEFAULTS, **log_files.session_settings}
     given = {**inherited, **(read_params(params) if params else {}), **parse_settings(set_ or [])}
     if session_gap_s is not None:

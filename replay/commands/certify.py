@@ -15,10 +15,12 @@ import typer
 
 from model.registry.registry import Registry
 from replay.certificates.certificate import LISTS, read_certificate
+from replay.commands.log_files import LogFiles
+from replay.commands.named_log import FromTopic, LogPaths, named_log
 from replay.commands.options import (
+    Brokers,
     Category,
     Columns,
-    Files,
     Format,
     Json,
     Kind,
@@ -26,21 +28,19 @@ from replay.commands.options import (
     OnError,
     RegistryDir,
     Where,
-    check_on_error,
     event_filter,
     inherited_mapping,
-    log_mapping,
 )
 from replay.commands.outputs import check_file
 from replay.console import log, out
-from replay.datasets.event_files import EventFiles
 from replay.end_to_end.certified_lists import certify_lists, difference, first_rows
 from replay.sending.event_time_order import in_event_time_order
 from stream.settings import load_settings
 
 
 def certify(
-    files: Files,
+    files: LogPaths = None,
+    from_topic: FromTopic = False,
     model: Annotated[
         str | None, typer.Option(help="a version of the registry; default: the champion")
     ] = None,
@@ -55,9 +55,7 @@ def certify(
     ] = None,
     partitions: Annotated[int | None, typer.Option(min=1, help="partitions of the run's topics")] = None,
     registry: RegistryDir = None,
-    bootstrap_servers: Annotated[
-        str | None, typer.Option("--bootstrap-servers", help="Kafka, host:port")
-    ] = None,
+    bootstrap_servers: Brokers = None,
     kind: Kind = None,
     category: Category = None,
     where: Where = None,
@@ -78,15 +76,19 @@ def certify(
     check_file("--certificate", certificate)
     other = read_certificate(compare, LISTS) if compare else None
     wanted = event_filter(kind, category, where=where)
-    served, named = Registry(settings.registry_dir).load(model), log_mapping(columns, mapping)
-    version = served.version
+    source = named_log(
+        files, from_topic=from_topic, format=format, columns=columns, mapping=mapping,
+        brokers=bootstrap_servers,
+    )  # fmt: skip
+    served = Registry(settings.registry_dir).load(model)
+    version, named = served.version, source.mapping
     if named is None:
-        named = inherited_mapping(served.manifest["data"], version, files, format)
-    source = EventFiles(files, format, named, check_on_error(on_error), wanted).open()
+        named = inherited_mapping(served.manifest["data"], version, source.files, format)
+    log_files = LogFiles(source.files, format, on_error, wanted, named, source.topic)
     with tempfile.TemporaryDirectory(prefix="nextclick-certify-") as folder:
         made = certify_lists(
             settings,
-            first_rows(in_event_time_order(source.read), limit),
+            first_rows(in_event_time_order(log_files.event_files().read), limit),
             version,
             path=certificate,
             folder=Path(folder),
@@ -94,6 +96,7 @@ def certify(
             moments=random.Random(seed),
             on_progress=lambda text: log.print(text, highlight=False),
         )
+    log_files.print_notes()
     found = difference(made, certificate, other, compare) if other and compare else None
     whole = made.about["lists_sha256"]
     if as_json:

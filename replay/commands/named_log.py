@@ -90,3 +90,18 @@ def named_log(
         bootstrap_servers=brokers, events_mapping=None if mapping is None else str(mapping)
     )
     return NamedLog((), topic=LoggedEvents(settings, decoder=decoder_of(settings), newest=newest))
+
+
+def topic_read_for_another(topic: str, *, mapping: Path | None, brokers: str | None) -> LoggedEvents:
+    """The events of a topic that are sent on into another one, up to its end now.
+
+    The mapping in the settings is that of their own events topic. Raises NextclickError when the topic
+    cannot be read, or the mapping is wrong.
+    """
+    usual = load_settings(bootstrap_servers=brokers)
+    settled = usual.events_mapping if usual.events_topic == topic else ""
+    named = settled if mapping is None else str(mapping)
+    # What is said of the topic that is written does not hold for this one.
+    others = {"ingest_from": "", "web_events": False, **({} if named else {"schema_registry_url": ""})}
+    settings = load_settings(bootstrap_servers=brokers, events_topic=topic, events_mapping=named, **others)
+    return LoggedEvents(settings, decoder=decoder_of(settings))

@@ -26,13 +26,6 @@ if TYPE_CHECKING:
 FILTERED_KINDS = ("view", "cart", "purchase")
 EVERYTHING = "all"
 
-Files = Annotated[
-    list[Path],
-    typer.Argument(
-        help="event files, also .xz .gz .bz2 .zip, and metadata files (movies.dat, meta_Beauty.json.gz), "
-        "which are recognised by their content, held in memory and joined"
-    ),
-]
 Test = Annotated[list[Path] | None, typer.Option(help="evaluate on these files, train on all of FILES")]
 TestFraction = Annotated[
     float, typer.Option(min=0.001, max=0.9, help="newest share of the events, kept for the evaluation")

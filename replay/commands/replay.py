@@ -1,6 +1,7 @@
-"""`nextclick replay`: event files into Kafka.
+"""`nextclick replay`: event files, or the events of a topic, into Kafka.
 
-Tested by tests/unit/replay/sending/test_timeline.py and tests/faults/test_interrupted_replay.py.
+Tested by tests/unit/replay/sending/test_timeline.py, tests/faults/test_interrupted_replay.py and
+tests/integration/test_first_model.py.
 """
 
 from __future__ import annotations
@@ -8,11 +9,13 @@ from __future__ import annotations
 import json
 import math
 import re
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
+from replay.commands.named_log import topic_read_for_another
 from replay.commands.options import (
     Brokers,
     Category,
@@ -34,7 +37,7 @@ from replay.sending.replay import SendOptions
 from replay.sending.replay_files import ReplayStorage, replay_files
 from replay.sending.replay_report import ReplayReport
 from replay.sending.timeline import ReplayRange
-from stream.settings import load_settings
+from stream.settings import Settings, load_settings
 
 UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
 LEAST_MEMORY_BYTES = 16 << 20
@@ -42,9 +45,20 @@ LEAST_MEMORY_BYTES = 16 << 20
 
 def replay(
     files: Annotated[
-        list[Path],
-        typer.Argument(help="event files, also .gz .xz .bz2 .zip and Parquet, and their metadata"),
-    ],
+        list[Path] | None,
+        typer.Argument(
+            help="event files, also .gz .xz .bz2 .zip and Parquet, a folder of `nextclick archive`, and "
+            "metadata files",
+            show_default=False,
+        ),
+    ] = None,
+    from_topic: Annotated[
+        str | None,
+        typer.Option(
+            help="instead of FILES this topic, up to its end at the start; --log says what is what in one "
+            "of your own"
+        ),
+    ] = None,
     speed: Annotated[str, typer.Option(help="event seconds per wall second, or max")] = "max",
     rate: Annotated[
         float | None, typer.Option(help="events per wall second, regardless of their times")
@@ -72,7 +86,7 @@ def replay(
         int | None, typer.Option(min=1, help="wait while the worker's group lags more than this many events")
     ] = None,
     group: Annotated[str | None, typer.Option(help="the worker's group, for --lag-limit")] = None,
-    topic: Annotated[str | None, typer.Option(help="topic of the events")] = None,
+    topic: Annotated[str | None, typer.Option(help="topic to send the events to")] = None,
     bootstrap_servers: Brokers = None,
     kind: Kind = None,
     category: Category = None,
@@ -85,7 +99,7 @@ def replay(
     ] = "stop",
     as_json: Json = False,
 ) -> None:
-    """Replay event files into Kafka in event-time order, keyed by session.
+    """Replay event files, or a topic, into Kafka in event-time order, keyed by session.
 
     SIGUSR1 or the space bar pauses and continues it. A replay held up by Kafka or by --lag-limit leaves
     no event out: it falls behind its pace, shows by how much, and catches up.
@@ -97,18 +111,24 @@ def replay(
         raise typer.BadParameter(f"--shift is now, not {shift!r}")
     if not is_on_error(on_error):
         raise typer.BadParameter(f"--on-error is stop, skip or dlq, not {on_error!r}")
-    # A text stays one: checkpoints of earlier releases hold it.
-    named = log_mapping(columns, mapping) if mapping is not None else columns
-    # A text stays one: checkpoints of earlier releases hold it.
-    named = columns if mapping is None else log_mapping(columns, mapping)
-    settings = load_settings(bootstrap_servers=bootstrap_servers, events_topic=topic, group_id=group)
+    _check_log(files, from_topic, on_error, of_files={"--columns": columns, "--format": format,
+               "--checkpoint": checkpoint})  # fmt: skip
+    settings = _destination(from_topic, bootstrap_servers=bootstrap_servers, topic=topic, group=group)
     start_logs(settings)
     check_file("--checkpoint", checkpoint)
     check_file("--certificate", certificate)
+    wanted = event_filter(kind, category, where=where)
+    if from_topic is not None:
+        source = topic_read_for_another(from_topic, mapping=mapping, brokers=bootstrap_servers)
+        log_files = EventFiles((), on_error=on_error, wanted=wanted, topic=source)
+    else:
+        # A text stays one: checkpoints of earlier releases hold it.
+        named = columns if mapping is None else log_mapping(columns, mapping)
+        log_files = EventFiles(files or (), format, named, on_error, wanted)
     with pause_keys() as keys, progress_bar("replaying") as bar:
         result = replay_files(
             settings,
-            EventFiles(files, format, named, on_error, event_filter(kind, category, where=where)),
+            log_files,
             SendOptions(
                 speed=factor,
                 rate=rate,
@@ -120,10 +140,59 @@ def replay(
             storage=ReplayStorage(memory_bytes(memory), checkpoint=checkpoint, certificate=certificate),
             opened=_print_formats,
         )
+    for note in () if log_files.topic is None else log_files.topic.notes():
+        log.print(f"note: {note}", highlight=False, markup=False)
     if as_json:
         print(json.dumps(result.as_dict()))
         return
     _show(result, settings.events_topic)
+
+
+def _check_log(
+    files: list[Path] | None, from_topic: str | None, on_error: str, *, of_files: Mapping[str, Any]
+) -> None:
+    """Raises typer.BadParameter unless one log is named, with options that are meant for it."""
+    if bool(files) == (from_topic is not None):
+        raise typer.BadParameter(
+            "both FILES and --from-topic are named; the log is one of them"
+            if files
+            else "no log is named: FILES, a folder of `nextclick archive`, or --from-topic"
+        )
+    if from_topic is None:
+        return
+    if given := [name for name, value in of_files.items() if value is not None]:
+        raise typer.BadParameter(
+            f"{', '.join(given)} {'is' if len(given) == 1 else 'are'} of files; what is what in a topic says "
+            "a TOML file, --log, and `nextclick ingest` goes on where it ended"
+        )
+    if on_error.startswith("dlq"):
+        raise typer.BadParameter(
+            "--on-error dlq is of lines of files; records that are no events are counted by reason, and "
+            "`nextclick ingest` keeps them in events-dlq"
+        )
+
+
+def _destination(
+    from_topic: str | None, *, bootstrap_servers: str | None, topic: str | None, group: str | None
+) -> Settings:
+    """The settings of the topic that is written. Raises typer.BadParameter for the one that is read."""
+    flags: dict[str, str | None] = {
+        "bootstrap_servers": bootstrap_servers,
+        "events_topic": topic,
+        "group_id": group,
+    }
+    if (
+        from_topic is not None
+        and load_settings(bootstrap_servers=bootstrap_servers).events_topic == from_topic
+    ):
+        # The mapping in the settings is that of the topic that is read.
+        flags |= {"events_mapping": "", "schema_registry_url": ""}
+    settings = load_settings(**flags)
+    if settings.events_topic == from_topic:
+        raise typer.BadParameter(
+            f"{from_topic} would be read and written; name with --topic the one to send to"
+        )
+    return settings
 
 
 def state(report: ReplayReport) -> str:

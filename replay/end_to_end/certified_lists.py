@@ -85,6 +85,8 @@ def isolated_settings(settings: Settings, folder: Path) -> Settings:
             **given,
             "events_topic": f"{name}-events",
             "events_mapping": "",
+            "ingest_from": "",
+            "schema_registry_url": "",
             "recommendations_topic": f"{name}-recommendations",
             "models_topic": f"{name}-models",
             "dlq_topic": f"{name}-dlq",

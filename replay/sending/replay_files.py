@@ -1,6 +1,6 @@
 """The replay of event files: read, put in order, moved in time, and resumed where a checkpoint says.
 
-The log is read and encoded in a process beside the one that sends.
+Files are read and encoded in a process beside the one that sends, a topic in a thread.
 
 Tested by tests/unit/replay/sending/test_timeline.py.
 """
@@ -24,6 +24,7 @@ from replay.sending.checkpoint import CheckpointFile, Position, fingerprint
 from replay.sending.encoding import EncodedEvents, encode
 from replay.sending.event_time_order import DEFAULT_MEMORY_BYTES, in_event_time_order
 from replay.sending.prefetch_process import ReaderProcess
+from replay.sending.prefetch_thread import prefetch_in_thread
 from replay.sending.rejected_lines import RejectedLines
 from replay.sending.replay import PIECE_ROWS, UNPACED, Replay, SendOptions, replay_frames
 from replay.sending.replay_report import ReplayReport
@@ -62,7 +63,7 @@ def replay_files(
     storage: ReplayStorage = NO_FILES,
     opened: Callable[[dict[str, str]], None] = lambda formats: None,
 ) -> ReplayReport:
-    """Replay event files; `opened` is called with the format of each file.
+    """Replay event files, or a topic; `opened` is called with the format of each file.
 
     The single path `synthetic:events=…,rate=…` stands for made-up shoppers. Raises NextclickError when
     something cannot be read, sorted or sent.
@@ -112,7 +113,8 @@ def replay_files(
             resume=resume,
             rejected_lines=rejected_lines,
             certifier=certifier,
-            prefetch=process.prefetch,
+            # A registry's client, and its threads, would not survive in a forked process.
+            prefetch=process.prefetch if files.topic is None else prefetch_in_thread,
         )
         replay.report.formats = reader.formats
         begin = replay.position

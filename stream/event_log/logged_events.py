@@ -251,7 +251,7 @@ class LoggedEvents:
             f"{account.events:,} of {account.records:,} records of {self.source} are events; "
             f"the others are not: {reasons}",
             "They are written in another way than they are read, so this is not the log.",
-            "Allow a larger share with --on-error skip=0.9, or say what is what in them, "
+            "Allow a larger share with --on-error skip=0.9, or say what is what in them, --log or "
             "NEXTCLICK_EVENTS_MAPPING; it is guessed by `nextclick up`."
             if is_topic
             else "Archive the topic with the mapping that reads it (NEXTCLICK_EVENTS_MAPPING), "

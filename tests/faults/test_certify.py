@@ -1,6 +1,7 @@
 import json
 import os
 import random
+import uuid
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,9 @@ import nextclick
 from model.errors import NextclickError
 from model.registry.registry import Registry
 from replay.certificates.certificate import LISTS, digests_path, read_certificate
+from replay.datasets.event_files import EventFiles
 from replay.end_to_end.certified_lists import certify_lists, difference, isolated_settings
+from replay.sending.replay_files import replay_files
 from stream.settings import Settings
 from tests.conftest import train_small
 from tests.harness.markov_shoppers import SyntheticLog, markov_shoppers
@@ -86,6 +89,15 @@ def test_the_same_input_and_weights_give_the_same_hash_with_kills_and_other_weig
     found = difference(read_certificate(paths[1], LISTS), paths[1], one, paths[0])
     assert found is not None
     assert found.event_id == "0-30"
+    # A topic that holds the log is served as the log is.
+    own = Settings(bootstrap_servers=kafka, events_topic=f"events-{uuid.uuid4().hex[:8]}", partitions=2)
+    replay_files(own, EventFiles([Path(log)]))
+    topic = settings.model_copy(update={"events_topic": own.events_topic})
+    of_topic = str(tmp_path / "topic.json")
+    code, told = run(
+        topic, "--from-topic", "--model", first.version, "--certificate", of_topic, "--compare", calm
+    )
+    assert (code, told["same"]) == (0, True)
     # Nothing of the runs is left on the broker.
     topics = AdminClient(settings.kafka_config()).list_topics(timeout=60).topics
     assert not [name for name in topics if name.startswith("certify-") and topics[name].error is None]

@@ -51,7 +51,9 @@ def test_a_model_learns_from_an_archive_what_it_learns_from_the_file(
     assert mapped["evaluation"] == of_file["evaluation"]
 
 
-def test_evaluate_compare_and_data_report_read_an_archive(tmp_path: Path, archive: Path, csv: Path) -> None:
+def test_evaluate_compare_cadence_and_data_report_read_an_archive(
+    tmp_path: Path, archive: Path, csv: Path
+) -> None:
     registry = Registry(tmp_path / "registry")
     columns = "session=session_id,item=item_id,time=event_time_ms:ms"
     # Files would be read by the mapping that the version keeps, which an archive has no use for.
@@ -61,6 +63,10 @@ def test_evaluate_compare_and_data_report_read_an_archive(tmp_path: Path, archiv
     compared = [run_json("compare", log, "--models", "pop transitions") for log in (csv, archive)]
     figures = [[(row["name"], row["recall"], row["mrr"]) for row in found["rows"]] for found in compared]
     assert figures[0] == figures[1]
+    studies = [
+        run_json("cadence", log, "--every", "never", "--set", "hidden_size=8") for log in (csv, archive)
+    ]
+    assert studies[0]["rows"][0]["recall"] == studies[1]["rows"][0]["recall"]
     reports = [run_json("data", "report", log) for log in (csv, archive)]
     # The end of a session is a kind of record, and nothing else.
     assert reports[1]["kinds"].pop("session_end") == 1
@@ -77,3 +83,15 @@ def test_a_log_is_files_or_the_topic(csv: Path) -> None:
     assert "no log is named" in run("train").output
     assert "both FILES and --from-topic" in run("compare", csv, "--from-topic").output
     assert "of files" in run("compare", "--from-topic", "--columns", "session=1,item=2,time=3").output
+    for command in ("cadence", "certify", "replay"):
+        assert "no log is named" in run(command).output
+    assert "both FILES and --from-topic" in run("replay", csv, "--from-topic", "shop").output
+
+
+def test_what_goes_with_files_alone_is_refused_of_a_topic_that_is_replayed(tmp_path: Path) -> None:
+    topic = ("replay", "--from-topic", "shop")
+    refused = run(*topic, "--columns", "session=1,item=2,time=3", "--checkpoint", tmp_path / "at.json")
+    assert "--columns, --checkpoint are of files" in refused.output
+    assert "nextclick ingest" in refused.output
+    assert "counted by reason" in run(*topic, "--on-error", "dlq").output
+    assert "would be read and written" in run("replay", "--from-topic", "events").output
