@@ -50,7 +50,7 @@ COMMANDS = {
         "nextclick up --bootstrap-servers localhost:9092 --topic shop.clicks",
     ),
     "replay": Listed(
-        "Replay event files into Kafka in event-time order, keyed by session.",
+        "Replay event files, or a topic, into Kafka in event-time order, keyed by session.",
         "nextclick replay clicks.csv.xz --speed 60",
     ),
     "worker": Listed(

@@ -8,10 +8,9 @@ from __future__ import annotations
 import numpy as np
 
 from stream.asyncapi_parts import Schema, example, message, ref
-from stream.events import PLACEMENT, encode_recommendation
+from stream.events import FALLBACKS, PLACEMENT, encode_recommendation
 from stream.experiments.experiment import CHALLENGER, HEADERS
 from stream.outcomes.outcome import PURCHASE, Outcome, Taken, encode_outcome
-from stream.wave.fallbacks import FALLBACKS
 from stream.wave.load_shedding import LEVELS
 
 TEXT: Schema = {"type": "string", "minLength": 1}

@@ -32,6 +32,11 @@ FORGET: Final = "forget"
 # Kinds without an item, which end their session; kinds that nothing is learned from.
 ENDINGS = ("session_end", FORGET)
 NOT_LEARNED = (DISMISS, FORGET)
+# Why a list is not of its event's own step: the values of the list's field `fallback`.
+UNKNOWN_ITEM = "unknown_item"
+EMPTY_SESSION = "empty_session"
+LAG = "lag"
+FALLBACKS = (UNKNOWN_ITEM, EMPTY_SESSION, LAG, DISMISS, FORGET)
 # Names of kinds that logs have in common, in lower case; a mapping adds to them, or says otherwise.
 COMMON_KINDS = {
     "view": "view",

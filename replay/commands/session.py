@@ -14,6 +14,7 @@ from model.errors import NextclickError
 from replay.commands.options import Brokers, Json, RegistryDir
 from replay.console import log, moment, out
 from stream.access.own_requests import own_address
+from stream.access.session_requests import view_from_workers
 from stream.ingest.decoders import decoder_of
 from stream.kafka.partitioner import partition_of
 from stream.logs import escaped
@@ -21,7 +22,6 @@ from stream.sessions.session_in_log import session_in_log
 from stream.sessions.session_in_store import session_in_store
 from stream.sessions.session_state import SessionState
 from stream.settings import Settings, load_settings
-from stream.web.session_requests import view_from_workers
 
 if TYPE_CHECKING:
     from stream.wave.serving_model import ServingModel

@@ -21,8 +21,8 @@ from stream.asking.session_output import AskedSession, AskedSessions, output_of,
 from stream.asking.titles import title_of, titled
 from stream.asking.tried import TriedLists
 from stream.catalogue.rules import Placement
+from stream.events import EMPTY_SESSION
 from stream.wave.arrangement import by_rules
-from stream.wave.fallbacks import EMPTY_SESSION
 from stream.wave.serving_model import ServingModel
 
 # Why a candidate has no score, in the order in which such candidates end the list.

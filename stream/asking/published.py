@@ -15,9 +15,9 @@ import msgspec
 from stream.asking.list_maker import ListMaker
 from stream.asking.query import ListQuery
 from stream.catalogue.catalogue import Catalogue
+from stream.events import EMPTY_SESSION, LAG
 from stream.logs import happening
 from stream.sessions.session_state import SessionState
-from stream.wave.fallbacks import EMPTY_SESSION, LAG
 from stream.wave.load_shedding import POPULAR
 from stream.wave.serving_model import InService
 from stream.wave.session_event import SessionEvent

@@ -13,10 +13,9 @@ import numpy as np
 from torch import Tensor
 
 from model.stepping.read_out import output_of_event, output_of_state
-from stream.events import Event
+from stream.events import EMPTY_SESSION, Event
 from stream.kafka.partitioner import partition_of
 from stream.sessions.session_state import SessionState, new_state
-from stream.wave.fallbacks import EMPTY_SESSION
 from stream.wave.serving_model import ModelSlot, ServingModel
 from stream.wave.step import columns_of
 

@@ -26,8 +26,8 @@ from stream.asking.titles import title_of, titled
 from stream.catalogue.catalogue import Catalogue
 from stream.catalogue.rule_parts import RulePart, parts_of
 from stream.catalogue.rules import Placement, Rules, Without
+from stream.events import EMPTY_SESSION
 from stream.sessions.session_state import SessionState
-from stream.wave.fallbacks import EMPTY_SESSION
 from stream.wave.popular_items import PopularItems
 from stream.wave.serving_model import ServingModel
 

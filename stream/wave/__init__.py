@@ -13,9 +13,8 @@
 `session_event` is an event on its way through 3 to 7, `shown_list` the list that 6 ranks it in,
 `stepped_wave` what they leave for 8 and 9. In an experiment two versions step, each its `sides`.
 Beside the steps: shadow (another version on the same events), freshness (tables that follow the
-events), listable_items, popular_items and arrangement (what may be listed), load_shedding (lists left
-out to catch up), fallbacks (why a list is of no step of its own), first_version (served at a start),
-withdrawn_versions (out of service after a restart, too), metrics (series of shadow, experiment and
-freshness).
+events), listable_items, popular_items and arrangement (what may be listed), load_shedding (lists left out to
+catch up), first_version (served at a start), withdrawn_versions (out of service after a restart, too),
+metrics (series of shadow, experiment and freshness).
 May import: catalogue, experiments, quality, sessions, event_log.
 """

@@ -14,11 +14,10 @@ from collections.abc import Callable
 import numpy as np
 
 from stream.catalogue.purchases import encode_purchase
-from stream.events import DISMISS, FORGET, LEFT_OUT_REASONS, PURCHASE, Event
+from stream.events import DISMISS, EMPTY_SESSION, FORGET, LAG, LEFT_OUT_REASONS, PURCHASE, UNKNOWN_ITEM, Event
 from stream.failpoints import reach
 from stream.sessions.partition import OpenPartition
 from stream.sessions.session_state import SessionState, continued
-from stream.wave.fallbacks import EMPTY_SESSION, LAG, UNKNOWN_ITEM
 from stream.wave.freshness import FreshnessFeed
 from stream.wave.load_shedding import FULL, POPULAR
 from stream.wave.serving_model import InService, ModelSlot, ServingModel

@@ -3,7 +3,7 @@
 routes         every route in one table; how to add one
 server, guard, rate_limit   who is answered: connections, names, methods, requests a second
 status         /metrics, /health, /ready, /api/status, /api/quality
-session        one open session; session_requests asks workers for it
+session        one open session
 api            items, why, models, events in; what is asked for a session goes to stream.asking
 items, models  what api shows of the version in service and of the registry
 posted_events, list_waiter   an event into Kafka, and its list back out of Kafka

@@ -17,10 +17,9 @@ from prometheus_client import CollectorRegistry, Counter, Histogram, Metric, dis
 from prometheus_client.registry import Collector
 
 from model.registry.version_files import REFUSALS
-from stream.events import DISMISS, LEFT_OUT_REASONS, REASONS
+from stream.events import DISMISS, FALLBACKS, LEFT_OUT_REASONS, REASONS
 from stream.experiments.experiment import SIDES
 from stream.quality.prequential import Prequential
-from stream.wave.fallbacks import FALLBACKS
 from stream.wave.processor import OUTCOMES
 from stream.wave.stepped_wave import SteppedWave
 from stream.worker.producer_faults import FAULTS

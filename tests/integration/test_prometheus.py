@@ -31,7 +31,7 @@ from replay.end_to_end.worker_process import WorkerProcess, free_port
 from replay.sending.replay import replay_frames
 from stream.asking.metrics import KINDS as ASKED_KINDS
 from stream.asking.metrics import OUTCOMES as ASKED_OUTCOMES
-from stream.events import DISMISS, LEFT_OUT_REASONS, REASONS
+from stream.events import DISMISS, FALLBACKS, LEFT_OUT_REASONS, REASONS
 from stream.experiments.experiment import SIDES
 from stream.quality.cells import KINDS, LEARNED, POSITIONS
 from stream.quality.cells import SYSTEMS as SCORED
@@ -41,7 +41,6 @@ from stream.quality.source_quality import LIST
 from stream.retraining.metrics import OUTCOMES as RUN_OUTCOMES
 from stream.retraining.metrics import STEPS, SYSTEMS
 from stream.settings import Settings
-from stream.wave.fallbacks import FALLBACKS
 from stream.wave.processor import OUTCOMES
 from stream.worker.producer_faults import MEANINGS
 from tests.conftest import settings_of_its_own

@@ -12,13 +12,12 @@ from model.data.event_filter import EventFilter
 from model.data.learned_events import LearnedEvents
 from model.registry.registry import Registry
 from replay.sending.encoding import events_of
-from stream.events import Event
+from stream.events import EMPTY_SESSION, LAG, UNKNOWN_ITEM, Event
 from stream.sessions.partition import OpenPartition
 from stream.sessions.session_state import SessionState
 from stream.sessions.store import SessionStore
 from stream.sessions.watermark import NO_WATERMARK
 from stream.settings import Settings
-from stream.wave.fallbacks import EMPTY_SESSION, LAG, UNKNOWN_ITEM
 from stream.wave.load_shedding import FULL, NEWEST_ONLY, POPULAR
 from stream.wave.processor import Processor
 from stream.wave.serving_model import ModelSlot
