@@ -35,7 +35,7 @@ from stream.event_decoder import EventDecoder
 from stream.faust_app import WaveChannel, make_faust_app
 from stream.ingest.decoders import decoder_of
 from stream.kafka.announcements import EXPERIMENT_KEY, SHADOW_KEY, kept_values
-from stream.kafka.consumers import check_group
+from stream.kafka.group_members import check_group
 from stream.kafka.topic_id import topic_id
 from stream.kafka.topics import ensure_topics
 from stream.logs import escaped, happening, log_failure, tells_json

@@ -9,13 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from confluent_kafka import (
-    ConsumerGroupState,
-    ConsumerGroupTopicPartitions,
-    KafkaError,
-    KafkaException,
-    TopicPartition,
-)
+from confluent_kafka import ConsumerGroupState, KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import (  # type: ignore[attr-defined]
     AdminClient,
     ConfigResource,
@@ -26,6 +20,8 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]
 from model.errors import NextclickError
 from stream.doctor.check_result import CheckResult, Verdict, failed
 from stream.kafka.connection import ANSWER_TIMEOUT_S, RESULT_TIMEOUT_S
+from stream.kafka.consumers import outside_consumer
+from stream.kafka.retries import RETRY_INTERVAL_S, is_transient
 from stream.kafka.topic_check import MIN_MESSAGE_BYTES, differences, is_refused
 from stream.kafka.topic_id import UNKNOWN, ask_topic_id, is_other_topic
 from stream.sessions.offsets import decode_metadata
@@ -144,8 +140,7 @@ class BrokerChecks:
 
     def _group(self, cluster: Any) -> Iterator[CheckResult]:
         group = self._settings.group_id
-        (answer,) = self._admin.describe_consumer_groups([group], request_timeout=ANSWER_TIMEOUT_S).values()
-        described = answer.result(timeout=RESULT_TIMEOUT_S)
+        described = self._described(group)
         members = len(described.members)
         state = described.state.name.lower()
         if described.state == ConsumerGroupState.STABLE:
@@ -157,16 +152,28 @@ class BrokerChecks:
         else:
             yield CheckResult("group", "WARN", f"{group} has no worker", "start one: nextclick worker")
 
+    def _described(self, group: str) -> Any:
+        """The group. Asked again while its coordinator, which may just have been chosen, is not ready."""
+        deadline_s = time.monotonic() + REACH_TIMEOUT_S
+        while True:
+            asked = self._admin.describe_consumer_groups([group], request_timeout=ANSWER_TIMEOUT_S)
+            try:
+                return asked[group].result(timeout=RESULT_TIMEOUT_S)
+            except KafkaException as error:
+                if not is_transient(error.args[0]) or time.monotonic() > deadline_s:
+                    raise
+            time.sleep(RETRY_INTERVAL_S)
+
     def _lag(self, cluster: Any) -> Iterator[CheckResult]:
         topic, group = self._settings.events_topic, self._settings.group_id
         if topic not in cluster.topics:
             return
         places = [TopicPartition(topic, number) for number in cluster.topics[topic].partitions]
-        asked = ConsumerGroupTopicPartitions(group, places)
-        (answer,) = self._admin.list_consumer_group_offsets(
-            [asked], request_timeout=ANSWER_TIMEOUT_S
-        ).values()
-        committed = answer.result(timeout=RESULT_TIMEOUT_S).topic_partitions
+        consumer = outside_consumer(self._settings, group)
+        try:
+            committed = consumer.committed(places, timeout=ANSWER_TIMEOUT_S)
+        finally:
+            consumer.close()
         offsets = {tp.partition: tp.offset for tp in committed}
         yield self._topic_id(committed)
         first = self._offsets(places, EARLIEST)

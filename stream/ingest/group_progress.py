@@ -9,11 +9,16 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from confluent_kafka import KafkaError, TopicPartition
-from confluent_kafka.admin import AdminClient
 
 from model.errors import NextclickError
 from stream.kafka.connection import metadata
-from stream.kafka.consumers import group_offsets, groupless_consumer, offset_bounds, sharing_config
+from stream.kafka.consumers import (
+    committed_offsets,
+    groupless_consumer,
+    offset_bounds,
+    outside_consumer,
+    sharing_config,
+)
 from stream.kafka.topic_id import SourceTopics
 from stream.settings import Settings
 
@@ -26,9 +31,8 @@ class GroupProgress:
 
     def __init__(self, settings: Settings, topics: Iterable[str]) -> None:
         """Raises NextclickError for a topic that is not there."""
-        self._group = group_of(settings)
         # A client of its own: while a member joins its group, its connection answers nothing else.
-        self._admin = AdminClient({**settings.kafka_config(), "log_level": 0})
+        self._group = outside_consumer(settings, group_of(settings))
         consumer = groupless_consumer(settings, PURPOSE, {})
         self._ends: dict[Place, int] = {}
         try:
@@ -53,7 +57,7 @@ class GroupProgress:
         others = [place for place in self._ends if place not in positions]
         if not others:
             return True
-        committed = group_offsets(self._admin, self._group, [TopicPartition(*place) for place in others])
+        committed = committed_offsets(self._group, [TopicPartition(*place) for place in others])
         return all(
             at.offset >= self._ends[at.topic, at.partition] and not known.is_of_another(at)
             for at in committed

@@ -6,17 +6,10 @@ import logging
 from collections.abc import Mapping
 from typing import Any
 
-from confluent_kafka import (
-    Consumer,
-    ConsumerGroupTopicPartitions,
-    KafkaError,
-    KafkaException,
-    TopicPartition,
-)
-from confluent_kafka.admin import AdminClient
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from model.errors import NextclickError
-from stream.kafka.connection import ANSWER_TIMEOUT_S, RESULT_TIMEOUT_S, remedy_for
+from stream.kafka.connection import ANSWER_TIMEOUT_S, remedy_for
 from stream.kafka.retries import log_transient, retry_while_away
 from stream.logs import happening
 from stream.settings import Settings
@@ -66,6 +59,16 @@ def offset_bounds(consumer: Consumer, place: TopicPartition) -> tuple[int, int]:
     )
 
 
+def outside_consumer(settings: Settings, group: str) -> Consumer:
+    """A client that asks what a group has committed, and is no member of it as long as it subscribes nothing.
+
+    The admin client, which asks the same, ends the process by a null pointer where a broker answers that it
+    is not the group's coordinator, as all do that have just started (librdkafka 2.16, its issue 5040).
+    """
+    quiet = {"group.id": group, "enable.auto.commit": False, "log_level": 0}
+    return Consumer({**settings.kafka_config(), **quiet})
+
+
 def committed_offsets(consumer: Consumer, places: list[TopicPartition]) -> list[TopicPartition]:
     """What the consumer's group has committed of these partitions; below 0 where it has nothing."""
 
@@ -77,40 +80,6 @@ def committed_offsets(consumer: Consumer, places: list[TopicPartition]) -> list[
         return answers
 
     return retry_while_away(ask, "asking for the committed offsets")
-
-
-def group_offsets(
-    admin: AdminClient,
-    group: str,
-    places: list[TopicPartition],
-    what: str = "asking for the committed offsets",
-) -> list[TopicPartition]:
-    """What a group that this client is no member of has committed; below 0 where it has nothing."""
-    asked = ConsumerGroupTopicPartitions(group, places)
-
-    def ask() -> list[TopicPartition]:
-        futures = admin.list_consumer_group_offsets([asked], request_timeout=ANSWER_TIMEOUT_S)
-        answers = futures[group].result(timeout=RESULT_TIMEOUT_S).topic_partitions or []
-        for answer in answers:
-            if answer.error is not None:
-                raise KafkaException(answer.error)
-        return answers
-
-    return retry_while_away(ask, what)
-
-
-def check_group(settings: Settings) -> None:
-    """Raise NextclickError where this user may not read as a member of `group_id`.
-
-    A member hears of it only while it joins, when a part of the worker runs already.
-    """
-    admin = AdminClient(settings.kafka_config())
-    group_offsets(
-        admin,
-        settings.group_id,
-        [TopicPartition(settings.events_topic, 0)],
-        f"asking for the offsets of the group {settings.group_id}",
-    )
 
 
 def log_assigned(starts: list[TopicPartition]) -> None:

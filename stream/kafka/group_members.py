@@ -22,6 +22,7 @@ from confluent_kafka.admin import AdminClient
 
 from model.errors import NextclickError
 from stream.kafka.connection import ANSWER_TIMEOUT_S
+from stream.kafka.retries import retry_while_away
 from stream.logs import happening
 from stream.settings import Settings
 from stream.web_address import address_in
@@ -52,6 +53,24 @@ def group_members(
         numbers = sorted(place.partition for place in places if place.topic == settings.events_topic)
         found.append(GroupMember(member.group_instance_id or name, address, tuple(numbers)))
     return sorted(found, key=lambda member: member.worker_id)
+
+
+def check_group(settings: Settings) -> None:
+    """Raise NextclickError where this user has no right on `group_id`.
+
+    A member hears of it only while it joins, when a part of the worker runs already.
+    """
+    admin = AdminClient({**settings.kafka_config(), "log_level": 0})
+
+    def ask() -> None:
+        try:
+            group_members(admin, settings)
+        except KafkaException as error:
+            # An embedded broker, which refuses nobody.
+            if error.args[0].code() != NO_SUCH_REQUEST:
+                raise
+
+    retry_while_away(ask, f"asking for the members of the group {settings.group_id}")
 
 
 def leave_to_others(settings: Settings, member_id: str) -> bool:
