@@ -4,6 +4,7 @@ stream           the worker's events/s on a backlog, beside the model alone; ope
 workers          events/s of one worker and of several, each on one core
 latency          event to list at a fixed rate, beside a bare echo; swap: the same while versions change
 ask              answers by HTTP at a fixed rate beside events, while items are sold out
+items            memory of a million items in a worker, and changes a second
 recovery         restart with many open sessions, and after a lost disk
 gap              how long partitions have no lists after a kill, a restart, a pause
 abuse            event to list, probes, memory and log while two clients attack the web server

@@ -42,6 +42,10 @@ BENCHMARKS = {
         "Lists and rankings asked for by HTTP at a fixed rate, beside events, while items are sold out.",
         "clicks.csv.xz --requests 500 --rate 500 --changes 100 --seconds 60",
     ),
+    "items": Benchmark(
+        "Memory of a million items and changes a second of a worker's table, beside reading them alone.",
+        "--items 1000000 --changes 500000",
+    ),
     "swap": Benchmark(
         "Event to list while the worker changes from version to version, beside the normal of the same run.",
         "clicks.csv.xz --rate 500 --swaps 5",

@@ -2,7 +2,7 @@
 
 item_word       one record of `items`: read, checked, written
 item_table      the newest word about each item, in columns: 1,000,000 items in under 400 MB
-packed_texts    titles and attributes, one after the other in one block
+packed_texts    titles and attributes, one after the other in blocks
 item_titles     titles as the shop says them now, else as a version learned them
 word_search     items by words of title, brand and category
 catalogue       the table, and who is told when an item may be listed no more, or again

@@ -1,6 +1,6 @@
 """The newest word about each item, in columns: lean enough for a million items in each worker.
 
-Numbers lie in arrays, brands and categories are numbered, and titles and attributes lie in one block. The
+Numbers lie in arrays, brands and categories are numbered, and titles and attributes lie in blocks. The
 addresses of image and page are left in the topic, since no list needs them. One thread writes, others may
 read a row meanwhile.
 """

@@ -1,7 +1,7 @@
 """Items by words of their titles, brands and categories, as the shop says them now.
 
 Looks through the table as it is: no index is made, so that none has to follow 10,000 changes a second, or
-takes a second room for a million titles. Of those it takes a fraction of a second, piece by piece.
+takes a second room for a million titles. Of those it takes a fraction of a second, block by block.
 Tested by tests/unit/stream/catalogue/test_word_search.py.
 """
 

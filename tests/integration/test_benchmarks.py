@@ -68,6 +68,11 @@ ALONE = {
         "--hidden-size 8 --seconds .01 --square 64 --unchecked --output PLOT",
         "peak training steps",
     ),
+    "items": (
+        "--items 3000 --changes 2000 --known 500",
+        "items memory_mb memory_after_changes_mb memory_at_peak_mb loaded_per_s changes_per_s "
+        "longest_batch_s ratio_to_reading search_s wrong",
+    ),
     "networks": ("--models pop --items 60 --events 200 --seconds .01", "items pop"),
 }
 CHROMIUM = {

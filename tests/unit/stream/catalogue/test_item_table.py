@@ -3,7 +3,6 @@ from hypothesis import strategies as st
 
 from stream.catalogue.item_table import FIRST_ROWS, NONE, REUSED_AFTER, ItemTable
 from stream.catalogue.item_word import ItemWord
-from stream.catalogue.packed_texts import LEAST_COMPACTED_BYTES, PackedTexts
 
 words = st.builds(
     ItemWord,
@@ -46,17 +45,6 @@ def test_a_table_of_many_items_grows_and_reuses_rows() -> None:
     assert table.id_of(3) == "new"
     word = table.word("i4999")
     assert word is not None and (word.title, word.brand) == ("title 4999", "brand 1")
-
-
-def test_texts_that_change_for_ever_take_no_more_room_than_twice_what_they_are() -> None:
-    texts, row = PackedTexts(), 0
-    expected = dict.fromkeys(range(50), b"")
-    for n in range(30_000):
-        row = n * 7 % 50
-        expected[row] = b"%d" % n * (n % 80)
-        texts.put(row, expected[row])
-    assert {row: texts.get(row) for row in expected} == expected
-    assert len(texts) < 2 * LEAST_COMPACTED_BYTES
 
 
 def test_the_items_of_a_category_are_without_removed_ones_and_free_rows() -> None:

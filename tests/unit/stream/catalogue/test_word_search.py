@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from stream.catalogue.item_table import ItemTable
 from stream.catalogue.item_word import ItemWord
-from stream.catalogue.packed_texts import PIECE_BYTES
+from stream.catalogue.packed_texts import BLOCK_BYTES
 from stream.catalogue.word_search import items_with_words
 
 TABLE = ItemTable()
@@ -75,9 +75,9 @@ def test_what_is_found_is_what_reading_every_title_finds(
     assert len(found) == len(set(found))
 
 
-def test_titles_are_found_in_every_piece_of_a_large_table_and_no_more_are_read_than_asked_for() -> None:
+def test_titles_are_found_in_every_block_of_a_large_table_and_no_more_are_read_than_asked_for() -> None:
     table = ItemTable()
-    size = PIECE_BYTES * 3 // 64
+    size = BLOCK_BYTES * 3 // 64
     for n in range(size):
         table.put(f"i{n}", ItemWord(f"{n:06d} {'some words ' * 4}"))
     table.put("i7", ItemWord("another one"))
