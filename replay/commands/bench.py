@@ -82,6 +82,10 @@ BENCHMARKS = {
         "Training events/s, time of a step and memory of networks at a size, beside the machine's peak.",
         "--models 'gru4rec feature-lstm' --items 37483",
     ),
+    "newcomer": Benchmark(
+        "Seconds from a CSV and from a topic that nobody has seen to lists, by the README's commands.",
+        "--events 20000",
+    ),
     "gpu": Benchmark(
         "Training and steps on a GPU beside its matrix products, once its results are those of the CPU.",
         "--log clicks.csv.xz --output gpu",

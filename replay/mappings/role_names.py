@@ -57,11 +57,14 @@ WORDS = {role: frozenset(text.split()) for role, text in NAMES.items()}
 # What the values of a column of kinds mean, beside the words that every log is read by.
 VIEWS = """visto visualizzazione visualizacion visualizacao consultation angesehen aufruf
     pv pageview page_view detail detail_view product_view productview product_detail view_item
-    viewed visit browse look clickout impression_click ansicht klick vista vue просмотр
+    viewed visit browse look clickout impression_click ansicht gesehen aufgerufen geklickt klick vista vue
+    просмотр
     点击 浏览 查看 閲覧 クリック 表示"""
-CARTS = """add add_to_basket basket added cart_add to_cart warenkorb carrito panier carrello корзина
+CARTS = """add add_to_basket basket added cart_add to_cart warenkorb in_den_warenkorb carrito panier carrello
+    корзина
     加购 加购物车 加入购物车 购物车 カート"""
-PURCHASES = """bought purchased sale sold paid checkout_complete conversion kauf compra achat acquisto
+PURCHASES = """bought purchased sale sold paid checkout_complete conversion kauf gekauft
+    bestellt bestellung bezahlt verkauf verkauft compra comprado achat acheté commande acquisto ordine pedido
     покупка 购买 下单 支付 購入 注文"""
 OTHERS = """fav favorite favourite favorites wishlist wish like remove remove_from_cart removefromcart
     delete removed search login logout impression scroll share return refund merken

@@ -19,6 +19,7 @@ import pytest
 import torch
 
 from deploy.benchmarks.measure import process
+from deploy.benchmarks.newcomer import commands_of_readme
 from replay.commands.bench import BENCHMARKS
 from tests.conftest import ROOT
 from tests.harness.markov_shoppers import markov_shoppers
@@ -75,6 +76,8 @@ ALONE = {
     ),
     "networks": ("--models pop --items 60 --events 200 --seconds .01", "items pop"),
 }
+# With brokers of its own.
+NEWCOMER = {"newcomer": ("--events 1500 --timeout-s 600", "three_commands up_file up_topic")}
 CHROMIUM = {
     "page": (
         "LOG --events N --pages 1 --rounds 1 --clicks 1 --loads 1",
@@ -156,7 +159,7 @@ def figures_of(
 
 def test_each_benchmark_and_each_program_of_a_results_page_is_run_here() -> None:
     """None is added without a run of it."""
-    assert {*KAFKA, *ALONE, *CHROMIUM} == set(BENCHMARKS)
+    assert {*KAFKA, *ALONE, *NEWCOMER, *CHROMIUM} == set(BENCHMARKS)
     pages = "\n".join(page.read_text() for page in (ROOT / "deploy" / "results").glob("*.md"))
     assert set(re.findall(r"nextclick bench ([a-z_]+)", pages)) <= set(BENCHMARKS)
     # One page quotes a program of an earlier commit, and says so.
@@ -192,6 +195,25 @@ def test_a_benchmark_beside_kafka_ends_with_its_figures(
         options = [str(log), "--series", str(series), "--output", str(picture)]
         assert run(FOLDER / "open_sessions.py", options) == 0
         assert picture.stat().st_size
+
+
+def test_the_readme_has_the_commands_that_the_benchmark_of_a_newcomer_types() -> None:
+    of_file, up_topic, up_file = commands_of_readme()
+    assert [command.split()[:2] for command in [*of_file, up_topic, up_file]] == [
+        ["nextclick", name] for name in ("data", "train", "recommend", "up", "up")
+    ]
+
+
+@BY_HAND
+@pytest.mark.kafka
+def test_the_benchmark_of_a_newcomer_comes_to_lists_from_a_file_and_from_a_topic(
+    log: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`nextclick bench newcomer`: so few events meet its goal of two minutes on a loaded machine, too."""
+    arguments, figures = NEWCOMER["newcomer"]
+    found = figures_of("newcomer", arguments, log, tmp_path, capsys)
+    assert found.keys() >= set(figures.split())
+    assert found["up_file"]["items"] and found["up_topic"]["items"]
 
 
 @BY_HAND

@@ -75,6 +75,23 @@ def test_the_guess_of_any_container_reads_as_the_log_that_was_written(tmp_path: 
     assert events["kind"].tolist() == ["view" if n % 3 else "purchase" for n in range(60)]
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("angesehen", "In den Warenkorb", "gekauft"),
+        ("Aufgerufen", "Warenkorb", "bestellt"),
+        ("vista", "carrito", "pedido"),
+        ("vue", "panier", "commande"),
+        ("просмотр", "корзина", "покупка"),
+    ],
+)
+def test_words_of_many_languages_say_what_a_kind_is(tmp_path: Path, words: tuple[str, str, str]) -> None:
+    rows = "".join(f"s{n // 3};i{n % 4};{MOMENT + n};{words[n % 3]}\n" for n in range(60))
+    found = guessed(tmp_path / "log", f"Sitzung;Artikelnummer;Zeitpunkt;Aktion\n{rows}")
+    assert found.mapping is not None, found.doubts
+    assert found.mapping.kinds == dict(zip(words, ("view", "cart", "purchase"), strict=True))
+
+
 def test_rows_after_the_first_thousands_are_looked_at(tmp_path: Path) -> None:
     rows = [
         f"s{n // 3},i{n % 4},{MOMENT + n},{'click' if n < 2 * FIRST_LINES else 'basket'}" for n in range(9000)
