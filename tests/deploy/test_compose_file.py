@@ -45,7 +45,7 @@ def test_the_schema_tells_a_wrong_file() -> None:
 
 def test_everything_is_published_on_this_machine_only() -> None:
     published = [port for service in SERVICES.values() for port in service.get("ports", [])]
-    assert len(published) == 5
+    assert len(published) == 6
     assert all(re.fullmatch(r"127\.0\.0\.1:\d+:\d+", port) for port in published)
     assert all("network_mode" not in service for service in SERVICES.values())
 
@@ -149,7 +149,12 @@ def test_no_service_starts_before_what_it_needs() -> None:
 
 def test_what_is_not_everybodys_is_in_a_profile() -> None:
     profiles = {name: service["profiles"] for name, service in SERVICES.items() if "profiles" in service}
-    assert profiles == {"ingest": ["ingest"], "outcomes": ["outcomes"], "replay": ["demo"]}
+    assert profiles == {
+        "ingest": ["ingest"],
+        "outcomes": ["outcomes"],
+        "own-topic": ["own"],
+        "replay": ["demo"],
+    }
 
 
 def test_the_ingester_finds_its_mappings_and_the_packages_of_a_registry() -> None:
@@ -170,6 +175,7 @@ def test_a_gpu_is_given_to_the_workers_in_an_image_of_its_own() -> None:
     assert len({service["image"] for service in other.values()} - {SERVICES["worker-1"]["image"]}) == 1
     assert [name for name in OWN if "deploy" in other[name]] == [
         "first-model",
+        "own-topic",
         "retrain",
         "worker-1",
         "worker-2",
