@@ -128,6 +128,7 @@ def test_the_published_table_has_its_14_versions_and_two_models() -> None:
         assert [f"{kind}-{units}" for kind, units in zip(stack.kinds, stack.units, strict=True)] == list(
             config.stack
         ), name
+        assert config.targets == "last", name
     variants = read_variants(path, only=by_items)
     model_1 = variants["model-1-2-lstm-256"]
     assert (model_1.stack, model_1.dropout_hidden, model_1.embedding_size) == (("lstm-256",) * 2, 0.3, 128)
