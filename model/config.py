@@ -73,6 +73,9 @@ class ModelConfig(BaseModel):
     user_gate: float = Field(
         0.02, gt=0, lt=1, description="the user's share at which user-gru-attentional begins to learn"
     )
+    without_users: bool = Field(
+        False, description="user-gru-…: every user is an unknown one, the control of what users are worth"
+    )
 
     loss: LossName = "cross-entropy"
     regularisation: float = Field(0.0, ge=0, le=100, description="λ of BPR-max; L2 of the factorisations")

@@ -3,7 +3,8 @@
 Donkers, Loepp, Ziegler: Sequential User-based Recurrent Neural Network Recommendations,
 RecSys 2017, written from the paper; the cells are in `user_cells`. A session keeps its user: an
 event without a user, or with one that training has not seen, belongs to the user of the event
-before it. A session without a known user has the mean of all user vectors.
+before it. A session without a known user has the mean of all user vectors, and with
+`config.without_users` all sessions do: the same cell, initialisation and dropout without users.
 
 Shapes: B sessions, T steps of a block, N positions of a block, V items, Y users, H units, L layers.
 """
@@ -39,6 +40,7 @@ class UserGRU(GradientNetwork):
         super().__init__()
         _check(config)
         self.items = len(vocabulary)
+        self.without_users = config.without_users
         self.hidden_size, self.layers = config.hidden_size, config.layers
         self.dropout_item = nn.Dropout(config.dropout_embedding)
         self.dropout_user = nn.Dropout(config.dropout_user)
@@ -77,6 +79,8 @@ class UserGRU(GradientNetwork):
     def complete_inputs(self, inputs: Columns, batch_sizes_T: Tensor, state: State) -> Columns:
         """Give an event without a known user the user of its session."""
         given_N = inputs["user_id"]
+        if self.without_users:
+            return {**inputs, "user_id": torch.full_like(given_N, -1)}
         # On another device the processor would wait for the answer.
         if given_N.device.type == "cpu" and bool((given_N >= 0).all()):
             return inputs

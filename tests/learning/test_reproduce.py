@@ -17,7 +17,13 @@ ROWS = {
     "next-electronics": ["pop", "transitions"],
     "product-sequences": ["version 1", "version 8", "pop"],
     "session-gru": ["cross-entropy", "POP", "boosted by 75 s"],
-    "user-gru": ["linear", "matrix factorisation", "sequential matrix factorisation", "decayed-item-knn"],
+    "user-gru": [
+        "linear",
+        "control without users",
+        "matrix factorisation",
+        "sequential matrix factorisation",
+        "decayed-item-knn",
+    ],
 }
 
 
@@ -96,6 +102,16 @@ def test_a_network_of_vectors_has_its_errors_in_the_studys_table(log: Path) -> N
     assert rows["version 8"]["mae"]["mean"] > 0
     assert rows["version 1"]["mse"] is None
     assert len(rows["version 1"]["losses"]) == 1
+
+
+def test_the_control_of_the_user_study_has_figures_of_its_own_and_no_published_ones(log: Path) -> None:
+    table = reproduced("user-gru", log, "--set", "epochs=3", "--set", "learning_rate=0.05")["tables"][0]
+    rows = {row["name"]: row for row in table["ours"]["rows"]}
+    control, linear = rows["control without users"], rows["linear"]
+    assert control["config"]["without_users"]
+    assert "without_users" not in linear["config"]
+    assert control["loss"]["mean"] != linear["loss"]["mean"], "the users are not read"
+    assert table["published"]["control without users"] == {}
 
 
 def test_a_row_that_the_log_cannot_feed_is_named_and_the_others_are_run(tmp_path: Path) -> None:

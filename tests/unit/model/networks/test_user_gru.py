@@ -107,6 +107,36 @@ def test_another_user_gets_other_scores_and_an_unknown_one_those_of_the_mean_use
     torch.testing.assert_close(moved[0], scores[2])
 
 
+@torch.no_grad()
+@pytest.mark.parametrize("name", NAMES)
+def test_without_users_everybody_is_the_unknown_user_in_steps_and_in_blocks(name: str) -> None:
+    control, network = network_of(name, without_users=True), network_of(name)
+    columns = {"item": torch.tensor([1, 1]), "user_id": torch.tensor([0, 3])}
+    nobody = {**columns, "user_id": torch.tensor([-1, -1])}
+    scores, state = control.step(columns, control.initial_state(2))
+    expected, _ = network.step(nobody, network.initial_state(2))
+    assert isinstance(scores, torch.Tensor)
+    assert isinstance(expected, torch.Tensor)
+    torch.testing.assert_close(scores, expected)
+    assert state["user"].tolist() == [[-1], [-1]]
+    item_N, user_N = block()
+    inputs = {"item": item_N, "user_id": user_N}
+    completed = control.complete_inputs(inputs, SIZES, control.initial_state(len(SIZES)))
+    assert set(completed["user_id"].tolist()) == {-1}
+
+
+def test_without_users_training_moves_no_user_s_vector() -> None:
+    network = network_of("user-gru-linear", without_users=True).train()
+    config = ModelConfig(network="user-gru-linear", hidden_size=UNITS, optimizer="adam", without_users=True)
+    sampler = NegativeSampler(VOCABULARY.counts, 0.75, 8, np.random.default_rng(0))
+    step = GradientStep(network, VOCABULARY, config, sampler, Replicas())
+    users, items = network.user_YH.detach().clone(), network.item_VH.detach().clone()
+    inputs = {"item": torch.tensor([1, 2]), "user_id": torch.tensor([3, 5])}
+    step.learn(inputs, Targets(torch.tensor([6, 7])), torch.tensor([2]), network.initial_state(2), 2)
+    assert torch.equal(network.user_YH, users)
+    assert not torch.equal(network.item_VH, items)
+
+
 def test_training_learns_of_a_session_s_user_from_events_that_do_not_name_one() -> None:
     network = network_of("user-gru-linear").train()
     config = ModelConfig(network="user-gru-linear", hidden_size=UNITS, optimizer="adam", user_l2=0.01)
