@@ -116,8 +116,9 @@ class ModelConfig(BaseModel):
     neighbours: int = Field(100, ge=1, le=100_000, description="items, or sessions, that a kNN keeps")
     sampled_sessions: int = Field(1000, ge=1, description="newest sessions that V-SkNN compares")
     shrinkage: float = Field(20.0, ge=0, description="added to the supports of item-kNN")
-    decay: float = Field(
-        1.0, gt=0, description="of the time-decayed item-kNN, for each event that has passed"
+    decay: float = Field(1.0, gt=0, description="of decayed-item-knn, for each event that has passed")
+    decay_time_s: float = Field(
+        86_400, gt=0, description="T₀ of time-weighted-item-knn: an event this old weighs 1/e of a new one"
     )
     window_s: float = Field(3600, gt=0, description="newest part of the data that window-pop counts")
     window_events: int = Field(2, ge=1, le=50, description="newest items that sequential-mf reads")

@@ -54,13 +54,15 @@ def suggest(trial: optuna.Trial, network: str) -> dict[str, Any]:
     {'window_s': 3600.0}
     """
     match network:
-        case "item-knn" | "decayed-item-knn":
+        case "item-knn" | "decayed-item-knn" | "time-weighted-item-knn":
             found: dict[str, Any] = {
                 "neighbours": trial.suggest_int("neighbours", 20, 500, log=True),
                 "shrinkage": trial.suggest_float("shrinkage", 0.5, 200, log=True),
             }
             if network == "decayed-item-knn":
                 found["decay"] = trial.suggest_float("decay", 0.05, 3, log=True)
+            if network == "time-weighted-item-knn":
+                found["decay_time_s"] = trial.suggest_float("decay_time_s", 60, 365 * 86_400, log=True)
             return found
         case "v-sknn":
             return {

@@ -1,6 +1,7 @@
 """An event's other fields as networks read them: categories as codes, prices as numbers.
 
-A missing value, or a value that training has not seen, is -1; a missing or invalid price is NaN.
+A missing value, or a value that training has not seen, is -1; a missing or invalid price is NaN. An
+event's time is itself, in milliseconds, -1 missing.
 Features are made from the training data for the columns that a network declares, and saved with its
 vocabulary. Prices are not scaled here: `price_scale` tells the network how to scale their logarithms.
 
@@ -19,6 +20,8 @@ import pandas as pd
 
 CATEGORICAL = ("brand", "category", "user_id", "title")
 PRICE = "price"
+# Of an event, as the session rule reads it: it needs no codes and no scale.
+TIME = "event_time_ms"
 SMALLEST_DEVIATION = 1e-6
 Arrays = Mapping[str, npt.NDArray[Any]]
 
@@ -91,7 +94,9 @@ class Features:
         return np.fromiter((codes.get(value, -1) for value in values), np.int64)
 
     def encode(self, column: str, values: Sequence[Any] | npt.NDArray[Any]) -> npt.NDArray[Any]:
-        """Encode a column's raw values. Returns codes, int64, or prices, float32."""
+        """Encode a column's raw values. Returns codes or times, int64, or prices, float32."""
+        if column == TIME:
+            return np.fromiter((-1 if value is None else int(value) for value in values), np.int64)
         if column == PRICE:
             prices = np.asarray(values, np.float64)
             is_price = np.abs(prices) <= np.finfo(np.float32).max

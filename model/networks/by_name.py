@@ -17,7 +17,7 @@ from collections.abc import Callable
 from model.config import ModelConfig
 from model.data.vocabulary import Vocabulary
 from model.errors import NextclickError
-from model.networks.baselines.item_knn import DecayedItemKNN, ItemKNN
+from model.networks.baselines.item_knn import DecayedItemKNN, ItemKNN, TimeWeightedItemKNN
 from model.networks.baselines.matrix_factorisation import BPRMF, SequentialMF
 from model.networks.baselines.pop import Pop, WindowPop
 from model.networks.baselines.s_pop import SessionPop
@@ -60,6 +60,7 @@ NETWORKS: dict[str, Callable[[ModelConfig, Vocabulary], Network]] = {
     "transitions": Transitions,
     "item-knn": ItemKNN,
     "decayed-item-knn": DecayedItemKNN,
+    "time-weighted-item-knn": TimeWeightedItemKNN,
     "v-sknn": VSkNN,
     "bpr-mf": BPRMF,
     "sequential-mf": SequentialMF,

@@ -11,6 +11,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from model.data.features import TIME
 from model.data.sessions import Sessions
 from model.errors import NextclickError
 from model.networks.network import Network
@@ -26,14 +27,15 @@ class InputColumns:
         self._device = network.device
         self._items = torch.from_numpy(sessions.items).to(self._device)
         further = [name for name in network.columns if name != "item"]
-        missing = [name for name in further if name not in sessions.columns]
+        columns = {TIME: sessions.times_ms, **sessions.columns}
+        missing = [name for name in further if name not in columns]
         if missing:
             raise NextclickError(
                 f"a {type(network).__name__} reads {', '.join(missing)}, and the sessions were read without",
                 "Sessions on disk (--memory-map) and simulated cadences have items and times only.",
                 "Read the log into memory, or choose a network that reads items alone.",
             )
-        self._columns = {name: torch.from_numpy(sessions.columns[name]).to(self._device) for name in further}
+        self._columns = {name: torch.from_numpy(columns[name]).to(self._device) for name in further}
 
     def at(self, rows: npt.NDArray[np.int64]) -> dict[str, Tensor]:
         """The network's inputs at `rows` of the sessions."""

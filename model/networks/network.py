@@ -49,7 +49,7 @@ class Network(nn.Module, ABC):
 
     `columns` names the inputs it reads, by the event's field: "item" is int64 vocabulary indices,
     shape B; "brand", "category", "user_id" and "title" are int64 codes, -1 missing or unknown;
-    "price" is float32, NaN missing.
+    "price" is float32, NaN missing; "event_time_ms" is int64, -1 missing.
     """
 
     columns: ClassVar[tuple[str, ...]] = ("item",)

@@ -49,6 +49,7 @@ FEATURE_LSTM = {"network": "feature-lstm", "layers": 2, "loss": "full-cross-entr
         {"network": "s-pop"},
         {"network": "transitions"},
         {"network": "decayed-item-knn", "exclude_session_items": True},
+        {"network": "time-weighted-item-knn", "decay_time_s": 60.0},
         {"network": "v-sknn"},
         {"network": "fused"},
         {"network": "fused", "layers": 2, "exclude_session_items": True},

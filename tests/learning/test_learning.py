@@ -136,6 +136,7 @@ def test_rsc15_reaches_the_published_quality(shared_data: Path) -> None:
         {"network": "transitions"},
         {"network": "item-knn"},
         {"network": "decayed-item-knn"},
+        {"network": "time-weighted-item-knn", "decay_time_s": 60.0},
         {"network": "v-sknn"},
         {"network": "fused"},
         {"network": "bpr-mf", "epochs": 10},

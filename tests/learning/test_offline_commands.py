@@ -180,7 +180,7 @@ def test_what_a_search_found_trains_again(log: Path, tmp_path: Path) -> None:
     assert "Found by `nextclick tune` in 2 trials" in params.read_text()
     trained = run_json("train", log, "--params", params, "--registry", tmp_path)
     assert trained["evaluation"] == found["test"]
-    for network in ("v-sknn", "decayed-item-knn", "window-pop", "sequential-mf"):
+    for network in ("v-sknn", "decayed-item-knn", "time-weighted-item-knn", "window-pop", "sequential-mf"):
         tuned = run_json("tune", log, "--network", network, "--set", "epochs=1", *options[4:])
         assert tuned["config"]["network"] == network
 

@@ -23,6 +23,7 @@ ROWS = {
         "matrix factorisation",
         "sequential matrix factorisation",
         "decayed-item-knn",
+        "item-kNN weighted by time, Ding and Li",
     ],
 }
 

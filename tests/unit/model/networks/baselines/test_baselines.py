@@ -96,6 +96,47 @@ def test_the_decayed_item_knn_adds_up_the_session_with_falling_weights() -> None
     assert scores["e"] == pytest.approx(weight * 1 / math.sqrt(3))
 
 
+def after_times(network: Network, session: str, seconds: Sequence[float]) -> dict[str, float]:
+    """The scores after the session's items at these times; a negative time is not known."""
+    state = network.initial_state(1)
+    for item, second in zip(session, seconds, strict=True):
+        time_ms = int(1_700_000_000_000 + 1000 * second) if second >= 0 else -1
+        inputs = {"item": torch.tensor(["abcde".index(item)]), "event_time_ms": torch.tensor([time_ms])}
+        scores, state = network.step(inputs, state)
+    ids, values = top_of(scores, 5)
+    return {"abcde"[i]: v for i, v in zip(ids[0].tolist(), values[0].tolist(), strict=True) if i >= 0}
+
+
+def test_the_time_weighted_item_knn_forgets_by_time_and_not_by_events() -> None:
+    network = fitted("time-weighted-item-knn", shrinkage=0, decay_time_s=120)
+    weight = math.exp(-300 / 120)
+    found = after_times(network, "ab", [0, 300])
+    # a's neighbours are b (2), c (1), d (1), e (1); b's are a, c, d.
+    assert found["c"] == pytest.approx(3 / math.sqrt(12) + weight * 1 / 3)
+    assert found["b"] == pytest.approx(weight * 2 / math.sqrt(12))
+    assert after_times(network, "ab", [0, 0])["b"] == pytest.approx(2 / math.sqrt(12))
+    # What comes between takes nothing away, where it has no neighbour of its own.
+    assert after_times(network, "aeb", [0, 299, 300])["c"] == pytest.approx(found["c"])
+
+
+def test_the_time_weighted_item_knn_takes_late_events_and_those_without_a_time() -> None:
+    network = fitted("time-weighted-item-knn", shrinkage=0, decay_time_s=120)
+    # The b came later by the log, and 300 s earlier by its time: it is b that weighs less.
+    late = after_times(network, "ab", [300, 0])
+    assert late["b"] == pytest.approx(2 / math.sqrt(12))
+    assert late["a"] == pytest.approx(math.exp(-300 / 120) * 2 / math.sqrt(12))
+    assert after_times(network, "ab", [0, -1])["a"] == pytest.approx(2 / math.sqrt(12))
+    assert after_times(network, "ab", [-1, -1]) == pytest.approx(after_times(network, "ab", [7, 7]))
+
+
+def test_the_time_weighted_item_knn_is_evaluated_by_the_log_s_times() -> None:
+    quick, slow = (fitted("time-weighted-item-knn", decay_time_s=seconds) for seconds in (1, 1e9))
+    by_events = fitted("decayed-item-knn", decay=60)
+    # A minute between events at T₀ = 1 s is a decay of 60 an event.
+    assert evaluate(quick, SESSIONS) == evaluate(by_events, SESSIONS)
+    assert evaluate(quick, SESSIONS) != evaluate(slow, SESSIONS)
+
+
 def test_v_sknn_adds_the_similarities_of_the_sessions_that_hold_an_item() -> None:
     scores = scores_after(fitted("v-sknn"), "ab")
     # Weights: b 1, a 1/2. abc and abd: 3/2, bc and cb: 1, ae: 1/2.
