@@ -115,6 +115,8 @@ def test_every_command_of_the_page_can_run(monkeypatch: pytest.MonkeyPatch) -> N
     commands = [command for block in blocks(PAGE.text) for command in commands_of(block)]
     assert len(commands) > 10
     assert {command: fault for command in commands if (fault := fault_of(command, logs()))} == {}
+    unused = [log for log in logs() if not any(log in command.split() for command in commands)]
+    assert unused == [], "the page asks for logs that no command reads"
 
 
 def test_every_study_is_made_again_by_a_command_of_the_page() -> None:
