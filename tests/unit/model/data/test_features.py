@@ -49,6 +49,19 @@ def test_a_price_that_is_missing_or_no_number_is_nan_and_the_scale_knows_the_oth
     assert constant.price_scale == pytest.approx((np.log1p(5), 1.0))
 
 
+def test_a_time_is_read_as_it_is_and_a_missing_one_is_minus_one() -> None:
+    times = Features().encode("event_time_ms", np.array([1_700_000_000_001, None], object))
+    assert times.dtype == np.int64
+    assert times.tolist() == [1_700_000_000_001, -1]
+    vocabulary = Vocabulary.from_frame(LOG, ("event_time_ms",))
+    # It has neither codes nor a scale to be saved.
+    assert vocabulary.features.as_dict() == Features().as_dict()
+    sessions = Sessions.from_frame(LOG, vocabulary, SessionRule(1800))
+    network = build(ModelConfig(network="time-weighted-item-knn"), vocabulary)
+    inputs = InputColumns(network, sessions).at(np.array([1, 4]))
+    assert inputs["event_time_ms"].tolist() == [1000, 90_000_000]
+
+
 def test_a_log_without_a_column_has_it_missing_throughout() -> None:
     bare = LOG[["session_id", "item_id", "event_time_ms"]]
     vocabulary = Vocabulary.from_frame(bare, COLUMNS)

@@ -57,7 +57,7 @@ def test_the_processor_waits_for_no_batch_of_the_device(found: dict[str, Any]) -
 
 
 # Baselines: neighbours that are looked for on the CPU, and weights by position that lie there.
-ON_CPU = {"v-sknn", "decayed-item-knn", "time-weighted-item-knn"}
+ON_CPU = {"v-sknn", "decayed-item-knn"}
 
 
 def test_a_wave_on_a_device_has_the_lists_of_the_cpu_for_one_copy_each_way(found: dict[str, Any]) -> None:
