@@ -6,6 +6,7 @@ latency          event to list at a fixed rate, beside a bare echo; swap: the sa
 ask              answers by HTTP at a fixed rate beside events, while items are sold out
 items            memory of a million items in a worker, and changes a second
 recovery         restart with many open sessions, and after a lost disk
+decoding         what a mapping, or Avro, costs a worker an event
 newcomer         seconds from an unknown log, and an unknown topic, to lists
 gap              how long partitions have no lists after a kill, a restart, a pause
 abuse            event to list, probes, memory and log while two clients attack the web server

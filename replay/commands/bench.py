@@ -46,6 +46,10 @@ BENCHMARKS = {
         "Memory of a million items and changes a second of a worker's table, beside reading them alone.",
         "--items 1000000 --changes 500000",
     ),
+    "decoding": Benchmark(
+        "What an event of a shop's JSON by mapping, or of Avro, costs a worker, beside its own JSON.",
+        "--events 20000 --rounds 15",
+    ),
     "swap": Benchmark(
         "Event to list while the worker changes from version to version, beside the normal of the same run.",
         "clicks.csv.xz --rate 500 --swaps 5",

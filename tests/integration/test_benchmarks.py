@@ -74,6 +74,7 @@ ALONE = {
         "items memory_mb memory_after_changes_mb memory_at_peak_mb loaded_per_s changes_per_s "
         "longest_batch_s ratio_to_reading search_s wrong",
     ),
+    "decoding": ("--events 500 --rounds 3 --worker-us 10000", "core_us bytes share_of_worker goal"),
     "networks": ("--models pop --items 60 --events 200 --seconds .01", "items pop"),
 }
 # With brokers of its own.
