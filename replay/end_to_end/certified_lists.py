@@ -202,8 +202,8 @@ def _topics_removed(settings: Settings) -> Iterator[None]:
     finally:
         names = [plan.name for plan in plans(settings)]
         admin = AdminClient({**settings.kafka_config(), "log_level": 0})
-        there = admin.list_topics(timeout=15).topics
-        for future in admin.delete_topics([name for name in names if name in there]).values():
+        there = set(names) & admin.list_topics(timeout=15).topics.keys()
+        for future in admin.delete_topics(list(there)).values() if there else ():
             future.result(timeout=30)
 
 

@@ -4,7 +4,7 @@ Knows their names, partition counts and retention; produces and consumes nothing
 partition count is an error before anything is consumed, since a session's events and its
 `recommendations` must have the same partition number.
 
-Tested by tests/integration/test_topics.py.
+Tested by tests/integration/test_topics.py and tests/unit/stream/kafka/test_topics_made.py.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-def
 
 from model.errors import NextclickError
 from stream.kafka.connection import ANSWER_TIMEOUT_S, RESULT_TIMEOUT_S, metadata, remedy_for
+from stream.kafka.retries import RETRY_FOR_S, RETRY_INTERVAL_S, is_transient
 from stream.settings import Settings
 
 DAY_MS = 86_400_000
@@ -147,7 +148,16 @@ def wrong_partitions(present: dict[str, int], settings: Settings) -> NextclickEr
     )
 
 
-def _create(admin: AdminClient, missing: list[TopicPlan], settings: Settings) -> None:
+def _create(admin: AdminClient, missing: Sequence[TopicPlan], settings: Settings) -> None:
+    deadline_s = time.monotonic() + RETRY_FOR_S
+    while missing := _not_yet(admin, missing, settings, wait=time.monotonic() < deadline_s):
+        time.sleep(RETRY_INTERVAL_S)
+
+
+def _not_yet(
+    admin: AdminClient, missing: Sequence[TopicPlan], settings: Settings, *, wait: bool
+) -> list[TopicPlan]:
+    """Create topics. Returns those to ask for again, if one may `wait` for brokers that are away."""
     requests = [
         NewTopic(
             plan.name,
@@ -160,14 +170,21 @@ def _create(admin: AdminClient, missing: list[TopicPlan], settings: Settings) ->
     made = admin.create_topics(
         requests, operation_timeout=ANSWER_TIMEOUT_S, request_timeout=1.5 * ANSWER_TIMEOUT_S
     )
-    for name, future in made.items():
+    again = []
+    for plan in missing:
         try:
-            future.result(timeout=RESULT_TIMEOUT_S)
+            made[plan.name].result(timeout=RESULT_TIMEOUT_S)
         except KafkaException as error:
-            if error.args[0].code() == KafkaError.TOPIC_ALREADY_EXISTS:
+            problem: KafkaError = error.args[0]
+            if problem.code() == KafkaError.TOPIC_ALREADY_EXISTS:
+                continue
+            # A broker that stood still is fenced until the controller has heard of it again.
+            if wait and (is_transient(problem) or "fenced" in problem.str()):
+                again.append(plan)
                 continue
             raise NextclickError(
-                f"topic {name} could not be created: {error.args[0].str()}",
+                f"topic {plan.name} could not be created: {problem.str()}",
                 "The worker needs all four topics.",
-                remedy_for(error.args[0], "Create it by hand: `nextclick topics`."),
+                remedy_for(problem, "Create it by hand: `nextclick topics`."),
             ) from None
+    return again
