@@ -46,7 +46,9 @@ def is_transient(error: KafkaError) -> bool:
     >>> is_transient(KafkaError(KafkaError.TOPIC_AUTHORIZATION_FAILED))
     False
     """
-    return not error.fatal() and error.code() in TRANSIENT_ERRORS
+    # A broker that stood still is fenced, and can hold no topic, until the controller hears of it again.
+    is_fenced_broker = error.code() == KafkaError.INVALID_REPLICATION_FACTOR and "fenced" in error.str()
+    return not error.fatal() and (error.code() in TRANSIENT_ERRORS or is_fenced_broker)
 
 
 def log_transient(error: KafkaError, doing: str) -> bool:

@@ -18,7 +18,7 @@ from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-def
 
 from model.errors import NextclickError
 from stream.kafka.connection import ANSWER_TIMEOUT_S, RESULT_TIMEOUT_S, metadata, remedy_for
-from stream.kafka.retries import RETRY_FOR_S, RETRY_INTERVAL_S, is_transient
+from stream.kafka.retries import is_transient, retry_while_away
 from stream.settings import Settings
 
 DAY_MS = 86_400_000
@@ -149,15 +149,7 @@ def wrong_partitions(present: dict[str, int], settings: Settings) -> NextclickEr
 
 
 def _create(admin: AdminClient, missing: Sequence[TopicPlan], settings: Settings) -> None:
-    deadline_s = time.monotonic() + RETRY_FOR_S
-    while missing := _not_yet(admin, missing, settings, wait=time.monotonic() < deadline_s):
-        time.sleep(RETRY_INTERVAL_S)
-
-
-def _not_yet(
-    admin: AdminClient, missing: Sequence[TopicPlan], settings: Settings, *, wait: bool
-) -> list[TopicPlan]:
-    """Create topics. Returns those to ask for again, if one may `wait` for brokers that are away."""
+    meaning, remedy = "The worker needs all four topics.", "Create it by hand: `nextclick topics`."
     requests = [
         NewTopic(
             plan.name,
@@ -167,24 +159,25 @@ def _not_yet(
         )
         for plan in missing
     ]
-    made = admin.create_topics(
-        requests, operation_timeout=ANSWER_TIMEOUT_S, request_timeout=1.5 * ANSWER_TIMEOUT_S
-    )
-    again = []
-    for plan in missing:
-        try:
-            made[plan.name].result(timeout=RESULT_TIMEOUT_S)
-        except KafkaException as error:
-            problem: KafkaError = error.args[0]
-            if problem.code() == KafkaError.TOPIC_ALREADY_EXISTS:
-                continue
-            # A broker that stood still is fenced until the controller has heard of it again.
-            if wait and (is_transient(problem) or "fenced" in problem.str()):
-                again.append(plan)
-                continue
-            raise NextclickError(
-                f"topic {plan.name} could not be created: {problem.str()}",
-                "The worker needs all four topics.",
-                remedy_for(problem, "Create it by hand: `nextclick topics`."),
-            ) from None
-    return again
+
+    def ask() -> None:
+        made = admin.create_topics(
+            requests, operation_timeout=ANSWER_TIMEOUT_S, request_timeout=1.5 * ANSWER_TIMEOUT_S
+        )
+        for name, future in made.items():
+            try:
+                future.result(timeout=RESULT_TIMEOUT_S)
+            except KafkaException as error:
+                problem: KafkaError = error.args[0]
+                if problem.code() == KafkaError.TOPIC_ALREADY_EXISTS:
+                    continue
+                if is_transient(problem):
+                    raise
+                raise NextclickError(
+                    f"topic {name} could not be created: {problem.str()}",
+                    meaning,
+                    remedy_for(problem, remedy),
+                ) from None
+
+    names = ", ".join(plan.name for plan in missing)
+    retry_while_away(ask, f"creating {names}", meaning=meaning, remedy=remedy)

@@ -8,7 +8,7 @@ import pytest
 from confluent_kafka import KafkaError, KafkaException
 
 from model.errors import NextclickError
-from stream.kafka import topics
+from stream.kafka import retries, topics
 from stream.kafka.topics import ensure_topics
 from stream.settings import Settings
 
@@ -49,7 +49,7 @@ def admin(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Ad
     made = Admin(request.param)
     monkeypatch.setattr(topics, "AdminClient", lambda config: made)
     monkeypatch.setattr(topics, "partition_counts", lambda admin, settings: dict(made.made))
-    monkeypatch.setattr(topics, "RETRY_INTERVAL_S", 0.0)
+    monkeypatch.setattr(retries, "RETRY_INTERVAL_S", 0.0)
     return made
 
 
@@ -70,6 +70,6 @@ def test_what_no_waiting_mends_is_told_at_once(admin: Admin) -> None:
 
 @pytest.mark.parametrize("admin", [[FENCED] * 2], indirect=True)
 def test_waiting_ends(admin: Admin, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(topics, "RETRY_FOR_S", -1.0)
+    monkeypatch.setattr(retries, "RETRY_FOR_S", -1.0)
     with pytest.raises(NextclickError, match="fenced"):
         ensure_topics(Settings())
