@@ -11,7 +11,7 @@ from confluent_kafka.admin import AdminClient
 
 from deploy.drill.fault import Fault, Step, nothing_heals
 from deploy.drill.stage import Stage
-from stream.kafka.consumers import offset_bounds
+from stream.kafka.consumers import offset_bounds, outside_consumer
 from stream.kafka.topics import ensure_topics, partition_counts
 
 
@@ -46,9 +46,7 @@ def offsets_forward(stage: Stage) -> Iterator[Step]:
     stage.group.stop()
     settings = stage.settings
     numbers = range(settings.partitions)
-    consumer = Consumer(
-        {**settings.kafka_config(), "group.id": settings.group_id, "enable.auto.commit": False}
-    )
+    consumer = outside_consumer(settings, settings.group_id, {})
     try:
         first = {n: offset_bounds(consumer, TopicPartition(settings.events_topic, n))[1] for n in numbers}
 

@@ -15,6 +15,7 @@ from model.errors import NextclickError
 from replay.sending.encoding import EncodedEvents
 from stream.events import Event, encode_event, message_time_ms
 from stream.kafka.connection import ANSWER_TIMEOUT_S, metadata, remedy_for
+from stream.kafka.consumers import outside_consumer
 from stream.kafka.retries import retry_while_away
 from stream.settings import Settings
 
@@ -178,9 +179,7 @@ class LagLimit:
         self._limit = limit
         self._check_every = check_every
         self._sent = 0
-        self._consumer = client or Consumer(
-            {**settings.kafka_config(), "group.id": settings.group_id, "enable.auto.commit": False}
-        )
+        self._consumer = client or outside_consumer(settings, settings.group_id, {})
 
     def lag(self) -> int:
         """Records that the group has not committed yet. Raises NextclickError when Kafka does not answer."""

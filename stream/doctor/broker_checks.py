@@ -169,7 +169,7 @@ class BrokerChecks:
         if topic not in cluster.topics:
             return
         places = [TopicPartition(topic, number) for number in cluster.topics[topic].partitions]
-        consumer = outside_consumer(self._settings, group)
+        consumer = outside_consumer(self._settings, group, {"log_level": 0})
         try:
             committed = consumer.committed(places, timeout=ANSWER_TIMEOUT_S)
         finally:

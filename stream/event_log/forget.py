@@ -17,7 +17,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
+from confluent_kafka import KafkaError, KafkaException, Message, Producer, TopicPartition
 
 from model.errors import NextclickError
 from stream.event_decoder import OWN_EVENTS, EventDecoder
@@ -28,6 +28,7 @@ from stream.event_log.columns import RECORD_COLUMNS
 from stream.event_log.kafka_reader import KafkaEvents
 from stream.events import FORGET, Event, encode_event
 from stream.kafka.connection import ANSWER_TIMEOUT_S, remedy_for
+from stream.kafka.consumers import outside_consumer
 from stream.settings import Settings
 
 DEADLINE_S = 30.0
@@ -127,7 +128,7 @@ def send_forget(settings: Settings, sessions: Iterable[str]) -> dict[str, tuple[
 def obeyed_sessions(settings: Settings, placed: dict[str, tuple[int, int]], wait_s: float) -> Collection[str]:
     """The sessions whose forgetting the workers' group has made durable, after `wait_s` at the latest."""
     topic = settings.events_topic
-    consumer = Consumer({**settings.kafka_config(), "group.id": settings.group_id, "log_level": 0})
+    consumer = outside_consumer(settings, settings.group_id, {"log_level": 0})
     numbers = sorted({partition for partition, _ in placed.values()})
     deadline_s = time.monotonic() + wait_s
     try:

@@ -12,13 +12,7 @@ from confluent_kafka import KafkaError, TopicPartition
 
 from model.errors import NextclickError
 from stream.kafka.connection import metadata
-from stream.kafka.consumers import (
-    committed_offsets,
-    groupless_consumer,
-    offset_bounds,
-    outside_consumer,
-    sharing_config,
-)
+from stream.kafka.consumers import committed_offsets, offset_bounds, outside_consumer, sharing_config
 from stream.kafka.topic_id import SourceTopics
 from stream.settings import Settings
 
@@ -32,20 +26,16 @@ class GroupProgress:
     def __init__(self, settings: Settings, topics: Iterable[str]) -> None:
         """Raises NextclickError for a topic that is not there."""
         # A client of its own: while a member joins its group, its connection answers nothing else.
-        self._group = outside_consumer(settings, group_of(settings))
-        consumer = groupless_consumer(settings, PURPOSE, {})
+        self._group = outside_consumer(settings, group_of(settings), {"log_level": 0})
         self._ends: dict[Place, int] = {}
-        try:
-            for topic in topics:
-                there = metadata(consumer, settings, topic).topics[topic]
-                if there.error is not None or not there.partitions:
-                    raise _no_topic(topic, there.error)
-                for number in there.partitions:
-                    low, high = offset_bounds(consumer, TopicPartition(topic, number))
-                    if low < high:
-                        self._ends[topic, number] = high
-        finally:
-            consumer.close()
+        for topic in topics:
+            there = metadata(self._group, settings, topic).topics[topic]
+            if there.error is not None or not there.partitions:
+                raise _no_topic(topic, there.error)
+            for number in there.partitions:
+                low, high = offset_bounds(self._group, TopicPartition(topic, number))
+                if low < high:
+                    self._ends[topic, number] = high
 
     def is_done(self, positions: Mapping[Place, int], known: SourceTopics) -> bool:
         """Whether everything up to these ends is committed; `positions` are a member's own.

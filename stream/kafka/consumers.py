@@ -17,20 +17,30 @@ from stream.settings import Settings
 logger = logging.getLogger(__name__)
 
 
-def groupless_consumer(settings: Settings, purpose: str, config: Mapping[str, Any]) -> Consumer:
-    """A consumer that assigns itself its partitions and commits nothing; `config` is added to its settings.
+def outside_consumer(settings: Settings, group: str, config: Mapping[str, Any]) -> Consumer:
+    """A consumer that is no member of `group` while it subscribes nothing, and commits nothing by itself.
 
-    librdkafka requires the name of a group all the same, on which the user needs rights.
+    It asks what the group has committed. The admin client, which asks the same, ends the process by a null
+    pointer where a broker answers that it is not the group's coordinator, as all do that have just started
+    (librdkafka 2.16, its issue 5040). `config` is added to its settings.
     """
     return Consumer(
         {
             **settings.kafka_config(),
-            "group.id": f"{settings.group_id}-{purpose}",
+            "group.id": group,
             "enable.auto.commit": False,
             "enable.auto.offset.store": False,
             **config,
         }
     )
+
+
+def groupless_consumer(settings: Settings, purpose: str, config: Mapping[str, Any]) -> Consumer:
+    """A consumer that assigns itself its partitions and commits nothing; `config` is added to its settings.
+
+    librdkafka requires the name of a group all the same, on which the user needs rights.
+    """
+    return outside_consumer(settings, f"{settings.group_id}-{purpose}", config)
 
 
 def sharing_config(settings: Settings, purpose: str, strategy: str) -> dict[str, Any]:
@@ -57,16 +67,6 @@ def offset_bounds(consumer: Consumer, place: TopicPartition) -> tuple[int, int]:
         lambda: consumer.get_watermark_offsets(place, timeout=ANSWER_TIMEOUT_S, cached=False),
         f"asking for the offsets of partition {place.partition} of {place.topic}",
     )
-
-
-def outside_consumer(settings: Settings, group: str) -> Consumer:
-    """A client that asks what a group has committed, and is no member of it as long as it subscribes nothing.
-
-    The admin client, which asks the same, ends the process by a null pointer where a broker answers that it
-    is not the group's coordinator, as all do that have just started (librdkafka 2.16, its issue 5040).
-    """
-    quiet = {"group.id": group, "enable.auto.commit": False, "log_level": 0}
-    return Consumer({**settings.kafka_config(), **quiet})
 
 
 def committed_offsets(consumer: Consumer, places: list[TopicPartition]) -> list[TopicPartition]:

@@ -5,12 +5,13 @@ Tested by tests/integration/test_session_view.py.
 
 from __future__ import annotations
 
-from confluent_kafka import Consumer, KafkaException, TopicPartition
+from confluent_kafka import KafkaException, TopicPartition
 
 from model.data.session_rule import SessionRule
 from stream.event_decoder import OWN_EVENTS, EventDecoder, event_of
 from stream.events import RejectedEvent
 from stream.kafka.connection import ANSWER_TIMEOUT_S
+from stream.kafka.consumers import outside_consumer
 from stream.kafka.partition_reader import read_range, topic_bounds, unreadable
 from stream.kafka.topic_id import is_other_topic, topic_id
 from stream.sessions.offsets import decode_metadata
@@ -33,15 +34,8 @@ def session_in_log(
     whole log of the partition. Raises NextclickError when the log cannot be read.
     """
     topic = settings.events_topic
-    consumer = Consumer(
-        {
-            **settings.kafka_config(),
-            "group.id": settings.group_id,
-            "enable.auto.commit": False,
-            "enable.partition.eof": True,
-            "auto.offset.reset": "earliest",
-        }
-    )
+    config = {"enable.partition.eof": True, "auto.offset.reset": "earliest"}
+    consumer = outside_consumer(settings, settings.group_id, config)
     try:
         low, high = topic_bounds(consumer, topic)[partition]
         (committed,) = consumer.committed([TopicPartition(topic, partition)], timeout=ANSWER_TIMEOUT_S)

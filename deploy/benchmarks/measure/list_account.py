@@ -18,7 +18,7 @@ from confluent_kafka import Consumer, TopicPartition
 from deploy.benchmarks.load.traffic import QUIET
 from model.errors import NextclickError
 from stream.events import decode_recommendation
-from stream.kafka.consumers import committed_offsets, groupless_consumer, offset_bounds
+from stream.kafka.consumers import committed_offsets, groupless_consumer, offset_bounds, outside_consumer
 from stream.settings import Settings
 
 POLL_S = 0.2
@@ -102,7 +102,7 @@ class ListAccount:
         lists = groupless_consumer(settings, "account", {"auto.offset.reset": "earliest", **QUIET})
         topic = settings.recommendations_topic
         lists.assign([TopicPartition(topic, number, place) for number, place in self._positions.items()])
-        return lists, Consumer({**settings.kafka_config(), "group.id": settings.group_id, **QUIET})
+        return lists, outside_consumer(settings, settings.group_id, QUIET)
 
     def _event_ends(self) -> dict[int, int]:
         topic = self._settings.events_topic
