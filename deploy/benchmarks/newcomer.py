@@ -31,7 +31,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from deploy.benchmarks.load.odd_log import odd_events, send_odd_topic, write_odd_csv
-from deploy.benchmarks.measure.process import ROOT, machine, show
+from deploy.benchmarks.measure.process import ROOT, broker, machine, show
 from deploy.benchmarks.measure.run_program import run_program
 from model.errors import NextclickError
 
@@ -188,21 +188,14 @@ def new_broker(folder: Path) -> Iterator[str]:
     with socket.socket() as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         is_free = listener.connect_ex(("127.0.0.1", PORT)) != 0
-    script, place = str(ROOT / "deploy" / "kafka.sh"), ["--dir", str(folder / "kafka")]
-    port = ["--port", str(PORT)] if is_free else []
-    started = subprocess.run(
-        [script, "start", *place, *port], check=True, stdout=subprocess.PIPE, text=True
-    ).stdout.strip()
-    try:
+    port = ("--port", str(PORT)) if is_free else ()
+    with broker(None, folder, *port) as (started, _):
         yield BROKERS if is_free else started
-    finally:
-        subprocess.run([script, "kill", *place], check=True, stdout=subprocess.DEVNULL)
 
 
 def main() -> int:
     """Make the logs, type the commands, print the seconds; 1 where a goal is missed."""
     arguments = parse()
-    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     of_file, up_topic, up_file = commands_of_readme()
     now = datetime.now(UTC)
     result: dict[str, Any] = {"machine": machine(), "events": arguments.events}

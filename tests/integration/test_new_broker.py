@@ -5,7 +5,6 @@ Each case has a broker of its own, which nobody has asked for a group before.
 
 import os
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,7 +12,8 @@ import pytest
 
 from model.registry.registry import Registry
 from stream.settings import Settings
-from tests.conftest import ROOT, kafka_sh, settings_of_its_own, train_small
+from tests.conftest import kafka_sh, settings_of_its_own, train_small
+from tests.harness import fork_server
 from tests.harness.markov_shoppers import SyntheticLog
 from tests.harness.serving import stop, worker
 
@@ -32,15 +32,7 @@ def fresh(tmp_path: Path) -> Iterator[Settings]:
 
 def nextclick(settings: Settings, *arguments: str) -> "subprocess.CompletedProcess[str]":
     """A command in a process of its own: a fault of the Kafka client would end this one."""
-    return subprocess.run(
-        [sys.executable, "-m", "nextclick", *arguments],
-        cwd=ROOT,
-        env={**os.environ, **settings.environment()},
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
+    return fork_server.run(*arguments, env={**os.environ, **settings.environment()}, timeout=300)
 
 
 def test_a_worker_starts_beside_it(fresh: Settings, shoppers: SyntheticLog, tmp_path: Path) -> None:

@@ -202,25 +202,27 @@ def machine() -> str:
 
 
 @contextmanager
-def broker(address: str | None, folder: Path) -> Iterator[tuple[str, int | None]]:
-    """A broker's address and process id: the one at `address` (id None), or one of our own in `folder`."""
+def broker(address: str | None, folder: Path, *options: str) -> Iterator[tuple[str, int | None]]:
+    """A broker's address and process id: the one at `address` (id None), or one of our own in `folder`.
+
+    Ours is started with `options` of deploy/kafka.sh.
+    """
     # So that a benchmark that is ended leaves no broker, no worker and no folder behind.
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     if address:
         yield address, None
         return
     try:
-        yield _kafka("start", folder), int((folder / "kafka" / "pid").read_text())
+        yield _kafka("start", folder, *options), int((folder / "kafka" / "pid").read_text())
     finally:
         _kafka("kill", folder)
 
 
-def _kafka(command: str, folder: Path) -> str:
+def _kafka(command: str, folder: Path, *options: str) -> str:
     """Run deploy/kafka.sh; → what it printed."""
     script = ROOT / "deploy" / "kafka.sh"
-    done = subprocess.run(
-        [str(script), command, "--dir", str(folder / "kafka")], check=True, stdout=subprocess.PIPE, text=True
-    )
+    words = [str(script), command, "--dir", str(folder / "kafka"), *options]
+    done = subprocess.run(words, check=True, stdout=subprocess.PIPE, text=True)
     return done.stdout.strip()
 
 
